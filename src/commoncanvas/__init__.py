@@ -1,0 +1,38 @@
+"""CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
+
+Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`, `demo`,
+and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commoncanvas.config import load_recipe as load_recipe
+    from commoncanvas.demo import demo as demo
+    from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.latents.encode import encode as encode
+    from commoncanvas.release.generate import generate as generate
+    from commoncanvas.telephoning.captioner import caption as caption
+    from commoncanvas.training.trainer import train as train
+
+__version__ = "0.1.0"
+
+# Imported when they are used: each brings torch with it.
+_CALLS = {
+    "caption": "commoncanvas.telephoning.captioner",
+    "demo": "commoncanvas.demo",
+    "encode": "commoncanvas.latents.encode",
+    "evaluate": "commoncanvas.evaluation",
+    "generate": "commoncanvas.release.generate",
+    "load_recipe": "commoncanvas.config",
+    "train": "commoncanvas.training.trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CALLS:
+        return getattr(import_module(_CALLS[name]), name)
+    raise AttributeError(f"module 'commoncanvas' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m commoncanvas`."""
+
+from commoncanvas.cli import main
+
+main()

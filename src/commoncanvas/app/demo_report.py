@@ -1,0 +1,130 @@
+"""What the demo found, put together: summary.json, credits.csv and report.html out of the stages' own files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from commoncanvas import licenses
+from commoncanvas.app.report import Caption, GridItem, write_report
+from commoncanvas.catalog import Catalog, credits
+from commoncanvas.release.folder import read_provenance
+from commoncanvas.training.log import read_log
+
+MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
+CAPTIONS_SHOWN = 24
+CREDIT_COLUMNS = ("image_id", "title", "creator", "creator_url", "page_url", "license", "license_url")
+
+
+def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write the demo's summary, credits and page into `folder`; returns the summary."""
+    records = {task: read_provenance(folder / name) for task, name in MODELS.items()}
+    catalog = Catalog.open(folder / "catalog.lance")
+    used = _used_images(folder)
+    rows = catalog.table(CREDIT_COLUMNS, filter="fetch_status = 'ok'").to_pylist()
+    rows = sorted((row for row in rows if row["image_id"] in used), key=lambda row: str(row["image_id"]))
+    evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    model = records["diffusion"]
+    results = {stage["name"]: stage["result"] for stage in stages}
+
+    summary: dict[str, Any] = {
+        "recipe": model["name"],
+        **evaluation["figures"],
+        "feature_extractor": evaluation["feature_extractor"],
+        **{name: results["caption"].get(name) for name in ("caption_cosine", "caption_cosine_shuffled")},
+        "images": len(rows),
+        "licenses": dict(Counter(row["license"] for row in rows).most_common()),
+        "creators": dict(Counter(row["creator"] for row in rows).most_common()),
+        "result_license": model["result_license"],
+        "filter": model["recipe"]["data"]["filter"],
+        "training": {
+            "images": model["rows"]["train"],
+            "held_out": model["rows"]["heldout"],
+            "parameters": model["training"]["parameters"],
+            "steps": model["training"]["steps"],
+            "images_seen": model["training"]["images_seen"],
+            "image_size": model["recipe"]["size"],
+            "seed": model["seed"],
+            "guidance_scale": evaluation["guidance_scale"],
+            "sampling_steps": evaluation["steps"],
+            "autoencoder_psnr_db": records["autoencoder"]["figures"]["psnr_db"],
+            "captioner_images": records["captioner"]["rows"]["train"],
+            "autoencoder_images": records["autoencoder"]["rows"]["train"],
+        },
+        "stages": [{key: stage[key] for key in ("name", "seconds", "peak_mb")} for stage in stages],
+        "seconds": round(sum(stage["seconds"] for stage in stages), 1),
+        "peak_mb": max(stage["peak_mb"] for stage in stages),
+    }
+    _write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    credits(catalog.uri, filter=_filter(folder), format="csv", out=str(folder / "credits.csv"))
+    write_report(
+        summary,
+        out=folder / "report.html",
+        grid=_grid(folder / "evaluation", evaluation),
+        losses={task: _losses(folder / f"{name}-run") for task, name in MODELS.items()},
+        catalog_stats=_catalog_facts(catalog),
+        captions=_captions(catalog),
+        credits=rows,
+    )
+    return summary
+
+
+def _used_images(folder: Path) -> set[str]:
+    """Every image that any of the demo's models has seen."""
+    tables = (pq.read_table(folder / name / "rows.parquet", columns=["image_id"]) for name in MODELS.values())
+    return {image_id for table in tables for image_id in table["image_id"].to_pylist()}
+
+
+def _filter(folder: Path) -> str:
+    """SQL of those images: what any of the models chose."""
+    return " OR ".join(f"({read_provenance(folder / name)['catalog']['filter']})" for name in MODELS.values())
+
+
+def _grid(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
+    return [
+        (
+            sample["prompt"],
+            (folder / sample["file"]).read_bytes(),
+            sample["kind"],
+            (folder / sample["real_file"]).read_bytes(),
+        )
+        for sample in (*evaluation["seen_samples"], *evaluation["heldout_samples"])
+    ]
+
+
+def _losses(run: Path) -> list[tuple[float, float]]:
+    return [(entry["step"], entry["loss"]) for entry in read_log(run / "log.jsonl")]
+
+
+def _captions(catalog: Catalog) -> list[Caption]:
+    """Captions spread evenly over the captioned rows, in the order of their ids: good ones and bad ones alike."""
+    table = catalog.table(
+        ["image_id", "caption", "title"], filter="caption IS NOT NULL AND title IS NOT NULL", with_row_id=True
+    )
+    table = table.sort_by("image_id")
+    table = table.take(range(0, len(table), max(1, len(table) // CAPTIONS_SHOWN))).slice(0, CAPTIONS_SHOWN)
+    images = catalog.take(table["_rowid"].to_numpy(), ["image"])["image"].to_pylist()
+    return list(zip(images, table["caption"].to_pylist(), table["title"].to_pylist(), strict=True))
+
+
+def _catalog_facts(catalog: Catalog) -> dict[str, Any]:
+    counts = {policy.value: catalog.count(licenses.sql_filter(policy)) for policy in licenses.Policy}
+    return {
+        "images in the catalog": catalog.count(),
+        "fetched": catalog.count("fetch_status = 'ok'"),
+        "with a human label": catalog.count("label IS NOT NULL"),
+        "captioned by the model": catalog.count("caption IS NOT NULL"),
+        "usable for commercial models": counts["commercial"],
+        "usable for non-commercial models": counts["noncommercial"],
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

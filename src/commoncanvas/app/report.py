@@ -1,0 +1,257 @@
+"""The report of a run: one HTML file with everything in it, to be sent to anyone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from commoncanvas.app.plots import loss_chart
+
+GridItem = tuple[str, bytes, str, bytes | None]
+"""Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
+Caption = tuple[bytes, str, str | None]
+"""Image file (PNG, JPEG or WebP), the caption that the model wrote, the image's true name if there is one."""
+
+COMMANDS = (
+    "make install",
+    "commoncanvas demo",
+    'commoncanvas generate demo/model "a red apple" --seed 1',
+    "commoncanvas catalog credits --catalog demo/catalog.lance --format html",
+)
+LOSS_TITLES = {"captioner": "Captioner", "autoencoder": "Autoencoder", "diffusion": "U-Net", "unet": "U-Net"}
+KINDS = {
+    "human": "a person's label",
+    "synthetic": "a caption that our captioner wrote",
+    "heldout": "held out",
+}
+
+
+def write_report(
+    summary: Mapping[str, Any],
+    *,
+    out: Path,
+    grid: Sequence[GridItem],
+    losses: Mapping[str, Sequence[tuple[float, float]]],
+    catalog_stats: Mapping[str, Any],
+    captions: Sequence[Caption],
+    credits: Sequence[Mapping[str, Any]],
+    commands: Sequence[str] = COMMANDS,
+) -> Path:
+    """Write the page at `out` and return its path.
+
+    `summary`: the keys of summary.json; a figure that is missing or None shows as a dash. `losses`: (step,
+    loss) pairs by task. `catalog_stats`: counts, or counts by name. `credits`: a row an image, with `title`,
+    `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is escaped, and only http(s)
+    links are made.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("commoncanvas.app"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count,
+        "percent": percent,
+        "figure": figure,
+        "duration": duration,
+        "href": safe_href,
+        "picture": picture,
+    }
+    page = environment.get_template("report.html.j2").render(
+        s=summary,
+        seen=[item for item in grid if item[2] != "heldout"],
+        heldout=[item for item in grid if item[2] == "heldout"],
+        kinds=KINDS,
+        charts=[
+            (LOSS_TITLES.get(name, name), data_uri(loss_chart(points).encode(), "image/svg+xml"), points[-1])
+            for name, points in losses.items()
+            if points
+        ],
+        metrics=metric_rows(summary),
+        facts=facts(catalog_stats),
+        training=facts(summary.get("training") or {}),
+        licenses=bars(summary.get("licenses") or {}),
+        creators=bars(summary.get("creators") or {}),
+        license_urls={row["license"]: row.get("license_url") for row in credits if row.get("license")},
+        stages=summary.get("stages") or [],
+        captions=captions,
+        credits=credits,
+        commands=commands,
+        everything=json.dumps(summary, indent=2, ensure_ascii=False, default=str),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
+
+
+def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of figures: name, what it says, value seen and held out, baselines of each."""
+    get = summary.get
+    return [
+        {
+            "name": "Retrieval",
+            "says": "how often the nearest of the set's real images, by its features, is the prompt's own",
+            "better": "higher",
+            "values": (percent(get("retrieval_seen")), percent(get("retrieval_heldout"))),
+            "baselines": [
+                (
+                    "chance",
+                    percent(get("retrieval_chance")),
+                    percent(get("retrieval_chance_heldout", get("retrieval_chance"))),
+                ),
+                *_interval(summary),
+                (
+                    "VAE",
+                    percent(get("retrieval_reconstruction")),
+                    percent(get("retrieval_reconstruction_heldout")),
+                ),
+            ],
+        },
+        *(
+            {
+                "name": title,
+                "says": says,
+                "better": "lower",
+                "values": (figure(get(key)), figure(get(f"{key}_heldout"))),
+                "baselines": [
+                    (
+                        "VAE",
+                        figure(get(f"{key}_reconstruction")),
+                        figure(get(f"{key}_reconstruction_heldout")),
+                    ),
+                    ("noise", figure(get(f"{key}_noise")), figure(get(f"{key}_noise_heldout"))),
+                ],
+            }
+            for key, title, says in (
+                ("fd", "FD", "Fréchet distance to the real images, EfficientNet-Lite0 features"),
+                ("kd", "KD", "kernel distance (MMD²) to the real images, the same features"),
+            )
+        ),
+        {
+            "name": "Round trip",
+            "says": "cosine of the prompt with what the captioner says of the generated image",
+            "better": "higher",
+            "values": (figure(get("roundtrip_cosine")), figure(get("roundtrip_cosine_heldout"))),
+            "baselines": [
+                (
+                    "shuffled",
+                    figure(get("roundtrip_cosine_shuffled")),
+                    figure(get("roundtrip_cosine_shuffled_heldout")),
+                )
+            ],
+        },
+        {
+            "name": "Captions",
+            "says": "cosine of captions of real images with their true names, which the captioner never saw",
+            "better": "higher",
+            "values": (None, figure(get("caption_cosine"))),
+            "baselines": [("shuffled", None, figure(get("caption_cosine_shuffled")))],
+        },
+    ]
+
+
+def _interval(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Retrieval's 95 % confidence interval, seen and held out; nothing if the summary has none."""
+    shown = []
+    for split in ("", "_heldout"):
+        low, high = summary.get(f"retrieval_low{split}"), summary.get(f"retrieval_high{split}")
+        shown.append("—" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f}\u00a0%")
+    return [("95\u00a0%", shown[0], shown[1])] if shown != ["—", "—"] else []
+
+
+def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, float]]:
+    """(name, count, share of the largest), largest first; what comes after the first `most` is summed up as
+    one.
+    """
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(ordered) > most:
+        rest = ordered[most - 1 :]
+        ordered = [*ordered[: most - 1], (f"{len(rest):,} others", sum(count for _, count in rest))]
+    largest = max((count for _, count in ordered), default=1)
+    return [(name, count, count / largest) for name, count in ordered]
+
+
+def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) as a reader wants them: `images_seen: 12000` -> ('images seen', '12,000')."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            shown = " · ".join(f"{key} {_scalar(count)}" for key, count in value.items())
+        elif isinstance(value, (list, tuple)):
+            shown = ", ".join(_scalar(entry) for entry in value)
+        else:
+            shown = _scalar(value)
+        if shown:
+            rows.append((name.replace("_", " "), shown))
+    return rows
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    return figure(value) if isinstance(value, float) else str(value)
+
+
+def count(value: int | None) -> str:
+    return "—" if value is None else f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """0.469 -> '46.9 %', with a space that doesn't break."""
+    return "—" if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+def figure(value: float | None) -> str:
+    """About three significant digits: 0.0413, 0.613, 12.3, 4,120; a dash for None."""
+    if value is None:
+        return "—"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    size = abs(value)
+    return f"{value:.{4 if size < 0.1 else 3 if size < 1 else 2 if size < 10 else 1}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """12.3 -> '12 s', 83 -> '1 min 23 s', 5000 -> '1 h 23 min'."""
+    if seconds is None:
+        return "—"
+    whole = round(seconds)
+    if whole < 10:
+        return f"{seconds:.1f}\u00a0s"
+    if whole < 60:
+        return f"{whole}\u00a0s"
+    if whole < 3600:
+        return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
+    return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
+
+
+def safe_href(url: str | None) -> str | None:
+    """`url` if it is an http(s) address, else None: metadata may say `javascript:`."""
+    if not url:
+        return None
+    try:
+        return url if urlsplit(url).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def picture(data: bytes) -> str:
+    """A data URI of an image file, its type by its first bytes (PNG, JPEG or WebP)."""
+    kinds = {b"\xff\xd8": "image/jpeg", b"RI": "image/webp"}
+    return data_uri(data, kinds.get(data[:2], "image/png"))
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,22 @@
+"""CommonCatalog: the table of images, where they come from, and who made them."""
+
+from __future__ import annotations
+
+from commoncanvas.catalog.credits import credits
+from commoncanvas.catalog.fetch import FetchReport, fetch
+from commoncanvas.catalog.importing import ImportReport, import_
+from commoncanvas.catalog.stage import Stage
+from commoncanvas.catalog.stats import CatalogStats, stats
+from commoncanvas.catalog.table import Catalog
+
+__all__ = [
+    "Catalog",
+    "CatalogStats",
+    "FetchReport",
+    "ImportReport",
+    "Stage",
+    "credits",
+    "fetch",
+    "import_",
+    "stats",
+]

@@ -1,0 +1,234 @@
+"""Running a stage over the table: workers write the new columns of fragments, one driver commits them in
+groups.
+
+A fragment is worked on in slices of about a minute, so that a crash costs no more than that. The commit is
+optimistic: a slice lands only if its fragment is still the one that was read; if not, the rows still missing
+are done again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.commit import CommitConflictError
+from numpy.typing import NDArray
+
+from commoncanvas.catalog.stage import Stage, check_result
+from commoncanvas.engine import Engine, LocalEngine
+
+if TYPE_CHECKING:
+    from commoncanvas.catalog.table import Catalog
+
+COMMIT_SECONDS = 3.0
+"""The driver commits what has come in this often: a commit writes a manifest that lists every fragment."""
+SLICE_SECONDS = 60.0
+"""A worker hands in what it has of a fragment after this long."""
+REOPEN_SECONDS = 3.0
+"""A worker looks for newer versions this often, so that two runs at once don't do each other's rows again."""
+
+RowIds = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """New columns of some rows of one fragment, written but not committed."""
+
+    fragment_id: int
+    version: int
+    row_ids: RowIds
+    read: str
+    """The fragment's metadata as it was read, JSON."""
+    written: str
+    """Its metadata with the new columns, JSON."""
+    fields: list[int]
+    finished: bool
+
+
+@dataclass
+class FragmentWork:
+    """What engines map: fragment id -> a slice of its pending rows, or None if there are none."""
+
+    uri: str
+    storage_options: dict[str, str] | None
+    stage: Stage
+    where: str | None
+    on_progress: Callable[[int], object] | None
+    done: dict[int, RowIds] = field(default_factory=dict)
+    """Rows done by earlier slices of this run: a row that `todo` still names after its work isn't done twice.
+    """
+    _ready: bool = False
+    _opened: tuple[float, Any] | None = None
+
+    def setup(self) -> None:
+        if not self._ready:
+            self.stage.setup()
+            self._ready = True
+
+    def reopen(self) -> None:
+        """See the newest version from here on."""
+        self._opened = None
+
+    def __call__(self, fragment_id: int) -> Slice | None:
+        self.setup()
+        dataset = self._dataset()
+        fragment = dataset.get_fragment(fragment_id)
+        if fragment is None:  # compacted or emptied by somebody else meanwhile
+            return None
+        row_ids = self._pending(dataset, fragment)
+        if not len(row_ids):
+            return None
+        results: list[pa.RecordBatch] = []
+        done = 0
+        began = time.monotonic()
+        while done < len(row_ids) and (not done or time.monotonic() - began < SLICE_SECONDS):
+            chosen = row_ids[done : done + self.stage.batch_size]
+            batch = take_rows(dataset, chosen, self.stage.reads).combine_chunks().to_batches()[0]
+            result = self.stage(batch)
+            check_result(self.stage, batch, result)
+            results.append(result.select([column.name for column in self.stage.writes]))
+            done += len(chosen)
+            if self.on_progress:
+                self.on_progress(len(chosen))
+        columns = pa.Table.from_batches(results)
+        columns = columns.append_column("_rowid", pa.array(row_ids[:done], pa.uint64()))
+        metadata, fields = fragment.update_columns(columns)
+        return Slice(
+            fragment_id,
+            dataset.version,
+            row_ids[:done],
+            json.dumps(fragment.metadata.to_json()),
+            json.dumps(metadata.to_json()),
+            list(fields),
+            finished=done == len(row_ids),
+        )
+
+    def _dataset(self) -> Any:
+        now = time.monotonic()
+        if self._opened is None or now - self._opened[0] > REOPEN_SECONDS:
+            self._opened = (now, lance.dataset(self.uri, storage_options=self.storage_options))
+        return self._opened[1]
+
+    def _pending(self, dataset: Any, fragment: Any) -> RowIds:
+        pending = f"({self.stage.todo})" + (f" AND ({self.where})" if self.where else "")
+        scanner = dataset.scanner(columns=[], filter=pending, with_row_id=True, fragments=[fragment])
+        row_ids: RowIds = scanner.to_table()["_rowid"].to_numpy()
+        earlier = self.done.get(fragment.fragment_id)
+        return row_ids if earlier is None else row_ids[~np.isin(row_ids, earlier)]
+
+
+def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+    """Rows by stable row id, in the order given; ids that are not in the table are left out.
+
+    The one use of Lance's unstable `_take_rows`: its public `take` goes by position, which changes with every
+    delete.
+    """
+    return dataset._take_rows(pa.array(row_ids, pa.uint64()), columns=list(columns))
+
+
+def run(
+    catalog: Catalog,
+    stage: Stage,
+    engine: Engine | None = None,
+    where: str | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> int:
+    """See `Catalog.backfill`."""
+    engine = engine or LocalEngine()
+    catalog.refresh()
+    catalog.check_columns(stage.reads)
+    catalog.add_columns(stage.writes)
+    catalog.count(
+        f"({stage.todo})" + (f" AND ({where})" if where else "")
+    )  # a wrong filter fails here, in one line
+    report = on_progress if engine.shares_memory else None
+    work = FragmentWork(catalog.uri, catalog.storage_options, stage, where, report)
+    fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
+    # Two runs at once start at different places, so that they share the work instead of racing for it.
+    start = random.randrange(len(fragment_ids)) if fragment_ids else 0
+    fragment_ids = fragment_ids[start:] + fragment_ids[:start]
+
+    rows = 0
+    while fragment_ids:
+        again: list[int] = []
+        waiting: list[Slice] = []
+        committed_at = time.monotonic()
+        work.reopen()
+        if engine.shares_memory:
+            work.setup()
+        try:
+            for made in engine.map(work, fragment_ids):
+                if made is None:
+                    continue
+                waiting.append(made)
+                if on_progress and not report:
+                    on_progress(len(made.row_ids))
+                if time.monotonic() - committed_at > COMMIT_SECONDS:
+                    rows += _land(catalog, waiting, work, again, on_progress)
+                    waiting, committed_at = [], time.monotonic()
+        finally:
+            # Also when a stage raises: what is finished is kept.
+            rows += _land(catalog, waiting, work, again, on_progress)
+        fragment_ids = again
+    return rows
+
+
+def _land(
+    catalog: Catalog,
+    waiting: list[Slice],
+    work: FragmentWork,
+    again: list[int],
+    on_progress: Callable[[int], object] | None,
+) -> int:
+    """Commit slices; returns the rows that landed, appends to `again` the fragments that still have work."""
+    landed, lost = commit(catalog, waiting)
+    for made in landed:
+        if not made.finished:
+            earlier = work.done.get(made.fragment_id, np.empty(0, np.uint64))
+            work.done[made.fragment_id] = np.concatenate([earlier, made.row_ids])
+            again.append(made.fragment_id)
+    for made in lost:
+        again.append(made.fragment_id)
+        if on_progress:
+            on_progress(-len(made.row_ids))
+    return sum(len(made.row_ids) for made in landed)
+
+
+def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
+    """Commit slices as one version; returns those that landed and those whose fragment somebody else has
+    changed.
+    """
+    lost: list[Slice] = []
+    version = min((made.version for made in slices), default=0)
+    while slices:
+        operation = lance.LanceOperation.Update(
+            updated_fragments=[lance.FragmentMetadata.from_json(made.written) for made in slices],
+            fields_modified=slices[0].fields,
+        )
+        try:
+            lance.LanceDataset.commit(
+                catalog.uri, operation, read_version=version, storage_options=catalog.storage_options
+            )
+            break
+        except CommitConflictError:
+            # Something else was committed since `version`. Slices whose fragment is untouched by it are still
+            # good.
+            latest = lance.dataset(catalog.uri, storage_options=catalog.storage_options)
+            version = latest.version
+            untouched = [_untouched(latest, made) for made in slices]
+            lost += [made for made, good in zip(slices, untouched, strict=True) if not good]
+            slices = [made for made, good in zip(slices, untouched, strict=True) if good]
+    catalog.refresh()
+    return slices, lost
+
+
+def _untouched(latest: Any, made: Slice) -> bool:
+    fragment = latest.get_fragment(made.fragment_id)
+    return fragment is not None and json.dumps(fragment.metadata.to_json()) == made.read

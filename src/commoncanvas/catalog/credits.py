@@ -1,0 +1,261 @@
+"""Credits: who made the images, as text, CSV, HTML or JSON.
+
+The form is the one that Creative Commons recommends: title, author, source and licence, each with its link,
+and what was changed (https://wiki.creativecommons.org/wiki/Recommended_practices_for_attribution).
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from commoncanvas import licenses
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.errors import CatalogError
+
+COLUMNS = (
+    "image_id",
+    "title",
+    "creator",
+    "creator_url",
+    "page_url",
+    "image_url",
+    "license",
+    "license_url",
+    "width",
+    "height",
+    "original_width",
+    "original_height",
+)
+UNTITLED = "Untitled"
+NO_CREATOR = "creator not stated"
+NO_LICENSE = "licence not stated"
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What is said of one image. None where it isn't known; links are web addresses or None."""
+
+    image_id: str
+    title: str | None
+    creator: str | None
+    creator_url: str | None
+    source_url: str | None
+    license: str | None
+    license_name: str | None
+    license_url: str | None
+    changes: str | None
+
+    @property
+    def verb(self) -> str:
+        """What ties a work to its licence, in Creative Commons' words."""
+        known = licenses.parse(self.license)
+        return "is marked with" if known.public_domain else "is licensed under"
+
+    def text(self) -> str:
+        """One line: title, creator, licence, source, changes, with the links in brackets."""
+        title = f"“{self.title}”" if self.title else UNTITLED
+        parts = [f"{title} by {_linked(self.creator or NO_CREATOR, self.creator_url)}"]
+        if self.license_name:
+            parts[0] += f" {self.verb} {_linked(self.license_name, self.license_url)}"
+        else:
+            parts.append(NO_LICENSE.capitalize())
+        if self.source_url:
+            parts.append(f"Source: {self.source_url}")
+        if self.changes:
+            parts.append(f"Changes: {self.changes}")
+        return ". ".join(parts) + "."
+
+    def html(self) -> str:
+        """The same with real links, everything escaped."""
+        title = _anchor(self.title or UNTITLED, self.source_url)
+        creator = _anchor(self.creator or NO_CREATOR, self.creator_url)
+        if self.license_name:
+            licence = f" {self.verb} {_anchor(self.license_name, self.license_url, rel='license')}"
+        else:
+            licence = f", {NO_LICENSE}"
+        changes = f"; {html.escape(self.changes)}" if self.changes else ""
+        return f"<cite>{title}</cite> by {creator}{licence}{changes}"
+
+
+_FIELDS = tuple(field.name for field in fields(Credit))
+
+
+def credit(row: Mapping[str, Any]) -> Credit:
+    """The credit of a catalog row with `COLUMNS`."""
+    license = licenses.parse(row["license"])
+    return Credit(
+        image_id=row["image_id"],
+        title=clean(row["title"]),
+        creator=clean(row["creator"]),
+        creator_url=_web(row["creator_url"]),
+        source_url=_web(row["page_url"]) or _web(row["image_url"]),
+        license=clean(row["license"]),
+        license_name=license.name if license.known else clean(row["license"]),
+        license_url=_web(row["license_url"]) or license.url,
+        changes=_changes(row),
+    )
+
+
+def credits(
+    catalog: Catalog | str | Path,
+    *,
+    filter: str | None = None,
+    format: str = "text",
+    out: str | Path | None = None,
+) -> int:
+    """Write the credits of the rows that the SQL `filter` lets in, in the table's order; returns how many.
+
+    `format`: text (a line each), csv, html (a page), json (an array, an object a line). To `out`, or to
+    stdout. Rows stream: any number of them needs little memory. In CSV a cell that a spreadsheet would run as
+    a formula gets an apostrophe before it, as OWASP advises
+    (https://owasp.org/www-community/attacks/CSV_Injection); JSON has every value as it is. Raises
+    CatalogError.
+    """
+    if format not in WRITERS:
+        raise CatalogError(f"there is no credits format {format}; there are: {', '.join(WRITERS)}")
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    catalog.count(filter)  # a wrong filter must not leave half a file
+    rows = (row for batch in catalog.scan(COLUMNS, filter) for row in batch.to_pylist())
+    with _opened(out) as file:
+        return WRITERS[format](map(credit, rows), file)
+
+
+def _write_text(credits: Iterable[Credit], file: TextIO) -> int:
+    count = 0
+    for one in credits:
+        file.write(f"{one.text()}\n")
+        count += 1
+    return count
+
+
+def _write_csv(credits: Iterable[Credit], file: TextIO) -> int:
+    writer = csv.writer(file)
+    writer.writerow([*_FIELDS, "credit"])
+    count = 0
+    for one in credits:
+        writer.writerow([_no_formula(getattr(one, name)) for name in _FIELDS] + [_no_formula(one.text())])
+        count += 1
+    return count
+
+
+def _write_json(credits: Iterable[Credit], file: TextIO) -> int:
+    count = 0
+    for one in credits:
+        file.write(",\n" if count else "[\n")
+        row = {name: getattr(one, name) for name in _FIELDS}
+        file.write(json.dumps({**row, "credit": one.text()}, ensure_ascii=False))
+        count += 1
+    file.write("\n]\n" if count else "[]\n")
+    return count
+
+
+def _write_html(credits: Iterable[Credit], file: TextIO) -> int:
+    file.write(_PAGE_HEAD)
+    count = 0
+    for one in credits:
+        file.write(f'<li id="{html.escape(one.image_id)}">{one.html()}</li>\n')
+        count += 1
+    file.write(f"</ul>\n<footer>{count:,} image{'' if count == 1 else 's'}</footer>\n</body>\n</html>\n")
+    return count
+
+
+WRITERS: dict[str, Callable[[Iterable[Credit], TextIO], int]] = {
+    "text": _write_text,
+    "csv": _write_csv,
+    "html": _write_html,
+    "json": _write_json,
+}
+
+_PAGE_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Image credits</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 3rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.75rem; margin-bottom: 0.25rem; }
+header p, footer { opacity: 0.7; }
+ul { padding: 0; list-style: none; border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+li { padding: 0.6rem 0; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+li { overflow-wrap: anywhere; }
+cite { font-weight: 600; }
+a { color: light-dark(#0b5cad, #7cb8f5); text-underline-offset: 0.15em; }
+</style>
+</head>
+<body>
+<header>
+<h1>Image credits</h1>
+<p>Somebody made each of these images and let others use it: the people, their works, their licences.</p>
+</header>
+<ul>
+"""
+
+
+@contextmanager
+def _opened(out: str | Path | None) -> Iterator[TextIO]:
+    """stdout, or a file that appears when it is complete."""
+    if out is None:
+        yield sys.stdout
+        return
+    path = Path(out)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        raise CatalogError(f"credits can't be written to {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _changes(row: Mapping[str, Any]) -> str | None:
+    before, after = (row["original_width"], row["original_height"]), (row["width"], row["height"])
+    if None in before or None in after:
+        return None
+    if before == after:
+        return "converted to another file format"
+    return f"resized from {before[0]} × {before[1]} to {after[0]} × {after[1]} pixels"
+
+
+# Control characters, which a terminal would obey, and those that reorder what stands around them.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def clean(text: str | None) -> str | None:
+    """Text on one line that can do a terminal or a page no harm; None if nothing is left."""
+    if text is None:
+        return None
+    return " ".join(_UNSAFE.sub(" ", unicodedata.normalize("NFC", text)).split()) or None
+
+
+def _web(url: str | None) -> str | None:
+    """A web address; None for anything else, such as `javascript:` or a path on the importer's disk."""
+    url = (url or "").strip()
+    return url if re.fullmatch(r"https?://[^\s\x00-\x1f\x7f]+", url, re.IGNORECASE) else None
+
+
+def _linked(text: str, url: str | None) -> str:
+    return f"{text} ({url})" if url else text
+
+
+def _anchor(text: str, url: str | None, rel: str = "noopener nofollow") -> str:
+    escaped = html.escape(text)
+    return f'<a href="{html.escape(url)}" rel="{rel}">{escaped}</a>' if url else escaped
+
+
+def _no_formula(value: str | None) -> str | None:
+    return f"'{value}" if value and value[0] in "=+-@\t\r\0" else value

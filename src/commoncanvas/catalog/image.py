@@ -1,0 +1,197 @@
+"""Images in and out of bytes: header, decode, resize, hash, encode. No files and no network here.
+
+What comes from outside goes through libvips: many formats behind one reader, shrunk while it is decoded, the
+interpreter's lock released meanwhile. What the catalog has stored is small and goes through Pillow, which
+costs a fifth of libvips' overhead an image.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import imagehash
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from commoncanvas.errors import CommonCanvasError
+
+Side = Literal["longest", "shortest"]
+Format = Literal["jpeg", "png", "webp"]
+
+SIDES = ("longest", "shortest")
+FORMATS = ("jpeg", "png", "webp")
+MAX_PIXELS = 200_000_000
+
+_LOADERS = {f"{name}load_buffer": name for name in ("jpeg", "png", "webp", "gif", "tiff", "svg", "heif")}
+_SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn an image by 90 degrees
+
+# No operation is repeated here, so libvips' cache of them would only hold memory; and images are worked on
+# side by side, so threads within one would only get in each other's way.
+pyvips.cache_set_max(0)
+pyvips.vips_lib.vips_concurrency_set(1)
+
+
+class ImageError(CommonCanvasError):
+    """Bytes that don't become an image; `status` is the `fetch_status` that it means."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before a pixel is decoded; sides as seen, after orientation."""
+
+    format: str
+    width: int
+    height: int
+    profiled: bool
+    """Its colours need a profile to become sRGB."""
+
+    @property
+    def scalable(self) -> bool:
+        return self.format == "svg"
+
+
+def read_header(data: bytes) -> Header:
+    """Raises ImageError for bytes that are no image of a format that is read."""
+    pyvips.vips_lib.vips_error_clear()  # where warnings about earlier images wait
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    except pyvips.Error as error:
+        raise _broken(data, error) from error
+    loader = image.get("vips-loader")
+    # By the bytes, not by the name, and only these: libvips knows formats that strangers' bytes should not be
+    # fed to.
+    if loader not in _LOADERS:
+        raise ImageError("not_an_image", f"not an image of a known format ({', '.join(_LOADERS.values())})")
+    fields = image.get_fields()
+    width, height = image.width, image.height
+    if "orientation" in fields and image.get("orientation") in _SWAPS_SIDES:
+        width, height = height, width
+    profiled = "icc-profile-data" in fields or image.interpretation == "cmyk"
+    return Header(_LOADERS[loader], width, height, profiled)
+
+
+def target_size(width: int, height: int, size: int, side: Side, enlarge: bool = False) -> tuple[int, int]:
+    """(width, height) with the longest or shortest side at `size`; never larger than it was, unless
+    `enlarge`.
+    """
+    factor = size / (max if side == "longest" else min)(width, height)
+    if factor >= 1 and not enlarge:
+        return width, height
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def load(
+    data: bytes, size: int, side: Side = "longest", max_pixels: int = MAX_PIXELS
+) -> tuple[NDArray[np.uint8], Header]:
+    """An image file -> uint8 [H, W, 3] in sRGB, upright, white where it was transparent, `side` at `size`.
+
+    Drawings (SVG) are rendered at that size, pixels never enlarged; of an animation the first frame is taken.
+    Raises ImageError: not_an_image, truncated, or too_many_pixels, which is seen before anything is decoded.
+    """
+    header = read_header(data)
+    width, height = target_size(header.width, header.height, size, side, enlarge=header.scalable)
+    pixels = max(width * height, 0 if header.scalable else header.width * header.height)
+    if pixels > max_pixels:
+        raise ImageError("too_many_pixels", f"{pixels:,} pixels, more than {max_pixels:,}")
+    try:
+        if header.scalable:
+            # Parsed once less than by `thumbnail_buffer`.
+            image = pyvips.Image.svgload_buffer(data, scale=max(width / header.width, height / header.height))
+            if (image.width, image.height) != (width, height):
+                image = image.thumbnail_image(width, height=height, size="force")
+        else:
+            image = pyvips.Image.thumbnail_buffer(
+                data,
+                width,
+                height=height,
+                size="force",
+                # As a loader's option: libvips 8.18 doesn't hand on the `fail_on` of `thumbnail_buffer`
+                # itself.
+                option_string="[fail_on=error]",
+                # Only where needed: the transform costs more than all the rest of a small image.
+                **({"output_profile": "srgb"} if header.profiled else {}),
+            )
+        return _to_rgb(image), header
+    except pyvips.Error as error:
+        raise _broken(data, error) from error
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """An image as the catalog stores it -> uint8 [H, W, 3], sRGB. Raises ImageError."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ImageError("not_an_image", f"a stored image can't be decoded: {error}") from error
+
+
+def encode_image(array: NDArray[np.uint8], format: Format, quality: int = 95) -> bytes:
+    """uint8 [H, W, 3], sRGB -> a file of `format`, with no metadata. The same pixels give the same bytes.
+
+    `quality` (1 to 100) is JPEG's and WebP's; JPEG keeps full colour resolution from 90 on.
+    """
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(array), interpretation="srgb")
+    match format:
+        case "jpeg":
+            return bytes(image.jpegsave_buffer(Q=quality, optimize_coding=True, keep="none"))
+        case "png":
+            return bytes(image.pngsave_buffer(compression=6, keep="none"))
+        case "webp":
+            return bytes(image.webpsave_buffer(Q=quality, keep="none"))
+
+
+def square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """[H, W, 3] -> [size, size, 3]: the middle square, resized (antialiased Lanczos)."""
+    height, width = array.shape[:2]
+    if (height, width) == (size, size):
+        return array
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.array(Image.fromarray(array).resize((size, size), Image.Resampling.LANCZOS, box=box))
+
+
+def phash(array: NDArray[np.uint8]) -> int:
+    """The 64-bit perceptual hash of [H, W, 3]: ImageHash's `phash`, its first bit the highest."""
+    bits = imagehash.phash(Image.fromarray(array)).hash.reshape(-1)
+    return int.from_bytes(np.packbits(bits).tobytes())
+
+
+def _to_rgb(image: Any) -> NDArray[np.uint8]:
+    if image.hasalpha():
+        image = image.flatten(background=[65535 if image.format == "ushort" else 255])
+    if image.interpretation != "srgb" or image.format != "uchar" or image.bands != 3:
+        image = image.colourspace("srgb")
+    array: NDArray[np.uint8] = image.numpy()
+    return array
+
+
+def _broken(data: bytes, error: pyvips.Error) -> ImageError:
+    return ImageError("truncated" if ends_early(data) else "not_an_image", _reason(error))
+
+
+def ends_early(data: bytes) -> bool:
+    """Whether bytes that begin as a JPEG, PNG, GIF or WebP file lack what ends one."""
+    tail = data[-1024:]
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" not in tail
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND" not in tail
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return not data.endswith(b"\x3b")
+    if data.startswith(b"RIFF"):
+        return int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return False
+
+
+def _reason(error: pyvips.Error) -> str:
+    lines = [line.strip() for line in str(error.detail or error.message).splitlines() if line.strip()]
+    return "; ".join(dict.fromkeys(lines))[:300]

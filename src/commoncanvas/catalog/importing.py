@@ -1,0 +1,90 @@
+"""Import: rows of a source become rows of the catalog, once each however often it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
+from commoncanvas.catalog.table import FRAGMENT_ROWS, Catalog
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did. `skipped` counts the rows that can't be used, by reason, and `remarks` those that
+    were kept with something left out; `complaints` names the first of both one by one.
+    """
+
+    source: str
+    new: int
+    present: int
+    skipped: dict[str, int]
+    remarks: dict[str, int]
+    complaints: list[str]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
+        skipped = f"{sum(self.skipped.values()):,} skipped" + (f" ({reasons})" if reasons else "")
+        remarks = "".join(f"; {count:,} {what}" for what, count in self.remarks.items())
+        return f"{self.source}: {self.new:,} new, {self.present:,} already there, {skipped}{remarks}"
+
+
+def import_(
+    source: str | Source,
+    catalog: Catalog | str | Path,
+    *,
+    path: str | Path | None = None,
+    metadata: str | Path | None = None,
+    license: str | None = None,
+    creator: str | None = None,
+    name: str | None = None,
+    label_column: str | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> ImportReport:
+    """Add what `source` has to the catalog, which is made if there is none at that place.
+
+    `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
+    source's own. Rows are committed as they stream by; killed and run again, the import adds what was
+    missing. Any number of imports may run at once. Raises SourceError, MissingExtraError or CatalogError.
+    """
+    if isinstance(source, str):
+        options = SourceOptions(
+            path=Path(path) if path is not None else None,
+            metadata=Path(metadata) if metadata is not None else None,
+            license=license,
+            creator=creator,
+            name=name,
+            label_column=label_column,
+        )
+        source = make_source(source, options)
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open_or_create(catalog)
+    report = Report()
+    added, present = catalog.add(_batches(source.rows(report), on_progress))
+    return ImportReport(
+        source.name,
+        added,
+        present,
+        dict(report.skipped),
+        dict(report.remarks),
+        report.complaints,
+        report.notes,
+    )
+
+
+def _batches(rows: Iterable[Any], on_progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
+    stream = iter(rows)
+    while chunk := list(islice(stream, FRAGMENT_ROWS)):
+        yield to_batch(chunk)
+        if on_progress:
+            on_progress(len(chunk))

@@ -1,0 +1,24 @@
+"""Where images come from: one file a source, one line each here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.catalog.sources.openmoji import OpenMoji
+from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
+from commoncanvas.errors import SourceError
+
+__all__ = ["SOURCES", "Report", "Source", "SourceOptions", "make_source"]
+
+SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
+    "openmoji": OpenMoji,
+    "folder": Folder,
+}
+
+
+def make_source(name: str, options: SourceOptions) -> Source:
+    """Raises SourceError if there is no such source or it can't be used with these options."""
+    if name not in SOURCES:
+        raise SourceError(f"there is no source {name}; there are: {', '.join(SOURCES)}")
+    return SOURCES[name](options)

@@ -1,0 +1,225 @@
+"""A folder of images with what is known about them: a metadata file, a JSON sidecar an image, or one licence
+for all.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.records import READERS, Record, column_names, parse_json, read_records
+from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.errors import SourceError
+
+_SUFFIXES = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+
+
+class Folder:
+    """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
+    keeps the ids of two folders apart.
+    """
+
+    name = "folder"
+
+    def __init__(self, options: SourceOptions) -> None:
+        if options.path is None:
+            raise SourceError("source folder needs the PATH of a folder with images")
+        self.root = Path(os.path.normpath(options.path.absolute()))
+        if not self.root.is_dir():
+            raise SourceError(f"{options.path} is not a folder; give the path of a folder with images")
+        self.folder_name = options.name or self.root.name
+        self.metadata = options.metadata or self._find_metadata()
+        self.license = licenses.require(options.license, where="--license") if options.license else None
+        self.creator = options.creator
+        self.label_column = options.label_column
+        self._check()
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        records = self._records(report) if self.metadata else self._sidecars(report)
+        seen: dict[str, str] = {}
+        labels = 0
+        for where, record in records:
+            path = self._path(where, record, report)
+            if path is None:
+                continue
+            if path in seen:
+                report.skip(where, "duplicate", f"{path} is at {seen[path]} already")
+                continue
+            seen[path] = where
+            row = self._row(where, path, record, report)
+            if row is not None:
+                labels += row["label"] is not None
+                yield row
+        if self.label_column and not labels:
+            report.note(f"no row has text in {self.label_column!r}, so no image has a label")
+        if self.metadata:
+            for path in self._images(report):
+                if path not in seen:
+                    report.skip(path, "no metadata", f"{self.metadata.name} has no row for it")
+
+    # What there is
+
+    def _find_metadata(self) -> Path | None:
+        found = [path for suffix in READERS if (path := self.root / f"metadata{suffix}").is_file()]
+        if len(found) > 1:
+            raise SourceError(
+                f"{self.root} has {' and '.join(path.name for path in found)}; choose one with --metadata"
+            )
+        return found[0] if found else None
+
+    def _check(self) -> None:
+        """What is wrong with the whole is said at once, not once a row."""
+        if self.license and self.license.attribution and not self.creator and not self._describes("creator"):
+            raise SourceError(
+                f"licence {self.license.id} demands attribution; name whom to credit with --creator"
+            )
+        columns = column_names(self.metadata) if self.metadata else None
+        if self.metadata and columns is not None:
+            names = {fields.normalise(name) for name in columns}
+            if not names & set(fields.ALIASES["file"]):
+                raise SourceError(
+                    f"metadata {self.metadata} has no column that names the image file; "
+                    f"call it one of: {', '.join(fields.ALIASES['file'])}"
+                )
+            if self.label_column and self.label_column not in columns:
+                raise SourceError(
+                    f"metadata {self.metadata} has no column {self.label_column!r} for labels; "
+                    f"it has: {', '.join(columns)}"
+                )
+
+    def _describes(self, column: str) -> bool:
+        """Whether there is metadata that may say `column`."""
+        if self.metadata is None:
+            return any(self.root.rglob("*.json"))
+        columns = column_names(self.metadata)
+        return columns is None or bool(
+            {fields.normalise(name) for name in columns} & set(fields.ALIASES[column])
+        )
+
+    def _images(self, report: Report) -> Iterator[str]:
+        """Paths of the images, posix and relative to the folder, sorted within each folder; hidden ones left
+        out.
+        """
+        for folder, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                path = Path(folder, name)
+                if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+                    continue
+                relative = path.relative_to(self.root).as_posix()
+                try:
+                    relative.encode()
+                except UnicodeEncodeError:
+                    shown = os.fsencode(relative).decode(errors="replace")
+                    report.skip(shown, "bad encoding", "the file's name is not UTF-8; rename it")
+                    continue
+                yield relative
+
+    def _records(self, report: Report) -> Iterator[Record]:
+        assert self.metadata is not None
+        yield from read_records(self.metadata, report)
+
+    def _sidecars(self, report: Report) -> Iterator[Record]:
+        """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
+        for path in self._images(report):
+            image = self.root / path
+            beside = (Path(f"{image}.json"), image.with_suffix(".json"))
+            sidecar = next((file for file in beside if file.is_file()), None)
+            if sidecar is None and self.license is None:
+                report.skip(
+                    path, "no metadata", "it has no sidecar, and there is no metadata file or --license"
+                )
+                continue
+            record: dict[str, Any] | None = {}
+            where = path
+            if sidecar is not None:
+                where = sidecar.relative_to(self.root).as_posix()
+                record = parse_json(where, sidecar.read_bytes(), report)
+            if record is not None:
+                # The image is the one that the sidecar stands beside, whatever it says of itself.
+                yield where, {**record, "file": path}
+
+    # One row
+
+    def _path(self, where: str, record: dict[str, Any], report: Report) -> str | None:
+        """The image that a record is about, relative to the folder."""
+        given = fields.text(
+            record.get("file") if not self.metadata else fields.find(_normalised(record), "file")
+        )
+        if given is None:
+            report.skip(where, "no file named", f"none of {', '.join(fields.ALIASES['file'])} is set")
+            return None
+        for written in dict.fromkeys((given, given.replace("\\", "/"))):
+            # What one system writes as one character may be two in another's file names.
+            for form in dict.fromkeys(
+                (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
+            ):
+                image = Path(os.path.normpath(self.root / form))
+                if not image.is_relative_to(self.root):
+                    report.skip(where, "outside the folder", f"field file: {given!r}")
+                    return None
+                if image.is_file():
+                    return image.relative_to(self.root).as_posix()
+        report.skip(where, "file missing", f"field file: {given!r}")
+        return None
+
+    def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        named = _normalised(record)
+        values = {column: fields.find(named, column) for column in fields.ALIASES}
+        license = self._license(where, values, report)
+        if license is None:
+            return None
+        creator = fields.text(values["creator"]) or self.creator
+        if creator is None and license.attribution:
+            report.skip(where, "no creator", f"{license.id} demands attribution and field creator is empty")
+            return None
+        label = record.get(self.label_column) if self.label_column else values["label"]
+        source_id = f"{self.folder_name}/{unicodedata.normalize('NFC', path)}"
+        row: dict[str, Any] = {
+            "image_id": f"{self.name}:{source_id}",
+            "source": self.name,
+            "source_id": source_id,
+            "image_url": (self.root / path).as_uri(),
+            "license": license.id,
+            "license_url": license.url,
+            "creator": creator,
+            "tags": fields.tag_list(values["tags"]),
+            "label": fields.text(label),
+        }
+        for column in ("title", "description"):
+            row[column] = fields.text(values[column])
+        for column in ("creator_url", "page_url"):
+            row[column] = fields.url(named, column)
+            if values[column] is not None and row[column] is None:
+                report.remark(
+                    where, f"kept without {column}", f"{str(values[column])[:60]!r} is no web address"
+                )
+        for column in ("taken_at", "uploaded_at"):
+            row[column] = fields.moment(values[column])
+            if values[column] is not None and row[column] is None:
+                report.remark(where, f"kept without {column}", f"{str(values[column])[:60]!r} is no date")
+        return row
+
+    def _license(self, where: str, values: dict[str, Any], report: Report) -> licenses.License | None:
+        version = fields.text(values["license_version"])
+        given = [text for name in ("license", "license_url") if (text := fields.text(values[name]))]
+        if not given:
+            if self.license is None:
+                report.skip(where, "no licence", "field license is empty")
+            return self.license
+        for text in given:
+            license = licenses.parse(text, version)
+            if license.known:
+                return license
+        report.skip(where, "unknown licence", f"field license: {given[0][:100]!r}")
+        return None
+
+
+def _normalised(record: dict[str, Any]) -> dict[str, Any]:
+    return {fields.normalise(str(name)): value for name, value in record.items()}

@@ -1,0 +1,397 @@
+"""The catalog: one Lance table, one row an image. Opening, adding rows, reading, versions and tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.commit import CommitConflictError
+from numpy.typing import NDArray
+
+from commoncanvas.catalog import backfill
+from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
+from commoncanvas.catalog.stage import Stage
+from commoncanvas.engine import Engine
+from commoncanvas.errors import CatalogError
+
+FRAGMENT_ROWS = 4096
+"""Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
+CONFLICT_RETRIES = 50
+
+
+class Catalog:
+    """A snapshot of the table, and the ways to change it.
+
+    What is read is the version that was newest when it was opened, or last changed through this object;
+    `refresh` moves to the newest. Any number of processes may read and change one table at once.
+    """
+
+    def __init__(
+        self, dataset: Any, storage_options: dict[str, str] | None = None, pinned: bool = False
+    ) -> None:
+        self.dataset = dataset
+        self.storage_options = storage_options
+        self.pinned = pinned
+
+    @property
+    def uri(self) -> str:
+        return str(self.dataset.uri)
+
+    @property
+    def version(self) -> int:
+        return int(self.dataset.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.dataset.schema
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.uri!r}, version {self.version})"
+
+    # Opening
+
+    @classmethod
+    def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
+        """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
+        try:
+            dataset = lance.write_dataset(
+                SCHEMA.empty_table(),
+                str(uri),
+                schema=SCHEMA,
+                enable_stable_row_ids=True,
+                storage_options=storage_options,
+            )
+        except (OSError, ValueError) as error:
+            if "already exists" in str(error):
+                raise CatalogError(
+                    f"catalog {uri} exists already; open it, or choose another place"
+                ) from error
+            raise CatalogError(f"catalog {uri} can't be made: {_reason(error)}") from error
+        return cls(dataset, storage_options)
+
+    @classmethod
+    def open(
+        cls, uri: str | Path, version: int | str | None = None, storage_options: dict[str, str] | None = None
+    ) -> Catalog:
+        """Open the newest version, or to read only, the one of a number or a tag. Raises CatalogError."""
+        try:
+            dataset = lance.dataset(str(uri), storage_options=storage_options)
+        except (OSError, ValueError) as error:
+            if "not found" in str(error).lower():
+                raise CatalogError(
+                    f"there is no catalog at {uri}; "
+                    f"make one with: commoncanvas catalog import SOURCE --catalog {uri}"
+                ) from error
+            raise CatalogError(f"catalog {uri} can't be opened: {_reason(error)}") from error
+        written = (dataset.schema.metadata or {}).get(FORMAT_KEY)
+        if written is None:
+            raise CatalogError(f"{uri} is a Lance table but not a catalog; give the path of a catalog")
+        if int(written) > FORMAT:
+            raise CatalogError(
+                f"catalog {uri} has format {int(written)}, newer than {FORMAT}; upgrade commoncanvas"
+            )
+        if version is not None:
+            dataset = _checkout(dataset, version)
+        return cls(dataset, storage_options, pinned=version is not None)
+
+    @classmethod
+    def open_or_create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
+        """The catalog at `uri`, made if there is none; several processes may do so at once."""
+        try:
+            return cls.create(uri, storage_options)
+        except CatalogError as error:
+            if "exists already" not in str(error):
+                raise
+            return cls.open(uri, storage_options=storage_options)
+
+    def refresh(self) -> None:
+        """Move to the newest version."""
+        self._must_be_newest("refreshed")
+        self.dataset = lance.dataset(self.uri, storage_options=self.storage_options)
+
+    # Changing
+
+    def add(self, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+        """Add rows whose `image_id` isn't in the table; returns (added, already there).
+
+        Batches have columns of the table, at least `image_id` and `source`. Every 4,096 rows are committed as
+        they come, so an import that is killed has added whole groups, and one that is run again adds the
+        rest.
+        """
+        self._must_be_newest("added to")
+        added = present = 0
+        for table in _regroup(batches, FRAGMENT_ROWS):
+            unique = _first_of_each(table)
+            with self._explaining("rows can't be added"):
+                merge = self.dataset.merge_insert("image_id").when_not_matched_insert_all()
+                inserted = merge.conflict_retries(CONFLICT_RETRIES).execute(unique)["num_inserted_rows"]
+            added += inserted
+            present += len(table) - inserted
+        self.refresh()
+        return added, present
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Add all-null columns, those that are not there yet.
+
+        Raises CatalogError if one is there with another type or metadata.
+        """
+        self._must_be_newest("given columns")
+        while True:
+            self.refresh()
+            missing = []
+            for field in fields:
+                if field.name not in self.schema.names:
+                    missing.append(field)
+                elif not _same_column(self.schema.field(field.name), field):
+                    raise CatalogError(
+                        f"column {field.name} of {self.uri} is {_describe(self.schema.field(field.name))}, "
+                        f"not {_describe(field)}; drop the column or give the new one another name"
+                    )
+            if not missing:
+                return
+            try:
+                self.dataset.add_columns(missing)
+            except CommitConflictError:
+                continue  # somebody else changed the table in between: look again
+            except OSError as error:
+                if "already exists" not in str(error):
+                    raise
+
+    def drop_column(self, name: str) -> None:
+        """Remove a column that a stage added. Raises CatalogError for one that every catalog has."""
+        self._must_be_newest("changed")
+        if name in SCHEMA.names:
+            raise CatalogError(f"column {name} of {self.uri} belongs to every catalog and can't be dropped")
+        self.check_columns([name])
+        while True:
+            self.refresh()
+            try:
+                self.dataset.drop_columns([name])
+                return
+            except CommitConflictError:
+                continue
+
+    def backfill(
+        self,
+        stage: Stage,
+        *,
+        engine: Engine | None = None,
+        where: str | None = None,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Run `stage` over the rows that it has `todo` and that the SQL `where` lets in; returns how many
+        rows it did.
+
+        Missing columns are added. Work lands fragment by fragment, in one commit every few seconds; killed at
+        any moment, the next call does what is left. An exception of the stage is raised as it is, after the
+        finished work has landed. `on_progress` gets the rows done since its last call (negative: rows that
+        must be done again, since somebody else changed their fragment meanwhile).
+        """
+        self._must_be_newest("filled")
+        return backfill.run(self, stage, engine, where, on_progress)
+
+    # Reading
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        filter: str | None = None,
+        batch_size: int = 1024,
+        with_row_id: bool = False,
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of at most `batch_size` rows, in the table's order, with the stable `_rowid` (uint64) on
+        request.
+        """
+        self.check_columns(columns)
+        with self._explaining_filter(filter):
+            yield from self.dataset.scanner(
+                columns=list(columns),
+                filter=filter,
+                batch_size=batch_size,
+                with_row_id=with_row_id,
+                scan_in_order=True,
+            ).to_batches()
+
+    def table(
+        self,
+        columns: Sequence[str],
+        filter: str | None = None,
+        with_row_id: bool = False,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """The same as `scan`, in one table; `limit` rows at most."""
+        self.check_columns(columns)
+        with self._explaining_filter(filter):
+            return self.dataset.scanner(
+                columns=list(columns), filter=filter, limit=limit, with_row_id=with_row_id, scan_in_order=True
+            ).to_table()
+
+    def count(self, filter: str | None = None) -> int:
+        """Rows for which the SQL expression `filter` is true."""
+        with self._explaining_filter(filter):
+            return int(self.dataset.count_rows(filter))
+
+    def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
+        """Rows by stable row id, in the order given, repeated where an id is. Raises CatalogError if one
+        isn't there.
+        """
+        self.check_columns(columns)
+        if not len(row_ids):
+            return pa.schema([self.schema.field(name) for name in columns]).empty_table()
+        found = backfill.take_rows(self.dataset, row_ids, columns)
+        if len(found) != len(row_ids):
+            there = backfill.take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
+            missing = np.setdiff1d(row_ids, there)
+            raise CatalogError(
+                f"catalog {self.uri} (version {self.version}) has no row {missing[0]}"
+                f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}; "
+                "open the version that the ids are from"
+            )
+        return found
+
+    # Versions
+
+    def tag(self, name: str) -> None:
+        """Name this version, so that no clean-up takes it away. Raises CatalogError if the name stands for
+        another.
+        """
+        existing = self.tags().get(name)
+        if existing == self.version:
+            return
+        if existing is not None:
+            raise CatalogError(
+                f"tag {name} of {self.uri} stands for version {existing}, not {self.version}; "
+                "delete it or use another name"
+            )
+        with self._explaining(f"tag {name!r} can't be made"):
+            self.dataset.tags.create(name, self.version)
+
+    def tags(self) -> dict[str, int]:
+        """Tag -> version."""
+        return {name: int(tag["version"]) for name, tag in self.dataset.tags.list().items()}
+
+    def delete_tag(self, name: str) -> None:
+        """Forget a tag; its version stays until a clean-up. Raises CatalogError if there is no such tag."""
+        if name not in self.tags():
+            raise CatalogError(
+                f"catalog {self.uri} has no tag {name}; it has: {', '.join(self.tags()) or 'none'}"
+            )
+        self.dataset.tags.delete(name)
+
+    def cleanup(self, older_than: timedelta = timedelta(days=1), *, exclusive: bool = False) -> int:
+        """Delete versions older than `older_than` except tagged ones, and the files that only they used;
+        returns bytes.
+
+        Files that a killed process left behind look like another's work in progress and stay for seven days,
+        unless `exclusive` says that no other process is at work on the table.
+        """
+        self._must_be_newest("cleaned up")
+        stats = self.dataset.cleanup_old_versions(
+            older_than, error_if_tagged_old_versions=False, delete_unverified=exclusive
+        )
+        return int(stats.bytes_removed)
+
+    # Saying what is wrong
+
+    def _must_be_newest(self, what: str) -> None:
+        if self.pinned:
+            raise CatalogError(
+                f"catalog {self.uri} is open at version {self.version} and can't be {what}; "
+                "open it without a version"
+            )
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise CatalogError, naming them, if columns aren't there."""
+        missing = [
+            name for name in columns if name not in self.schema.names and name not in ("_rowid", "_rowaddr")
+        ]
+        if missing:
+            raise CatalogError(
+                f"catalog {self.uri} (version {self.version}) has no column {', '.join(missing)}; "
+                f"it has {', '.join(self.schema.names)}"
+            )
+
+    @contextmanager
+    def _explaining(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise CatalogError(f"catalog {self.uri}: {what}: {_reason(error)}") from error
+
+    @contextmanager
+    def _explaining_filter(self, filter: str | None) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if filter is None or not _USERS_FAULT.search(str(error)):
+                raise
+            raise CatalogError(
+                f"catalog {self.uri}: filter {filter!r} is not valid: {_reason(error)}; "
+                "write SQL over its columns"
+            ) from error
+
+
+_USERS_FAULT = re.compile("invalid user input|schema error|sql|plan|cast|type", re.IGNORECASE)
+# Lance ends its messages with the place in its own source code.
+_RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
+
+
+def _reason(error: Exception) -> str:
+    text = _RUST_PLACE.sub("", str(error)).removeprefix("Invalid user input: ")
+    return " ".join(text.split()).rstrip(".")
+
+
+def _checkout(dataset: Any, version: int | str) -> Any:
+    try:
+        return dataset.checkout_version(version)
+    except (OSError, ValueError) as error:
+        kind = "tag" if isinstance(version, str) else "version"
+        tags = ", ".join(dataset.tags.list()) or "none"
+        raise CatalogError(
+            f"catalog {dataset.uri} has no {kind} {version}; newest version: {dataset.version}, tags: {tags}"
+        ) from error
+
+
+def _regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `rows`, the last one shorter."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        while len(batch):
+            part = batch.slice(0, rows - count)
+            batch = batch.slice(len(part))
+            waiting.append(part)
+            count += len(part)
+            if count == rows:
+                yield pa.Table.from_batches(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _first_of_each(table: pa.Table) -> pa.Table:
+    """Without rows whose `image_id` came before: a merge-insert would insert both."""
+    image_ids = table["image_id"].to_pylist()
+    first: dict[str, int] = {}
+    for row, image_id in enumerate(image_ids):
+        first.setdefault(image_id, row)
+    return table if len(first) == len(table) else table.take(list(first.values()))
+
+
+def _same_column(existing: pa.Field, wanted: pa.Field) -> bool:
+    return bool(existing.type.equals(wanted.type)) and (existing.metadata or {}) == (wanted.metadata or {})
+
+
+def _describe(field: pa.Field) -> str:
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    return f"{field.type}{f' {metadata}' if metadata else ''}"

@@ -1,0 +1,314 @@
+"""The command line: one thin function a command. Figures go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from commoncanvas import __version__
+from commoncanvas.console import console, say
+from commoncanvas.errors import CommonCanvasError, TrainingStopped
+
+app = App(
+    name="commoncanvas",
+    help="Open text-to-image models from openly licensed images, with every creator known.",
+    version=__version__,
+    help_format="plaintext",
+)
+catalog_app = App(
+    name="catalog", help="The table of images: where each came from, who made it, under which licence."
+)
+app.command(catalog_app)
+
+Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
+# Words such as `--train.steps 100`, which the recipe's schema checks.
+Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
+
+
+@catalog_app.command(name="import")
+def catalog_import(
+    source: str,
+    path: str | None = None,
+    /,
+    *,
+    catalog: Uri,
+    metadata: str | None = None,
+    license: str | None = None,
+    creator: str | None = None,
+    label_column: str | None = None,
+    json_: Json = False,
+) -> None:
+    """Import rows (not yet images) from a source: openmoji, or folder PATH.
+
+    Args:
+        metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
+        license: licence of every image that has none of its own (folder).
+        creator: creator of every image that has none of its own (folder).
+        label_column: metadata column with human text to train on (folder).
+    """
+    from commoncanvas.catalog import import_
+
+    report = import_(
+        source,
+        catalog,
+        path=path,
+        metadata=metadata,
+        license=license,
+        creator=creator,
+        label_column=label_column,
+    )
+    _print(report, json_)
+
+
+@catalog_app.command
+def fetch(
+    *,
+    catalog: Uri,
+    size: int = 512,
+    side: Literal["longest", "shortest"] = "longest",
+    format: Literal["jpeg", "png", "webp"] = "jpeg",
+    quality: int = 95,
+    retry: str = "",
+    where: str | None = None,
+    workers: int | None = None,
+    json_: Json = False,
+) -> None:
+    """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
+
+    Args:
+        size: pixels of the longest (or shortest) side; raster images are never enlarged.
+        retry: statuses to try again, comma-separated (`failed`: all but ok).
+        where: SQL condition on the rows.
+    """
+    from commoncanvas.catalog import fetch as run
+
+    statuses = tuple(status for status in retry.split(",") if status)
+    report = run(
+        catalog,
+        size=size,
+        side=side,
+        format=format,
+        quality=quality,
+        retry=statuses,
+        where=where,
+        workers=workers,
+    )
+    _print(report, json_)
+
+
+@catalog_app.command
+def stats(*, catalog: Uri, filter: str | None = None, json_: Json = False) -> None:
+    """Count what is in the catalog: licences, sources, creators, statuses, columns.
+
+    Args:
+        filter: SQL condition on the rows.
+    """
+    from commoncanvas.catalog import stats as run
+
+    _print(run(catalog, filter=filter), json_)
+
+
+@catalog_app.command
+def credits(
+    *,
+    catalog: Uri,
+    format: Literal["text", "csv", "html", "json"] = "text",
+    filter: str | None = None,
+    out: str | None = None,
+) -> None:
+    """Credit every image: title, creator, source, licence, and that it was resized.
+
+    Args:
+        filter: SQL condition on the rows.
+        out: file to write; default: stdout.
+    """
+    from commoncanvas.catalog import credits as run
+
+    rows = run(catalog, filter=filter, format=format, out=out)
+    if out:
+        say(f"{rows:,} credits written to {out}")
+
+
+@app.command
+def caption(
+    *,
+    catalog: Uri,
+    captioner: str,
+    column: str = "caption",
+    where: str = "label IS NULL",
+    overwrite: bool = False,
+    json_: Json = False,
+) -> None:
+    """Let a captioner write the captions of fetched images.
+
+    Args:
+        captioner: a captioner's model folder.
+        where: SQL condition on the rows; default: those without human text.
+        overwrite: drop the column's captions by another captioner first.
+    """
+    from commoncanvas.telephoning import caption as run
+
+    _print(run(catalog, captioner, column=column, where=where, overwrite=overwrite), json_)
+
+
+@app.command
+def encode(recipe: str, *overrides: Overrides, overwrite: bool = False, json_: Json = False) -> None:
+    """Compute the frozen networks' columns that training RECIPE reads: latents and text states, or image features.
+
+    Args:
+        overwrite: drop a column that other weights made, and make it anew.
+    """
+    from commoncanvas.config import load_recipe
+    from commoncanvas.latents.encode import encode as run
+
+    _print(run(load_recipe(recipe, overrides), overwrite=overwrite), json_)
+
+
+@app.command
+def train(recipe: str, *overrides: Overrides, resume: bool = False, json_: Json = False) -> None:
+    """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
+
+    Args:
+        resume: go on from the newest checkpoint of a run that was stopped or killed, or start.
+    """
+    from commoncanvas.config import load_recipe
+    from commoncanvas.training.trainer import train as run
+
+    _print({"model": str(run(load_recipe(recipe, overrides), resume=resume))}, json_)
+
+
+@app.command
+def evaluate(
+    model: str,
+    *,
+    catalog: str | None = None,
+    captioner: str | None = None,
+    prompts: int = 64,
+    seed: int = 0,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    out: str | None = None,
+    json_: Json = False,
+) -> None:
+    """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline.
+
+    Args:
+        catalog: default: the one that the model was trained from.
+        captioner: for the telephone round trip (caption the generated image, compare with the prompt).
+        out: folder for figures and images; default: MODEL/evaluation.
+    """
+    from commoncanvas.evaluation import evaluate as run
+
+    result = run(
+        model,
+        catalog=catalog,
+        captioner=captioner,
+        prompts=prompts,
+        seed=seed,
+        guidance_scale=guidance_scale,
+        steps=steps,
+        out=out,
+    )
+    _print(result, json_)
+
+
+@app.command
+def generate(
+    model: str,
+    prompt: str,
+    *,
+    seed: int = 0,
+    count: int = 1,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    out: str = ".",
+    json_: Json = False,
+) -> None:
+    """Draw images of PROMPT, one a seed, as PNG files.
+
+    Args:
+        count: number of images, from seeds SEED, SEED + 1, ...
+    """
+    from commoncanvas.release.generate import generate as run
+
+    files = run(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps, out=out)
+    _print([str(path) for path in files], json_)
+
+
+@app.command
+def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> None:
+    """The whole way once: import, fetch, caption, encode, train, evaluate, and a report to show.
+
+    Args:
+        minutes: training is scaled to take about this long in all on two CPU cores.
+    """
+    from commoncanvas.demo import demo as run
+
+    summary = run(out, minutes=minutes)
+    if json_:
+        _print(summary, json_)
+    say(f"[bold]the report:[/bold] {Path(out) / 'report.html'}")
+
+
+def _print(result: Any, as_json: bool) -> None:
+    """A result on stdout: JSON, its own rendering, or one `name: value` line a figure."""
+    if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
+        result = result.to_dict()
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+    elif hasattr(result, "render"):
+        from rich.console import Console
+
+        Console(highlight=False).print(result.render())
+    else:
+        for line in _lines(result):
+            print(line)
+
+
+def _lines(value: Any, prefix: str = "") -> list[str]:
+    if isinstance(value, dict):
+        return [
+            line
+            for key, inner in value.items()
+            for line in _lines(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list) and not prefix:
+        return [str(inner) for inner in value]
+    return [f"{prefix}: {value:.4g}" if isinstance(value, float) else f"{prefix}: {value}"]
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr and exit code 2 (`--debug` shows the traceback)."""
+    # The libraries' own bars and advice are for their developers.
+    for name, value in {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        app(words, exit_on_error=False, print_error=False)
+    except TrainingStopped as stopped:
+        say(str(stopped))
+        sys.exit(128 + stopped.signal)
+    except (CommonCanvasError, CycloptsError) as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split())
+        console().print(f"commoncanvas: {message}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

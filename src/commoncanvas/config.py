@@ -1,0 +1,226 @@
+"""Recipes: one validated schema a task, read from YAML, every field settable on the command line as `--a.b value`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+
+from commoncanvas.errors import RecipeError
+
+
+class Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Schema):
+    """Which rows of which catalog a run sees."""
+
+    catalog: str
+    version: int | str | None = Field(
+        None, description="table version or tag to pin; none: the newest at the start"
+    )
+    policy: Literal["commercial", "noncommercial"] = "noncommercial"
+    allow_no_derivatives: bool = False
+    filter: str | None = Field(None, description="SQL over the catalog's columns")
+    text: list[str] = Field(
+        ["label", "caption"], min_length=1, description="text columns, the first that is set wins"
+    )
+    heldout_text: list[str] | None = Field(
+        None, description="text columns of held-out prompts; none: those of text"
+    )
+    heldout_fraction: float = Field(
+        0.0, ge=0, lt=1, description="share of images never trained on, by hash of image_id"
+    )
+
+
+class TrainConfig(Schema):
+    """The loop: the same for every task."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: float = Field(gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: NonNegativeInt = 0
+    schedule: Literal["constant", "cosine"] = "constant"
+    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none: no clipping")
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    channels_last: bool = True
+    device: str = "auto"
+    checkpoint_every: PositiveInt = 500
+    keep_checkpoints: PositiveInt = 2
+    log_every: PositiveInt = 10
+    sample_every: PositiveInt | None = None
+
+
+class RecipeBase(Schema):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    seed: NonNegativeInt = 17
+    out: str
+    data: DataConfig
+    train: TrainConfig
+
+
+class CaptionerRecipe(RecipeBase):
+    """Learn to write short captions from frozen image features and human labels."""
+
+    task: Literal["captioner"]
+    feature_grid: PositiveInt = Field(
+        7, le=7, description="image features are pooled to this many cells a side"
+    )
+    width: PositiveInt = 256
+    layers: PositiveInt = 3
+    heads: PositiveInt = 4
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_tokens: PositiveInt = 12
+
+
+class AutoencoderRecipe(RecipeBase):
+    """Train an `AutoencoderKL` to reconstruct the catalog's images."""
+
+    task: Literal["autoencoder"]
+    size: PositiveInt = Field(description="side of the square training images, pixels")
+    vae: dict[str, Any] = Field(description="configuration of diffusers' AutoencoderKL")
+    l1_weight: float = Field(1.0, ge=0)
+    mse_weight: float = Field(0.0, ge=0)
+    kl_weight: float = Field(0.0, ge=0)
+
+
+class NoiseConfig(Schema):
+    """Forward process and objective; the schedule's fields are those of diffusers' DDPMScheduler."""
+
+    schedule: dict[str, Any] = Field(description="configuration of diffusers' DDPMScheduler")
+    min_snr_gamma: float | None = Field(
+        None, gt=0, description="min-SNR-gamma loss weights (arXiv 2303.09556)"
+    )
+
+
+class SampleConfig(Schema):
+    """How the exported model samples by default."""
+
+    scheduler: str = Field(description="a diffusers scheduler class that the pipeline takes")
+    options: dict[str, Any] = {}
+    guidance_scale: float = Field(ge=1)
+    steps: PositiveInt
+    prompts: list[str] = Field([], description="drawn every train.sample_every steps")
+
+
+class DiffusionRecipe(RecipeBase):
+    """Train a text-conditional `UNet2DConditionModel` on latents and text states computed ahead of time."""
+
+    task: Literal["diffusion"]
+    size: PositiveInt = Field(description="side of the square images, pixels")
+    vae: str = Field(description="folder or hub id of a diffusers AutoencoderKL")
+    text_encoder: str = Field(description="folder or hub id of the text encoder, or minilm")
+    text_length: PositiveInt = 77
+    unet: dict[str, Any] = Field(description="configuration of diffusers' UNet2DConditionModel")
+    noise: NoiseConfig
+    caption_dropout: float = Field(0.1, ge=0, lt=1)
+    sample: SampleConfig
+
+
+Recipe = CaptionerRecipe | AutoencoderRecipe | DiffusionRecipe
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
+
+    `overrides` are command-line words: `--train.steps 100` or `--train.steps=100`; values are YAML.
+    Raises RecipeError, naming the field, for anything that does not fit.
+    """
+    text = _find(recipe)
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {recipe} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+    for path, value in _parse_overrides(overrides):
+        _set(fields, path, value)
+    return validate_recipe(fields, where=f"recipe {recipe}")
+
+
+def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
+    """The recipe that `fields` describe; RecipeError names `where` and every field that is wrong."""
+    try:
+        return _ADAPTER.validate_python(fields)
+    except ValidationError as error:
+        raise RecipeError(
+            f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())
+        ) from error
+
+
+def _find(recipe: str) -> str:
+    path = Path(recipe)
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    shipped = resources.files("commoncanvas") / "recipes"
+    names = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    if path.stem in names and path.parent.name in ("", "recipes"):
+        return (shipped / f"{path.stem}.yaml").read_text(encoding="utf-8")
+    raise RecipeError(
+        f"recipe {recipe} does not exist; give a YAML file, or one that comes along: {', '.join(names)}"
+    )
+
+
+def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise RecipeError(f"unexpected argument {word!r}; recipe fields are set as --a.b value")
+        path, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise RecipeError(f"--{path} needs a value")
+            value = rest.pop(0)
+        try:
+            pairs.append((path.replace("-", "_"), yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--{path}: {value!r} is not a YAML value; quote it") from error
+    return pairs
+
+
+def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        fields = fields.setdefault(parent, {})
+        if not isinstance(fields, dict):
+            raise RecipeError(f"--{path}: {parent} is a single value and has no fields")
+    fields[last] = value
+
+
+def _explain(problem: Any) -> str:
+    # The first location is the discriminator's tag, which the user never wrote.
+    tags = {"captioner", "autoencoder", "diffusion"}
+    path = [str(part) for part in problem["loc"] if part not in tags]
+    if problem["type"] == "extra_forbidden":
+        return f"there is no field {'.'.join(path)}{_suggest(path)}"
+    if problem["type"].startswith("union_tag"):
+        return f"task must be one of {', '.join(sorted(tags))}"
+    return f"{'.'.join(path)}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _suggest(path: list[str]) -> str:
+    known: set[str] = set()
+    for model in (
+        CaptionerRecipe,
+        AutoencoderRecipe,
+        DiffusionRecipe,
+        DataConfig,
+        TrainConfig,
+        NoiseConfig,
+        SampleConfig,
+    ):
+        known.update(model.model_fields)
+    close = difflib.get_close_matches(path[-1], sorted(known), n=1)
+    return f"; did you mean {'.'.join([*path[:-1], close[0]])}?" if close else ""

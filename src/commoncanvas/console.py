@@ -1,0 +1,79 @@
+"""What the terminal shows: one kind of progress bar, one way to say a line; on stderr, stdout stays for figures."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task, TaskID
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, with rich markup."""
+    console().print(text)
+
+
+class Bar:
+    """One running progress bar."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, count: int = 1) -> None:
+        self._progress.advance(self._task, count)
+
+    def note(self, text: str) -> None:
+        """Show `text` (a loss, a count of failures) at the end of the bar."""
+        self._progress.update(self._task, note=text)
+
+
+@contextmanager
+def progress(description: str, total: int | None, unit: str = "images") -> Iterator[Bar]:
+    """A bar with count, rate in `unit`/s and time left; a single summary line when stderr is not a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.finished_speed or task.speed or 0.0:,.0f} {unit}/s", style="cyan")
+
+    screen = console()
+    began = time.monotonic()
+    bar = Progress(
+        TextColumn("[bold]{task.description:<12}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(description, total=total, note="")
+        yield Bar(bar, task)
+        state = bar.tasks[0]
+    if not screen.is_terminal:
+        seconds = time.monotonic() - began
+        rate = state.completed / seconds if seconds else 0.0
+        note = f"  {state.fields['note']}" if state.fields["note"] else ""
+        say(f"{description}: {state.completed:,.0f} {unit} in {seconds:,.1f} s ({rate:,.0f} {unit}/s){note}")

@@ -1,0 +1,212 @@
+"""The demo: every stage's command in a row, each in a process of its own, then the report. Run again, it goes on."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from commoncanvas.config import load_recipe
+from commoncanvas.console import say
+from commoncanvas.errors import CommonCanvasError, TrainingStopped
+
+# The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
+NOMINAL_MINUTES = 10.0
+SIZE = 64
+CAPTIONER, AUTOENCODER, DIFFUSION = (
+    "recipes/xs-captioner.yaml",
+    "recipes/xs-autoencoder.yaml",
+    "recipes/xs.yaml",
+)
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Command:
+    """One stage: what it is called, and the words after `commoncanvas`."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+def commands(out: Path, minutes: float) -> list[Command]:
+    """The demo, as anyone could type it."""
+    catalog = str(out / "catalog.lance")
+    captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
+    of_catalog = ("--data.catalog", catalog)
+    of_model = ("--vae", autoencoder)
+
+    def training(recipe: str, folder: str, *overrides: str) -> tuple[str, ...]:
+        steps = max(1, round(load_recipe(recipe).train.steps * minutes / NOMINAL_MINUTES))
+        return (
+            "train",
+            recipe,
+            *of_catalog,
+            "--out",
+            folder,
+            "--train.steps",
+            str(steps),
+            *overrides,
+            "--resume",
+        )
+
+    return [
+        Command("import", ("catalog", "import", "openmoji", "--catalog", catalog)),
+        Command("fetch", ("catalog", "fetch", "--catalog", catalog, "--size", str(SIZE), "--format", "png")),
+        Command("features", ("encode", CAPTIONER, *of_catalog)),
+        Command("captioner", training(CAPTIONER, captioner)),
+        Command("caption", ("caption", "--catalog", catalog, "--captioner", captioner)),
+        Command("autoencoder", training(AUTOENCODER, autoencoder)),
+        Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model)),
+        Command("model", training(DIFFUSION, model, *of_model)),
+        Command("evaluate", ("evaluate", model, "--captioner", captioner, "--out", str(out / "evaluation"))),
+    ]
+
+
+def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, Any]:
+    """Make a model from OpenMoji's drawings and a report of it in `out`; returns the figures of summary.json.
+
+    A stage that was finished is not done again; one that was killed goes on. Raises CommonCanvasError.
+    """
+    if minutes <= 0:
+        raise CommonCanvasError(f"--minutes {minutes} must be more than 0")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = folder / "summary.json"
+    with only_one(folder / ".lock") as lock:
+        state = State(folder / "stages.json", minutes)
+        if state.finished and summary.exists():
+            say(f"the demo in {out} is finished; remove that folder to make it anew, or choose another --out")
+            figures: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+            return figures
+        todo = commands(folder, minutes)
+        for number, command in enumerate(todo, start=1):
+            if command.name in state.done:
+                continue
+            say(
+                f"[bold cyan]{number}/{len(todo) + 1} {command.name}[/]  [dim]commoncanvas {' '.join(command.words)}[/]"
+            )
+            state.run(command, lock)
+        say(f"[bold cyan]{len(todo) + 1}/{len(todo) + 1} report[/]")
+        from commoncanvas.app.demo_report import write_demo_report
+
+        began = time.monotonic()
+        figures = write_demo_report(folder, state.stages())
+        state.finish()
+        say(f"report: {time.monotonic() - began:.1f} s")
+    return figures
+
+
+class State:
+    """Which stages are done, what each printed, how long it took and its peak memory; on disk after every stage."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self._record: dict[str, Any] = {"minutes": minutes, "finished": False, "stages": {}}
+        if path.exists():
+            self._record = json.loads(path.read_text(encoding="utf-8"))
+            if self._record["minutes"] != minutes:
+                raise CommonCanvasError(
+                    f"the demo in {path.parent} was started with --minutes {self._record['minutes']:g}, "
+                    f"not {minutes:g}; "
+                    "give the same, or choose another --out"
+                )
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._record["finished"])
+
+    @property
+    def done(self) -> set[str]:
+        return {name for name, stage in self._record["stages"].items() if stage["done"]}
+
+    def stages(self) -> list[dict[str, Any]]:
+        """In order: name, seconds (of all its tries), peak_mb (resident) and what it printed."""
+        return [{"name": name, **stage} for name, stage in self._record["stages"].items()]
+
+    def run(self, command: Command, lock: int) -> None:
+        stage = self._record["stages"].setdefault(
+            command.name, {"seconds": 0.0, "peak_mb": 0.0, "done": False, "result": None}
+        )
+        began = time.monotonic()
+        code, output, peak_mb = run_command(command.words, lock)
+        stage["seconds"] = round(stage["seconds"] + time.monotonic() - began, 2)
+        stage["peak_mb"] = round(max(stage["peak_mb"], peak_mb), 1)
+        stage["done"] = code == 0
+        stage["result"] = json.loads(output) if code == 0 else None
+        self._write()
+        if code > 128:
+            number = signal.Signals(code - 128)
+            raise TrainingStopped(
+                f"stopped by {number.name} in stage {command.name}; the same command goes on", number
+            )
+        if code:
+            raise CommonCanvasError(f"stage {command.name} failed (see above); the same command tries again")
+
+    def finish(self) -> None:
+        self._record["finished"] = True
+        self._write()
+
+    def _write(self) -> None:
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self._record, indent=1), encoding="utf-8")
+        partial.replace(self.path)
+
+
+def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
+    """Run `commoncanvas WORDS --json`; returns its exit code (128 + n for signal n), its stdout and its peak MB.
+
+    Signals that ask to stop are left to the child, which saves its state. It dies with its parent.
+    """
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    child = subprocess.Popen(
+        [sys.executable, "-m", "commoncanvas", *words, "--json"],
+        stdout=subprocess.PIPE,
+        pass_fds=(lock,),
+        preexec_fn=_die_with_parent,
+    )
+    # Ctrl-C reaches the child by itself: both are in the terminal's foreground group.
+    previous = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, forward)]
+    try:
+        assert child.stdout is not None
+        output = child.stdout.read().decode()
+        _, status, usage = os.wait4(child.pid, 0)
+    finally:
+        signal.signal(signal.SIGINT, previous[0])
+        signal.signal(signal.SIGTERM, previous[1])
+    code = os.waitstatus_to_exitcode(status)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1024 if sys.platform != "darwin" else 1
+    return (code if code >= 0 else 128 - code), output, usage.ru_maxrss * unit / 1e6
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[int]:
+    """Hold the lock file for as long as this process or a child that inherits it lives. Raises CommonCanvasError."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommonCanvasError(
+                f"{path.parent} is in use by another run; wait for it, or stop it"
+            ) from error
+        yield file.fileno()
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

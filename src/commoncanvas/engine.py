@@ -1,0 +1,101 @@
+"""Engines: where the work on fragments runs. An engine is a map and nothing more."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """Maps a function over integers, in any order."""
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether the function runs in this process, so that what it changes or calls is seen here."""
+
+    def map(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[T]:
+        """Yield `function(item)` as each becomes ready.
+
+        Items are started as results are taken: no more than a few results wait. An exception of `function` is
+        raised here as it is, after the results of what was already running; the other items are dropped.
+        """
+
+
+class LocalEngine:
+    """Threads of this process, or with `processes` fresh (spawned) ones, each of which gets one copy of the
+    function.
+    """
+
+    def __init__(self, workers: int = 1, processes: bool = False) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.workers = workers
+        self.processes = processes
+
+    @property
+    def shares_memory(self) -> bool:
+        return not self.processes
+
+    def map(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[T]:
+        if self.processes:
+            # Spawned, not forked: neither Lance's nor torch's threads survive a fork.
+            pool: Executor = ProcessPoolExecutor(
+                self.workers,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_install,
+                initargs=(pickle.dumps(function),),
+            )
+            yield from _bounded(pool, _installed, items, self.workers)
+        elif self.workers == 1:
+            # Inline: Ctrl-C and tracebacks go straight through.
+            yield from map(function, items)
+        else:
+            yield from _bounded(ThreadPoolExecutor(self.workers), function, items, self.workers)
+
+
+def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int], limit: int) -> Iterator[T]:
+    waiting = iter(items)
+    running: set[Future[T]] = set()
+    failures: list[BaseException] = []
+
+    def refill() -> None:
+        while not failures and len(running) < limit and (item := next(waiting, None)) is not None:
+            running.add(pool.submit(function, item))
+
+    try:
+        refill()
+        while running:
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            failures += [failure for future in ready if (failure := future.exception())]
+            refill()  # before yielding: no worker is idle while the caller is busy with the results
+            for future in ready:
+                if not future.exception():
+                    yield future.result()
+        if failures:
+            raise failures[0]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_function: Callable[[int], Any]
+
+
+def _install(pickled: bytes) -> None:
+    global _function
+    _function = pickle.loads(pickled)
+
+
+def _installed(item: int) -> Any:
+    return _function(item)

@@ -1,0 +1,45 @@
+"""Every error that a user can cause. The message is one line: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from signal import Signals
+
+
+class CommonCanvasError(Exception):
+    """Base of the errors that the command line prints as one line, with exit code 2."""
+
+
+class CatalogError(CommonCanvasError):
+    """The table can't be opened, read or written as asked."""
+
+
+class SourceError(CommonCanvasError):
+    """An import source, or its metadata, can't be used at all (single bad rows are reported, not raised)."""
+
+
+class LicenseError(CommonCanvasError):
+    """A licence is unknown, or licences can't be combined."""
+
+
+class RecipeError(CommonCanvasError):
+    """A recipe file or one of its fields is wrong."""
+
+
+class ModelError(CommonCanvasError):
+    """A model folder is missing, incomplete, or not of the kind that was asked for."""
+
+
+class TrainingError(CommonCanvasError):
+    """A training run can't start or go on."""
+
+
+class MissingExtraError(CommonCanvasError):
+    """A command needs an optional dependency that isn't installed."""
+
+
+class TrainingStopped(CommonCanvasError):
+    """A run was stopped by a signal, its state saved."""
+
+    def __init__(self, message: str, signal: Signals) -> None:
+        super().__init__(message)
+        self.signal = signal

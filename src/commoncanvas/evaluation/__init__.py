@@ -1,0 +1,19 @@
+"""How good a model is: features, distances, retrieval, the telephone round trip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commoncanvas.evaluation.evaluator import Evaluation, evaluate
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch and diffusers are loaded when something is evaluated, not when the package is named.
+    if name in __all__:
+        from commoncanvas.evaluation import evaluator
+
+        return getattr(evaluator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,293 @@
+"""Judge a text-to-image model on prompts it saw in training and on prompts it didn't, each figure beside its
+baseline.
+
+Shapes: N prompts, H and W pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.console import progress
+from commoncanvas.device import pick_device
+from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.errors import ModelError
+from commoncanvas.evaluation import metrics
+from commoncanvas.evaluation.features import EXTRACTOR, Extractor
+from commoncanvas.evaluation.folder import diffusion_provenance, image_size, read_rows, reconstruct
+from commoncanvas.evaluation.prompts import Prompt, choose_prompts, human_written, read_images
+from commoncanvas.visual import labelled_grid
+
+if TYPE_CHECKING:
+    from commoncanvas.telephoning import Captioner
+
+# A covariance needs two samples.
+LEAST_SAMPLES = 2
+SPLITS = {"seen": "train", "heldout": "heldout"}
+SHEET_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """Figures of one set of prompts; distances are to the same prompts' real images, as many on either side.
+
+    `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect U-Net could
+    reach. `*_noise`: uniform noise instead. `*_shuffled`: each caption against the other images' prompts.
+    `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval.
+    """
+
+    prompts: int
+    retrieval: float
+    retrieval_low: float
+    retrieval_high: float
+    retrieval_chance: float
+    retrieval_reconstruction: float
+    fd: float | None
+    kd: float | None
+    fd_reconstruction: float | None
+    kd_reconstruction: float | None
+    fd_noise: float | None
+    kd_noise: float | None
+    roundtrip_cosine: float | None
+    roundtrip_cosine_shuffled: float | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt and what came of it.
+
+    `kind` says who wrote the prompt: 'human', 'synthetic' (a captioner), or 'heldout' (the model never saw
+    it). `file` and `real_file` are PNGs, relative to the evaluation's folder.
+    """
+
+    image_id: str
+    prompt: str
+    kind: str
+    seed: int
+    file: str
+    real_file: str
+    retrieved: bool
+    caption: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measured; `figures()` is the flat form that reports use."""
+
+    model: str
+    catalog: str
+    catalog_version: int
+    feature_extractor: str
+    seed: int
+    guidance_scale: float
+    steps: int
+    captioner: str | None
+    out: str
+    seen: SetFigures
+    heldout: SetFigures | None
+    seen_samples: tuple[Sample, ...]
+    heldout_samples: tuple[Sample, ...]
+
+    def figures(self) -> dict[str, float | int | None]:
+        """`retrieval_seen`, `retrieval_heldout`; every other figure by its name, of held-out prompts with
+        `_heldout`.
+        """
+        flat: dict[str, float | int | None] = {}
+        for split, figures in (("seen", self.seen), ("heldout", self.heldout)):
+            suffix = "_heldout" if split == "heldout" else ""
+            for name, value in asdict(figures).items() if figures else ():
+                flat[f"retrieval_{split}" if name == "retrieval" else f"{name}{suffix}"] = value
+        return flat
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"figures": self.figures(), **asdict(self)}
+
+
+def evaluate(
+    model: str,
+    *,
+    catalog: str | None = None,
+    prompts: int = 64,
+    seed: int = 0,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    captioner: str | None = None,
+    out: str | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+) -> Evaluation:
+    """Generate an image for up to `prompts` seen and as many held-out prompts, and measure them.
+
+    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance; guidance scale and
+    steps default to the model's own. With `captioner`, a model folder of that kind, the images are captioned
+    and the captions compared with the prompts. Writes evaluation.json, every image and a contact sheet a set
+    into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
+    """
+    provenance = diffusion_provenance(model)
+    rows = read_rows(model)
+    if prompts < 1:
+        raise ModelError(f"{model} can't be evaluated on {prompts} prompts; give at least 1")
+    chosen = {name: choose_prompts(rows, split, prompts, seed) for name, split in SPLITS.items()}
+    if not chosen["seen"]:
+        raise ModelError(
+            f"{model}/rows.parquet has no training row with a text; there is nothing to ask the model for"
+        )
+    source = provenance["catalog"]
+    table = Catalog.open(catalog or source["uri"], version=source.get("tag") or source["version"])
+    place = pick_device(device)
+    pipeline = load_pipeline(model).to(place)
+    size = image_size(pipeline)
+    real = {name: read_images(table, some, size) for name, some in chosen.items() if some}
+    defaults = provenance["recipe"]["sample"]
+    guidance = float(guidance_scale if guidance_scale is not None else defaults["guidance_scale"])
+    step_count = int(steps if steps is not None else defaults["steps"])
+    writer = _load_captioner(captioner)
+    folder = Path(out) if out else Path(model) / "evaluation"
+    judge = _Judge(pipeline, Extractor(place, batch_size), writer, batch_size)
+
+    figures: dict[str, SetFigures] = {}
+    samples: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
+    with progress("evaluate", sum(map(len, chosen.values()))) as bar:
+        for name, real_NHWC in real.items():
+            some = chosen[name]
+            bar.note(f"{name} prompts")
+            images: list[Image.Image] = []
+            for start in range(0, len(some), batch_size):
+                batch = some[start : start + batch_size]
+                images += generate_images(
+                    pipeline,
+                    [prompt.text for prompt in batch],
+                    seeds=[prompt.seed for prompt in batch],
+                    guidance_scale=guidance,
+                    steps=step_count,
+                )
+                bar.advance(len(batch))
+            made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
+            figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
+            kinds = _kinds(table, name, some)
+            samples[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
+        bar.note("")
+    evaluation = Evaluation(
+        model=model,
+        catalog=table.uri,
+        catalog_version=table.version,
+        feature_extractor=EXTRACTOR,
+        seed=seed,
+        guidance_scale=guidance,
+        steps=step_count,
+        captioner=writer.name if writer else None,
+        out=str(folder),
+        seen=figures["seen"],
+        heldout=figures.get("heldout"),
+        seen_samples=samples["seen"],
+        heldout_samples=samples["heldout"],
+    )
+    text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    return evaluation
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Measures one set of generated images against the real ones."""
+
+    pipeline: Any
+    extractor: Extractor
+    captioner: Captioner | None
+    batch_size: int
+
+    def __call__(
+        self, prompts: Sequence[Prompt], made_NHWC: NDArray[np.uint8], real_NHWC: NDArray[np.uint8]
+    ) -> tuple[SetFigures, NDArray[np.float64], list[str] | None]:
+        """The set's figures, retrieval's hits [N], and the captions of the images that were made."""
+        noise_NHWC = np.random.default_rng(prompts[0].seed).integers(0, 256, real_NHWC.shape, dtype=np.uint8)
+        real = self.extractor(real_NHWC)
+        made = {
+            "": self.extractor(made_NHWC),
+            "_reconstruction": self.extractor(reconstruct(self.pipeline, real_NHWC, self.batch_size)),
+            "_noise": self.extractor(noise_NHWC),
+        }
+        distances: dict[str, float | None] = {}
+        for suffix, features in made.items():
+            enough = len(prompts) >= LEAST_SAMPLES
+            distances[f"fd{suffix}"] = metrics.frechet_distance(features, real) if enough else None
+            distances[f"kd{suffix}"] = metrics.kernel_distance(features, real) if enough else None
+        hits = metrics.retrieval_hits(made[""], real)
+        low, high = metrics.wilson_interval(float(hits.mean()), len(hits))
+        captions = self.captioner.caption(list(made_NHWC)) if self.captioner else None
+        matched, shuffled = _round_trip(prompts, captions) if captions else (None, None)
+        figures = SetFigures(
+            prompts=len(prompts),
+            retrieval=float(hits.mean()),
+            retrieval_low=low,
+            retrieval_high=high,
+            retrieval_chance=1 / len(prompts),
+            retrieval_reconstruction=metrics.retrieval_accuracy(made["_reconstruction"], real),
+            roundtrip_cosine=matched,
+            roundtrip_cosine_shuffled=shuffled,
+            **distances,
+        )
+        return figures, hits, captions
+
+
+def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None]:
+    from commoncanvas.telephoning.sentences import embed
+
+    asked, said = embed([prompt.text for prompt in prompts]), embed(list(captions))
+    matched, shuffled = metrics.matched_and_shuffled(asked, said)
+    return matched, None if math.isnan(shuffled) else shuffled
+
+
+def _kinds(catalog: Catalog, name: str, prompts: Sequence[Prompt]) -> list[str]:
+    if name == "heldout":
+        return ["heldout"] * len(prompts)
+    return ["human" if human else "synthetic" for human in human_written(catalog, prompts)]
+
+
+def _save(
+    folder: Path,
+    name: str,
+    prompts: Sequence[Prompt],
+    kinds: Sequence[str],
+    images: Sequence[Image.Image],
+    real_NHWC: NDArray[np.uint8],
+    hits: NDArray[np.float64],
+    captions: Sequence[str] | None,
+) -> tuple[Sample, ...]:
+    """Write the images of one set under `<folder>/<name>/`, their contact sheet beside it; the samples that
+    say so.
+    """
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    samples = []
+    for index, prompt in enumerate(prompts):
+        file, real_file = f"{name}/{index:03d}.png", f"{name}/{index:03d}-real.png"
+        images[index].save(folder / file)
+        Image.fromarray(real_NHWC[index]).save(folder / real_file)
+        caption = captions[index] if captions else None
+        retrieved = bool(hits[index] == 1)
+        samples.append(
+            Sample(
+                prompt.image_id, prompt.text, kinds[index], prompt.seed, file, real_file, retrieved, caption
+            )
+        )
+    columns = min(SHEET_COLUMNS, len(images))
+    labelled_grid(images, [prompt.text for prompt in prompts], columns).save(folder / f"{name}.png")
+    return tuple(samples)
+
+
+def _load_captioner(path: str | None) -> Captioner | None:
+    if path is None:
+        return None
+    from commoncanvas.telephoning import load_captioner
+
+    return load_captioner(path)

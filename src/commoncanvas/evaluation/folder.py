@@ -1,0 +1,52 @@
+"""What evaluation reads from a model folder besides its networks, and what its VAE alone can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from commoncanvas.errors import ModelError
+from commoncanvas.latents.vae import to_images, to_pixels
+from commoncanvas.release.folder import read_provenance
+
+
+def diffusion_provenance(model: str) -> dict[str, Any]:
+    """The provenance.json of a text-to-image model's folder. Raises ModelError, also for a model of another
+    task.
+    """
+    provenance = read_provenance(model)
+    if provenance["task"] != "diffusion":
+        raise ModelError(
+            f"{model} is a model of task {provenance['task']}; evaluate takes one of task diffusion"
+        )
+    return provenance
+
+
+def read_rows(model: str) -> pa.Table:
+    """rows.parquet: the rows that the model was trained on, and those held out. Raises ModelError."""
+    path = Path(model) / "rows.parquet"
+    if not path.is_file():
+        raise ModelError(f"{model} has no rows.parquet, so its prompts are unknown; train the model again")
+    return pq.read_table(path)
+
+
+def image_size(pipeline: Any) -> int:
+    """Pixels a side of the images that the pipeline makes by default."""
+    return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)
+
+
+@torch.no_grad()
+def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.uint8]:
+    """What the pipeline's VAE makes of images [N, H, W, 3]: as near to them as any U-Net could come."""
+    vae = pipeline.vae
+    made = []
+    for start in range(0, len(images), batch_size):
+        pixels = to_pixels(list(images[start : start + batch_size])).to(vae.device, vae.dtype)
+        made.append(to_images(vae.decode(vae.encode(pixels).latent_dist.mode()).sample))
+    return np.concatenate(made)

@@ -1,0 +1,132 @@
+"""What the figures are: distances between sets of features, retrieval, the telephone round trip. No I/O here.
+
+Shapes: N and M samples, D features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.floating]
+
+# Similarities closer than this are a tie: a matrix product's last bits depend on the order of its rows.
+TIE = 1e-7
+
+
+def frechet_distance(features_1: Features, features_2: Features) -> float:
+    """Fréchet distance of Gaussians fitted to features [N, D] and [M, D] (Heusel et al., arXiv 1706.08500,
+    eq. 6).
+
+    Computed by torch-fidelity, after a rotation into the span of the samples: the distance doesn't change
+    under an isometry, and N + M dimensions are quicker than D when samples are few. With few samples it is
+    biased upwards, so it means something only beside a baseline from as many. Raises ValueError below two
+    samples.
+    """
+    import torch
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    x_ND, y_MD = _pair(features_1, features_2, least=2)
+    if len(x_ND) + len(y_MD) < x_ND.shape[1]:
+        basis, _ = np.linalg.qr(np.concatenate([x_ND, y_MD]).T)
+        x_ND, y_MD = x_ND @ basis, y_MD @ basis
+    statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (x_ND, y_MD)]
+    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
+
+def kernel_distance(
+    features_1: Features, features_2: Features, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> float:
+    """MMD^2 under KID's kernel (x.y / D + 1)^3 (Bińkowski et al., arXiv 1801.01401), through torch-fidelity.
+
+    Row i of either set [N, D] belongs to the same prompt, so the two are not independent, as KID's estimator
+    takes them to be: it would reward a copy with a distance below zero. This is the U-statistic for pairs
+    (Gretton et al., JMLR 13, 2012, eq. 4), which leaves pairs out: a copy has distance 0, and equal
+    distributions have it on average. Mean over `subsets` random subsets of `subset_size`; no more rows than
+    that are taken whole, once. Raises ValueError below two samples.
+    """
+    from torch_fidelity.metric_kid import kernel_poly, mmd2
+
+    x_ND, y_ND = _pair(features_1, features_2, least=2)
+    if len(x_ND) != len(y_ND):
+        raise ValueError(f"{x_ND.shape} and {y_ND.shape} must match row by row")
+    random = np.random.default_rng(seed)
+    whole = len(x_ND) <= subset_size
+    rows = (
+        [np.arange(len(x_ND))]
+        if whole
+        else [random.choice(len(x_ND), subset_size, replace=False) for _ in range(subsets)]
+    )
+    distances = [
+        mmd2(kernel_poly(x, x), kernel_poly(x, y), kernel_poly(y, y), mmd_est="u-statistic")
+        for x, y in ((x_ND[chosen], y_ND[chosen]) for chosen in rows)
+    ]
+    return float(np.mean(distances))
+
+
+def cosine_similarity(a_ND: Features, b_MD: Features) -> NDArray[np.float64]:
+    """Cosines [N, M] of the rows of a with the rows of b; a zero row has cosine 0 with everything."""
+    return np.asarray(_unit(a_ND) @ _unit(b_MD).T, dtype=np.float64)
+
+
+def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
+    """Per generated image [N]: 1 if the nearest of the N real images, by cosine, is that of its own row, else
+    0.
+
+    `centred` takes the mean of the real features from both sides first, so that what all the real images have
+    in common (a white ground, a style) counts for nothing. A tie of k images shares the hit, 1/k each.
+    """
+    if generated_ND.shape != real_ND.shape:
+        raise ValueError(
+            f"generated {generated_ND.shape} and real features {real_ND.shape} must match row by row"
+        )
+    _pair(generated_ND, real_ND, least=1)
+    mean = real_ND.mean(axis=0, dtype=np.float64) if centred else 0.0
+    similarity = cosine_similarity(generated_ND - mean, real_ND - mean)
+    nearest = similarity >= similarity.max(axis=1, keepdims=True) - TIE
+    return np.asarray(nearest.diagonal() / nearest.sum(axis=1), dtype=np.float64)
+
+
+def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> float:
+    """Share of generated images whose nearest real image, by cosine, is their own prompt's; chance is 1/N."""
+    return float(retrieval_hits(generated_ND, real_ND, centred=centred).mean())
+
+
+def matched_and_shuffled(a_ND: Features, b_ND: Features) -> tuple[float, float]:
+    """Mean cosine of row i of a with row i of b, and with a row of b that is not i.
+
+    The second is the mean over all such pairs, which is what shuffles that leave no pair together give on
+    average; so it needs no seed. It is NaN for a single row.
+    """
+    if a_ND.shape != b_ND.shape:
+        raise ValueError(f"{a_ND.shape} and {b_ND.shape} must match row by row")
+    similarity = cosine_similarity(a_ND, b_ND)
+    count = len(similarity)
+    matched = float(np.trace(similarity))
+    shuffled = (float(similarity.sum()) - matched) / (count * (count - 1)) if count > 1 else math.nan
+    return matched / count, shuffled
+
+
+def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % confidence interval of a share of `count` trials (Wilson, JASA 22, 1927)."""
+    scale = 1 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _unit(x_ND: Features) -> NDArray[np.float64]:
+    x = np.asarray(x_ND, dtype=np.float64)
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    return unit
+
+
+def _pair(a: Features, b: Features, least: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"features must be [N, D] and [M, D], not {a.shape} and {b.shape}")
+    if min(len(a), len(b)) < least:
+        raise ValueError(f"at least {least} samples a set are needed, not {len(a)} and {len(b)}")
+    return np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

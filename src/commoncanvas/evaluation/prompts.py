@@ -1,0 +1,97 @@
+"""Which prompts a model is judged on, and the real images that belong to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.image import decode, square
+from commoncanvas.errors import CatalogError
+
+# Columns that a person wrote; any other text came from a model.
+HUMAN_TEXT = "label"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row that the model saw ('train') or didn't ('heldout'), and the seed for its image."""
+
+    image_id: str
+    row_id: int
+    split: str
+    text: str
+    seed: int
+
+
+def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Prompt]:
+    """Up to `count` rows of `split` with texts distinct from each other, drawn by a hash of (seed, image_id).
+
+    `rows` is a model folder's rows.parquet. The draw doesn't depend on the order of the rows, and a larger
+    `count` keeps the prompts of a smaller one. A held-out prompt whose words some training row has too is
+    left out: it was seen.
+    """
+    records = [row for row in rows.to_pylist() if row["text"] and row["text"].strip()]
+    taken = {fold(row["text"]) for row in records if row["split"] == "train"} if split == "heldout" else set()
+    drawn = sorted(
+        (row for row in records if row["split"] == split), key=lambda row: _draw(seed, row["image_id"])
+    )
+    chosen: list[Prompt] = []
+    for row in drawn:
+        if len(chosen) == count:
+            break
+        if fold(row["text"]) not in taken:
+            taken.add(fold(row["text"]))
+            image_seed = int.from_bytes(_draw(seed, row["image_id"])[:4], "big")
+            chosen.append(Prompt(row["image_id"], row["row_id"], split, row["text"], image_seed))
+    return chosen
+
+
+def fold(text: str) -> str:
+    """What two texts share when a reader would call them the same: words, without case and spacing."""
+    return " ".join(text.casefold().split())
+
+
+def _draw(seed: int, image_id: str) -> bytes:
+    return hashlib.sha256(f"prompt:{seed}:{image_id}".encode()).digest()
+
+
+def read_images(catalog: Catalog, prompts: Sequence[Prompt], size: int) -> NDArray[np.uint8]:
+    """The real images [N, size, size, 3] of the prompts' rows, square as in training. Raises CatalogError."""
+    table = take_rows(catalog, prompts, ["image_id", "image"])
+    images = []
+    for prompt, data in zip(prompts, table["image"].to_pylist(), strict=True):
+        if data is None:
+            raise CatalogError(
+                f"{prompt.image_id} in {catalog.uri} (version {catalog.version}) has no image; "
+                "run catalog fetch, or name the catalog that the model was trained on"
+            )
+        images.append(square(decode(data), size))
+    return np.stack(images)
+
+
+def human_written(catalog: Catalog, prompts: Sequence[Prompt]) -> list[bool]:
+    """Whether each prompt is the text that a person wrote for its image."""
+    if HUMAN_TEXT not in catalog.schema.names:
+        return [False] * len(prompts)
+    labels = take_rows(catalog, prompts, ["image_id", HUMAN_TEXT])[HUMAN_TEXT].to_pylist()
+    return [label == prompt.text for label, prompt in zip(labels, prompts, strict=True)]
+
+
+def take_rows(catalog: Catalog, prompts: Sequence[Prompt], columns: list[str]) -> pa.Table:
+    """`columns` (image_id among them) of the prompts' rows, in order. Raises CatalogError if they aren't
+    there.
+    """
+    row_ids = np.array([prompt.row_id for prompt in prompts], dtype=np.uint64)
+    table = catalog.take(row_ids, columns)
+    if table["image_id"].to_pylist() != [prompt.image_id for prompt in prompts]:
+        raise CatalogError(
+            f"{catalog.uri} (version {catalog.version}) lacks rows that the model was trained on; "
+            "name the catalog it was trained on with --catalog"
+        )
+    return table

@@ -1,0 +1,262 @@
+"""The encode stage: what frozen networks make of a row, computed once, kept as fp16 columns, ahead of training.
+
+A sample's states don't depend on its batch: every batch is filled up to one fixed shape before it meets the network.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from commoncanvas import licenses
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.image import decode, square
+from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
+from commoncanvas.console import progress, say
+from commoncanvas.device import pick_device
+from commoncanvas.errors import CatalogError
+from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.vae import latent_side, load_vae, scale, to_pixels, weights_sha256
+from commoncanvas.telephoning import efficientnet
+from commoncanvas.telephoning.features import fill, image_features
+
+METADATA_KEY = "commoncanvas"
+STATISTICS_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """What a column of states is made of; stands as JSON in the field's metadata."""
+
+    shape: tuple[int, ...]
+    model: str
+    sha256: str
+    source: tuple[str, ...]
+
+    def field(self, name: str) -> pa.Field:
+        size = int(np.prod(self.shape))
+        return pa.field(name, pa.list_(pa.float16(), size), metadata={METADATA_KEY: json.dumps(asdict(self))})
+
+
+def column_info(catalog: Catalog, name: str) -> ColumnInfo:
+    """How the column `name` was made. Raises CatalogError if it isn't a column of states."""
+    metadata = catalog.schema.field(name).metadata or {}
+    if METADATA_KEY.encode() not in metadata:
+        raise CatalogError(f"column {name} of {catalog.uri} was not made by encode; drop it and run encode")
+    fields = json.loads(metadata[METADATA_KEY.encode()])
+    return ColumnInfo(tuple(fields["shape"]), fields["model"], fields["sha256"], tuple(fields["source"]))
+
+
+def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
+    """A FixedSizeList column of N rows -> fp16 tensor [N, *shape]."""
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return torch.from_numpy(np.array(values, dtype=np.float16)).view(len(column), *shape)
+
+
+class FrozenStage:
+    """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape."""
+
+    name: str
+    reads: tuple[str, ...]
+    info: ColumnInfo
+    batch_size = 32
+
+    def __init__(self, column: str) -> None:
+        self.done_column = column
+        self.todo = f"{column} IS NULL"
+
+    @property
+    def writes(self) -> tuple[pa.Field, ...]:
+        return (self.info.field(self.done_column),)
+
+    def setup(self) -> None:
+        """Everything is loaded at construction: one process, one copy of the weights."""
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        encoded = self.encode(batch).float().cpu().numpy().astype(np.float16)
+        if not np.isfinite(encoded).all():
+            rows = np.flatnonzero(~np.isfinite(encoded).reshape(len(encoded), -1).all(1))
+            raise CatalogError(
+                f"{self.name}: {len(rows)} rows give values outside fp16; the model {self.info.model} is broken"
+            )
+        column = pa.FixedSizeListArray.from_arrays(
+            pa.array(encoded.reshape(-1)), int(np.prod(self.info.shape))
+        )
+        return pa.RecordBatch.from_arrays([column], names=[self.done_column])
+
+    def encode(self, batch: pa.RecordBatch) -> Tensor:
+        """States [len(batch), *shape]."""
+        raise NotImplementedError
+
+
+class LatentStage(FrozenStage):
+    """Images -> `latent_<vae>_<size>`: the posterior's mean, before scaling."""
+
+    reads = ("image",)
+
+    def __init__(self, model: str, size: int, device: str = "auto") -> None:
+        super().__init__(latent_column(model, size))
+        self.name = "latents"
+        self.size = size
+        self.device = pick_device(device)
+        self.vae = load_vae(model).to(self.device)
+        side = latent_side(self.vae, size)
+        shape = (self.vae.config.latent_channels, side, side)
+        self.info = ColumnInfo(shape, model, weights_sha256(self.vae), ("image",))
+
+    @torch.no_grad()
+    def encode(self, batch: pa.RecordBatch) -> Tensor:
+        pixels = to_pixels([square(decode(data), self.size) for data in batch["image"].to_pylist()])
+        latents: Tensor = self.vae.encode(fill(pixels, self.batch_size).to(self.device)).latent_dist.mode()
+        return latents[: len(batch)]
+
+
+class TextStage(FrozenStage):
+    """The first text column that is set -> `text_<encoder>_<length>`: the encoder's token states."""
+
+    def __init__(self, model: str, length: int, columns: Sequence[str], device: str = "auto") -> None:
+        super().__init__(text_column(model, length))
+        self.name = "text states"
+        self.reads = tuple(columns)
+        self.encoder = TextEncoder(model, length)
+        self.encoder.encoder.to(pick_device(device))
+        shape = (length, self.encoder.width)
+        self.info = ColumnInfo(shape, model, weights_sha256(self.encoder.encoder), self.reads)
+
+    def encode(self, batch: pa.RecordBatch) -> Tensor:
+        columns = [batch[name].to_pylist() for name in self.reads]
+        texts = [next(text for text in row if text is not None) for row in zip(*columns, strict=True)]
+        filled = texts + [""] * (self.batch_size - len(texts))
+        return self.encoder(filled)[: len(batch)]
+
+
+class FeatureStage(FrozenStage):
+    """Images -> `efficientnet_lite0_<grid>`: EfficientNet-Lite0's last feature map, averaged to grid x grid cells."""
+
+    reads = ("image",)
+
+    def __init__(self, grid: int, device: str = "auto") -> None:
+        super().__init__(feature_column(grid))
+        self.name = "image features"
+        self.grid = grid
+        self.device = pick_device(device)
+        self.network = efficientnet.load().to(self.device)
+        shape = (efficientnet.FEATURES, grid, grid)
+        self.info = ColumnInfo(
+            shape, "efficientnet-lite0", weights_sha256(efficientnet.weights_path()), ("image",)
+        )
+
+    @torch.no_grad()
+    def encode(self, batch: pa.RecordBatch) -> Tensor:
+        images = [square(decode(data), efficientnet.INPUT_SIZE) for data in batch["image"].to_pylist()]
+        return image_features(self.network, images, self.grid, self.batch_size)
+
+
+def latent_column(vae: str, size: int) -> str:
+    return f"latent_{slug(vae)}_{size}"
+
+
+def text_column(encoder: str, length: int) -> str:
+    return f"text_{slug(encoder)}_{length}"
+
+
+def feature_column(grid: int) -> str:
+    return f"efficientnet_lite0_{grid}"
+
+
+def slug(model: str) -> str:
+    """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
+    return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")
+
+
+def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics.
+
+    A column that other weights made is refused, unless `overwrite` drops it first. Raises CatalogError.
+    """
+    catalog = Catalog.open(recipe.data.catalog)
+    report: dict[str, Any] = {}
+    for stage, condition in _stages(recipe):
+        _check_column(catalog, stage, overwrite)
+        where = " AND ".join(
+            [
+                "fetch_status = 'ok'",
+                licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives),
+                *([f"({recipe.data.filter})"] if recipe.data.filter else []),
+                *([condition] if condition else []),
+            ]
+        )
+        pending = stage.todo if stage.done_column in catalog.schema.names else "true"
+        with progress(stage.name, catalog.count(f"{where} AND {pending}")) as bar:
+            report[stage.done_column] = {
+                "rows": catalog.backfill(stage, where=where, on_progress=bar.advance)
+            }
+        if isinstance(stage, LatentStage):
+            report[stage.done_column] |= latent_statistics(catalog, stage)
+    if not report:
+        say(
+            f"{recipe.name}: a recipe of task {recipe.task} reads images as they are, there is nothing to encode"
+        )
+    return report
+
+
+def _stages(recipe: Recipe) -> list[tuple[FrozenStage, str | None]]:
+    """The stages of a recipe, each with the SQL condition of the rows that it can do."""
+    device = recipe.train.device
+    match recipe:
+        case CaptionerRecipe():
+            return [(FeatureStage(recipe.feature_grid, device), None)]
+        case DiffusionRecipe():
+            catalog = Catalog.open(recipe.data.catalog)
+            texts = [name for name in recipe.data.text if name in catalog.schema.names]
+            if not texts:
+                raise CatalogError(
+                    f"catalog {catalog.uri} has no text column ({', '.join(recipe.data.text)}); run caption first"
+                )
+            has_text = "(" + " OR ".join(f"{name} IS NOT NULL" for name in texts) + ")"
+            return [
+                (LatentStage(recipe.vae, recipe.size, device), None),
+                (TextStage(recipe.text_encoder, recipe.text_length, texts, device), has_text),
+            ]
+        case AutoencoderRecipe():
+            return []
+
+
+def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool) -> None:
+    name = stage.done_column
+    if name not in catalog.schema.names:
+        return
+    info = column_info(catalog, name)
+    if (info.sha256, info.shape, info.source) == (stage.info.sha256, stage.info.shape, stage.info.source):
+        return
+    if not overwrite:
+        raise CatalogError(
+            f"column {name} of {catalog.uri} was made by {info.model} ({info.sha256[:12]}) "
+            f"from {', '.join(info.source)}, "
+            f"not by {stage.info.model} ({stage.info.sha256[:12]}) from {', '.join(stage.info.source)}; "
+            "encode --overwrite makes it anew"
+        )
+    catalog.drop_column(name)
+
+
+def latent_statistics(catalog: Catalog, stage: LatentStage) -> dict[str, list[float]]:
+    """Mean and standard deviation a channel [C] of the scaled latents, over the first rows of the column."""
+    table = catalog.table(
+        [stage.done_column], filter=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
+    )
+    if not len(table):
+        return {}
+    latents = scale(stage.vae, states(table[stage.done_column], stage.info.shape).float())
+    return {
+        "mean": [round(float(value), 4) for value in latents.mean((0, 2, 3))],
+        "std": [round(float(value), 4) for value in latents.std((0, 2, 3))],
+    }

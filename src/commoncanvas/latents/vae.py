@@ -1,0 +1,85 @@
+"""Frozen variational autoencoders: loading, the latent of an image, and the latents' statistics.
+
+Shapes: B images, C latent channels, H and W latent cells; pixels are RGB in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+
+from commoncanvas.errors import ModelError
+
+
+def load_vae(model: str) -> AutoencoderKL:
+    """The frozen AutoencoderKL in a folder (or its `vae/` subfolder), or of a hub id. Raises ModelError."""
+    folder = Path(model)
+    subfolder = "vae" if (folder / "vae").is_dir() else None
+    if folder.exists() and not (folder / (subfolder or ".") / "config.json").is_file():
+        raise ModelError(f"{model} is not a VAE's folder: it has no config.json; train one, or give a hub id")
+    try:
+        vae = AutoencoderKL.from_pretrained(model, subfolder=subfolder, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"VAE {model} can't be loaded: {' '.join(str(error).split())[:300]}") from error
+    return vae.eval().requires_grad_(False)
+
+
+def to_pixels(images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """uint8 [H, W, 3] images of one size -> float32 [B, 3, H, W] in [-1, 1]."""
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+    return pixels / 127.5 - 1
+
+
+def to_images(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
+    """Pixels in [-1, 1] -> uint8 [B, H, W, 3]."""
+    images = ((pixels_BCHW.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return images.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def scale(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Raw latents -> what the U-Net sees, as diffusers' pipelines undo it: (latent - shift) * scaling_factor."""
+    scaled: Tensor = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+    return scaled
+
+
+def latent_side(vae: AutoencoderKL, size: int) -> int:
+    """Cells a side of the latent of a square image of `size` pixels. Raises ModelError if it doesn't divide."""
+    factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+    if size % factor:
+        raise ModelError(f"image size {size} is not a multiple of the VAE's downsampling factor {factor}")
+    return size // factor
+
+
+@torch.no_grad()
+def fold_normalisation(vae: AutoencoderKL, mean_C: Tensor, std_C: Tensor) -> None:
+    """Make the latents of a VAE zero-mean and unit-variance a channel, without changing what it reconstructs.
+
+    The affine map goes into the 1x1 convolutions on either side of the latent, so that the result is an ordinary
+    AutoencoderKL with scaling_factor 1. `quant_conv` puts out mean and log-variance; a log-variance only shifts.
+    """
+    channels = vae.config.latent_channels
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    quant.weight[:channels] /= std_C[:, None, None, None]
+    quant.bias[:channels] = (quant.bias[:channels] - mean_C) / std_C
+    quant.bias[channels:] -= 2 * std_C.log()
+    post.bias += post.weight[:, :, 0, 0] @ mean_C
+    post.weight *= std_C[None, :, None, None]
+    vae.register_to_config(scaling_factor=1.0)
+
+
+def weights_sha256(folder_or_module: Path | torch.nn.Module) -> str:
+    """Digest of a model's weights: of the tensors, in order of their names."""
+    if isinstance(folder_or_module, Path):
+        return hashlib.sha256(folder_or_module.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name, tensor in sorted(folder_or_module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,249 @@
+"""Reading a licence out of what the world writes: ids, addresses, names, templates, slugs.
+
+The rule throughout: every word must be understood, or the whole is `unknown`. "Not CC BY" and "CC BY-5.0" are
+unknown; no part of a text is taken for the licence because it looks like one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from urllib.parse import unquote
+
+from commoncanvas.errors import LicenseError
+from commoncanvas.licenses import spellings
+from commoncanvas.licenses.values import LICENSES, TOOLS, UNKNOWN, License, elements
+
+# Nothing that names one licence is longer; a licence's whole text, pasted in, is.
+_MAX_CHARACTERS = 300
+
+_BY_ID = {id.casefold(): license for id, license in LICENSES.items()}
+_BY_ELEMENTS = {(elements(unit), version, port): license for (unit, version, port), license in TOOLS.items()}
+
+
+def parse(text_or_id: str | int | None, version: str | None = None, *, source: str | None = None) -> License:
+    """The licence that `text_or_id` names, or `UNKNOWN`; never raises for any text.
+
+    Read are: canonical and SPDX ids; creativecommons.org addresses of any version, port, language, scheme and
+    page; names ("CC BY 4.0", "Creative Commons Attribution-ShareAlike 4.0 International", Flickr's,
+    Wikimedia's); Wikimedia template names, with or without braces; Openverse's slug, with its `version`
+    beside it ("by-nc-sa", "2.0"). Case, separators and the order of the licence elements don't matter.
+
+    `source`: who wrote it, for what only they mean. With "flickr" (or "yfcc", which is Flickr's) numbers are
+    Flickr's licence ids, and its names without a version, such as "Attribution License", are version 2.0.
+
+    Where one text offers several versions ("Cc-by-sa-3.0,2.5,2.0,1.0") or several licences
+    (`{{self|GFDL|cc-by-3.0}}`), a reuser may take any: the answer is the latest version and the licence with
+    the fewest conditions. What says no version keeps none: `CC-BY`, with its permissions but no address.
+    """
+    if text_or_id is None:
+        return UNKNOWN
+    text = str(text_or_id)
+    return UNKNOWN if len(text) > _MAX_CHARACTERS else _parse(text, version, source)
+
+
+# A catalog of 100 million rows names a few dozen licences.
+@lru_cache(maxsize=1 << 14)
+def _parse(text: str, version: str | None, source: str | None) -> License:
+    text = unicodedata.normalize("NFKC", text).casefold().strip(" \t\r\n.,;<>\"'")
+    stated = (version or "").strip().casefold()
+    if stated == "n/a":  # Openverse's word for none
+        stated = ""
+    if source is not None and not stated:
+        own = spellings.OF_SOURCE.get(source.casefold(), {})
+        if text in own:
+            return own[text]
+    license = _read(text, stated)
+    # A version beside a text that names one itself must be the same one.
+    return license if not stated or license.version == _version(stated) else UNKNOWN
+
+
+def require(
+    text_or_id: str | int | None,
+    version: str | None = None,
+    *,
+    where: str,
+    source: str | None = None,
+) -> License:
+    """`parse`, for what must be known. Raises LicenseError naming the licence and `where` it stands
+    ("yfcc:123")."""
+    license = parse(text_or_id, version, source=source)
+    if license is UNKNOWN:
+        written = " ".join(str(part) for part in (text_or_id, version) if part is not None)
+        raise LicenseError(
+            f"licence {written!r} of {where} is unknown; fix the source or name one of Creative Commons' "
+            "licences, such as CC-BY-4.0 or https://creativecommons.org/licenses/by/4.0/"
+        )
+    return license
+
+
+def _read(text: str, stated: str) -> License:
+    if text in _BY_ID:
+        license = _BY_ID[text]
+        # "CC-BY" with its version in a field of its own is not yet the whole of what was said.
+        if license.version or not stated:
+            return license
+    if "://" in text or "creativecommons.org" in text or text.startswith("//"):
+        return _read_address(text)
+    if text.startswith("{{") and text.endswith("}}"):
+        return _read_template(text[2:-2], stated)
+    parenthesised = re.fullmatch(r"([^()]*)\(([^()]*)\)([^()]*)", text)
+    if parenthesised:
+        before, inside, after = parenthesised.groups()
+        outer, inner = _read_name(f"{before} {after}", stated), _read_name(inside, stated)
+        if outer.known and inner.known:
+            # "Attribution (CC BY 4.0)": the same licence twice, of which one may leave its version out.
+            return _narrower(outer, inner)
+        # "Attribution 2.0 (Chile)": no licence of its own inside.
+        return UNKNOWN if inner.known else _read_name(f"{before} {inside} {after}", stated)
+    return _read_name(text, stated)
+
+
+def _narrower(outer: License, inner: License) -> License:
+    if outer == inner:
+        return outer
+    if _terms(outer) != _terms(inner):
+        return UNKNOWN
+    if None in (outer.version, inner.version):
+        return inner if outer.version is None else outer
+    # "Attribution 3.0 Germany (CC BY 3.0)": the port is the more exact of the two.
+    if outer.version == inner.version and None in (outer.jurisdiction, inner.jurisdiction):
+        return inner if outer.jurisdiction is None else outer
+    return UNKNOWN
+
+
+def _terms(license: License) -> tuple[bool, ...]:
+    return (
+        license.reusable,
+        license.public_domain,
+        license.derivatives,
+        license.commercial,
+        not license.share_alike,
+        not license.attribution,
+    )
+
+
+def _version(text: str) -> str:
+    """`4`, `v4.0` -> `4.0`."""
+    text = text.removeprefix("v").lstrip(".")
+    return f"{text}.0" if len(text) == 1 else text
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+_ADDRESS = re.compile(r"(?:https?:)?(?://)?(?:www\.)?([a-z.]+)(/[^?#\s]*)?(?:[?#]\S*)?")
+# deed, deed.de, deed.en_us, deed.sr@latin, legalcode.fr, legalcode.txt, rdf
+_PAGE = re.compile(r"(?:deed|legalcode|rdf)(?:[.@_-][a-z0-9]+)*")
+
+
+def _read_address(text: str) -> License:
+    match = _ADDRESS.fullmatch(text)
+    if not match:
+        return UNKNOWN
+    host, path = match[1], unquote(match[2] or "").strip()
+    parts = [part for part in path.split("/") if part]
+    if host == "spdx.org" and len(parts) == 2 and parts[0] == "licenses":
+        return _BY_ID.get(re.sub(r"\.(html|json|txt)$", "", parts[1]), UNKNOWN)
+    if host != "creativecommons.org":
+        return spellings.ADDRESSES.get("/".join([host, *parts]), UNKNOWN)
+    if len(parts) > 2 and _PAGE.fullmatch(parts[-1]):
+        del parts[-1]
+    match parts:
+        case ["publicdomain", tool, *rest]:
+            return spellings.PUBLIC_DOMAIN_TOOLS.get((tool, *rest), UNKNOWN)
+        case ["licenses", "publicdomain"] | ["licenses", "publicdomain", "us"]:
+            return spellings.PUBLIC_DOMAIN_TOOLS["certification", "1.0", "us"]
+        case ["licenses", unit, *rest] if len(rest) < 3 and len(unit.split("-")) == len(elements(unit)):
+            version, port = [*rest, None, None][:2]
+            return _BY_ELEMENTS.get((elements(unit), version, port), UNKNOWN)
+    return UNKNOWN
+
+
+# --- Wikimedia templates -----------------------------------------------------------------------
+
+
+def _read_template(inside: str, stated: str) -> License:
+    name, *arguments = (part.strip() for part in inside.split("|"))
+    if name != "self":
+        return _read_name(name, stated)
+    offered = [_read_name(argument, stated) for argument in arguments if "=" not in argument]
+    return max(offered, key=lambda license: (_terms(license), license.version or ""), default=UNKNOWN)
+
+
+# --- names -------------------------------------------------------------------------------------
+
+_PHRASES = (
+    (re.compile(r"creative\s?commons"), " cc "),
+    (re.compile(r"non[\s-]?commercial"), " nc "),
+    (re.compile(r"no[\s-]?deriv(?:ative)?s?(?:[\s-]works?)?\b"), " nd "),
+    (re.compile(r"share[\s-]?alike"), " sa "),
+    (re.compile(r"attribution"), " attribution "),
+    (re.compile(r"sampling[\s-]?(?:plus\b|\+)"), " sampling+ "),
+    (re.compile(r"developing nations"), " devnations "),
+    # "CCBY", "CC-BY4.0", "CC BY-SAv3"
+    (re.compile(r"\bcc(?=by)"), "cc "),
+    (re.compile(r"\b(by|sa|nc|nd)v?(?=\d)"), r"\1 "),
+)
+_SEPARATORS = re.compile(r"[\s\-_/,:&]+")
+_VERSION = re.compile(r"v?[1-9](?:\.\d)?")
+_FILLERS = frozenset(
+    (
+        "license",
+        "licence",
+        "version",
+        "v",
+        "international",
+        "unported",
+        "generic",
+        "public",
+        "deed",
+        "legalcode",
+        "migrated",
+    )
+)
+_ELEMENT_WORDS = frozenset(("attribution", "by", "nc", "nd", "sa", "sampling", "sampling+", "devnations"))
+
+
+def _read_name(text: str, stated: str) -> License:
+    text = text.strip()
+    squeezed = " ".join(_SEPARATORS.split(text)).strip()
+    if squeezed in spellings.NAMES:
+        return spellings.NAMES[squeezed]
+    if template := spellings.public_domain_template(text.replace("_", " ")):
+        return template
+    for pattern, code in _PHRASES:
+        text = pattern.sub(code, text)
+    words = [word for word in _SEPARATORS.split(spellings.name_ports(text)) if word]
+    unit: list[str] = []
+    versions: list[str] = [_version(stated)] if stated else []
+    ports: list[str] = []
+    said = set[str]()
+    for word in words:
+        if word in _ELEMENT_WORDS:
+            unit.append(word)
+        elif word == "cc" or word in _FILLERS:
+            said.add(word)
+        elif _VERSION.fullmatch(word):
+            versions.append(_version(word))
+        elif word == "all" and not versions:  # Cc-by-sa-all: every version up to 3.0
+            versions.append("3.0")
+        elif word.isalpha() and unit:  # "CC BY 3.0 NO" is Norway's; "no CC BY 3.0" is not
+            ports.append(word)
+        else:
+            return UNKNOWN
+    if len(set(unit)) != len(unit) or len(ports) > 1:
+        return UNKNOWN
+    # A lone "by" or "nd" is a word before it is a licence, and a lone "Attribution" is another licence on
+    # Wikimedia Commons; "Attribution License" is neither.
+    if len(unit) < 2 and not versions and "cc" not in said and not (said and "attribution" in unit):
+        return UNKNOWN
+    parts = frozenset("by" if word == "attribution" else word for word in unit)
+    port = ports[0] if ports else None
+    offered = [
+        _BY_ELEMENTS.get((parts, version, port), UNKNOWN)
+        for version in versions or spellings.ONLY_VERSION.get(parts, [None])
+    ]
+    if not all(license.known for license in offered):
+        return UNKNOWN
+    return max(offered, key=lambda license: license.version or "")

@@ -1,0 +1,184 @@
+"""The spellings that follow no rule: Flickr's ids and names, public-domain tools and templates, names of
+ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import product
+
+from commoncanvas.licenses.values import (
+    ALL_RIGHTS_RESERVED,
+    CC0,
+    LICENSES,
+    NO_KNOWN_COPYRIGHT,
+    PUBLIC_DOMAIN,
+    PUBLIC_DOMAIN_CERTIFICATION,
+    PUBLIC_DOMAIN_MARK,
+    US_GOVERNMENT,
+    License,
+)
+
+# flickr.photos.licenses.getInfo as it answered on 2025-06-19, the day after version 4.0 came to Flickr
+# (https://www.flickr.com/services/api/flickr.photos.licenses.getInfo.html).
+_FLICKR_IDS: dict[int, License] = {
+    0: ALL_RIGHTS_RESERVED,
+    1: LICENSES["CC-BY-NC-SA-2.0"],
+    2: LICENSES["CC-BY-NC-2.0"],
+    3: LICENSES["CC-BY-NC-ND-2.0"],
+    4: LICENSES["CC-BY-2.0"],
+    5: LICENSES["CC-BY-SA-2.0"],
+    6: LICENSES["CC-BY-ND-2.0"],
+    7: NO_KNOWN_COPYRIGHT,
+    8: US_GOVERNMENT,
+    9: CC0,
+    10: PUBLIC_DOMAIN_MARK,
+    11: LICENSES["CC-BY-4.0"],
+    12: LICENSES["CC-BY-SA-4.0"],
+    13: LICENSES["CC-BY-ND-4.0"],
+    14: LICENSES["CC-BY-NC-4.0"],
+    15: LICENSES["CC-BY-NC-SA-4.0"],
+    16: LICENSES["CC-BY-NC-ND-4.0"],
+}
+
+# Flickr's names before that day said no version and meant 2.0, the only one it offered.
+_FLICKR_NAMES: dict[str, License] = {
+    "attribution-noncommercial-sharealike license": LICENSES["CC-BY-NC-SA-2.0"],
+    "attribution-noncommercial license": LICENSES["CC-BY-NC-2.0"],
+    "attribution-noncommercial-noderivs license": LICENSES["CC-BY-NC-ND-2.0"],
+    "attribution license": LICENSES["CC-BY-2.0"],
+    "attribution-sharealike license": LICENSES["CC-BY-SA-2.0"],
+    "attribution-noderivs license": LICENSES["CC-BY-ND-2.0"],
+}
+_FLICKR = _FLICKR_NAMES | {str(id): license for id, license in _FLICKR_IDS.items()}
+
+# What one source means by words that others may use in another sense. YFCC100M holds Flickr's photos.
+OF_SOURCE: dict[str, dict[str, License]] = {
+    "flickr": _FLICKR,
+    "yfcc": _FLICKR,
+    "yfcc100m": _FLICKR,
+    # Wikimedia Commons' short name for {{Flickr-no known copyright restrictions}}.
+    "wikimedia": {"no restrictions": NO_KNOWN_COPYRIGHT},
+}
+
+# Under https://creativecommons.org/publicdomain/.
+PUBLIC_DOMAIN_TOOLS: dict[tuple[str, ...], License] = {
+    ("zero",): CC0,
+    ("zero", "1.0"): CC0,
+    ("mark",): PUBLIC_DOMAIN_MARK,
+    ("mark", "1.0"): PUBLIC_DOMAIN_MARK,
+    ("certification",): PUBLIC_DOMAIN_CERTIFICATION,
+    ("certification", "1.0"): PUBLIC_DOMAIN_CERTIFICATION,
+    ("certification", "1.0", "us"): PUBLIC_DOMAIN_CERTIFICATION,
+}
+
+# Elsewhere, as Flickr links to them; without scheme and "www.".
+ADDRESSES: dict[str, License] = {
+    "flickr.com/commons/usage": NO_KNOWN_COPYRIGHT,
+    "usa.gov/copyright.shtml": US_GOVERNMENT,
+    "usa.gov/government-copyright": US_GOVERNMENT,
+}
+
+# Tools without a version of their own have only ever had one.
+ONLY_VERSION: dict[frozenset[str], list[str | None]] = {
+    frozenset(("sampling",)): ["1.0"],
+    frozenset(("sampling+",)): ["1.0"],
+    frozenset(("nc", "sampling+")): ["1.0"],
+    frozenset(("devnations",)): ["2.0"],
+}
+
+
+def _tool_names() -> Iterator[tuple[str, License]]:
+    versions, universal = ("", " 1.0", " v1.0", " 1"), ("", " universal")
+    zero = ("cc0", "cc 0", "cc zero", "creative commons 0", "creative commons zero", "creative commons cc0")
+    tails = (
+        "",
+        " public domain",
+        " public domain dedication",
+        " license",
+        " licence",
+        " public domain dedication license",
+    )
+    for parts in product(zero, versions, universal, tails):
+        yield "".join(parts), CC0
+    mark = (
+        "pdm",
+        "cc pdm",
+        "pd mark",
+        "cc pd mark",
+        "public domain mark",
+        "creative commons public domain mark",
+    )
+    for words in product(mark, versions, universal):
+        yield "".join(words), PUBLIC_DOMAIN_MARK
+
+
+# Lower case, with every run of separators as one space.
+NAMES: dict[str, License] = {
+    **dict(_tool_names()),
+    "public domain dedication cc0": CC0,
+    # Flickr's pages, and Wikimedia's template for photos that carry Flickr's mark.
+    "public domain work": PUBLIC_DOMAIN_MARK,
+    "flickr public domain mark": PUBLIC_DOMAIN_MARK,
+    "cc pd": PUBLIC_DOMAIN_CERTIFICATION,
+    "cc pddc": PUBLIC_DOMAIN_CERTIFICATION,
+    "certification": PUBLIC_DOMAIN_CERTIFICATION,
+    "certification 1.0 us": PUBLIC_DOMAIN_CERTIFICATION,
+    "public domain certification": PUBLIC_DOMAIN_CERTIFICATION,
+    "public domain certification 1.0 us": PUBLIC_DOMAIN_CERTIFICATION,
+    "creative commons public domain dedication and certification": PUBLIC_DOMAIN_CERTIFICATION,
+    "pd": PUBLIC_DOMAIN,
+    "public domain": PUBLIC_DOMAIN,
+    "publicdomain": PUBLIC_DOMAIN,
+    "public domain dedication": PUBLIC_DOMAIN,
+    "us government work": US_GOVERNMENT,
+    "u.s. government work": US_GOVERNMENT,
+    "united states government work": US_GOVERNMENT,
+    "no known copyright restrictions": NO_KNOWN_COPYRIGHT,
+    "flickr no known copyright restrictions": NO_KNOWN_COPYRIGHT,
+    "all rights reserved": ALL_RIGHTS_RESERVED,
+    "© all rights reserved": ALL_RIGHTS_RESERVED,
+    "all rights reserved ©": ALL_RIGHTS_RESERVED,
+}
+
+# Templates that give a reason without a country, or the United States': expired, released, not original
+# enough (https://commons.wikimedia.org/wiki/Commons:Copyright_tags/General_public_domain). Those by one other
+# country's law (PD-India, PD-Italy, ...) don't say enough for the rest of the world, and stay unknown.
+_PUBLIC_DOMAIN_TEMPLATE = re.compile(
+    r"pd-(?:old|anon|self|user|author|released?|heirs|art|scan|us|expired|1923|1996|ineligible|shape|text|"
+    r"textlogo|simple|trivial)(?:-[a-z0-9]+)*(?: (?:notice|renewed))?"
+)
+_US_GOVERNMENT_TEMPLATE = re.compile(r"pd-us-?gov(?:-[a-z0-9]+)*")
+
+
+def public_domain_template(name: str) -> License | None:
+    """The value of a lower-case Wikimedia template name (`pd-old-100-expired`, `pd-usgov-nasa`), or None."""
+    if _US_GOVERNMENT_TEMPLATE.fullmatch(name):
+        return US_GOVERNMENT
+    return PUBLIC_DOMAIN if _PUBLIC_DOMAIN_TEMPLATE.fullmatch(name) else None
+
+
+# Creative Commons' English names of its jurisdictions, where the code isn't the name.
+_COUNTRIES = {
+    "argentina": "ar", "armenia": "am", "australia": "au", "austria": "at", "azerbaijan": "az",
+    "belgium": "be", "brazil": "br", "bulgaria": "bg", "canada": "ca", "chile": "cl",
+    "china mainland": "cn", "colombia": "co", "costa rica": "cr", "croatia": "hr",
+    "czech republic": "cz", "denmark": "dk", "ecuador": "ec", "egypt": "eg", "england & wales": "uk",
+    "england and wales": "uk", "estonia": "ee", "finland": "fi", "france": "fr", "georgia": "ge",
+    "germany": "de", "greece": "gr", "guatemala": "gt", "hong kong": "hk", "hungary": "hu",
+    "india": "in", "intergovernmental organization": "igo", "ireland": "ie", "israel": "il",
+    "italy": "it", "japan": "jp", "korea": "kr", "luxembourg": "lu", "macedonia": "mk",
+    "mainland china": "cn", "malaysia": "my", "malta": "mt", "mexico": "mx", "netherlands": "nl",
+    "new zealand": "nz", "norway": "no", "peru": "pe", "philippines": "ph", "poland": "pl",
+    "portugal": "pt", "puerto rico": "pr", "romania": "ro", "serbia": "rs", "singapore": "sg",
+    "slovenia": "si", "south africa": "za", "spain": "es", "sweden": "se", "switzerland": "ch",
+    "taiwan": "tw", "thailand": "th", "uganda": "ug", "uk: england & wales": "uk",
+    "uk: scotland": "scotland", "united kingdom": "uk", "united states": "us", "venezuela": "ve",
+    "vietnam": "vn",
+}  # fmt: skip
+_COUNTRY = re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, _COUNTRIES), key=len, reverse=True))})\b")
+
+
+def name_ports(text: str) -> str:
+    """`attribution 3.0 germany` -> `attribution 3.0 de`."""
+    return _COUNTRY.sub(lambda match: _COUNTRIES[match[0]], text)

@@ -1,0 +1,114 @@
+"""The model folder: the library's own format, plus where every row of the training set came from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from commoncanvas import licenses
+from commoncanvas.config import Recipe
+from commoncanvas.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from commoncanvas.training.task import Task
+
+PARTS = ("commoncanvas", "torch", "diffusers", "transformers", "pylance", "numpy", "safetensors")
+FORMAT = 1
+
+
+def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, folder: Path) -> Path:
+    """Export `model` into `folder`. provenance.json comes last: a folder that has it is complete."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    figures = task.export(model, partial)
+    pq.write_table(task.rows.table, partial / "rows.parquet")
+    record = provenance(recipe, task, fingerprint) | {"figures": figures}
+    record["training"]["parameters"] = parameters
+    (partial / "provenance.json").write_text(
+        json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+    return folder
+
+
+def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
+    """What the model is made of: rows, licences, recipe and parts; enough to make it again, and to take a row out."""
+    rows = task.rows
+    training = rows.table.filter(rows.table["split"].to_numpy() == "train")
+    counts = Counter(training["license"].to_pylist())
+    combined = licenses.combine(
+        (licenses.parse(license_id) for license_id in counts),
+        allow_no_derivatives=recipe.data.allow_no_derivatives,
+    )
+    return {
+        "format": FORMAT,
+        "name": recipe.name,
+        "task": recipe.task,
+        "seed": recipe.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "catalog": {
+            "uri": rows.catalog.uri,
+            "version": rows.catalog.version,
+            "tag": pinned_tag(recipe.name, rows.catalog.version),
+            "filter": rows.filter,
+            "policy": recipe.data.policy,
+        },
+        "rows": {
+            "train": len(training),
+            "heldout": len(rows.table) - len(training),
+            "sha256": rows.sha256(),
+        },
+        "licenses": dict(counts.most_common()),
+        "creators": len(set(training["creator"].to_pylist())),
+        "result_license": combined.result.id if combined.result else None,
+        "result_license_note": combined.message,
+        "training": {
+            "fingerprint": fingerprint,
+            "steps": recipe.train.steps,
+            "images_seen": recipe.train.steps * recipe.train.batch_size,
+        },
+        "recipe": recipe.model_dump(mode="json"),
+        "parts": _versions(),
+    }
+
+
+def pinned_tag(name: str, version: int) -> str:
+    """The tag that keeps the version of the catalog that a model was trained on."""
+    return f"train-{name}-v{version}"
+
+
+def read_provenance(folder: str | Path) -> dict[str, Any]:
+    """The provenance.json of a model folder. Raises ModelError."""
+    path = Path(folder) / "provenance.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} has no provenance.json; it is not a finished model folder of commoncanvas train"
+        )
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+    return record
+
+
+def _versions() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for part in PARTS:
+        try:
+            versions[part] = metadata.version(part)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

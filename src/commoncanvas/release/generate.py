@@ -1,0 +1,66 @@
+"""Images from prompts, with what they were made by written into the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from commoncanvas.console import progress
+from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.release.folder import read_provenance
+
+GUIDANCE_SCALE = 5.0
+STEPS = 50
+
+
+def generate(
+    model: str,
+    prompt: str,
+    *,
+    seed: int = 0,
+    count: int = 1,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    out: str = ".",
+) -> list[Path]:
+    """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ..., into `out`; returns the PNG files.
+
+    Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
+    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model stand in the PNG.
+    Raises ModelError.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    pipeline = load_pipeline(model)
+    sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
+    guidance_scale = (
+        guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
+    )
+    steps = steps or sample.get("steps", STEPS)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    with progress("generate", count) as bar:
+        for number in range(seed, seed + count):
+            (image,) = generate_images(
+                pipeline, [prompt], seeds=[number], guidance_scale=guidance_scale, steps=steps
+            )
+            text = PngInfo()
+            for key, value in {
+                "prompt": prompt,
+                "seed": number,
+                "guidance_scale": guidance_scale,
+                "steps": steps,
+                "model": Path(model).name,
+                "software": "commoncanvas",
+            }.items():
+                text.add_itxt(key, str(value))
+            files.append(folder / f"{_file_name(prompt)}-{number}.png")
+            image.save(files[-1], pnginfo=text)
+            bar.advance()
+    return files
+
+
+def _file_name(prompt: str) -> str:
+    """The prompt as a file name: letters and digits, at most 60 of them."""
+    return re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:60] or "image"

@@ -1,0 +1,129 @@
+"""Telephoning: a pretrained image-to-text model writes the captions that openly licensed images lack.
+
+One protocol for every captioner, and the stage that runs one over the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.image import decode
+from commoncanvas.console import progress
+from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.telephoning.sentences import agreement
+
+METADATA_KEY = "commoncanvas"
+
+
+class Captioner(Protocol):
+    """Writes one caption an image; the same for an image whatever else is in its batch."""
+
+    name: str
+    sha256: str
+
+    def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
+        """Images uint8 [H, W, 3], RGB, of any size -> as many captions."""
+        ...
+
+
+def load_captioner(model: str) -> Captioner:
+    """The captioner in a model folder that `commoncanvas train` wrote. Raises ModelError."""
+    config = Path(model) / "config.json"
+    if not config.is_file():
+        raise ModelError(
+            f"{model} is not a captioner's folder: it has no config.json; train one (recipes/xs-captioner.yaml)"
+        )
+    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    if kind != "commoncanvas-xs-captioner":
+        raise ModelError(f"{model} holds a model of type {kind!r}, not a captioner that this version knows")
+    from commoncanvas.telephoning.xs import XSCaptioner
+
+    return XSCaptioner(Path(model))
+
+
+class CaptionStage:
+    """Images -> a caption and the name of the model that wrote it."""
+
+    name = "captions"
+    reads = ("image",)
+    batch_size = 32
+
+    def __init__(self, captioner: Captioner, column: str) -> None:
+        self.captioner = captioner
+        self.column = column
+        self.done_column = f"{column}_model"
+        self.todo = f"{self.done_column} IS NULL"
+        record = json.dumps({"captioner": captioner.name, "sha256": captioner.sha256})
+        self.writes = (
+            pa.field(column, pa.string(), metadata={METADATA_KEY: record}),
+            pa.field(self.done_column, pa.string()),
+        )
+
+    def setup(self) -> None:
+        """The captioner is loaded already."""
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        captions = self.captioner.caption([decode(data) for data in batch["image"].to_pylist()])
+        names = [self.captioner.name] * len(captions)
+        return pa.RecordBatch.from_arrays(
+            [pa.array(captions, pa.string()), pa.array(names, pa.string())],
+            names=[self.column, self.done_column],
+        )
+
+
+def caption(
+    catalog: str,
+    captioner: str,
+    *,
+    column: str = "caption",
+    where: str | None = "label IS NULL",
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
+
+    Returns the rows done and, over rows whose title is known, the sentence cosine between caption and title beside
+    the same for shuffled captions. A column that another captioner wrote is refused unless `overwrite` drops it.
+    Raises CatalogError, ModelError.
+    """
+    table = Catalog.open(catalog)
+    writer = load_captioner(captioner)
+    stage = CaptionStage(writer, column)
+    if column in table.schema.names:
+        made = json.loads((table.schema.field(column).metadata or {}).get(METADATA_KEY.encode(), b"{}"))
+        if made.get("sha256") != writer.sha256:
+            if not overwrite:
+                raise CatalogError(
+                    f"column {column} of {catalog} was written by {made.get('captioner', 'something else')} "
+                    f"({str(made.get('sha256'))[:12]}), not by {writer.name} ({writer.sha256[:12]}); "
+                    "choose another --column, or --overwrite"
+                )
+            for name in (column, stage.done_column):
+                table.drop_column(name)
+    conditions = ["fetch_status = 'ok'", *([f"({where})"] if where else [])]
+    condition = " AND ".join(conditions)
+    pending = stage.todo if stage.done_column in table.schema.names else "true"
+    with progress(stage.name, table.count(f"{condition} AND {pending}")) as bar:
+        done = table.backfill(stage, where=condition, on_progress=bar.advance)
+    return {"captions": done, "captioner": writer.name, "column": column} | quality(table, column, condition)
+
+
+def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
+    """Agreement of captions with the titles of the same images; empty where there are no two titles to compare."""
+    rows = catalog.table([column, "title"], filter=f"{where} AND {column} IS NOT NULL AND title IS NOT NULL")
+    if len(rows) < 2:
+        return {}
+    matched, shuffled = agreement(rows[column].to_pylist(), rows["title"].to_pylist())
+    return {
+        "compared": len(rows),
+        "caption_cosine": round(matched, 4),
+        "caption_cosine_shuffled": round(shuffled, 4),
+        "distinct_captions": len(set(rows[column].to_pylist())),
+    }

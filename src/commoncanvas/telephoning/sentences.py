@@ -1,0 +1,52 @@
+"""Sentence embeddings by all-MiniLM-L6-v2: how near two texts are in meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from commoncanvas.latents.text import MINILM, text_encoder_path
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+WIDTH = 384
+BATCH = 128
+
+
+@lru_cache(maxsize=1)
+def _model() -> tuple[Any, BertModel]:
+    from transformers import AutoTokenizer, BertModel
+
+    path = text_encoder_path(MINILM)
+    return AutoTokenizer.from_pretrained(path), BertModel.from_pretrained(path, use_safetensors=True).eval()
+
+
+@torch.no_grad()
+def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Texts -> float32 [N, 384] of unit norm: states averaged over the text's tokens, as the model was trained."""
+    tokenizer, model = _model()
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, len(texts), BATCH):
+        tokens = tokenizer(
+            list(texts[start : start + BATCH]), padding=True, truncation=True, return_tensors="pt"
+        )
+        mask = tokens.attention_mask[:, :, None].float()
+        mean = (model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
+        parts.append(torch.nn.functional.normalize(mean, dim=1).numpy())
+    return np.concatenate(parts) if parts else np.zeros((0, WIDTH), dtype=np.float32)
+
+
+def agreement(texts: Sequence[str], others: Sequence[str]) -> tuple[float, float]:
+    """Mean cosine between each text and its counterpart, and the same with the counterparts moved round by half.
+
+    The second figure is the baseline: what texts of these two kinds have in common whatever they describe.
+    """
+    first, second = embed(texts), embed(others)
+    shuffled = np.roll(second, max(1, len(second) // 2), axis=0)
+    return float((first * second).sum(1).mean()), float((first * shuffled).sum(1).mean())

@@ -1,0 +1,202 @@
+"""The XS captioner: frozen EfficientNet-Lite0 features, read by a small Transformer decoder.
+
+Shapes: B images, S feature cells, F feature channels, T tokens, E the embeddings' width, W the decoder's width,
+V words in the vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from commoncanvas.catalog.image import square
+from commoncanvas.errors import ModelError
+from commoncanvas.latents.text import MINILM, text_encoder_path
+from commoncanvas.telephoning import efficientnet
+from commoncanvas.telephoning.features import image_features
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MODEL_TYPE = "commoncanvas-xs-captioner"
+PAD, START, END, UNKNOWN = "[PAD]", "[CLS]", "[SEP]", "[UNK]"
+SPECIAL = (PAD, START, END, UNKNOWN)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Everything that rebuilds a CaptionDecoder, apart from its weights."""
+
+    vocabulary: tuple[str, ...]
+    grid: int
+    width: int
+    layers: int
+    heads: int
+    dropout: float
+    max_tokens: int
+    embedding_width: int = 384
+
+
+class CaptionDecoder(nn.Module):
+    """A causal Transformer over word pieces that attends to the cells of an image's feature map.
+
+    Word pieces and their embeddings are MiniLM's, cut down to the pieces that occur in the training labels; the
+    output layer is tied to them, so that words near in meaning start near in score.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.word_VE = nn.Embedding(len(config.vocabulary), config.embedding_width)
+        self.word_in = nn.Linear(config.embedding_width, width)
+        self.word_out = nn.Linear(width, config.embedding_width)
+        self.bias_V = nn.Parameter(torch.zeros(len(config.vocabulary)))
+        self.place_TW = nn.Parameter(torch.randn(config.max_tokens, width) * 0.02)
+        self.cell_SW = nn.Parameter(torch.randn(config.grid**2, width) * 0.02)
+        self.image = nn.Sequential(nn.LayerNorm(efficientnet.FEATURES), nn.Dropout(config.dropout))
+        self.image_in = nn.Linear(efficientnet.FEATURES, width)
+        layer = nn.TransformerDecoderLayer(
+            width,
+            config.heads,
+            4 * width,
+            config.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.decoder = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(width))
+
+    def forward(self, features_BFHW: Tensor, tokens_BT: Tensor) -> Tensor:
+        """Features [B, 1280, grid, grid] and the tokens so far [B, T] -> scores of each next token [B, T, V]."""
+        memory_BSF = features_BFHW.flatten(2).transpose(1, 2)
+        memory_BSW = self.image_in(self.image(memory_BSF)) + self.cell_SW
+        length = tokens_BT.shape[1]
+        inputs_BTW = self.word_in(self.word_VE(tokens_BT)) + self.place_TW[:length]
+        mask_TT = nn.Transformer.generate_square_subsequent_mask(length, device=tokens_BT.device)
+        hidden_BTW = self.decoder(inputs_BTW, memory_BSW, tgt_mask=mask_TT, tgt_is_causal=True)
+        scores: Tensor = self.word_out(hidden_BTW) @ self.word_VE.weight.T + self.bias_V
+        return scores
+
+    @torch.no_grad()
+    def decode(self, features_BFHW: Tensor) -> Tensor:
+        """Greedy decoding: features [B, 1280, grid, grid] -> tokens [B, max_tokens], END and padding at the end."""
+        index = {word: place for place, word in enumerate(self.config.vocabulary)}
+        forbidden = [index[word] for word in (PAD, START, UNKNOWN)]
+        size = len(features_BFHW)
+        tokens_BT = torch.full((size, 1), index[START], device=features_BFHW.device)
+        ended_B = torch.zeros(size, dtype=torch.bool, device=features_BFHW.device)
+        for _ in range(self.config.max_tokens - 1):
+            scores_BV = self(features_BFHW, tokens_BT)[:, -1]
+            scores_BV[:, forbidden] = -torch.inf
+            following_B = torch.where(ended_B, index[PAD], scores_BV.argmax(1))
+            ended_B |= following_B == index[END]
+            tokens_BT = torch.cat([tokens_BT, following_B[:, None]], dim=1)
+            if bool(ended_B.all()):
+                break
+        return tokens_BT[:, 1:]
+
+
+class Words:
+    """Captions to token numbers and back, in a decoder's vocabulary."""
+
+    def __init__(self, vocabulary: Sequence[str], max_tokens: int) -> None:
+        self.vocabulary = tuple(vocabulary)
+        self.max_tokens = max_tokens
+        self._index = {word: place for place, word in enumerate(vocabulary)}
+        self._tokenizer = _tokenizer()
+
+    @classmethod
+    def of(cls, texts: Sequence[str], max_tokens: int) -> Self:
+        """The vocabulary of `texts`: the special pieces, then every piece that occurs, in alphabetical order."""
+        tokenizer = _tokenizer()
+        pieces = {piece for text in texts for piece in tokenizer.tokenize(text)}
+        return cls((*SPECIAL, *sorted(pieces - set(SPECIAL))), max_tokens)
+
+    def numbers(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> int64 [B, max_tokens]: START, pieces, END, padding; a text that is too long is cut."""
+        unknown = self._index[UNKNOWN]
+        rows = []
+        for text in texts:
+            pieces = [self._index.get(piece, unknown) for piece in self._tokenizer.tokenize(text)]
+            row = [self._index[START], *pieces[: self.max_tokens - 2], self._index[END]]
+            rows.append(row + [self._index[PAD]] * (self.max_tokens - len(row)))
+        return torch.tensor(rows)
+
+    def texts(self, tokens_BT: Tensor) -> list[str]:
+        """Token numbers [B, T] -> texts, up to END."""
+        texts = []
+        for row in tokens_BT.tolist():
+            pieces = [self.vocabulary[number] for number in row]
+            pieces = pieces[: pieces.index(END)] if END in pieces else pieces
+            text = self._tokenizer.convert_tokens_to_string(
+                [piece for piece in pieces if piece not in SPECIAL]
+            )
+            texts.append(text.replace(" - ", "-").replace(" ’ ", "’"))
+        return texts
+
+    def embeddings(self) -> Tensor:
+        """MiniLM's own embedding [V, 384] of each piece."""
+        from transformers import BertModel
+
+        numbers = self._tokenizer.convert_tokens_to_ids(list(self.vocabulary))
+        table: Tensor = BertModel.from_pretrained(text_encoder_path(MINILM)).embeddings.word_embeddings.weight
+        return table.detach()[numbers].clone()
+
+
+class XSCaptioner:
+    """A trained CaptionDecoder and the image network it reads; see telephoning.captioner.Captioner."""
+
+    def __init__(self, folder: Path) -> None:
+        weights = folder / "model.safetensors"
+        try:
+            fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            fields.pop("model_type")
+            fields["vocabulary"] = tuple(fields["vocabulary"])
+            self.decoder = CaptionDecoder(DecoderConfig(**fields))
+            self.decoder.load_state_dict(load_file(weights))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ModelError(
+                f"captioner {folder} can't be loaded: {' '.join(str(error).split())[:300]}"
+            ) from error
+        self.decoder.eval()
+        self.name = folder.name
+        self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.words = Words(self.decoder.config.vocabulary, self.decoder.config.max_tokens)
+        self.network = efficientnet.load()
+
+    def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
+        captions: list[str] = []
+        for start in range(0, len(images), BATCH):
+            batch = [square(image, efficientnet.INPUT_SIZE) for image in images[start : start + BATCH]]
+            features = image_features(self.network, batch, self.decoder.config.grid, BATCH)
+            # As the column that training read them from: fp16.
+            captions += self.words.texts(self.decoder.decode(features.half().float()))
+        return captions
+
+
+def save_captioner(decoder: CaptionDecoder, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = {"model_type": MODEL_TYPE, **asdict(decoder.config)}
+    (folder / "config.json").write_text(json.dumps(fields, indent=1, ensure_ascii=False), encoding="utf-8")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in decoder.state_dict().items()},
+        folder / "model.safetensors",
+    )
+
+
+def _tokenizer() -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(text_encoder_path(MINILM))

@@ -1,0 +1,88 @@
+"""The autoencoder task: diffusers' AutoencoderKL learns to reconstruct the catalog's images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from commoncanvas.catalog.image import decode, square
+from commoncanvas.config import AutoencoderRecipe
+from commoncanvas.errors import TrainingError
+from commoncanvas.latents.vae import fold_normalisation, to_images, to_pixels
+from commoncanvas.training.rows import select_rows
+from commoncanvas.training.task import Batch
+from commoncanvas.visual import labelled_grid
+
+STATISTICS_ROWS = 4096
+DRAWN = 16
+
+
+class AutoencoderTask:
+    columns = ("image",)
+
+    def __init__(self, recipe: AutoencoderRecipe, version: int | str | None) -> None:
+        self.recipe = recipe
+        self.rows = select_rows(recipe.data, self.columns, version)
+        try:
+            self.model: nn.Module = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
+        except (TypeError, ValueError) as error:
+            raise TrainingError(
+                f"{recipe.name}: vae is not a configuration of AutoencoderKL: {error}"
+            ) from error
+
+    def batch(self, table: pa.Table) -> Batch:
+        return {
+            "pixels": to_pixels(
+                [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
+            )
+        }
+
+    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+        pixels_BCHW = batch["pixels"].contiguous(memory_format=torch.channels_last)
+        moments = cast(AutoencoderKL, model).encode(pixels_BCHW).latent_dist
+        latents = moments.sample(generator) if self.recipe.kl_weight else moments.mode()
+        reconstruction_BCHW = cast(AutoencoderKL, model).decode(latents, return_dict=False)[0].float()
+        loss = self.recipe.l1_weight * F.l1_loss(reconstruction_BCHW, pixels_BCHW)
+        loss = loss + self.recipe.mse_weight * F.mse_loss(reconstruction_BCHW, pixels_BCHW)
+        if self.recipe.kl_weight:
+            # The sum over the latent's elements, per pixel, as in latent diffusion (arXiv 2112.10752, appendix G).
+            loss = loss + self.recipe.kl_weight * moments.kl().mean() / pixels_BCHW[0].numel()
+        return loss
+
+    def draw(self, model: nn.Module, path: Path) -> None:
+        pixels = self._pixels(self.rows.ids("train")[:DRAWN])
+        made = cast(AutoencoderKL, model)
+        reconstruction = made.decode(made.encode(pixels).latent_dist.mode(), return_dict=False)[0]
+        pairs = np.stack([to_images(pixels), to_images(reconstruction)], axis=1).reshape(
+            -1, *to_images(pixels).shape[1:]
+        )
+        labels = ["image", "reconstruction"] * (len(pairs) // 2)
+        labelled_grid([Image.fromarray(image) for image in pairs], labels).save(path)
+
+    @torch.no_grad()
+    def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        """Latents are made zero-mean and unit-variance a channel before the weights are written."""
+        made = cast(AutoencoderKL, model.to("cpu").eval())
+        ids = self.rows.ids("train")[:STATISTICS_ROWS]
+        latents, errors = [], []
+        for start in range(0, len(ids), self.recipe.train.batch_size):
+            pixels = self._pixels(ids[start : start + self.recipe.train.batch_size])
+            latents.append(made.encode(pixels).latent_dist.mode())
+            reconstruction = made.decode(latents[-1], return_dict=False)[0].clamp(-1, 1)
+            errors.append((reconstruction - pixels).square().mean((1, 2, 3)) / 4)
+        latents_BCHW, errors_B = torch.cat(latents), torch.cat(errors)
+        fold_normalisation(made, latents_BCHW.mean((0, 2, 3)), latents_BCHW.std((0, 2, 3)))
+        made.save_pretrained(folder, safe_serialization=True)
+        # Pixels span [-1, 1]; the error above is already on a scale of 0 to 1.
+        return {"psnr_db": round(float(-10 * errors_B.mean().log10()), 2)}
+
+    def _pixels(self, row_ids: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
+        return self.batch(self.rows.catalog.take(row_ids, list(self.columns)))["pixels"]

@@ -1,0 +1,77 @@
+"""The captioner task: a small decoder learns human labels from image features that were computed ahead of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from commoncanvas.catalog.image import decode
+from commoncanvas.config import CaptionerRecipe
+from commoncanvas.errors import TrainingError
+from commoncanvas.latents.encode import column_info, feature_column, states
+from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
+from commoncanvas.training.rows import select_rows
+from commoncanvas.training.task import Batch
+from commoncanvas.visual import labelled_grid
+
+DRAWN = 24
+
+
+class CaptionerTask:
+    def __init__(self, recipe: CaptionerRecipe, version: int | str | None) -> None:
+        if len(recipe.data.text) != 1:
+            raise TrainingError(
+                f"{recipe.name}: data.text must name the one column of human text, such as [label]"
+            )
+        (self.text_column,) = recipe.data.text
+        self.feature_column = feature_column(recipe.feature_grid)
+        self.columns = (self.feature_column, self.text_column)
+        self.rows = select_rows(recipe.data, self.columns, version)
+        self.shape = column_info(self.rows.catalog, self.feature_column).shape
+        self.words = Words.of(self.rows.texts("train"), recipe.max_tokens)
+        decoder = CaptionDecoder(
+            DecoderConfig(
+                self.words.vocabulary,
+                recipe.feature_grid,
+                recipe.width,
+                recipe.layers,
+                recipe.heads,
+                recipe.dropout,
+                recipe.max_tokens,
+            )
+        )
+        decoder.word_VE.weight.data.copy_(self.words.embeddings())
+        self.model: nn.Module = decoder
+
+    def batch(self, table: pa.Table) -> Batch:
+        return {
+            "features": states(table[self.feature_column], self.shape),
+            "tokens": self.words.numbers(table[self.text_column].to_pylist()),
+        }
+
+    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+        tokens_BT = batch["tokens"]
+        scores_BTV = model(batch["features"].float(), tokens_BT[:, :-1])
+        padding = self.words.vocabulary.index("[PAD]")
+        return F.cross_entropy(
+            scores_BTV.float().flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=padding
+        )
+
+    def draw(self, model: nn.Module, path: Path) -> None:
+        split = "heldout" if len(self.rows.ids("heldout")) else "train"
+        table = self.rows.catalog.take(self.rows.ids(split)[:DRAWN], ["image", *self.columns])
+        captions = self.words.texts(cast(CaptionDecoder, model).decode(self.batch(table)["features"].float()))
+        labelled_grid([Image.fromarray(decode(data)) for data in table["image"].to_pylist()], captions).save(
+            path
+        )
+
+    @torch.no_grad()
+    def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        save_captioner(cast(CaptionDecoder, model.to("cpu")), folder)
+        return {"vocabulary": len(self.words.vocabulary)}

@@ -1,0 +1,121 @@
+"""The diffusion task: a text-conditional U-Net on latents and text states that were computed ahead of time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pyarrow as pa
+import torch
+from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Generator, Tensor, nn
+
+from commoncanvas.config import DiffusionRecipe
+from commoncanvas.diffusion.objective import loss_weights, target
+from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
+from commoncanvas.errors import TrainingError
+from commoncanvas.latents.encode import column_info, latent_column, states, text_column
+from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.vae import load_vae, scale, weights_sha256
+from commoncanvas.training.rows import select_rows
+from commoncanvas.training.task import Batch
+from commoncanvas.visual import labelled_grid
+
+
+class DiffusionTask:
+    def __init__(self, recipe: DiffusionRecipe, version: int | str | None) -> None:
+        self.recipe = recipe
+        self.columns = (
+            latent_column(recipe.vae, recipe.size),
+            text_column(recipe.text_encoder, recipe.text_length),
+        )
+        self.rows = select_rows(recipe.data, self.columns, version)
+        self.vae = load_vae(recipe.vae)
+        self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length)
+        latent, text = (column_info(self.rows.catalog, name) for name in self.columns)
+        for name, info, module in (
+            (self.columns[0], latent, self.vae),
+            (self.columns[1], text, self.text_encoder.encoder),
+        ):
+            digest = weights_sha256(module)
+            if info.sha256 != digest:
+                raise TrainingError(
+                    f"column {name} was made by other weights ({info.sha256[:12]}) than those of {info.model} now "
+                    f"({digest[:12]}); run encode --overwrite"
+                )
+        self.latent_shape, self.text_shape = latent.shape, text.shape
+        self.model: nn.Module = self._unet()
+        self.scheduler = DDPMScheduler(**recipe.noise.schedule)
+        self.weights_T = loss_weights(
+            self.scheduler.alphas_cumprod, self.scheduler.config.prediction_type, recipe.noise.min_snr_gamma
+        )
+        # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
+        self.empty_LD = self.text_encoder([""])[0]
+
+    def _unet(self) -> nn.Module:
+        channels, side, _ = self.latent_shape
+        derived = {
+            "sample_size": side,
+            "in_channels": channels,
+            "out_channels": channels,
+            "cross_attention_dim": self.text_shape[1],
+        }
+        try:
+            unet: nn.Module = UNet2DConditionModel(**{**derived, **self.recipe.unet})
+        except (TypeError, ValueError) as error:
+            raise TrainingError(
+                f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel: {error}"
+            ) from error
+        return unet
+
+    def batch(self, table: pa.Table) -> Batch:
+        latents, text = (table[name] for name in self.columns)
+        return {"latents": states(latents, self.latent_shape), "text": states(text, self.text_shape)}
+
+    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+        latents_BCHW = scale(self.vae, batch["latents"].float())
+        text_BLD = batch["text"].float()
+        size, device = len(latents_BCHW), latents_BCHW.device
+
+        noise_BCHW = torch.randn(latents_BCHW.shape, generator=generator, device=device)
+        steps = self.scheduler.config.num_train_timesteps
+        timesteps_B = torch.randint(steps, (size,), generator=generator, device=device)
+        dropped_B = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
+        text_BLD = torch.where(dropped_B[:, None, None], self.empty_LD.to(device), text_BLD)
+
+        noisy_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
+        predicted_BCHW = model(noisy_BCHW, timesteps_B, text_BLD, return_dict=False)[0]
+        target_BCHW = target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        error_B = (predicted_BCHW.float() - target_BCHW).square().mean((1, 2, 3))
+        loss: Tensor = (error_B * self.weights_T.to(device)[timesteps_B]).mean()
+        return loss
+
+    def pipeline(self, model: nn.Module) -> StableDiffusionPipeline:
+        """The pipeline that anyone gets from the exported folder, around the weights of now."""
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder.encoder,
+            tokenizer=self.text_encoder.tokenizer,
+            unet=model,
+            scheduler=pipeline_scheduler(self.scheduler, self.recipe.sample),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+    def draw(self, model: nn.Module, path: Path) -> None:
+        prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]
+        sample = self.recipe.sample
+        images = generate_images(
+            self.pipeline(model),
+            prompts,
+            seeds=[self.recipe.seed] * len(prompts),
+            guidance_scale=sample.guidance_scale,
+            steps=sample.steps,
+        )
+        labelled_grid(images, prompts).save(path)
+
+    def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        self.pipeline(model.to("cpu")).save_pretrained(folder, safe_serialization=True)
+        return {"diffusers": diffusers.__version__}

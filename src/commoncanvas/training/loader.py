@@ -1,0 +1,52 @@
+"""The order of samples, a pure function of (seed, epoch), and a reader that takes each step's rows ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = TypeVar("Batch")
+
+
+@lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    """The permutation [rows] of epoch `epoch`; the same on every machine (counter-based Philox)."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
+    return generator.permutation(rows)
+
+
+def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.int64]:
+    """Positions [batch_size] in 0..rows-1 that step `step` trains on, known without replaying the steps before it.
+
+    Samples run through epoch after epoch without a gap, so a batch may span two epochs and none is ever cut short.
+    """
+    samples = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
+    epochs, places = np.divmod(samples, rows)
+    positions = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        positions[here] = epoch_order(seed, int(epoch), rows)[places[here]]
+    return positions
+
+
+def prefetch(
+    make: Callable[[int], Batch], first: int, stop: int, depth: int = 3
+) -> Iterator[tuple[int, Batch]]:
+    """(step, make(step)) for steps first..stop-1 in order, made up to `depth` steps ahead on another thread."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as pool:
+        pending: list[Future[Batch]] = []
+        following = first
+        try:
+            for step in range(first, stop):
+                while following < min(stop, step + depth):
+                    pending.append(pool.submit(make, following))
+                    following += 1
+                yield step, pending.pop(0).result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,54 @@
+"""What a task is: a model, a batch and a loss. Everything else about training belongs to the trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from torch import Generator, Tensor, nn
+
+from commoncanvas.config import Recipe
+from commoncanvas.training.rows import TrainingRows
+
+Batch = dict[str, Tensor]
+
+
+class Task(Protocol):
+    """One kind of training. Built from a recipe, whose rows it says how to choose."""
+
+    rows: TrainingRows
+    model: nn.Module
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `batch` reads of its rows."""
+
+    def batch(self, table: pa.Table) -> Batch:
+        """Tensors of one batch, on the CPU, from `columns` of its rows. Runs on the loader's thread."""
+
+    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+        """Mean loss of a batch, a scalar. All its randomness comes from `generator`, so a step can be repeated."""
+
+    def draw(self, model: nn.Module, path: Path) -> None:
+        """Write a picture of what the model can do by now."""
+
+    def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        """Write the finished model in its library's own format; returns figures for provenance.json."""
+
+
+def make_task(recipe: Recipe, version: int | str | None = None) -> Task:
+    """The task of a recipe, over its rows at `version` of the catalog (default: what the recipe says)."""
+    match recipe.task:
+        case "captioner":
+            from commoncanvas.training.captioner import CaptionerTask
+
+            return CaptionerTask(recipe, version)
+        case "autoencoder":
+            from commoncanvas.training.autoencoder import AutoencoderTask
+
+            return AutoencoderTask(recipe, version)
+        case "diffusion":
+            from commoncanvas.training.diffusion import DiffusionTask
+
+            return DiffusionTask(recipe, version)

@@ -1,0 +1,268 @@
+"""The trainer: loop, precision, checkpoints, average, log. It knows nothing of what a task trains."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from commoncanvas.config import Recipe, TrainConfig
+from commoncanvas.console import progress, say
+from commoncanvas.device import pick_device
+from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.release.folder import pinned_tag, write_model
+from commoncanvas.training.checkpoint import Checkpoints
+from commoncanvas.training.ema import EMA
+from commoncanvas.training.loader import prefetch, step_rows
+from commoncanvas.training.log import RunLog
+from commoncanvas.training.task import Batch, Task, make_task
+
+# Fields that may change between a run and its resumption without changing its weights.
+CADENCE = {"checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "device"}
+
+
+def train(recipe: Recipe, *, resume: bool = False) -> Path:
+    """Train `recipe` and write its model folder, which is returned.
+
+    With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
+    an existing run is refused. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C, state saved.
+    """
+    run = Run(recipe, resume)
+    if run.finished():
+        say(f"{recipe.name} is finished: {run.model_folder}")
+        return run.model_folder
+    return Trainer(recipe, run).run()
+
+
+class Run:
+    """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder."""
+
+    def __init__(self, recipe: Recipe, resume: bool) -> None:
+        self.model_folder = Path(recipe.out)
+        self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
+        self.record = self.folder / "run.json"
+        self.fingerprint = fingerprint(recipe)
+        self.version: int | str | None = None
+        if not self.record.exists():
+            return
+        record = json.loads(self.record.read_text(encoding="utf-8"))
+        if not resume:
+            raise TrainingError(
+                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
+            )
+        if record["fingerprint"] != self.fingerprint:
+            changed = ", ".join(_differences(record["recipe"], recipe.model_dump(mode="json")))
+            raise TrainingError(
+                f"the run in {self.folder} was started with another recipe (changed: {changed}); choose another --out"
+            )
+        self.version = record["tag"]
+
+    def finished(self) -> bool:
+        provenance = self.model_folder / "provenance.json"
+        if not provenance.exists():
+            return False
+        stored: object = json.loads(provenance.read_text(encoding="utf-8"))["training"]["fingerprint"]
+        return stored == self.fingerprint
+
+    def begin(self, recipe: Recipe, task: Task) -> None:
+        """Pin the catalog's version under a tag, so that no clean-up takes it away, and record the run."""
+        if self.version is not None:
+            return
+        catalog = task.rows.catalog
+        tag = pinned_tag(recipe.name, catalog.version)
+        catalog.tag(tag)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record = {"fingerprint": self.fingerprint, "tag": tag, "recipe": recipe.model_dump(mode="json")}
+        partial = self.record.with_suffix(".partial")
+        partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        partial.replace(self.record)
+        self.version = tag
+
+
+class Trainer:
+    """Runs one task to its end."""
+
+    def __init__(self, recipe: Recipe, run: Run) -> None:
+        self.recipe = recipe
+        self.config = config = recipe.train
+        self.run_files = run
+        torch.manual_seed(recipe.seed)
+        self.task = make_task(recipe, run.version)
+        run.begin(recipe, self.task)
+        self.rows = self.task.rows.ids("train")
+        self.device = pick_device(config.device)
+        self.model = self.task.model.to(self.device)
+        if config.channels_last:
+            # Only weights with four dimensions have channels to put last.
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.ema = EMA(self.model, config.ema_decay) if config.ema_decay else None
+        self.optimizer = torch.optim.AdamW(
+            _weight_decay_groups(self.model, config.weight_decay),
+            lr=config.learning_rate,
+            betas=config.betas,
+            fused=True,
+        )
+        self.checkpoints = Checkpoints(run.folder / "checkpoints", config.keep_checkpoints)
+        self.step = 0
+
+    def run(self) -> Path:
+        saved = self.checkpoints.steps()
+        if saved:
+            self.step = saved[-1]
+            self.checkpoints.load(self.step, self.model, self.optimizer, self.ema)
+        with (
+            RunLog(self.run_files.folder, self.step) as log,
+            stop_signals() as stopped,
+            progress(f"train {self.recipe.name}", self.config.steps, "steps") as bar,
+        ):
+            bar.advance(self.step)
+            self.model.train()
+            began, first = time.monotonic(), self.step
+            for step, batch in prefetch(self._read, self.step, self.config.steps):
+                loss, grad_norm = self.train_step(step, batch)
+                self.step = step + 1
+                bar.advance()
+                if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+                    seconds = time.monotonic() - began
+                    figures = self._figures(loss, grad_norm, seconds, self.step - first)
+                    log.write(self.step, figures)
+                    bar.note(f"loss {figures['loss']:.4f}")
+                if stopped:
+                    self._save()
+                    raise TrainingStopped(
+                        f"stopped by {stopped[0].name} after step {self.step} of {self.config.steps}; "
+                        "the same command with --resume goes on",
+                        stopped[0],
+                    )
+                if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                    self._save()
+                if self.config.sample_every and self.step % self.config.sample_every == 0:
+                    self._draw()
+        return write_model(
+            self.recipe, self.task, self._averaged(), self.run_files.fingerprint, self.run_files.model_folder
+        )
+
+    def train_step(self, step: int, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One update; returns the loss and the gradient's norm before clipping, both scalars on the device."""
+        # Whatever is drawn in a step (noise, dropout) depends on the seed and the step alone.
+        seed = step_seed(self.recipe.seed, step)
+        torch.manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        learning_rate = learning_rate_at(step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            loss = self.task.loss(self.model, batch, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        grad_norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model, step)
+        return loss.detach(), grad_norm
+
+    def _read(self, step: int) -> Batch:
+        positions = step_rows(self.recipe.seed, step, self.config.batch_size, len(self.rows))
+        return self.task.batch(self.task.rows.catalog.take(self.rows[positions], list(self.task.columns)))
+
+    def _figures(
+        self, loss: torch.Tensor, grad_norm: torch.Tensor, seconds: float, steps: int
+    ) -> dict[str, float]:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{self.recipe.name}: the loss is {value} at step {self.step}; "
+                f"lower train.learning_rate and go on from the checkpoints in {self.checkpoints.folder}"
+            )
+        return {
+            "loss": value,
+            "grad_norm": float(grad_norm),
+            "learning_rate": learning_rate_at(self.step - 1, self.config),
+            "images_per_s": steps * self.config.batch_size / seconds,
+            "seconds": seconds,
+        }
+
+    def _averaged(self) -> nn.Module:
+        return self.ema.model if self.ema else self.model
+
+    def _save(self) -> None:
+        self.checkpoints.save(self.step, self.model, self.optimizer, self.ema)
+
+    def _draw(self) -> None:
+        folder = self.run_files.folder / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
+        model = self._averaged().eval()
+        with torch.no_grad():
+            self.task.draw(model, folder / f"step-{self.step:08d}.png")
+        self.model.train()
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then constant, or a cosine down to zero at the last step."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A 63-bit seed for one step: neighbouring steps and neighbouring seeds share nothing."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """sha256 of every field that decides the weights."""
+    fields = recipe.model_dump(mode="json", exclude={"out": True, "train": CADENCE})
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[signal.Signals]]:
+    """A list that SIGTERM or SIGINT is put into instead of ending the process in the middle of a step."""
+    received: list[signal.Signals] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+
+    handled = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(number, receive) for number in handled]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(handled, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def _weight_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices and kernels; leave biases and norms' gains alone."""
+    decayed = [
+        parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1
+    ]
+    plain = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two recipes differ."""
+    found: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(prefix + name)
+    return found

@@ -1,0 +1,160 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.latents.encode import encode
+from commoncanvas.training import trainer
+from commoncanvas.training.log import read_log
+from commoncanvas.training.trainer import learning_rate_at, step_seed, train
+from tests.training.tiny import recipe
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for file in sorted(folder.rglob("*.safetensors")):
+        found |= {f"{file.relative_to(folder)}:{name}": tensor for name, tensor in load_file(file).items()}
+    return found
+
+
+def same_bits(first: Path, second: Path) -> bool:
+    left, right = weights(first), weights(second)
+    return (
+        left.keys() == right.keys()
+        and bool(left)
+        and all(torch.equal(left[name], right[name]) for name in left)
+    )
+
+
+def losses(out: Path) -> list[tuple[int, float]]:
+    log = read_log(out.with_name(out.name + "-run") / "log.jsonl")
+    return [(int(entry["step"]), entry["loss"]) for entry in log]
+
+
+@pytest.mark.parametrize("name", ["xs-captioner", "xs-autoencoder", "xs"])
+def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopped(
+    shapes: Catalog, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "xs":
+        train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe(name, tmp_path))
+    whole, parted = recipe(name, tmp_path), recipe(name, tmp_path, "--out", str(tmp_path / "parted"))
+    train(whole)
+
+    step = trainer.Trainer.train_step
+    for stop_at in (1, 4):  # off and on a checkpoint
+
+        def stopping(self: trainer.Trainer, number: int, batch: object, stop_at: int = stop_at) -> object:
+            if number == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return step(self, number, batch)
+
+        monkeypatch.setattr(trainer.Trainer, "train_step", stopping)
+        with pytest.raises(TrainingStopped, match=f"after step {stop_at + 1} of 6"):
+            train(parted, resume=True)
+        monkeypatch.undo()
+    assert train(parted, resume=True) == tmp_path / "parted"
+
+    assert losses(Path(whole.out)) == losses(Path(parted.out))
+    assert len(losses(Path(whole.out))) == 6
+    assert same_bits(Path(whole.out), Path(parted.out))
+    assert list((tmp_path / f"{name}-run" / "samples").glob("*.png"))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.training.tiny import recipe
+from commoncanvas.training.trainer import train
+train(recipe("xs-autoencoder", Path(sys.argv[1]), "--out", sys.argv[2], "--train.steps", "30"), resume=True)
+"""
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path, "--out", str(tmp_path / "whole"), "--train.steps", "30"))
+    out = tmp_path / "killed"
+    run = out.with_name("killed-run")
+    reached = 0
+    for tries in range(40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path), str(out)], stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        # Kill once it got on by a few steps, at no particular place within them.
+        while child.poll() is None and len(read_log(run / "log.jsonl")) < reached + 9:
+            assert time.monotonic() < deadline
+            time.sleep(0.003 * (tries % 7))
+        child.kill()
+        if child.wait() == 0:
+            break
+        reached = len(read_log(run / "log.jsonl"))
+    assert tries > 1
+    assert same_bits(tmp_path / "whole", out)
+    assert losses(tmp_path / "whole") == losses(out)
+
+
+def test_an_existing_run_is_not_overwritten_without_resume(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    with pytest.raises(TrainingError, match="--resume"):
+        train(recipe("xs-autoencoder", tmp_path))
+
+
+def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    with pytest.raises(TrainingError, match=r"changed: train\.learning_rate"):
+        train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
+
+
+def test_a_finished_run_is_left_alone(shapes: Catalog, tmp_path: Path) -> None:
+    folder = train(recipe("xs-autoencoder", tmp_path))
+    before = (folder / "provenance.json").stat().st_mtime_ns
+    assert train(recipe("xs-autoencoder", tmp_path), resume=True) == folder
+    assert (folder / "provenance.json").stat().st_mtime_ns == before
+
+
+def test_rows_that_arrive_during_a_run_do_not_change_it(shapes: Catalog, tmp_path: Path) -> None:
+    folder = train(recipe("xs-autoencoder", tmp_path))
+    record = json.loads((folder / "provenance.json").read_text())
+    assert (
+        Catalog.open(tmp_path / "catalog.lance").tags()[record["catalog"]["tag"]]
+        == record["catalog"]["version"]
+    )
+    assert record["rows"]["train"] == 24
+    assert record["licenses"] == {"CC-BY-4.0": 8, "CC-BY-SA-4.0": 8, "CC0-1.0": 8}
+    assert record["result_license"] == "CC-BY-SA-4.0"
+    assert len(pq.read_table(folder / "rows.parquet")) == 24
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_do(shapes: Catalog, tmp_path: Path) -> None:
+    wild = recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "1e12", "--train.grad_clip", "null")
+    with pytest.raises(TrainingError, match=r"lower train\.learning_rate"):
+        train(wild)
+
+
+def test_a_missing_column_names_the_stage_to_run(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="efficientnet_lite0_2"):
+        train(recipe("xs-captioner", tmp_path))
+
+
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
+    config = recipe("xs", Path("x"), "--train.steps", "100", "--train.warmup_steps", "10").train
+    rates = [learning_rate_at(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(config.learning_rate / 10)
+    assert max(rates) == pytest.approx(config.learning_rate)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert all(earlier >= later for earlier, later in pairwise(rates[10:]))
+
+
+def test_neighbouring_steps_and_seeds_draw_unrelated_numbers() -> None:
+    assert len({step_seed(seed, step) for seed in range(20) for step in range(20)}) == 400

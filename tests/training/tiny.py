@@ -1,0 +1,51 @@
+"""Tiny recipes of every task over the shapes of conftest, by way of the shipped ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from commoncanvas.config import Recipe, load_recipe
+
+TINY = {
+    "xs-autoencoder": ["--size", "16", "--vae.block_out_channels", "[8, 8, 8]", "--vae.norm_num_groups", "4"],
+    "xs-captioner": ["--feature_grid", "2", "--width", "32", "--layers", "1", "--heads", "2"],
+    "xs": [
+        *("--size", "16", "--text_length", "6"),
+        *(
+            "--unet.block_out_channels",
+            "[8, 16]",
+            "--unet.norm_num_groups",
+            "4",
+            "--unet.attention_head_dim",
+            "4",
+        ),
+        *(
+            "--sample.steps",
+            "2",
+            "--sample.prompts",
+            "[red square, blue dot]",
+            "--data.heldout_fraction",
+            "0.2",
+        ),
+    ],
+}
+
+
+def recipe(name: str, folder: Path, *overrides: str) -> Recipe:
+    """The shipped recipe `name`, made tiny: 6 steps, a checkpoint every 2, under `folder`."""
+    words = [
+        *(
+            "--data.catalog",
+            str(folder / "catalog.lance"),
+            "--data.filter",
+            "null",
+            "--out",
+            str(folder / name),
+        ),
+        *("--train.steps", "6", "--train.batch_size", "8", "--train.warmup_steps", "2"),
+        *("--train.checkpoint_every", "2", "--train.log_every", "1", "--train.sample_every", "3"),
+        *TINY[name],
+    ]
+    if name == "xs":
+        words += ["--vae", str(folder / "xs-autoencoder")]
+    return load_recipe(name, [*words, *overrides])
