@@ -215,7 +215,7 @@ def evaluate(
         steps=steps,
         out=out,
     )
-    _print(result, json_)
+    _print(result if json_ else result.figures(), json_)
 
 
 @app.command

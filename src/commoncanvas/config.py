@@ -90,6 +90,7 @@ class AutoencoderRecipe(RecipeBase):
     vae: dict[str, Any] = Field(description="configuration of diffusers' AutoencoderKL")
     l1_weight: float = Field(1.0, ge=0)
     mse_weight: float = Field(0.0, ge=0)
+    colour_weight: float = Field(0.0, ge=0, description="L1 between averages over 8x8 pixels")
     kl_weight: float = Field(0.0, ge=0)
 
 
@@ -97,6 +98,7 @@ class NoiseConfig(Schema):
     """Forward process and objective; the schedule's fields are those of diffusers' DDPMScheduler."""
 
     schedule: dict[str, Any] = Field(description="configuration of diffusers' DDPMScheduler")
+    timesteps: Literal["uniform", "stratified"] = "uniform"
     min_snr_gamma: float | None = Field(
         None, gt=0, description="min-SNR-gamma loss weights (arXiv 2303.09556)"
     )

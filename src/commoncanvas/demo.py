@@ -45,6 +45,8 @@ def commands(out: Path, minutes: float) -> list[Command]:
     catalog = str(out / "catalog.lance")
     captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
     of_catalog = ("--data.catalog", catalog)
+    # Human text and captions by the model side by side: what has a label keeps it, the rest of the kind gets a caption.
+    unlabelled = f"label IS NULL AND {load_recipe(CAPTIONER).data.filter}"
     of_model = ("--vae", autoencoder)
 
     def training(recipe: str, folder: str, *overrides: str) -> tuple[str, ...]:
@@ -66,7 +68,9 @@ def commands(out: Path, minutes: float) -> list[Command]:
         Command("fetch", ("catalog", "fetch", "--catalog", catalog, "--size", str(SIZE), "--format", "png")),
         Command("features", ("encode", CAPTIONER, *of_catalog)),
         Command("captioner", training(CAPTIONER, captioner)),
-        Command("caption", ("caption", "--catalog", catalog, "--captioner", captioner)),
+        Command(
+            "caption", ("caption", "--catalog", catalog, "--captioner", captioner, "--where", unlabelled)
+        ),
         Command("autoencoder", training(AUTOENCODER, autoencoder)),
         Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model)),
         Command("model", training(DIFFUSION, model, *of_model)),

@@ -1,12 +1,38 @@
-"""Where tensors live."""
+"""Where tensors live, and what the CPU needs to be quick with them."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from functools import lru_cache
+
 import torch
+
+# glibc's names in malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` is the first GPU if there is one, else the CPU; anything else is torch's own name of a device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> None:
+    """Let glibc keep what torch frees, for torch to use again.
+
+    By default each large tensor is mapped afresh and given back to the kernel, so that every step faults all its pages
+    in once more; see benchmarks/memory.py for what that costs. Elsewhere than on Linux with glibc this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_TOP_PAD, 64 * 2**20)

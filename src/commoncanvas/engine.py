@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -94,7 +96,16 @@ _function: Callable[[int], Any]
 
 def _install(pickled: bytes) -> None:
     global _function
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _function = pickle.loads(pickled)
+
+
+def _end_with_parent() -> None:
+    """A pool's workers outlive a parent that was killed, and would keep their models in memory for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _installed(item: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import imagehash
 import numpy as np
@@ -189,8 +190,6 @@ def test_what_is_no_image_is_said_so(data: bytes) -> None:
 def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded() -> None:
     huge = bytearray(file(Image.new("L", (8, 8)), "PNG"))
     huge[16:24] = (60_000).to_bytes(4) + (60_000).to_bytes(4)
-    import zlib
-
     huge[29:33] = zlib.crc32(huge[12:29]).to_bytes(4)
     with pytest.raises(ImageError, match="3,600,000,000 pixels, more than 200,000,000") as raised:
         load(bytes(huge), 64)
@@ -220,8 +219,11 @@ def test_no_damage_to_a_file_does_more_than_cost_that_file(format: str, data: st
 def test_phash_is_imagehash_s_and_survives_resizing() -> None:
     array = np.asarray(photo(300, 200))
     assert f"{phash(array):016x}" == str(imagehash.phash(Image.fromarray(array)))
-    other = phash(load(file(photo(300, 200), "JPEG", quality=60), 150)[0])
-    assert (phash(array) ^ other).bit_count() <= 6
+    blobs = np.random.default_rng(2).integers(0, 256, (6, 9, 3), np.uint8)
+    scene = Image.fromarray(blobs).resize((300, 200), Image.Resampling.BICUBIC)
+    smaller = phash(load(file(scene, "JPEG", quality=60), 150)[0])
+    assert (phash(np.asarray(scene)) ^ smaller).bit_count() <= 4
+    assert (phash(np.asarray(scene)[:, ::-1]) ^ smaller).bit_count() > 16
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
@@ -234,5 +236,5 @@ def test_square_takes_the_middle() -> None:
     array = np.zeros((10, 30, 3), np.uint8)
     array[:, 10:20] = 200
     assert (square(array, 10) == 200).all()
-    assert (square(array, 5)[1:-1, 1:-1] == 200).all()
+    assert np.abs(square(array, 5)[1:-1, 1:-1].astype(int) - 200).max() < 10
     assert square(array[:, 10:20], 10).tolist() == array[:, 10:20].tolist()

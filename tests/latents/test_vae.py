@@ -38,5 +38,5 @@ def test_folding_normalises_each_channel_and_leaves_reconstructions_alone() -> N
 
 
 def test_pixels_survive_the_way_there_and_back() -> None:
-    images = torch.randint(0, 256, (2, 4, 4, 3), dtype=torch.uint8).numpy()
-    assert (to_images(to_pixels(list(images))) == images).all()
+    images = torch.randint(0, 256, (2, 4, 4, 3), dtype=torch.uint8)
+    assert (to_images(to_pixels(images)) == images.numpy()).all()

@@ -17,6 +17,7 @@ from commoncanvas.errors import TrainingError, TrainingStopped
 from commoncanvas.latents.encode import encode
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
+from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
 from tests.training.tiny import recipe
 
@@ -110,8 +111,19 @@ def test_an_existing_run_is_not_overwritten_without_resume(shapes: Catalog, tmp_
         train(recipe("xs-autoencoder", tmp_path))
 
 
+def test_a_folder_that_holds_something_else_is_never_written_over(shapes: Catalog, tmp_path: Path) -> None:
+    letters = tmp_path / "letters"
+    letters.mkdir()
+    (letters / "love.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(TrainingError, match="letters exists already"):
+            train(recipe("xs-autoencoder", tmp_path, "--out", str(letters)), resume=resume)
+    assert (letters / "love.txt").read_text() == "mine"
+
+
 def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+    started = recipe("xs-autoencoder", tmp_path)
+    trainer.Run(started, resume=False).begin(started, make_task(started))
     with pytest.raises(TrainingError, match=r"changed: train\.learning_rate"):
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 

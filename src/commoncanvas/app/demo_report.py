@@ -107,7 +107,8 @@ def _captions(catalog: Catalog) -> list[Caption]:
         ["image_id", "caption", "title"], filter="caption IS NOT NULL AND title IS NOT NULL", with_row_id=True
     )
     table = table.sort_by("image_id")
-    table = table.take(range(0, len(table), max(1, len(table) // CAPTIONS_SHOWN))).slice(0, CAPTIONS_SHOWN)
+    every = list(range(0, len(table), max(1, len(table) // CAPTIONS_SHOWN)))
+    table = table.take(every[:CAPTIONS_SHOWN])
     images = catalog.take(table["_rowid"].to_numpy(), ["image"])["image"].to_pylist()
     return list(zip(images, table["caption"].to_pylist(), table["title"].to_pylist(), strict=True))
 

@@ -130,11 +130,12 @@ class FetchStage:
         timeout = aiohttp.ClientTimeout(total=self.timeout_s)
         headers = {"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
         workers = self.workers or os.cpu_count() or 1
-        # What is fetched but not yet decoded waits in memory, so the same limit holds for both.
-        limit = asyncio.Semaphore(self.connections + workers)
+        # One limit for both: what is fetched but not yet decoded waits in memory. The connector has none of
+        # its own, since waiting for it would count as time-out.
+        limit = asyncio.Semaphore(max(self.connections, 2 * workers))
         with ThreadPoolExecutor(workers) as threads:
             async with aiohttp.ClientSession(
-                timeout=timeout, headers=headers, connector=aiohttp.TCPConnector(limit=self.connections)
+                timeout=timeout, headers=headers, connector=aiohttp.TCPConnector(limit=0)
             ) as session:
                 return await asyncio.gather(*(self._row(url, session, threads, limit) for url in urls))
 

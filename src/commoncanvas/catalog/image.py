@@ -138,14 +138,15 @@ def encode_image(array: NDArray[np.uint8], format: Format, quality: int = 95) ->
 
     `quality` (1 to 100) is JPEG's and WebP's; JPEG keeps full colour resolution from 90 on.
     """
-    image = pyvips.Image.new_from_array(np.ascontiguousarray(array), interpretation="srgb")
+    image, file = Image.fromarray(array), io.BytesIO()
     match format:
         case "jpeg":
-            return bytes(image.jpegsave_buffer(Q=quality, optimize_coding=True, keep="none"))
+            image.save(file, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2, optimize=True)
         case "png":
-            return bytes(image.pngsave_buffer(compression=6, keep="none"))
+            image.save(file, "PNG", compress_level=6)
         case "webp":
-            return bytes(image.webpsave_buffer(Q=quality, keep="none"))
+            image.save(file, "WEBP", quality=quality)
+    return file.getvalue()
 
 
 def square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -65,7 +65,7 @@ class CatalogStats:
         summary = [
             f"{self.uri} version {self.version}{filtered}",
             f"{self.rows:,} images by {self.creators:,} creators; "
-            f"{self.commercial:,} for commercial models (C), {self.noncommercial:,} for non-commercial ones (NC)",
+            f"{self.commercial:,} for commercial models (C), {self.noncommercial:,} for others (NC)",
             f"{_bytes(self.image_bytes)} of images, {_bytes(self.total_bytes)} in all",
         ]
         if self.mean_width and self.mean_height and self.mean_original_width and self.mean_original_height:
@@ -86,7 +86,9 @@ class CatalogStats:
 
 
 def stats(catalog: Catalog | str | Path, *, filter: str | None = None) -> CatalogStats:
-    """Count a catalog, or the rows that the SQL `filter` lets in. Images are not read. Raises CatalogError."""
+    """Count a catalog, or the rows that the SQL `filter` lets in, without reading images. Raises
+    CatalogError.
+    """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     counts: dict[str, Counter[Any]] = {

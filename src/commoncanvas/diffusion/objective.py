@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import DDPMScheduler
-from torch import Tensor
+from torch import Generator, Tensor
 
 
 def snr(alphas_cumprod_T: Tensor) -> Tensor:
@@ -36,6 +36,20 @@ def loss_weights(alphas_cumprod_T: Tensor, prediction_type: str, min_snr_gamma: 
         case "sample":
             return clipped
     raise ValueError(f"unknown prediction type {prediction_type}")
+
+
+def draw_timesteps(size: int, steps: int, how: str, generator: Generator) -> Tensor:
+    """Timesteps [size] in 0..steps-1, on the generator's device.
+
+    `uniform` draws each alone. `stratified` draws one from each of `size` equal intervals, in random order: each is
+    uniform still, and the batch's mean loss varies less (as the low-discrepancy sampler of arXiv 2107.00630, I.1).
+    """
+    device = generator.device
+    if how == "uniform":
+        return torch.randint(steps, (size,), generator=generator, device=device)
+    places = torch.rand(size, generator=generator, device=device)
+    places = (torch.randperm(size, generator=generator, device=device) + places) / size
+    return (places * steps).long().clamp_(max=steps - 1)
 
 
 def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:

@@ -47,6 +47,6 @@ def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) 
     vae = pipeline.vae
     made = []
     for start in range(0, len(images), batch_size):
-        pixels = to_pixels(list(images[start : start + batch_size])).to(vae.device, vae.dtype)
+        pixels = to_pixels(torch.from_numpy(images[start : start + batch_size])).to(vae.device, vae.dtype)
         made.append(to_images(vae.decode(vae.encode(pixels).latent_dist.mode()).sample))
     return np.concatenate(made)

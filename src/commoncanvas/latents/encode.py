@@ -115,7 +115,8 @@ class LatentStage(FrozenStage):
 
     @torch.no_grad()
     def encode(self, batch: pa.RecordBatch) -> Tensor:
-        pixels = to_pixels([square(decode(data), self.size) for data in batch["image"].to_pylist()])
+        images = np.stack([square(decode(data), self.size) for data in batch["image"].to_pylist()])
+        pixels = to_pixels(torch.from_numpy(images))
         latents: Tensor = self.vae.encode(fill(pixels, self.batch_size).to(self.device)).latent_dist.mode()
         return latents[: len(batch)]
 
@@ -214,7 +215,7 @@ def _stages(recipe: Recipe) -> list[tuple[FrozenStage, str | None]]:
     device = recipe.train.device
     match recipe:
         case CaptionerRecipe():
-            return [(FeatureStage(recipe.feature_grid, device), None)]
+            return [(FeatureStage(recipe.feature_grid, device), f"{recipe.data.text[0]} IS NOT NULL")]
         case DiffusionRecipe():
             catalog = Catalog.open(recipe.data.catalog)
             texts = [name for name in recipe.data.text if name in catalog.schema.names]

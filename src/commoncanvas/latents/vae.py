@@ -6,7 +6,6 @@ Shapes: B images, C latent channels, H and W latent cells; pixels are RGB in [-1
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +30,9 @@ def load_vae(model: str) -> AutoencoderKL:
     return vae.eval().requires_grad_(False)
 
 
-def to_pixels(images: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """uint8 [H, W, 3] images of one size -> float32 [B, 3, H, W] in [-1, 1]."""
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
-    return pixels / 127.5 - 1
+def to_pixels(images_BHWC: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1]."""
+    return images_BHWC.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
 
 
 def to_images(pixels_BCHW: Tensor) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
+from commoncanvas.catalog import credits
 from commoncanvas.config import Recipe
 from commoncanvas.errors import ModelError
 
@@ -26,20 +27,19 @@ FORMAT = 1
 
 
 def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, folder: Path) -> Path:
-    """Export `model` into `folder`. provenance.json comes last: a folder that has it is complete."""
+    """Export `model` into `folder`, which must not be there yet: it appears once everything in it is complete."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
+    credits(task.rows.catalog, filter=task.rows.filter, format="csv", out=partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"]["parameters"] = parameters
     (partial / "provenance.json").write_text(
         json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    if folder.exists():
-        shutil.rmtree(folder)
     partial.rename(folder)
     return folder
 

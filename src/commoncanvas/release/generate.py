@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from commoncanvas.console import progress
+from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.release.folder import read_provenance
 
@@ -31,7 +32,7 @@ def generate(
     """
     from PIL.PngImagePlugin import PngInfo
 
-    pipeline = load_pipeline(model)
+    pipeline = load_pipeline(model).to(pick_device())
     sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
     guidance_scale = (
         guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from commoncanvas.catalog.image import square
+from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.text import MINILM, text_encoder_path
 from commoncanvas.telephoning import efficientnet
@@ -158,7 +159,7 @@ class Words:
 class XSCaptioner:
     """A trained CaptionDecoder and the image network it reads; see telephoning.captioner.Captioner."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "auto") -> None:
         weights = folder / "model.safetensors"
         try:
             fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -174,7 +175,9 @@ class XSCaptioner:
         self.name = folder.name
         self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.words = Words(self.decoder.config.vocabulary, self.decoder.config.max_tokens)
-        self.network = efficientnet.load()
+        self.device = pick_device(device)
+        self.decoder.to(self.device)
+        self.network = efficientnet.load().to(self.device)
 
     def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
         captions: list[str] = []

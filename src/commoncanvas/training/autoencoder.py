@@ -22,6 +22,8 @@ from commoncanvas.training.task import Batch
 from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
+COLOUR_CELL = 8
+FIRST_LOG_VARIANCE = -4.0
 DRAWN = 16
 
 
@@ -39,19 +41,23 @@ class AutoencoderTask:
             ) from error
 
     def batch(self, table: pa.Table) -> Batch:
-        return {
-            "pixels": to_pixels(
-                [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
-            )
-        }
+        # Bytes here, floats on the device: torch's threads for this one would fight those of the running step.
+        images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
+        return {"images": torch.from_numpy(np.stack(images))}
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
-        pixels_BCHW = batch["pixels"].contiguous(memory_format=torch.channels_last)
+        pixels_BCHW = to_pixels(batch["images"])
         moments = cast(AutoencoderKL, model).encode(pixels_BCHW).latent_dist
         latents = moments.sample(generator) if self.recipe.kl_weight else moments.mode()
         reconstruction_BCHW = cast(AutoencoderKL, model).decode(latents, return_dict=False)[0].float()
-        loss = self.recipe.l1_weight * F.l1_loss(reconstruction_BCHW, pixels_BCHW)
-        loss = loss + self.recipe.mse_weight * F.mse_loss(reconstruction_BCHW, pixels_BCHW)
+        error_BCHW = reconstruction_BCHW - pixels_BCHW
+        loss: Tensor = (
+            self.recipe.l1_weight * error_BCHW.abs().mean()
+            + self.recipe.mse_weight * error_BCHW.square().mean()
+        )
+        if self.recipe.colour_weight:
+            # What is left when the outlines are averaged away: the colours of areas, which small networks learn last.
+            loss = loss + self.recipe.colour_weight * F.avg_pool2d(error_BCHW, COLOUR_CELL).abs().mean()
         if self.recipe.kl_weight:
             # The sum over the latent's elements, per pixel, as in latent diffusion (arXiv 2112.10752, appendix G).
             loss = loss + self.recipe.kl_weight * moments.kl().mean() / pixels_BCHW[0].numel()
@@ -85,4 +91,4 @@ class AutoencoderTask:
         return {"psnr_db": round(float(-10 * errors_B.mean().log10()), 2)}
 
     def _pixels(self, row_ids: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
-        return self.batch(self.rows.catalog.take(row_ids, list(self.columns)))["pixels"]
+        return to_pixels(self.batch(self.rows.catalog.take(row_ids, list(self.columns)))["images"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import diffusers
 import pyarrow as pa
@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.diffusion.objective import loss_weights, target
+from commoncanvas.diffusion.objective import draw_timesteps, loss_weights, target
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import TrainingError
 from commoncanvas.latents.encode import column_info, latent_column, states, text_column
@@ -62,12 +62,15 @@ class DiffusionTask:
             "cross_attention_dim": self.text_shape[1],
         }
         try:
-            unet: nn.Module = UNet2DConditionModel(**{**derived, **self.recipe.unet})
+            unet = UNet2DConditionModel(**{**derived, **self.recipe.unet})
         except (TypeError, ValueError) as error:
             raise TrainingError(
                 f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel: {error}"
             ) from error
-        return unet
+        # The first prediction is zero, the target's mean.
+        nn.init.zeros_(unet.conv_out.weight)
+        nn.init.zeros_(unet.conv_out.bias)
+        return cast(nn.Module, unet)
 
     def batch(self, table: pa.Table) -> Batch:
         latents, text = (table[name] for name in self.columns)
@@ -79,8 +82,9 @@ class DiffusionTask:
         size, device = len(latents_BCHW), latents_BCHW.device
 
         noise_BCHW = torch.randn(latents_BCHW.shape, generator=generator, device=device)
-        steps = self.scheduler.config.num_train_timesteps
-        timesteps_B = torch.randint(steps, (size,), generator=generator, device=device)
+        timesteps_B = draw_timesteps(
+            size, self.scheduler.config.num_train_timesteps, self.recipe.noise.timesteps, generator
+        )
         dropped_B = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
         text_BLD = torch.where(dropped_B[:, None, None], self.empty_LD.to(device), text_BLD)
 

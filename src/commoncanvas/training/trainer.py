@@ -54,6 +54,11 @@ class Run:
         self.record = self.folder / "run.json"
         self.fingerprint = fingerprint(recipe)
         self.version: int | str | None = None
+        if self.model_folder.exists() and not self.finished():
+            raise TrainingError(
+                f"{self.model_folder} exists already and is not what this recipe makes; "
+                "choose another --out, or remove it"
+            )
         if not self.record.exists():
             return
         record = json.loads(self.record.read_text(encoding="utf-8"))

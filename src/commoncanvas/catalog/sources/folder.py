@@ -12,7 +12,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
-from commoncanvas.catalog.sources.records import READERS, Record, column_names, parse_json, read_records
+from commoncanvas.catalog.sources.records import READERS, Record, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, SourceOptions
 from commoncanvas.errors import SourceError
 
@@ -38,6 +38,7 @@ class Folder:
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
+        self._columns = check_metadata(self.metadata) if self.metadata else None
         self._check()
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
@@ -79,10 +80,9 @@ class Folder:
             raise SourceError(
                 f"licence {self.license.id} demands attribution; name whom to credit with --creator"
             )
-        columns = column_names(self.metadata) if self.metadata else None
-        if self.metadata and columns is not None:
-            names = {fields.normalise(name) for name in columns}
-            if not names & set(fields.ALIASES["file"]):
+        columns = self._columns
+        if columns is not None:
+            if not self._has_column("file"):
                 raise SourceError(
                     f"metadata {self.metadata} has no column that names the image file; "
                     f"call it one of: {', '.join(fields.ALIASES['file'])}"
@@ -97,15 +97,13 @@ class Folder:
         """Whether there is metadata that may say `column`."""
         if self.metadata is None:
             return any(self.root.rglob("*.json"))
-        columns = column_names(self.metadata)
-        return columns is None or bool(
-            {fields.normalise(name) for name in columns} & set(fields.ALIASES[column])
-        )
+        return self._columns is None or self._has_column(column)
+
+    def _has_column(self, column: str) -> bool:
+        return bool({fields.normalise(name) for name in self._columns or ()} & set(fields.ALIASES[column]))
 
     def _images(self, report: Report) -> Iterator[str]:
-        """Paths of the images, posix and relative to the folder, sorted within each folder; hidden ones left
-        out.
-        """
+        """Paths of the images, posix, relative to the folder, in a fixed order; hidden ones are left out."""
         for folder, folders, files in os.walk(self.root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):

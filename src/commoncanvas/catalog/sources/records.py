@@ -22,29 +22,47 @@ Record = tuple[str, dict[str, Any]]
 MAX_FIELD_CHARACTERS = 16_000_000
 
 
-def read_records(path: Path, report: Report) -> Iterator[Record]:
-    """Records of a metadata file, streaming; those that can't be read are given to `report.skip`.
+def check_metadata(path: Path) -> list[str] | None:
+    """The columns that a metadata file says it has; None where each record says for itself.
 
     Raises SourceError if the file can't be used at all.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in READERS:
         raise SourceError(f"metadata {path} is of no known kind; it must be one of: {', '.join(READERS)}")
     if not path.is_file():
         raise SourceError(f"metadata {path} is not a file; give one with --metadata")
-    yield from reader(path, report)
-
-
-def column_names(path: Path) -> list[str] | None:
-    """The columns that a metadata file says it has; None where each record says for itself."""
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                return next(iter(_csv_reader(path, file)), [])
+            columns = _csv_header(path)
         case ".parquet":
-            return list(_parquet(path).schema_arrow.names)
+            columns = list(_parquet(path).schema_arrow.names)
         case _:
             return None
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise SourceError(
+            f"metadata {path} names the column {repeated[0]!r} twice; give each a name of its own"
+        )
+    return columns
+
+
+def read_records(path: Path, report: Report) -> Iterator[Record]:
+    """Records of a metadata file that `check_metadata` has passed, streaming; bad ones go to `report.skip`."""
+    return READERS[path.suffix.lower()](path, report)
+
+
+def _csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        try:
+            header: list[str] = next(_csv_reader(path, file), [])
+            ",".join(header).encode()
+        except (csv.Error, UnicodeEncodeError) as error:
+            raise SourceError(
+                f"metadata {path} has no readable first line: {error}; save it as UTF-8"
+            ) from error
+    if not header:
+        raise SourceError(f"metadata {path} is empty; its first line must name the columns")
+    return header
 
 
 def _read_csv(path: Path, report: Report) -> Iterator[Record]:
@@ -52,14 +70,7 @@ def _read_csv(path: Path, report: Report) -> Iterator[Record]:
     # only.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = _csv_reader(path, file)
-        header = next(reader, None)
-        if not header:
-            raise SourceError(f"metadata {path} is empty; its first line must name the columns")
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            raise SourceError(
-                f"metadata {path} names the column {repeated[0]!r} twice; give each a name of its own"
-            )
+        header = next(reader)
         while True:
             where = f"{path.name}:{reader.line_num + 1}"
             try:

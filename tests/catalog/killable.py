@@ -1,0 +1,75 @@
+"""What the kill tests kill: an import or a fetch in a process of its own, in small steps so that kills land inside."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas.catalog import Catalog, backfill, fetch, import_, table
+from commoncanvas.catalog.sources import Report
+from commoncanvas.engine import LocalEngine
+
+ROWS = 3000
+
+
+class Numbers:
+    """A slow source whose every row is a pure function of its number."""
+
+    name = "numbers"
+
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for number in range(ROWS):
+            if number % 100 == 0:
+                time.sleep(self.pause_s)
+            yield {"image_id": f"numbers:{number}", "source": self.name, "title": "x" * (number % 50)}
+
+
+class Squares:
+    """A slow stage with heavy rows."""
+
+    name = "squares"
+    reads = ("title",)
+    writes = (pa.field("square", pa.int64()), pa.field("padding", pa.large_binary()))
+    done_column = "square"
+    batch_size = 50
+    todo = "square IS NULL"
+
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        time.sleep(self.pause_s)
+        lengths = [len(title) for title in batch["title"].to_pylist()]
+        padding = pa.array([bytes([length]) * 2000 for length in lengths], pa.large_binary())
+        return pa.RecordBatch.from_arrays(
+            [pa.array([n * n for n in lengths]), padding], names=["square", "padding"]
+        )
+
+
+def main(what: str, uri: str) -> None:
+    table.FRAGMENT_ROWS = 300
+    backfill.SLICE_SECONDS = 0.05
+    backfill.COMMIT_SECONDS = 0.1
+    match what:
+        case "import":
+            import_(Numbers(0.02), uri)
+        case "stage":
+            Catalog.open(uri).backfill(Squares(0.01))
+        case "stage-in-processes":
+            Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2, processes=True))
+        case "fetch":
+            fetch(uri, size=32, where="array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

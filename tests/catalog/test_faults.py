@@ -1,0 +1,113 @@
+"""Killed at any moment and run again, or run twice at once: the same rows, the same bytes, nothing lost or doubled."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from commoncanvas.catalog import Catalog, fetch, import_
+from tests.catalog.killable import ROWS, Numbers, Squares
+
+KILLS = 6
+REPOSITORY = Path(__file__).parents[2]
+
+
+def start(what: str, uri: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.catalog.killable", what, str(uri)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr.decode()
+
+
+def kill_until_done(what: str, uri: Path, seed: int) -> int:
+    """Run, SIGKILL after a random while in which it has changed something, again; then let it finish. -> kills"""
+    draw = random.Random(seed)
+    kills = 0
+    for _ in range(KILLS):
+        before = version(uri)
+        process = start(what, uri)
+        deadline = time.monotonic() + 60
+        # First let it get to work, so that kills don't all hit the imports of Python.
+        while process.poll() is None and version(uri) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.5))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        # Ends only when the workers, who hold the pipe too, are gone as well.
+        process.communicate(timeout=30)
+        if version(uri) is not None:
+            Catalog.open(uri).dataset.validate()
+    finish(start(what, uri))
+    return kills
+
+
+def version(uri: Path) -> int | None:
+    versions = uri / "_versions"
+    return len(list(versions.iterdir())) if versions.exists() else None
+
+
+def content(uri: Path, columns: list[str]) -> pa.Table:
+    table = Catalog.open(uri).table(columns).sort_by("image_id")
+    ids = table["image_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    return table.combine_chunks()
+
+
+def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
+    assert kill_until_done("import", tmp_path / "killed.lance", seed=1) >= 2
+    import_(Numbers(0), tmp_path / "whole.lance")
+    killed, whole = (
+        content(tmp_path / name, ["image_id", "title"]) for name in ("killed.lance", "whole.lance")
+    )
+    assert killed.equals(whole)
+    assert len(killed) == ROWS
+
+
+@pytest.mark.parametrize("what", ["stage", "stage-in-processes"])
+def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path, what: str) -> None:
+    finish(start("import", tmp_path / "killed.lance"))  # in small fragments
+    import_(Numbers(0), tmp_path / "whole.lance")
+    assert kill_until_done(what, tmp_path / "killed.lance", seed=2) >= 2
+    Catalog.open(tmp_path / "whole.lance").backfill(Squares(0))
+    columns = ["image_id", "title", "square", "padding"]
+    killed, whole = (content(tmp_path / name, columns) for name in ("killed.lance", "whole.lance"))
+    assert killed.equals(whole)
+    assert killed["square"].null_count == 0
+
+
+def test_a_fetch_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
+    for name in ("killed.lance", "whole.lance"):
+        import_("openmoji", tmp_path / name)
+    kill_until_done("fetch", tmp_path / "killed.lance", seed=3)
+    some = "array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')"
+    fetch(tmp_path / "whole.lance", size=32, where=some)
+    columns = Catalog.open(tmp_path / "whole.lance").schema.names
+    killed, whole = (content(tmp_path / name, columns) for name in ("killed.lance", "whole.lance"))
+    assert killed.equals(whole)
+
+
+def test_two_processes_at_one_stage_and_one_at_the_import_end_as_one_alone(tmp_path: Path) -> None:
+    import_(Numbers(0), tmp_path / "whole.lance")
+    Catalog.open(tmp_path / "whole.lance").backfill(Squares(0))
+    shared = tmp_path / "shared.lance"
+    Catalog.create(shared)
+    importers = [start("import", shared), start("import", shared)]
+    while Catalog.open(shared).count() < ROWS / 10:
+        time.sleep(0.05)
+    workers = [start("stage", shared), start("stage", shared), start("stage-in-processes", shared)]
+    for process in importers + workers:
+        finish(process)
+    finish(start("stage", shared))  # rows that came in after the last stage had looked
+    columns = ["image_id", "title", "square", "padding"]
+    assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))

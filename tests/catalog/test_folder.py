@@ -1,0 +1,311 @@
+"""The folder source: every kind of metadata, every kind of mistake in it, nothing lost silently."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog.sources import fields
+from commoncanvas.errors import LicenseError, SourceError
+
+ROW = {"file": "a.jpg", "license": "CC BY 4.0", "creator": "Ada"}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name in ("a.jpg", "b.png", "sub/c.jpg", "sub/dé.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), "blue").save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    return folder
+
+
+def rows(uri: Path) -> dict[str, dict[str, Any]]:
+    catalog = Catalog.open(uri)
+    return {row["source_id"].split("/", 1)[1]: row for row in catalog.table(catalog.schema.names).to_pylist()}
+
+
+def csv(folder: Path, *lines: str) -> None:
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_csv_with_people_s_own_column_names_becomes_provenance(photos: Path, tmp_path: Path) -> None:
+    csv(
+        photos,
+        "File Name,Licence,Photographer,photographerUrl,Title,Source URL,Keywords,Date-Taken,Caption,Camera",
+        'a.jpg,Attribution-ShareAlike 2.0 Generic (CC BY-SA 2.0),Ada,https://ada.example,"A ""big"" day, again",'
+        "https://x.example/1,sea; sun;sea,2019-05-01T12:30:00+02:00,a day at sea,Nikon",
+        "b.png,https://creativecommons.org/publicdomain/zero/1.0/,,,,,,2019:05:01 10:00:00,,",
+        "sub\\c.jpg,CC0,,,,,,,,",
+        "./sub/../sub/dé.jpg,CC0,,,,,,,,",
+    )
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert (report.new, report.skipped, report.remarks, report.complaints) == (4, {}, {}, [])
+    found = rows(tmp_path / "c.lance")
+    assert set(found) == {"a.jpg", "b.png", "sub/c.jpg", "sub/dé.jpg"}
+    first = {name: value for name, value in found["a.jpg"].items() if value is not None}
+    assert first == {
+        "image_id": "folder:photos/a.jpg",
+        "source": "folder",
+        "source_id": "photos/a.jpg",
+        "page_url": "https://x.example/1",
+        "image_url": (photos / "a.jpg").as_uri(),
+        "license": "CC-BY-SA-2.0",
+        "license_url": "https://creativecommons.org/licenses/by-sa/2.0/",
+        "creator": "Ada",
+        "creator_url": "https://ada.example",
+        "title": 'A "big" day, again',
+        "tags": ["sea", "sun"],
+        "taken_at": datetime(2019, 5, 1, 10, 30, tzinfo=UTC),
+        "label": "a day at sea",
+    }
+    assert found["b.png"]["taken_at"] == datetime(2019, 5, 1, 10, tzinfo=UTC)
+    assert fetch(tmp_path / "c.lance", size=8).statuses == {"ok": 4}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_kind_of_metadata_file_says_the_same(photos: Path, tmp_path: Path, suffix: str) -> None:
+    records = [
+        {**ROW, "title": "one", "tags": "x;y"},
+        {**ROW, "file": "sub/c.jpg", "title": "two", "tags": "z"},
+        {**ROW, "file": "b.png", "title": "three", "tags": None},
+        {**ROW, "file": "sub/dé.jpg", "title": None, "tags": None},
+    ]
+    path = tmp_path / f"about.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(records), path)
+    elif suffix == "jsonl":
+        path.write_text("\n\n".join(json.dumps(record) for record in records))
+    else:
+        mark = "\t" if suffix == "tsv" else ","
+        lines = [
+            mark.join(records[0]),
+            *(mark.join(text or "" for text in record.values()) for record in records),
+        ]
+        path.write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    report = import_("folder", tmp_path / "c.lance", path=photos, metadata=path)
+    assert (report.new, report.skipped) == (4, {})
+    found = rows(tmp_path / "c.lance")
+    assert {name: (row["title"], row["tags"]) for name, row in found.items()} == {
+        "a.jpg": ("one", ["x", "y"]),
+        "sub/c.jpg": ("two", ["z"]),
+        "b.png": ("three", None),
+        "sub/dé.jpg": (None, None),
+    }
+
+
+def test_every_bad_csv_row_is_named_with_its_line_field_and_fault(photos: Path, tmp_path: Path) -> None:
+    lines = [
+        b"file,license,creator,title",
+        b'a.jpg,CC BY 4.0,Ada,"two\nlines"',
+        b"a.jpg,CC BY 4.0,Ada,again",
+        b"b.png,CC BY 5.0,Ada,unknown licence",
+        b"sub/c.jpg,,Ada,no licence",
+        "sub/dé.jpg,CC BY 4.0, ,no creator".encode(),
+        b"missing.jpg,CC BY 4.0,Ada,",
+        b"../outside.jpg,CC BY 4.0,Ada,",
+        b"/etc/passwd,CC BY 4.0,Ada,",
+        b",CC BY 4.0,Ada,",
+        b"b.png,CC BY 4.0,Ada",
+        b"b.png,CC BY 4.0,Ad\xe9,latin",
+        b'b.png,CC BY 4.0,"Ada"x,quotes',
+        b"",
+    ]
+    (photos / "metadata.csv").write_bytes(b"\n".join(lines))
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.new == 1
+    assert report.complaints == [
+        "metadata.csv:4: duplicate (a.jpg is at metadata.csv:2 already)",
+        "metadata.csv:5: unknown licence (field license: 'CC BY 5.0')",
+        "metadata.csv:6: no licence (field license is empty)",
+        "metadata.csv:7: no creator (CC-BY-4.0 demands attribution and field creator is empty)",
+        "metadata.csv:8: file missing (field file: 'missing.jpg')",
+        "metadata.csv:9: outside the folder (field file: '../outside.jpg')",
+        "metadata.csv:10: outside the folder (field file: '/etc/passwd')",
+        "metadata.csv:11: no file named (none of " + ", ".join(fields.ALIASES["file"]) + " is set)",
+        "metadata.csv:12: wrong column count (3 fields, the header has 4)",
+        "metadata.csv:13: bad encoding (field 'creator' is not UTF-8)",
+        "metadata.csv:14: malformed row (',' expected after '\"')",
+    ]
+    assert sum(report.skipped.values()) == 11
+    assert report.skipped["outside the folder"] == 2
+    assert rows(tmp_path / "c.lance")["a.jpg"]["title"] == "two\nlines"
+
+
+def test_every_bad_json_line_is_named_and_costs_itself(photos: Path, tmp_path: Path) -> None:
+    lines = [
+        json.dumps(ROW).encode(),
+        b'{"file": "b.png", ',
+        b'["b.png"]',
+        b'{"file": "b.png", "creator": "\xff"}',
+        b'{"file": "b.png", "license": "CC0", "title": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"file": 5, "license": "CC0"}',
+        b'{"file": "sub/c.jpg", "license": "CC0", "date": "yesterday", "source": "my camera", "tags": [1, "x", null]}',
+    ]
+    (photos / "metadata.jsonl").write_bytes(b"\n".join(lines))
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.new == 2
+    assert report.skipped == {"malformed JSON": 3, "bad encoding": 2, "file missing": 1, "no metadata": 2}
+    assert report.remarks == {"kept without taken_at": 1, "kept without page_url": 1}
+    named = [complaint.split(": ")[0] for complaint in report.complaints]
+    assert named[:6] == [f"metadata.jsonl:{line}" for line in (2, 3, 4, 5, 6, 7)]
+    assert "metadata.jsonl:8: kept without taken_at ('yesterday' is no date)" in report.complaints
+    assert "b.png: no metadata (metadata.jsonl has no row for it)" in report.complaints
+    assert rows(tmp_path / "c.lance")["sub/c.jpg"]["tags"] == ["1", "x"]
+
+
+def test_sidecars_describe_the_image_beside_them(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.jpg.json").write_text(json.dumps({"license": "CC BY 4.0", "author": "Ada", "file": "b.png"}))
+    (photos / "sub/c.json").write_text(json.dumps({"licence": "cc0"}))
+    (photos / "b.png.json").write_text("{broken")
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.new == 2
+    assert report.complaints[0].startswith("b.png.json: malformed JSON")
+    assert report.complaints[1].startswith("sub/dé.jpg: no metadata")
+    found = rows(tmp_path / "c.lance")
+    assert {name: (row["license"], row["creator"]) for name, row in found.items()} == {
+        "a.jpg": ("CC-BY-4.0", "Ada"),
+        "sub/c.jpg": ("CC0-1.0", None),
+    }
+
+
+def test_one_licence_and_creator_for_all_where_nothing_else_is_said(photos: Path, tmp_path: Path) -> None:
+    (photos / "sub/c.json").write_text(json.dumps({"licence": "cc0", "creator": "Bea"}))
+    report = import_("folder", tmp_path / "c.lance", path=photos, license="cc-by-4.0", creator="Ada")
+    assert (report.new, report.skipped) == (4, {})
+    found = rows(tmp_path / "c.lance")
+    assert {(row["license"], row["creator"]) for row in found.values()} == {
+        ("CC-BY-4.0", "Ada"),
+        ("CC0-1.0", "Bea"),
+    }
+
+
+def test_importing_again_adds_only_what_is_new_and_leaves_the_rest(photos: Path, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"path": photos, "license": "CC0"}
+    import_("folder", tmp_path / "c.lance", **arguments)
+    fetch(tmp_path / "c.lance", size=8)
+    Image.new("RGB", (8, 8)).save(photos / "new.jpg")
+    report = import_("folder", tmp_path / "c.lance", **arguments)
+    assert (report.new, report.present) == (1, 4)
+    catalog = Catalog.open(tmp_path / "c.lance")
+    assert catalog.count("fetch_status = 'ok'") == 4
+    assert catalog.count() == 5
+
+
+def test_two_folders_of_one_name_are_kept_apart_by_name(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "photos"
+    other.mkdir(parents=True)
+    Image.new("RGB", (8, 8), "red").save(other / "a.jpg")
+    import_("folder", tmp_path / "c.lance", path=photos, license="CC0")
+    report = import_("folder", tmp_path / "c.lance", path=other, license="CC0", name="others")
+    assert report.new == 1
+    assert Catalog.open(tmp_path / "c.lance").count("image_id = 'folder:others/a.jpg'") == 1
+
+
+def test_the_column_of_human_text_can_be_chosen(photos: Path, tmp_path: Path) -> None:
+    csv(photos, "file,license,alt text,caption", "a.jpg,CC0,what it shows,other")
+    import_("folder", tmp_path / "c.lance", path=photos, label_column="alt text")
+    assert rows(tmp_path / "c.lance")["a.jpg"]["label"] == "what it shows"
+    with pytest.raises(
+        SourceError, match="no column 'alt' for labels; it has: file, license, alt text, caption"
+    ):
+        import_("folder", tmp_path / "d.lance", path=photos, label_column="alt")
+    (photos / "metadata.csv").unlink()
+    report = import_("folder", tmp_path / "e.lance", path=photos, license="CC0", label_column="alt")
+    assert report.notes == ["no row has text in 'alt', so no image has a label"]
+
+
+def test_names_that_one_system_composes_and_another_decomposes_are_the_same_file(
+    photos: Path, tmp_path: Path
+) -> None:
+    (photos / "sub/dé.jpg").rename(photos / "sub/de\u0301.jpg")
+    csv(photos, "file,license", "sub/d\u00e9.jpg,CC0")
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.new == 1
+    assert report.skipped == {"no metadata": 3}
+    assert fetch(tmp_path / "c.lance", size=8).statuses == {"ok": 1}
+    assert set(rows(tmp_path / "c.lance")) == {"sub/d\u00e9.jpg"}
+
+
+def test_what_is_wrong_with_the_whole_is_one_line_and_makes_no_catalog(photos: Path, tmp_path: Path) -> None:
+    uri = tmp_path / "c.lance"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "needs the PATH"),
+        ({"path": photos / "nowhere"}, "is not a folder"),
+        ({"path": photos, "license": "CC BY 4.0"}, "CC-BY-4.0 demands attribution; .*--creator"),
+        ({"path": photos, "metadata": photos / "x.csv"}, "is not a file"),
+        ({"path": photos, "metadata": photos / "notes.txt"}, "must be one of: .csv"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(SourceError, match=message):
+            import_("folder", uri, **arguments)
+    with pytest.raises(LicenseError, match="'CC BY 9' of --license is unknown"):
+        import_("folder", uri, path=photos, license="CC BY 9")
+    for text, message in (
+        ("", "is empty"),
+        ("a,b\n", "names the image file"),
+        ("file,file\n", "'file' twice"),
+    ):
+        (photos / "metadata.csv").write_text(text)
+        with pytest.raises(SourceError, match=message):
+            import_("folder", uri, path=photos)
+    (photos / "metadata.csv").write_bytes(b"file,cr\xe9ator\n")
+    with pytest.raises(SourceError, match=r"no readable first line.*save it as UTF-8"):
+        import_("folder", uri, path=photos)
+    (photos / "metadata.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(SourceError, match=r"metadata\.csv and metadata\.parquet; choose one"):
+        import_("folder", uri, path=photos)
+    with pytest.raises(SourceError, match="is not a Parquet file"):
+        import_("folder", uri, path=photos, metadata=photos / "metadata.parquet")
+    assert not uri.exists()
+
+
+def test_a_file_name_that_is_no_text_is_skipped_and_said(photos: Path, tmp_path: Path) -> None:
+    (photos / os.fsdecode(b"\xff.jpg")).touch()
+    report = import_("folder", tmp_path / "c.lance", path=photos, license="CC0")
+    assert report.new == 4
+    assert report.skipped == {"bad encoding": 1}
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=20), st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.lists(st.text()))
+    )
+)
+def test_no_record_breaks_the_reading_of_its_fields(record: dict[str, Any]) -> None:
+    named = {fields.normalise(name): value for name, value in record.items()}
+    for column in fields.ALIASES:
+        value = fields.find(named, column)
+        assert fields.text(value) is None or fields.text(value) == str(value).strip() != ""
+        tags = fields.tag_list(value)
+        assert tags is None or (len(tags) == len(set(tags)) > 0 and all(tags))
+        assert fields.moment(value) is None or fields.moment(value).tzinfo is UTC  # type: ignore[union-attr]
+
+
+@given(st.datetimes(min_value=datetime(1800, 1, 1), max_value=datetime(2200, 1, 1)))
+def test_dates_are_read_as_iso_and_as_exif_writes_them(moment: datetime) -> None:
+    moment = moment.replace(microsecond=0)
+    expected = moment.replace(tzinfo=UTC)
+    for written in (
+        moment,
+        expected,
+        moment.isoformat(),
+        f"{moment.isoformat()}Z",
+        f"{moment:%Y:%m:%d %H:%M:%S}",
+    ):
+        assert fields.moment(written) == expected
+    assert fields.moment(moment.date()) == datetime(moment.year, moment.month, moment.day, tzinfo=UTC)

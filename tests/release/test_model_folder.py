@@ -1,0 +1,58 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import ModelError
+from commoncanvas.latents.encode import encode
+from commoncanvas.release.generate import generate
+from commoncanvas.training.trainer import train
+from tests.training.tiny import recipe
+
+CLEAN = """
+import sys, torch
+from diffusers import DiffusionPipeline
+pipeline = DiffusionPipeline.from_pretrained(sys.argv[1])
+image = pipeline(
+    "a red square", generator=torch.Generator("cpu").manual_seed(5), guidance_scale=2.0, num_inference_steps=3
+).images[0]
+image.save(sys.argv[2])
+assert not any(name.startswith("commoncanvas") for name in sys.modules)
+"""
+
+
+@pytest.fixture
+def model(shapes: Catalog, tmp_path: Path) -> Path:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    return train(recipe("xs", tmp_path))
+
+
+def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_path: Path) -> None:
+    files = generate(
+        str(model), "a red square", seed=4, count=2, guidance_scale=2.0, steps=3, out=str(tmp_path / "images")
+    )
+    subprocess.run([sys.executable, "-c", CLEAN, str(model), str(tmp_path / "plain.png")], check=True)
+    ours, plain = (np.asarray(Image.open(path)) for path in (files[1], tmp_path / "plain.png"))
+    assert (ours == plain).all()
+    assert Image.open(files[1]).text["prompt"] == "a red square"
+    assert Image.open(files[1]).text["seed"] == "5"
+
+
+def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None:
+    record = json.loads((model / "provenance.json").read_text())
+    assert record["rows"]["train"] + record["rows"]["heldout"] == 12  # those with human text
+    assert record["rows"]["heldout"] > 0
+    assert record["parts"].keys() >= {"torch", "diffusers", "commoncanvas"}
+    assert record["recipe"]["noise"]["schedule"]["prediction_type"] == "v_prediction"
+    assert record["result_license"] == "CC-BY-SA-4.0"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no model_index\.json"):
+        generate(str(tmp_path), "a red square")

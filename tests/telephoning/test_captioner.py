@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.latents.encode import encode
+from commoncanvas.telephoning import caption, load_captioner
+from commoncanvas.telephoning.efficientnet import load
+from commoncanvas.telephoning.sentences import agreement, embed
+from commoncanvas.telephoning.xs import Words
+from commoncanvas.training.trainer import train
+from tests.conftest import COLOURS, SHAPES, drawing
+from tests.training.tiny import recipe
+
+
+@pytest.fixture
+def captioner(shapes: Catalog, tmp_path: Path) -> str:
+    tiny = recipe("xs-captioner", tmp_path, "--train.steps", "120", "--dropout", "0")
+    encode(tiny)
+    return str(train(tiny))
+
+
+def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_text(
+    shapes: Catalog, captioner: str
+) -> None:
+    report = caption(shapes.uri, captioner)
+    assert report["captions"] == 12
+    catalog = Catalog.open(shapes.uri)
+    assert catalog.count("caption IS NOT NULL AND label IS NOT NULL") == 0
+    assert catalog.count("caption IS NULL AND label IS NULL") == 0
+    assert report["caption_cosine"] > report["caption_cosine_shuffled"]
+    words = {
+        word
+        for text in catalog.table(["caption"], "label IS NULL")["caption"].to_pylist()
+        for word in text.split()
+    }
+    assert words <= {*COLOURS, *SHAPES}
+
+    labelled = catalog.table(["label"], "label IS NOT NULL")["label"].to_pylist()
+    written = load_captioner(captioner).caption([drawing(*label.split()) for label in labelled])
+    assert sum(map(str.__eq__, written, labelled)) >= 10  # of 12; chance is one in 24
+
+
+def test_captioning_again_does_nothing_and_another_captioner_is_refused(
+    shapes: Catalog, captioner: str, tmp_path: Path
+) -> None:
+    caption(shapes.uri, captioner)
+    assert caption(shapes.uri, captioner)["captions"] == 0
+    other = recipe("xs-captioner", tmp_path, "--seed", "1", "--out", str(tmp_path / "second"))
+    second = str(train(other))
+    with pytest.raises(
+        CatalogError, match=r"caption of .* was written by xs-captioner .* choose another --column"
+    ):
+        caption(shapes.uri, second)
+    assert caption(shapes.uri, second, column="caption_second")["captions"] == 12
+    assert caption(shapes.uri, second, overwrite=True)["captions"] == 12
+
+
+def test_an_image_gets_the_same_caption_whatever_else_is_in_its_batch(captioner: str) -> None:
+    writer = load_captioner(captioner)
+    images = [drawing(colour, shape) for colour in COLOURS for shape in SHAPES]
+    assert writer.caption(images) == [writer.caption([image])[0] for image in images]
+
+
+def test_a_folder_that_holds_no_captioner_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not a captioner's folder"):
+        load_captioner(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="'bert'"):
+        load_captioner(str(tmp_path))
+
+
+def test_words_survive_the_way_to_numbers_and_back() -> None:
+    texts = ["red apple", "person in tuxedo", "twelve o’clock", "t-rex", "pinched fingers"]
+    words = Words.of(texts, 8)
+    assert words.texts(words.numbers(texts)[:, 1:]) == texts
+
+
+def test_a_caption_that_is_too_long_is_cut_and_still_ends() -> None:
+    words = Words.of(["one two three four five six"], 5)
+    numbers = words.numbers(["one two three four five six"])
+    assert numbers.shape == (1, 5)
+    assert words.texts(numbers[:, 1:]) == ["one two three"]
+
+
+def test_image_features_know_a_palace_from_a_daisy() -> None:
+    sklearn = pytest.importorskip("sklearn.datasets")
+    network = load()
+    # ImageNet's classes, most likely first: 698 palace, 985 daisy.
+    for name, wanted in (("china.jpg", 698), ("flower.jpg", 985)):
+        pixels = torch.from_numpy(sklearn.load_sample_image(name)[:, 106:533].copy()).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            assert network.logits(pixels).argmax().item() == wanted
+
+
+def test_sentences_of_one_meaning_are_nearer_than_others() -> None:
+    matched, shuffled = agreement(["red apple", "dog", "rocket"], ["apple", "puppy", "spaceship"])
+    assert matched > shuffled + 0.2
+    assert embed([]).shape == (0, 384)

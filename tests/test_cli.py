@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from commoncanvas.catalog import Catalog
+
+
+def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "commoncanvas", *words], capture_output=True, text=True, cwd=cwd
+    )
+
+
+HELP = """
+import sys
+from commoncanvas.cli import main
+sys.argv = ["commoncanvas", "--help"]
+try:
+    main()
+finally:
+    print(sorted({"torch", "lance", "diffusers", "pyvips", "numpy"} & sys.modules.keys()))
+"""
+
+
+def test_help_comes_without_the_heavy_packages() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "catalog" in done.stdout
+
+
+def test_help_takes_under_a_second() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        run("--help")
+        return time.perf_counter() - began
+
+    # The fastest of a few: the machine may be busy with other tests.
+    assert min(seconds() for _ in range(5)) < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "train"),
+        (["train", "recipes/none.yaml"], "does not exist"),
+        (["train", "xs", "--train.stepz", "4"], "did you mean train.steps"),
+        (["catalog", "stats", "--catalog", "nowhere.lance"], "nowhere.lance"),
+        (["catalog", "stats"], "--catalog"),
+        (["catalog", "import", "flickr", "--catalog", "a.lance"], "flickr"),
+        (
+            ["catalog", "fetch", "--catalog", "nowhere.lance", "--retry", "sometimes"],
+            "no fetch status sometimes",
+        ),
+        (["caption", "--catalog", "nowhere.lance", "--captioner", "none"], "nowhere.lance"),
+        (["encode", "xs", "--data.catalog", "nowhere.lance"], "nowhere.lance"),
+        (["train", "xs", "--data.catalog", "nowhere.lance", "--out", "m"], "nowhere.lance"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["generate", "nowhere", "a red apple"], "nowhere"),
+        (["demo", "--minutes", "0"], "--minutes"),
+    ],
+)
+def test_a_users_error_is_one_clear_line_and_exit_code_2(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = run("--debug", "catalog", "stats", "--catalog", "nowhere.lance", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_figures_are_printed_as_json_for_scripts(shapes: Catalog) -> None:
+    done = run("catalog", "stats", "--catalog", shapes.uri, "--json")
+    assert json.loads(done.stdout)["rows"] == 24

@@ -1,0 +1,111 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from commoncanvas import cli
+from commoncanvas.catalog import Catalog
+from commoncanvas.demo import State, commands, only_one, run_command
+from commoncanvas.errors import CommonCanvasError
+from tests.conftest import add_shapes
+from tests.training.test_trainer import same_bits
+
+
+def test_the_demo_is_commands_that_anyone_can_type() -> None:
+    todo = commands(Path("demo"), 10)
+    assert [command.name for command in todo][0::8] == ["import", "evaluate"]
+    for command in todo:
+        function, bound, _ = cli.app.parse_args(
+            [*command.words, "--json"], exit_on_error=False, print_error=False
+        )
+        assert callable(function)
+        assert bound.arguments["json_"] is True
+
+
+def test_more_minutes_are_more_steps_in_proportion() -> None:
+    def steps(minutes: float) -> list[int]:
+        return [
+            int(command.words[command.words.index("--train.steps") + 1])
+            for command in commands(Path("demo"), minutes)
+            if command.words[0] == "train"
+        ]
+
+    assert all(abs(double - 2 * single) <= 1 for single, double in zip(steps(5), steps(10), strict=True))
+
+
+def test_a_stage_reports_its_figures_its_code_and_its_peak_memory(tmp_path: Path) -> None:
+    uri = add_shapes(tmp_path / "catalog.lance").uri
+    with only_one(tmp_path / ".lock") as lock:
+        code, output, peak_mb = run_command(["catalog", "stats", "--catalog", uri], lock)
+        assert (code, json.loads(output)["rows"]) == (0, 24)
+        assert 20 < peak_mb < 2000
+        assert run_command(["catalog", "stats", "--catalog", str(tmp_path / "none")], lock)[0] == 2
+
+
+def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path / ".lock"),
+        pytest.raises(CommonCanvasError, match="in use"),
+        only_one(tmp_path / ".lock"),
+    ):
+        pass
+
+
+def test_going_on_with_other_minutes_is_refused(tmp_path: Path) -> None:
+    State(tmp_path / "stages.json", 1).finish()
+    assert State(tmp_path / "stages.json", 1).finished
+    with pytest.raises(CommonCanvasError, match="--minutes 1, not 2"):
+        State(tmp_path / "stages.json", 2)
+
+
+MINUTES = "0.1"
+
+
+def demo(out: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "commoncanvas", "demo", "--out", str(out), "--minutes", MINUTES]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def rows(out: Path) -> pa.Table:
+    catalog = Catalog.open(out / "catalog.lance")
+    return catalog.table(sorted(catalog.schema.names)).sort_by("image_id")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_demo_killed_at_twenty_random_moments_ends_as_one_that_never_was(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    began = time.monotonic()
+    assert demo(whole).wait() == 0
+    seconds = time.monotonic() - began
+    chance = random.Random(os.environ.get("COMMONCANVAS_SEED", "7"))
+    kills = 0
+    while kills < 20:
+        child = demo(killed)
+        time.sleep(chance.uniform(0.5, seconds / 4))
+        if child.poll() is not None:
+            break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += 1
+        if (killed / "catalog.lance").exists() and any((killed / "catalog.lance").iterdir()):
+            Catalog.open(killed / "catalog.lance").count()  # readable after every kill
+    assert kills >= 10
+    print(f"killed {kills} times, an unkilled demo took {seconds:.0f} s")
+    assert demo(killed).wait() == 0
+
+    left, right = rows(whole), rows(killed)
+    assert left.equals(right)
+    for name in ("xs-captioner", "xs-autoencoder", "model"):
+        assert same_bits(whole / name, killed / name), name
+    first, second = (json.loads((out / "summary.json").read_text()) for out in (whole, killed))
+    for key in set(first) - {"stages", "seconds", "peak_mb"}:
+        assert first[key] == second[key], key
+    assert (whole / "credits.csv").read_bytes() == (killed / "credits.csv").read_bytes()
