@@ -89,7 +89,7 @@ def test_a_demo_killed_at_twenty_random_moments_ends_as_one_that_never_was(tmp_p
     kills = 0
     while kills < 20:
         child = demo(killed)
-        time.sleep(chance.uniform(0.5, seconds / 4))
+        time.sleep(chance.uniform(0.5, seconds / 8))
         if child.poll() is not None:
             break
         child.send_signal(signal.SIGKILL)
@@ -97,7 +97,7 @@ def test_a_demo_killed_at_twenty_random_moments_ends_as_one_that_never_was(tmp_p
         kills += 1
         if (killed / "catalog.lance").exists() and any((killed / "catalog.lance").iterdir()):
             Catalog.open(killed / "catalog.lance").count()  # readable after every kill
-    assert kills >= 10
+    assert kills == 20
     print(f"killed {kills} times, an unkilled demo took {seconds:.0f} s")
     assert demo(killed).wait() == 0
 

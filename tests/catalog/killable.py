@@ -64,7 +64,7 @@ def main(what: str, uri: str) -> None:
         case "import":
             import_(Numbers(0.02), uri)
         case "stage":
-            Catalog.open(uri).backfill(Squares(0.01))
+            Catalog.open(uri).backfill(Squares(0.03))
         case "stage-in-processes":
             Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2, processes=True))
         case "fetch":

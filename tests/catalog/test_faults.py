@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +58,10 @@ def version(uri: Path) -> int | None:
     return len(list(versions.iterdir())) if versions.exists() else None
 
 
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def content(uri: Path, columns: list[str]) -> pa.Table:
     table = Catalog.open(uri).table(columns).sort_by("image_id")
     ids = table["image_id"].to_pylist()
@@ -80,6 +85,10 @@ def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path,
     import_(Numbers(0), tmp_path / "whole.lance")
     assert kill_until_done(what, tmp_path / "killed.lance", seed=2) >= 2
     Catalog.open(tmp_path / "whole.lance").backfill(Squares(0))
+    # What the killed runs left behind goes, and takes nothing along.
+    before = size(tmp_path / "killed.lance")
+    removed = Catalog.open(tmp_path / "killed.lance").cleanup(timedelta(0), exclusive=True)
+    assert 0 < removed <= before - size(tmp_path / "killed.lance")
     columns = ["image_id", "title", "square", "padding"]
     killed, whole = (content(tmp_path / name, columns) for name in ("killed.lance", "whole.lance"))
     assert killed.equals(whole)

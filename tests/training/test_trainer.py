@@ -128,6 +128,16 @@ def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_pa
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 
 
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_named(shapes: Catalog, tmp_path: Path, damage: bytes | None) -> None:
+    started = recipe("xs-autoencoder", tmp_path)
+    trainer.Trainer(started, trainer.Run(started, resume=True))._save()
+    (state,) = (tmp_path / "xs-autoencoder-run").rglob("state.pt")
+    state.write_bytes(state.read_bytes()[:1000] if damage is None else damage)
+    with pytest.raises(TrainingError, match=r"state\.pt can't be read .* delete that folder"):
+        train(started, resume=True)
+
+
 def test_a_finished_run_is_left_alone(shapes: Catalog, tmp_path: Path) -> None:
     folder = train(recipe("xs-autoencoder", tmp_path))
     before = (folder / "provenance.json").stat().st_mtime_ns

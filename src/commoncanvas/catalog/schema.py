@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -65,3 +65,33 @@ def to_batch(rows: Iterable[Mapping[str, Any]]) -> pa.RecordBatch:
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise CatalogError(f"a row does not fit the catalog's columns: {error}") from error
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `rows`, the last one shorter."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        while len(batch):
+            part = batch.slice(0, rows - count)
+            batch = batch.slice(len(part))
+            waiting.append(part)
+            count += len(part)
+            if count == rows:
+                yield pa.Table.from_batches(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def first_of_each(table: pa.Table) -> pa.Table:
+    """Without rows whose `image_id` came before: a merge-insert would insert both."""
+    first: dict[str, int] = {}
+    for row, image_id in enumerate(table["image_id"].to_pylist()):
+        first.setdefault(image_id, row)
+    return table if len(first) == len(table) else table.take(list(first.values()))
+
+
+def same_column(existing: pa.Field, wanted: pa.Field) -> bool:
+    """Whether two fields have one type and one meaning."""
+    return bool(existing.type.equals(wanted.type)) and (existing.metadata or {}) == (wanted.metadata or {})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import backfill
-from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
+from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
+from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA, first_of_each, regroup, same_column
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
@@ -76,7 +75,7 @@ class Catalog:
                 raise CatalogError(
                     f"catalog {uri} exists already; open it, or choose another place"
                 ) from error
-            raise CatalogError(f"catalog {uri} can't be made: {_reason(error)}") from error
+            raise CatalogError(f"catalog {uri} can't be made: {reason(error)}") from error
         return cls(dataset, storage_options)
 
     @classmethod
@@ -92,7 +91,7 @@ class Catalog:
                     f"there is no catalog at {uri}; "
                     f"make one with: commoncanvas catalog import SOURCE --catalog {uri}"
                 ) from error
-            raise CatalogError(f"catalog {uri} can't be opened: {_reason(error)}") from error
+            raise CatalogError(f"catalog {uri} can't be opened: {reason(error)}") from error
         written = (dataset.schema.metadata or {}).get(FORMAT_KEY)
         if written is None:
             raise CatalogError(f"{uri} is a Lance table but not a catalog; give the path of a catalog")
@@ -130,9 +129,9 @@ class Catalog:
         """
         self._must_be_newest("added to")
         added = present = 0
-        for table in _regroup(batches, FRAGMENT_ROWS):
-            unique = _first_of_each(table)
-            with self._explaining("rows can't be added"):
+        for table in regroup(batches, FRAGMENT_ROWS):
+            unique = first_of_each(table)
+            with explaining(f"catalog {self.uri}: rows can't be added"):
                 merge = self.dataset.merge_insert("image_id").when_not_matched_insert_all()
                 inserted = merge.conflict_retries(CONFLICT_RETRIES).execute(unique)["num_inserted_rows"]
             added += inserted
@@ -152,10 +151,10 @@ class Catalog:
             for field in fields:
                 if field.name not in self.schema.names:
                     missing.append(field)
-                elif not _same_column(self.schema.field(field.name), field):
+                elif not same_column(self.schema.field(field.name), field):
                     raise CatalogError(
-                        f"column {field.name} of {self.uri} is {_describe(self.schema.field(field.name))}, "
-                        f"not {_describe(field)}; drop the column or give the new one another name"
+                        f"column {field.name} of {self.uri} is {describe(self.schema.field(field.name))}, "
+                        f"not {describe(field)}; drop the column or give the new one another name"
                     )
             if not missing:
                 return
@@ -213,7 +212,7 @@ class Catalog:
         request.
         """
         self.check_columns(columns)
-        with self._explaining_filter(filter):
+        with explaining_filter(self.uri, filter):
             yield from self.dataset.scanner(
                 columns=list(columns),
                 filter=filter,
@@ -231,14 +230,14 @@ class Catalog:
     ) -> pa.Table:
         """The same as `scan`, in one table; `limit` rows at most."""
         self.check_columns(columns)
-        with self._explaining_filter(filter):
+        with explaining_filter(self.uri, filter):
             return self.dataset.scanner(
                 columns=list(columns), filter=filter, limit=limit, with_row_id=with_row_id, scan_in_order=True
             ).to_table()
 
     def count(self, filter: str | None = None) -> int:
         """Rows for which the SQL expression `filter` is true."""
-        with self._explaining_filter(filter):
+        with explaining_filter(self.uri, filter):
             return int(self.dataset.count_rows(filter))
 
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
@@ -273,7 +272,7 @@ class Catalog:
                 f"tag {name} of {self.uri} stands for version {existing}, not {self.version}; "
                 "delete it or use another name"
             )
-        with self._explaining(f"tag {name!r} can't be made"):
+        with explaining(f"catalog {self.uri}: tag {name!r} can't be made"):
             self.dataset.tags.create(name, self.version)
 
     def tags(self) -> dict[str, int]:
@@ -321,35 +320,6 @@ class Catalog:
                 f"it has {', '.join(self.schema.names)}"
             )
 
-    @contextmanager
-    def _explaining(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            raise CatalogError(f"catalog {self.uri}: {what}: {_reason(error)}") from error
-
-    @contextmanager
-    def _explaining_filter(self, filter: str | None) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            if filter is None or not _USERS_FAULT.search(str(error)):
-                raise
-            raise CatalogError(
-                f"catalog {self.uri}: filter {filter!r} is not valid: {_reason(error)}; "
-                "write SQL over its columns"
-            ) from error
-
-
-_USERS_FAULT = re.compile("invalid user input|schema error|sql|plan|cast|type", re.IGNORECASE)
-# Lance ends its messages with the place in its own source code.
-_RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
-
-
-def _reason(error: Exception) -> str:
-    text = _RUST_PLACE.sub("", str(error)).removeprefix("Invalid user input: ")
-    return " ".join(text.split()).rstrip(".")
-
 
 def _checkout(dataset: Any, version: int | str) -> Any:
     try:
@@ -360,38 +330,3 @@ def _checkout(dataset: Any, version: int | str) -> Any:
         raise CatalogError(
             f"catalog {dataset.uri} has no {kind} {version}; newest version: {dataset.version}, tags: {tags}"
         ) from error
-
-
-def _regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of exactly `rows`, the last one shorter."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        while len(batch):
-            part = batch.slice(0, rows - count)
-            batch = batch.slice(len(part))
-            waiting.append(part)
-            count += len(part)
-            if count == rows:
-                yield pa.Table.from_batches(waiting)
-                waiting, count = [], 0
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
-def _first_of_each(table: pa.Table) -> pa.Table:
-    """Without rows whose `image_id` came before: a merge-insert would insert both."""
-    image_ids = table["image_id"].to_pylist()
-    first: dict[str, int] = {}
-    for row, image_id in enumerate(image_ids):
-        first.setdefault(image_id, row)
-    return table if len(first) == len(table) else table.take(list(first.values()))
-
-
-def _same_column(existing: pa.Field, wanted: pa.Field) -> bool:
-    return bool(existing.type.equals(wanted.type)) and (existing.metadata or {}) == (wanted.metadata or {})
-
-
-def _describe(field: pa.Field) -> str:
-    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    return f"{field.type}{f' {metadata}' if metadata else ''}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float16)).view(len(column), *shape)
 
 
-class FrozenStage:
+class FrozenStage(ABC):
     """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape."""
 
     name: str
@@ -78,7 +79,7 @@ class FrozenStage:
     def writes(self) -> tuple[pa.Field, ...]:
         return (self.info.field(self.done_column),)
 
-    def setup(self) -> None:
+    def setup(self) -> None:  # noqa: B027 (the stage protocol has it; there is nothing left to do)
         """Everything is loaded at construction: one process, one copy of the weights."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -93,9 +94,9 @@ class FrozenStage:
         )
         return pa.RecordBatch.from_arrays([column], names=[self.done_column])
 
+    @abstractmethod
     def encode(self, batch: pa.RecordBatch) -> Tensor:
         """States [len(batch), *shape]."""
-        raise NotImplementedError
 
 
 class LatentStage(FrozenStage):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -54,9 +55,10 @@ class Checkpoints:
         path = self.folder / f"{PREFIX}{step:08d}" / "state.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise TrainingError(
-                f"checkpoint {path} can't be read ({error}); delete that folder to go on from an older one"
+                f"checkpoint {path} can't be read ({' '.join(str(error).split())[:200]}); "
+                "delete that folder to go on from an older one"
             ) from error
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
