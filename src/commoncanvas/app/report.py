@@ -19,7 +19,7 @@ Caption = tuple[bytes, str, str | None]
 COMMANDS = (
     "make install",
     "commoncanvas demo",
-    'commoncanvas generate demo/model "a red apple" --seed 1',
+    'commoncanvas generate demo/model "a deer" --seed 1',
     "commoncanvas catalog credits --catalog demo/catalog.lance --format html",
 )
 LOSS_TITLES = {"captioner": "Captioner", "autoencoder": "Autoencoder", "diffusion": "U-Net", "unet": "U-Net"}

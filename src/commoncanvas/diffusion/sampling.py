@@ -32,6 +32,7 @@ def load_pipeline(model: str) -> DiffusionPipeline:
         raise ModelError(
             f"{model} is not a model folder: it has no model_index.json; train a diffusion recipe first"
         )
+    diffusers.utils.logging.disable_progress_bar()  # a bar for reading five small files
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True, safety_checker=None)
     except (OSError, ValueError) as error:
