@@ -41,6 +41,7 @@ def catalog_import(
     metadata: str | None = None,
     license: str | None = None,
     creator: str | None = None,
+    name: str | None = None,
     label_column: str | None = None,
     json_: Json = False,
 ) -> None:
@@ -50,6 +51,7 @@ def catalog_import(
         metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
         license: licence of every image that has none of its own (folder).
         creator: creator of every image that has none of its own (folder).
+        name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
     """
     from commoncanvas.catalog import import_
@@ -61,6 +63,7 @@ def catalog_import(
         metadata=metadata,
         license=license,
         creator=creator,
+        name=name,
         label_column=label_column,
     )
     _print(report, json_)

@@ -26,7 +26,7 @@ def start(what: str, uri: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=250)
     assert process.returncode == 0, stderr.decode()
 
 
@@ -46,7 +46,7 @@ def kill_until_done(what: str, uri: Path, seed: int) -> int:
             process.send_signal(signal.SIGKILL)
             kills += 1
         # Ends only when the workers, who hold the pipe too, are gone as well.
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)
         if version(uri) is not None:
             Catalog.open(uri).dataset.validate()
     finish(start(what, uri))

@@ -1,5 +1,4 @@
-"""Running a stage over the table: workers write the new columns of fragments, one driver commits them in
-groups.
+"""Running a stage over the table: workers write new columns of fragments, one driver commits them in groups.
 
 A fragment is worked on in slices of about a minute, so that a crash costs no more than that. The commit is
 optimistic: a slice lands only if its fragment is still the one that was read; if not, the rows still missing
@@ -62,8 +61,7 @@ class FragmentWork:
     where: str | None
     on_progress: Callable[[int], object] | None
     done: dict[int, RowIds] = field(default_factory=dict)
-    """Rows done by earlier slices of this run: a row that `todo` still names after its work isn't done twice.
-    """
+    """Rows done by earlier slices of this run: one that `todo` still names after its work isn't done twice."""
     _ready: bool = False
     _opened: tuple[float, Any] | None = None
 
@@ -145,9 +143,8 @@ def run(
     catalog.refresh()
     catalog.check_columns(stage.reads)
     catalog.add_columns(stage.writes)
-    catalog.count(
-        f"({stage.todo})" + (f" AND ({where})" if where else "")
-    )  # a wrong filter fails here, in one line
+    # A wrong filter fails here, in one line.
+    catalog.count(f"({stage.todo})" + (f" AND ({where})" if where else ""))
     report = on_progress if engine.shares_memory else None
     work = FragmentWork(catalog.uri, catalog.storage_options, stage, where, report)
     fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
@@ -202,9 +199,7 @@ def _land(
 
 
 def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
-    """Commit slices as one version; returns those that landed and those whose fragment somebody else has
-    changed.
-    """
+    """Commit slices as one version; returns those that landed, and those whose fragment has changed since."""
     lost: list[Slice] = []
     version = min((made.version for made in slices), default=0)
     while slices:
@@ -218,8 +213,7 @@ def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Sli
             )
             break
         except CommitConflictError:
-            # Something else was committed since `version`. Slices whose fragment is untouched by it are still
-            # good.
+            # Something else was committed since. Slices whose fragment it left alone are still good.
             latest = lance.dataset(catalog.uri, storage_options=catalog.storage_options)
             version = latest.version
             untouched = [_untouched(latest, made) for made in slices]

@@ -26,9 +26,7 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class CatalogStats:
-    """Counts are of rows that the filter lets in and stand from most to least; bytes are of the whole table
-    on disk.
-    """
+    """Counts are of rows that the filter lets in, most first; bytes are of the whole table on disk."""
 
     uri: str
     version: int
@@ -86,9 +84,7 @@ class CatalogStats:
 
 
 def stats(catalog: Catalog | str | Path, *, filter: str | None = None) -> CatalogStats:
-    """Count a catalog, or the rows that the SQL `filter` lets in, without reading images. Raises
-    CatalogError.
-    """
+    """Count the rows that the SQL `filter` lets in, without reading images. Raises CatalogError."""
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     counts: dict[str, Counter[Any]] = {

@@ -208,9 +208,7 @@ class Catalog:
         batch_size: int = 1024,
         with_row_id: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `batch_size` rows, in the table's order, with the stable `_rowid` (uint64) on
-        request.
-        """
+        """Batches of at most `batch_size` rows, in the table's order; on request with `_rowid` (uint64)."""
         self.check_columns(columns)
         with explaining_filter(self.uri, filter):
             yield from self.dataset.scanner(
@@ -241,9 +239,7 @@ class Catalog:
             return int(self.dataset.count_rows(filter))
 
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        """Rows by stable row id, in the order given, repeated where an id is. Raises CatalogError if one
-        isn't there.
-        """
+        """Rows by stable row id, in the order given, repeated where an id is. CatalogError if one is missing."""
         self.check_columns(columns)
         if not len(row_ids):
             return pa.schema([self.schema.field(name) for name in columns]).empty_table()

@@ -1,6 +1,4 @@
-"""A folder of images with what is known about them: a metadata file, a JSON sidecar an image, or one licence
-for all.
-"""
+"""A folder of images and what is known of them: a metadata file, a sidecar an image, or one licence for all."""
 
 from __future__ import annotations
 

@@ -87,9 +87,7 @@ def read(uri: str) -> bytes:
 
 
 def _plain(hexcode: str) -> str:
-    """Without U+FE0F, which OpenMoji's file names and Unicode's list set differently and which changes no
-    drawing.
-    """
+    """Without U+FE0F: OpenMoji's file names and Unicode's list set it differently, it changes no drawing."""
     return "-".join(part for part in hexcode.split("-") if part != "FE0F")
 
 

@@ -1,6 +1,4 @@
-"""Reading metadata files: CSV, TSV, JSON lines and Parquet become records, each with the place that it stands
-at.
-"""
+"""Reading metadata files: CSV, TSV, JSON lines and Parquet become records, each with its place in the file."""
 
 from __future__ import annotations
 
