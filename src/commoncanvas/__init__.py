@@ -34,5 +34,8 @@ _CALLS = {
 
 def __getattr__(name: str) -> Any:
     if name in _CALLS:
-        return getattr(import_module(_CALLS[name]), name)
+        call = getattr(import_module(_CALLS[name]), name)
+        # Importing a submodule binds its name here: the call must win over a module of the same name.
+        globals()[name] = call
+        return call
     raise AttributeError(f"module 'commoncanvas' has no attribute {name!r}")

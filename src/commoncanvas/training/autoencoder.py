@@ -23,7 +23,6 @@ from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
 COLOUR_CELL = 8
-FIRST_LOG_VARIANCE = -4.0
 DRAWN = 16
 
 
@@ -64,8 +63,8 @@ class AutoencoderTask:
         return loss
 
     def draw(self, model: nn.Module, path: Path) -> None:
-        pixels = self._pixels(self.rows.ids("train")[:DRAWN])
         made = cast(AutoencoderKL, model)
+        pixels = self._pixels(self.rows.ids("train")[:DRAWN]).to(made.device)
         reconstruction = made.decode(made.encode(pixels).latent_dist.mode(), return_dict=False)[0]
         pairs = np.stack([to_images(pixels), to_images(reconstruction)], axis=1).reshape(
             -1, *to_images(pixels).shape[1:]

@@ -66,7 +66,11 @@ class CaptionerTask:
     def draw(self, model: nn.Module, path: Path) -> None:
         split = "heldout" if len(self.rows.ids("heldout")) else "train"
         table = self.rows.catalog.take(self.rows.ids(split)[:DRAWN], ["image", *self.columns])
-        captions = self.words.texts(cast(CaptionDecoder, model).decode(self.batch(table)["features"].float()))
+        captions = self.words.texts(
+            cast(CaptionDecoder, model).decode(
+                self.batch(table)["features"].float().to(next(model.parameters()).device)
+            )
+        )
         labelled_grid([Image.fromarray(decode(data)) for data in table["image"].to_pylist()], captions).save(
             path
         )

@@ -112,7 +112,7 @@ class DiffusionTask:
         prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]
         sample = self.recipe.sample
         images = generate_images(
-            self.pipeline(model),
+            self.pipeline(model).to(next(model.parameters()).device),
             prompts,
             seeds=[self.recipe.seed] * len(prompts),
             guidance_scale=sample.guidance_scale,

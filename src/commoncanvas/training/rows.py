@@ -95,7 +95,7 @@ def select_rows(
 
 
 def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]:
-    """[N] True where an image is held out: a pure function of its id, so it stays out of every run of every recipe."""
+    """[N] True where an image is held out: a pure function of its id, whatever the run."""
     limit = int(fraction * 2**64)
     draws = (
         int.from_bytes(hashlib.sha256(f"heldout:{image_id}".encode()).digest()[:8]) for image_id in image_ids
