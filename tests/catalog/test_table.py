@@ -220,11 +220,11 @@ def test_columns_are_added_once_and_another_meaning_is_refused(catalog: Catalog)
     for other in (pa.field("score", pa.int32()), pa.field("score", pa.float32(), metadata={"made_by": "b"})):
         with pytest.raises(CatalogError, match=r"column score .* is float .*'a'.*, not "):
             catalog.add_columns([other])
-    catalog.drop_column("score")
+    catalog.drop_columns(["score"])
     catalog.refresh()
     assert "score" not in catalog.schema.names
     with pytest.raises(CatalogError, match="belongs to every catalog"):
-        catalog.drop_column("license")
+        catalog.drop_columns(["license"])
 
 
 def test_threads_that_add_one_column_at_once_agree_on_it(catalog: Catalog) -> None:

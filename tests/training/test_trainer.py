@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.latents.encode import encode
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
@@ -158,10 +158,40 @@ def test_rows_that_arrive_during_a_run_do_not_change_it(shapes: Catalog, tmp_pat
     assert len(pq.read_table(folder / "rows.parquet")) == 24
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_says_what_to_do(shapes: Catalog, tmp_path: Path) -> None:
-    wild = recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "1e12", "--train.grad_clip", "null")
-    with pytest.raises(TrainingError, match=r"lower train\.learning_rate"):
-        train(wild)
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Catalog, tmp_path: Path) -> None:
+    wild = ["--train.learning_rate", "1e12", "--train.grad_clip", "null", "--train.log_every", "100"]
+    with pytest.raises(TrainingError, match="start anew with another --out"):
+        train(recipe("xs-autoencoder", tmp_path, *wild))
+    for state in (tmp_path / "xs-autoencoder-run").rglob("state.pt"):
+        assert all(
+            tensor.isfinite().all() for tensor in torch.load(state, weights_only=True)["model"].values()
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sample.scheduler", "DDMIScheduler"], "no scheduler 'DDMIScheduler'"),
+        (
+            ["--noise.schedule.prediction_type", "v-prediction"],
+            "prediction_type 'v-prediction' must be one of",
+        ),
+        (["--noise.schedule.typo", "1"], "not a DDPMScheduler's configuration"),
+    ],
+)
+def test_a_wrong_sampler_or_schedule_is_named_before_the_training(
+    shapes: Catalog, tmp_path: Path, words: list[str], message: str
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(RecipeError, match=message):
+        train(recipe("xs", tmp_path, *words))
+    assert not (tmp_path / "xs-run").exists()
+
+
+def test_a_vae_whose_latents_cannot_be_normalised_is_named(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="use_quant_conv"):
+        train(recipe("xs-autoencoder", tmp_path, "--vae.use_quant_conv", "false"))
 
 
 def test_a_missing_column_names_the_stage_to_run(shapes: Catalog, tmp_path: Path) -> None:

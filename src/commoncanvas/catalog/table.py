@@ -166,16 +166,19 @@ class Catalog:
                 if "already exists" not in str(error):
                     raise
 
-    def drop_column(self, name: str) -> None:
-        """Remove a column that a stage added. Raises CatalogError for one that every catalog has."""
+    def drop_columns(self, names: Sequence[str]) -> None:
+        """Remove columns that a stage added, all or none. Raises CatalogError for one that every catalog has."""
         self._must_be_newest("changed")
-        if name in SCHEMA.names:
-            raise CatalogError(f"column {name} of {self.uri} belongs to every catalog and can't be dropped")
-        self.check_columns([name])
+        for name in names:
+            if name in SCHEMA.names:
+                raise CatalogError(
+                    f"column {name} of {self.uri} belongs to every catalog and can't be dropped"
+                )
+        self.check_columns(names)
         while True:
             self.refresh()
             try:
-                self.dataset.drop_columns([name])
+                self.dataset.drop_columns(list(names))
                 return
             except CommitConflictError:
                 continue

@@ -10,6 +10,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Generator, Tensor
 
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
 
 def snr(alphas_cumprod_T: Tensor) -> Tensor:
     """Signal-to-noise ratio a / (1 - a) of each timestep [T]."""
@@ -60,5 +62,6 @@ def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, t
         case "v_prediction":
             velocity: Tensor = scheduler.get_velocity(latents_BCHW, noise_BCHW, timesteps_B)
             return velocity
-        case _:
+        case "sample":
             return latents_BCHW
+    raise ValueError(f"unknown prediction type {scheduler.config.prediction_type}")

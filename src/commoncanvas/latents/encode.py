@@ -247,7 +247,7 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool) -> None
             f"not by {stage.info.model} ({stage.info.sha256[:12]}) from {', '.join(stage.info.source)}; "
             "encode --overwrite makes it anew"
         )
-    catalog.drop_column(name)
+    catalog.drop_columns([name])
 
 
 def latent_statistics(catalog: Catalog, stage: LatentStage) -> dict[str, list[float]]:

@@ -105,8 +105,7 @@ def caption(
                     f"({str(made.get('sha256'))[:12]}), not by {writer.name} ({writer.sha256[:12]}); "
                     "choose another --column, or --overwrite"
                 )
-            for name in (column, stage.done_column):
-                table.drop_column(name)
+            table.drop_columns([column, stage.done_column])
     conditions = ["fetch_status = 'ok'", *([f"({where})"] if where else [])]
     condition = " AND ".join(conditions)
     pending = stage.todo if stage.done_column in table.schema.names else "true"

@@ -33,11 +33,16 @@ class AutoencoderTask:
         self.recipe = recipe
         self.rows = select_rows(recipe.data, self.columns, version)
         try:
-            self.model: nn.Module = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
+            model = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
         except (TypeError, ValueError) as error:
             raise TrainingError(
                 f"{recipe.name}: vae is not a configuration of AutoencoderKL: {error}"
             ) from error
+        if model.quant_conv is None or model.post_quant_conv is None:
+            raise TrainingError(
+                f"{recipe.name}: vae needs use_quant_conv and use_post_quant_conv, which normalise its latents"
+            )
+        self.model: nn.Module = model
 
     def batch(self, table: pa.Table) -> Batch:
         # Bytes here, floats on the device: torch's threads for this one would fight those of the running step.

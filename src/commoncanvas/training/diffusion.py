@@ -12,9 +12,9 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionMod
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.diffusion.objective import draw_timesteps, loss_weights, target
+from commoncanvas.diffusion.objective import PREDICTION_TYPES, draw_timesteps, loss_weights, target
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
-from commoncanvas.errors import TrainingError
+from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import column_info, latent_column, states, text_column
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae, scale, weights_sha256
@@ -46,7 +46,19 @@ class DiffusionTask:
                 )
         self.latent_shape, self.text_shape = latent.shape, text.shape
         self.model: nn.Module = self._unet()
-        self.scheduler = DDPMScheduler(**recipe.noise.schedule)
+        try:
+            self.scheduler = DDPMScheduler(**recipe.noise.schedule)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise RecipeError(
+                f"{recipe.name}: noise.schedule is not a DDPMScheduler's configuration: {error}"
+            ) from error
+        kind = self.scheduler.config.prediction_type
+        if kind not in PREDICTION_TYPES:
+            raise RecipeError(
+                f"{recipe.name}: noise.schedule.prediction_type {kind!r} must be one of {', '.join(PREDICTION_TYPES)}"
+            )
+        # A sampler that doesn't exist is found now, not after the training.
+        pipeline_scheduler(self.scheduler, recipe.sample)
         self.weights_T = loss_weights(
             self.scheduler.alphas_cumprod, self.scheduler.config.prediction_type, recipe.noise.min_snr_gamma
         )

@@ -138,22 +138,26 @@ class Trainer:
                 loss, grad_norm = self.train_step(step, batch)
                 self.step = step + 1
                 bar.advance()
-                if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+                last = self.step == self.config.steps
+                stopping = bool(stopped)
+                saves = stopping or last or self.step % self.config.checkpoint_every == 0
+                if saves or self.step % self.config.log_every == 0:
+                    self._check_finite(loss, grad_norm)
+                if self.step % self.config.log_every == 0 or last:
                     seconds = time.monotonic() - began
                     figures = self._figures(loss, grad_norm, seconds, self.step - first)
                     log.write(self.step, figures)
                     bar.note(f"loss {figures['loss']:.4f}")
-                if stopped:
+                if saves:
                     self._save()
+                if self.config.sample_every and self.step % self.config.sample_every == 0:
+                    self._draw()
+                if stopping:
                     raise TrainingStopped(
                         f"stopped by {stopped[0].name} after step {self.step} of {self.config.steps}; "
                         "the same command with --resume goes on",
                         stopped[0],
                     )
-                if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
-                    self._save()
-                if self.config.sample_every and self.step % self.config.sample_every == 0:
-                    self._draw()
         return write_model(
             self.recipe, self.task, self._averaged(), self.run_files.fingerprint, self.run_files.model_folder
         )
@@ -182,17 +186,19 @@ class Trainer:
         positions = step_rows(self.recipe.seed, step, self.config.batch_size, len(self.rows))
         return self.task.batch(self.task.rows.catalog.take(self.rows[positions], list(self.task.columns)))
 
+    def _check_finite(self, loss: torch.Tensor, grad_norm: torch.Tensor) -> None:
+        """Before anything is kept: weights after a step whose gradient is not finite are lost."""
+        if not (math.isfinite(float(loss)) and math.isfinite(float(grad_norm))):
+            raise TrainingError(
+                f"{self.recipe.name}: loss {float(loss)}, gradient norm {float(grad_norm)} at step {self.step}; "
+                "start anew with another --out and a lower train.learning_rate"
+            )
+
     def _figures(
         self, loss: torch.Tensor, grad_norm: torch.Tensor, seconds: float, steps: int
     ) -> dict[str, float]:
-        value = float(loss)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{self.recipe.name}: the loss is {value} at step {self.step}; "
-                f"lower train.learning_rate and go on from the checkpoints in {self.checkpoints.folder}"
-            )
         return {
-            "loss": value,
+            "loss": float(loss),
             "grad_norm": float(grad_norm),
             "learning_rate": learning_rate_at(self.step - 1, self.config),
             "images_per_s": steps * self.config.batch_size / seconds,
@@ -231,7 +237,7 @@ def step_seed(seed: int, step: int) -> int:
 
 def fingerprint(recipe: Recipe) -> str:
     """sha256 of every field that decides the weights."""
-    fields = recipe.model_dump(mode="json", exclude={"out": True, "train": CADENCE})
+    fields = recipe.model_dump(mode="json", exclude={"out": True, "sample": True, "train": CADENCE})
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
