@@ -61,11 +61,26 @@ def test_help_takes_under_a_second() -> None:
         (["evaluate", "nowhere"], "nowhere"),
         (["generate", "nowhere", "a red apple"], "nowhere"),
         (["demo", "--minutes", "0"], "--minutes"),
+        (["demo", "--minutes", "nan"], "--minutes nan"),
+        (["demo", "--minutes", "inf"], "--minutes inf"),
+        (["demo", "--out", "a-file"], "a-file: file exists"),
+        (["demo", "--out", "a-file/inside"], "a-file"),
+        (["train", "xs", "--out", "."], "out: '.' is not the name of a folder"),
+        (["train", "xs", "--out", ""], "out"),
+        (["train", "xs", "--train.betas", "[2, 0.9]"], "train.betas.0: input should be less than 1"),
+        (["train", "xs", "--train.learning_rate", ".nan"], "train.learning_rate"),
+        (["train", "xs-captioner", "--heads", "5"], "width 192 is not a multiple of heads 5"),
+        (["train", "xs-captioner", "--max_tokens", "2"], "max_tokens"),
+        (["train", "xs-autoencoder", "--size", "4"], "colour_weight needs a size of at least 8"),
+        (["encode", "a-catalog.yaml"], "data: field required"),
+        (["generate", "nowhere", "a red apple", "--count", "0"], "count 0"),
     ],
 )
 def test_a_users_error_is_one_clear_line_and_exit_code_2(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "a-file").write_text("in the way")
+    (tmp_path / "a-catalog.yaml").write_text("task: captioner")
     done = run(*words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""

@@ -12,8 +12,10 @@ import pytest
 
 from commoncanvas import cli
 from commoncanvas.catalog import Catalog
-from commoncanvas.demo import State, commands, only_one, run_command
+from commoncanvas.config import load_recipe
+from commoncanvas.demonstration import State, commands, run_command
 from commoncanvas.errors import CommonCanvasError
+from commoncanvas.lock import only_one
 from tests.conftest import add_shapes
 from tests.training.test_trainer import same_bits
 
@@ -40,9 +42,56 @@ def test_more_minutes_are_more_steps_in_proportion() -> None:
     assert all(abs(double - 2 * single) <= 1 for single, double in zip(steps(5), steps(10), strict=True))
 
 
+def test_more_minutes_widen_what_the_models_learn() -> None:
+    def filters(minutes: float) -> dict[str, str | None]:
+        found = {}
+        for command in commands(Path("demo"), minutes):
+            words = list(command.words)
+            found[command.name] = (
+                words[words.index("--data.filter") + 1] if "--data.filter" in words else None
+            )
+        return found
+
+    things = load_recipe("recipes/xs-captioner.yaml").data.filter
+    assert set(filters(10).values()) == {None}
+    assert filters(30)["model"] == filters(30)["autoencoder"] == filters(30)["latents"] == things
+    assert filters(30)["captioner"] is None  # its own is that already
+    whole = filters(60)
+    assert {name for name, words in whole.items() if words == "null"} == {
+        "features",
+        "captioner",
+        "autoencoder",
+        "latents",
+        "model",
+    }
+    (captions,) = (command for command in commands(Path("demo"), 60) if command.name == "caption")
+    assert captions.words[-1] == "label IS NULL"
+
+
+def test_seconds_of_a_try_that_was_killed_count(tmp_path: Path) -> None:
+    path = tmp_path / "stages.json"
+    stage = {"seconds": 2.0, "peak_mb": 1.0, "done": False, "result": None}
+    record = {
+        "minutes": 1,
+        "finished": False,
+        "running": {"stage": "fetch", "since": 1000.0},
+        "stages": {"fetch": stage},
+    }
+    path.write_text(json.dumps(record))
+    os.utime(path, (1030, 1030))  # its last heartbeat
+    assert State(path, 1).stages()[0]["seconds"] == 32.0
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "3"])
+def test_a_record_that_is_not_the_demos_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stages.json").write_text(content)
+    with pytest.raises(CommonCanvasError, match="is not the record of a demo"):
+        State(tmp_path / "stages.json", 1)
+
+
 def test_a_stage_reports_its_figures_its_code_and_its_peak_memory(tmp_path: Path) -> None:
     uri = add_shapes(tmp_path / "catalog.lance").uri
-    with only_one(tmp_path / ".lock") as lock:
+    with only_one(tmp_path) as lock:
         code, output, peak_mb = run_command(["catalog", "stats", "--catalog", uri], lock)
         assert (code, json.loads(output)["rows"]) == (0, 24)
         assert 20 < peak_mb < 2000
@@ -51,9 +100,9 @@ def test_a_stage_reports_its_figures_its_code_and_its_peak_memory(tmp_path: Path
 
 def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:
     with (
-        only_one(tmp_path / ".lock"),
+        only_one(tmp_path),
         pytest.raises(CommonCanvasError, match="in use"),
-        only_one(tmp_path / ".lock"),
+        only_one(tmp_path),
     ):
         pass
 

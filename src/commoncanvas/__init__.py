@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from commoncanvas.config import load_recipe as load_recipe
-    from commoncanvas.demo import demo as demo
+    from commoncanvas.demonstration import demo as demo
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.latents.encode import encode as encode
     from commoncanvas.release.generate import generate as generate
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 # Imported when they are used: each brings torch with it.
 _CALLS = {
     "caption": "commoncanvas.telephoning.captioner",
-    "demo": "commoncanvas.demo",
+    "demo": "commoncanvas.demonstration",
     "encode": "commoncanvas.latents.encode",
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",
@@ -34,8 +34,5 @@ _CALLS = {
 
 def __getattr__(name: str) -> Any:
     if name in _CALLS:
-        call = getattr(import_module(_CALLS[name]), name)
-        # Importing a submodule binds its name here: the call must win over a module of the same name.
-        globals()[name] = call
-        return call
+        return getattr(import_module(_CALLS[name]), name)
     raise AttributeError(f"module 'commoncanvas' has no attribute {name!r}")

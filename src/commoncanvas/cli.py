@@ -14,6 +14,8 @@ from commoncanvas import __version__
 from commoncanvas.console import console, say
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
 
+DEBUG = "COMMONCANVAS_DEBUG"
+
 app = App(
     name="commoncanvas",
     help="Open text-to-image models from openly licensed images, with every creator known.",
@@ -251,7 +253,7 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     Args:
         minutes: training is scaled to take about this long in all on two CPU cores.
     """
-    from commoncanvas.demo import demo as run
+    from commoncanvas.demonstration import demo as run
 
     summary = run(out, minutes=minutes)
     if json_:
@@ -297,21 +299,28 @@ def main() -> None:
     }.items():
         os.environ.setdefault(name, value)
     words = sys.argv[1:]
-    debug = "--debug" in words
+    if "--debug" in words:
+        os.environ[DEBUG] = "1"  # for the processes of the demo's stages too
     words = [word for word in words if word != "--debug"]
     try:
         app(words, exit_on_error=False, print_error=False)
     except TrainingStopped as stopped:
         say(str(stopped))
         sys.exit(128 + stopped.signal)
-    except (CommonCanvasError, CycloptsError) as error:
-        if debug:
-            raise
-        message = " ".join(str(error).split())
-        console().print(f"commoncanvas: {message}", style="red", markup=False)
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (CommonCanvasError, CycloptsError, OSError) as error:
+        if os.environ.get(DEBUG):
+            raise
+        console().print(f"commoncanvas: {_one_line(error)}", style="red", markup=False)
+        sys.exit(2)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        # A file that isn't there, can't be written, or is in the way of a folder.
+        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    return " ".join(str(error).split()) or type(error).__name__

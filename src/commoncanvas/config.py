@@ -6,16 +6,31 @@ import difflib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from commoncanvas.errors import RecipeError
 
+COLOUR_CELL = 8
+"""Side of the squares, pixels, between whose mean colours `AutoencoderRecipe.colour_weight` is."""
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A float that is not a number would pass every bound.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Schema):
@@ -23,7 +38,7 @@ class DataConfig(Schema):
 
     catalog: str
     version: int | str | None = Field(
-        None, description="table version or tag to pin; none: the newest at the start"
+        None, description="table version or tag to pin; null: the newest at the start"
     )
     policy: Literal["commercial", "noncommercial"] = "noncommercial"
     allow_no_derivatives: bool = False
@@ -32,7 +47,7 @@ class DataConfig(Schema):
         ["label", "caption"], min_length=1, description="text columns, the first that is set wins"
     )
     heldout_text: list[str] | None = Field(
-        None, description="text columns of held-out prompts; none: those of text"
+        None, description="text columns of held-out prompts; null: those of text"
     )
     heldout_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of images never trained on, by hash of image_id"
@@ -45,11 +60,11 @@ class TrainConfig(Schema):
     steps: PositiveInt
     batch_size: PositiveInt
     learning_rate: float = Field(gt=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: NonNegativeInt = 0
     schedule: Literal["constant", "cosine"] = "constant"
-    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none: no clipping")
+    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no clipping")
     ema_decay: float | None = Field(None, gt=0, lt=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     channels_last: bool = True
@@ -67,6 +82,13 @@ class RecipeBase(Schema):
     data: DataConfig
     train: TrainConfig
 
+    @field_validator("out")
+    @classmethod
+    def _names_a_folder(cls, out: str) -> str:
+        if Path(out).name in ("", ".."):
+            raise ValueError(f"{out!r} is not the name of a folder to make, such as runs/first")
+        return out
+
 
 class CaptionerRecipe(RecipeBase):
     """Learn to write short captions from frozen image features and human labels."""
@@ -79,7 +101,13 @@ class CaptionerRecipe(RecipeBase):
     layers: PositiveInt = 3
     heads: PositiveInt = 4
     dropout: float = Field(0.1, ge=0, lt=1)
-    max_tokens: PositiveInt = 12
+    max_tokens: int = Field(12, ge=3, description="word pieces of a caption, its start and end among them")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
 
 
 class AutoencoderRecipe(RecipeBase):
@@ -92,6 +120,12 @@ class AutoencoderRecipe(RecipeBase):
     mse_weight: float = Field(0.0, ge=0)
     colour_weight: float = Field(0.0, ge=0, description="L1 between averages over 8x8 pixels")
     kl_weight: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _large_enough_for_colour(self) -> Self:
+        if self.colour_weight and self.size < COLOUR_CELL:
+            raise ValueError(f"colour_weight needs a size of at least {COLOUR_CELL} pixels, not {self.size}")
+        return self
 
 
 class NoiseConfig(Schema):
@@ -209,7 +243,9 @@ def _explain(problem: Any) -> str:
         return f"there is no field {'.'.join(path)}{_suggest(path)}"
     if problem["type"].startswith("union_tag"):
         return f"task must be one of {', '.join(sorted(tags))}"
-    return f"{'.'.join(path)}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    message = problem["msg"].removeprefix("Value error, ")
+    field = f"{'.'.join(path)}: " if path else ""
+    return f"{field}{message[0].lower()}{message[1:]}"
 
 
 def _suggest(path: list[str]) -> str:

@@ -40,8 +40,11 @@ class Bar:
 
 
 @contextmanager
-def progress(description: str, total: int | None, unit: str = "images") -> Iterator[Bar]:
-    """A bar with count, rate in `unit`/s and time left; a single summary line when stderr is not a terminal."""
+def progress(description: str, total: int | None, unit: str = "images", completed: int = 0) -> Iterator[Bar]:
+    """A bar with count, rate in `unit`/s and time left; a single summary line when stderr is not a terminal.
+
+    `completed` of them were done before, by a run that this one goes on from.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -69,11 +72,12 @@ def progress(description: str, total: int | None, unit: str = "images") -> Itera
         disable=not screen.is_terminal,
     )
     with bar:
-        task = bar.add_task(description, total=total, note="")
+        task = bar.add_task(description, total=total, completed=completed, note="")
         yield Bar(bar, task)
         state = bar.tasks[0]
     if not screen.is_terminal:
         seconds = time.monotonic() - began
-        rate = state.completed / seconds if seconds else 0.0
+        done = state.completed - completed
+        rate = done / seconds if seconds else 0.0
         note = f"  {state.fields['note']}" if state.fields["note"] else ""
-        say(f"{description}: {state.completed:,.0f} {unit} in {seconds:,.1f} s ({rate:,.0f} {unit}/s){note}")
+        say(f"{description}: {done:,.0f} {unit} in {seconds:,.1f} s ({rate:,.0f} {unit}/s){note}")

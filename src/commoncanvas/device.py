@@ -8,15 +8,27 @@ from functools import lru_cache
 
 import torch
 
+from commoncanvas.errors import CommonCanvasError
+
 # glibc's names in malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the first GPU if there is one, else the CPU; anything else is torch's own name of a device."""
+    """`auto` is the first GPU if there is one, else the CPU; anything else is torch's own name of a device.
+
+    Raises CommonCanvasError if there is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # a device without values (meta) can't either
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CommonCanvasError(
+            f"device {name!r} can't be used ({reason[:200]}); give auto, cpu, or the name of a GPU that torch sees"
+        ) from error
     if device.type == "cpu":
         keep_freed_memory()
     return device

@@ -14,6 +14,7 @@ import pytest
 import pyvips
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.schema import to_batch
 
 NAMES = {
@@ -67,6 +68,8 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
         for index, (code, name) in enumerate(NAMES.items())
     ]
     made.add([to_batch(rows)])
+    written = ColumnInfo("0" * 64, (("image", None),), (), "writer")
+    made.add_columns([written.field("caption", pa.string())])
     return made
 
 
@@ -115,7 +118,7 @@ def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
-    found = catalog.table(["image_id", "license", "creator"], with_row_id=True)
+    found = catalog.table(["image_id", "license", "creator", "label"], with_row_id=True)
     codes = [image_id.removeprefix("openmoji:") for image_id in found["image_id"].to_pylist()]
     rows = pa.table(
         {
@@ -123,6 +126,7 @@ def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "row_id": found["_rowid"],
             "split": ["heldout" if code in HELDOUT else "train" for code in codes],
             "text": [NAMES[code] for code in codes],
+            "text_column": ["label" if label else "caption" for label in found["label"].to_pylist()],
             "license": found["license"],
             "creator": found["creator"],
         }

@@ -179,5 +179,8 @@ def test_a_row_without_its_image_is_named(model: Path, catalog: Catalog, tmp_pat
     bare = Catalog.create(tmp_path / "bare.lance")
     ids = catalog.table(["image_id"])["image_id"].to_pylist()
     bare.add([to_batch({"image_id": image_id, "source": "openmoji"} for image_id in ids)])
+    bare.add(
+        [to_batch([{"image_id": "more:1", "source": "openmoji"}])]
+    )  # as many versions as the model's catalog
     with pytest.raises(CatalogError, match="has no image; run catalog fetch"):
         evaluate(str(model), catalog=bare.uri, device="cpu")

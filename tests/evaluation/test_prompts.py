@@ -22,6 +22,7 @@ def row_tables(draw: st.DrawFn) -> pa.Table:
             "row_id": pa.array(range(len(cells)), pa.uint64()),
             "split": pa.array([split for _, split in cells], pa.string()),
             "text": pa.array([text for text, _ in cells], pa.string()),
+            "text_column": pa.array([text and "label" for text, _ in cells], pa.string()),
         }
     )
 
@@ -66,6 +67,7 @@ def test_another_seed_draws_others() -> None:
             "row_id": pa.array(range(200), pa.uint64()),
             "split": ["train"] * 200,
             "text": [f"thing {index}" for index in range(200)],
+            "text_column": ["label"] * 200,
         }
     )
     first, second = (choose_prompts(rows, "train", 64, seed) for seed in (0, 1))

@@ -1,13 +1,15 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.fetch import FetchStage
 from commoncanvas.catalog.image import encode_image
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.errors import CatalogError, ModelError, TrainingError
 from commoncanvas.latents.encode import FeatureStage, LatentStage, TextStage, column_info, encode, states
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing
@@ -25,7 +27,7 @@ def column(catalog: Catalog, name: str) -> np.ndarray:
 
 
 def test_the_same_image_gets_the_same_bits_whatever_batch_it_is_in(shapes: Catalog, vae: str) -> None:
-    stages = [LatentStage(vae, 16), TextStage("minilm", 6, ["title"]), FeatureStage(2)]
+    stages = [LatentStage(vae, 16), TextStage("minilm", 6, [("title", None)]), FeatureStage(2)]
     for stage in stages:
         batch = shapes.table([*stage.reads]).to_batches()[0]
         together = stage.encode(batch)
@@ -90,6 +92,50 @@ def test_a_column_by_other_weights_is_refused_and_made_anew_only_on_request(
     assert "latent_xs_autoencoder_16" in str(caught.value)
     encode(recipe("xs", tmp_path, *changed), overwrite=True)
     assert (column(Catalog.open(shapes.uri), "latent_xs_autoencoder_16") != before).any()
+
+
+def test_the_same_weights_in_another_place_make_the_same_column(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    encode(recipe("xs", tmp_path))
+    elsewhere = tmp_path / "elsewhere" / "xs-autoencoder"
+    elsewhere.parent.mkdir()
+    Path(vae).rename(elsewhere)
+    there = recipe("xs", tmp_path, "--vae", str(elsewhere))
+    assert {column["rows"] for column in encode(there).values()} == {0}
+    train(there)
+
+
+def test_images_fetched_again_are_encoded_again(shapes: Catalog, tmp_path: Path, vae: str) -> None:
+    name = "latent_xs_autoencoder_16"
+    encode(recipe("xs", tmp_path))
+    before = column(Catalog.open(shapes.uri), name)
+    file = tmp_path / "new.png"
+    file.write_bytes(encode_image(drawing("black", "square"), "png"))
+    catalog = Catalog.open(shapes.uri)
+    catalog.backfill(Replace(file.as_uri()), where="image_id = 'shapes:05'")
+    assert catalog.count(f"{name} IS NULL") == 1
+    assert encode(recipe("xs", tmp_path))[name]["rows"] == 1
+    changed = (column(Catalog.open(shapes.uri), name) != before).reshape(24, -1).any(1)
+    assert changed.nonzero()[0].tolist() == [5]
+
+
+class Replace(FetchStage):
+    """Fetches all rows once more, from one place."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(size=32, format="png", retry=("ok",))
+        self.url = url
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        urls = pa.array([self.url] * len(batch))
+        return super().__call__(pa.RecordBatch.from_arrays([urls], names=["image_url"]))
+
+
+def test_training_on_states_of_other_texts_is_refused(shapes: Catalog, tmp_path: Path, vae: str) -> None:
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(TrainingError, match=r"text_minilm_6 .* from label, .* wants it by .* from title"):
+        train(recipe("xs", tmp_path, "--data.text", "[title]"))
 
 
 def test_a_vae_that_is_not_there_is_named(shapes: Catalog, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import ModelError
+from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
@@ -51,6 +51,24 @@ def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None
     assert record["parts"].keys() >= {"torch", "diffusers", "commoncanvas"}
     assert record["recipe"]["noise"]["schedule"]["prediction_type"] == "v_prediction"
     assert record["result_license"] == "CC-BY-SA-4.0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"steps": 2000}, "2000 sampling steps: give 1 to 1000"),
+        ({"steps": 0}, "0 sampling steps"),
+        ({"steps": -1}, "-1 sampling steps"),
+        ({"seed": -1}, "seed -1"),
+        ({"guidance_scale": float("nan")}, "guidance scale nan"),
+        ({"count": 0}, "count 0"),
+    ],
+)
+def test_settings_that_cannot_be_sampled_with_are_named(
+    model: Path, tmp_path: Path, settings: dict[str, float], says: str
+) -> None:
+    with pytest.raises(RecipeError, match=says):
+        generate(str(model), "a red square", out=str(tmp_path / "images"), **settings)  # type: ignore[arg-type]
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

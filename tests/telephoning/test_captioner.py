@@ -51,7 +51,8 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
     other = recipe("xs-captioner", tmp_path, "--seed", "1", "--out", str(tmp_path / "second"))
     second = str(train(other))
     with pytest.raises(
-        CatalogError, match=r"caption of .* was written by xs-captioner .* choose another --column"
+        CatalogError,
+        match=r"caption of .* was written by xs-captioner .* not by second .* choose another --column",
     ):
         caption(shapes.uri, second)
     assert caption(shapes.uri, second, column="caption_second")["captions"] == 12

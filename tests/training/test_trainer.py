@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError, TrainingStopped
 from commoncanvas.latents.encode import encode
+from commoncanvas.lock import only_one
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import make_task
@@ -121,9 +122,69 @@ def test_a_folder_that_holds_something_else_is_never_written_over(shapes: Catalo
     assert (letters / "love.txt").read_text() == "mine"
 
 
+def test_a_run_that_is_going_on_is_not_joined_by_another(shapes: Catalog, tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path / "xs-autoencoder-run"),
+        pytest.raises(CommonCanvasError, match="xs-autoencoder-run is in use"),
+    ):
+        train(recipe("xs-autoencoder", tmp_path), resume=True)
+
+
+def test_a_run_goes_on_from_a_moved_catalog(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    (tmp_path / "catalog.lance").rename(tmp_path / "moved.lance")
+    moved = recipe("xs-autoencoder", tmp_path, "--data.catalog", str(tmp_path / "moved.lance"))
+    assert train(moved, resume=True) == tmp_path / "xs-autoencoder"
+
+
+def test_a_model_of_another_vae_is_not_called_finished(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    train(recipe("xs", tmp_path))
+    seed = ["--seed", "18", "--out", str(tmp_path / "second" / "xs-autoencoder")]
+    other = ["--vae", str(train(recipe("xs-autoencoder", tmp_path, *seed)))]
+    encode(recipe("xs", tmp_path, *other, "--data.catalog", str(tmp_path / "catalog.lance")), overwrite=True)
+    # The run sees its own version of the catalog, in which the first VAE made the latents.
+    with pytest.raises(TrainingError, match=r"latent_xs_autoencoder_16 .* wants it by .*second"):
+        train(recipe("xs", tmp_path, *other), resume=True)
+    assert train(recipe("xs", tmp_path, *other, "--out", str(tmp_path / "anew"))).exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"training": 1}'])
+def test_a_folder_with_somebody_elses_record_is_left_alone(
+    shapes: Catalog, tmp_path: Path, content: str
+) -> None:
+    out = tmp_path / "xs-autoencoder"
+    out.mkdir()
+    (out / "provenance.json").write_text(content)
+    with pytest.raises(TrainingError, match="exists already and is not what this recipe makes"):
+        train(recipe("xs-autoencoder", tmp_path))
+    (tmp_path / "xs-autoencoder-run").mkdir(exist_ok=True)
+    (tmp_path / "xs-autoencoder-run" / "run.json").write_text(content)
+    with pytest.raises(TrainingError, match="is not the record of a run"):
+        train(recipe("xs-autoencoder", tmp_path), resume=True)
+
+
+def test_a_grid_is_drawn_before_the_checkpoint_that_it_belongs_to(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, a run that goes on must draw it still."""
+
+    def killed(self: trainer.Trainer) -> None:
+        raise KeyboardInterrupt
+
+    grids = ["--train.sample_every", "2"]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trainer.Trainer, "_save", killed)
+        train(recipe("xs-autoencoder", tmp_path, *grids))
+    train(recipe("xs-autoencoder", tmp_path, *grids), resume=True)
+    drawn = sorted(path.name for path in (tmp_path / "xs-autoencoder-run" / "samples").iterdir())
+    assert drawn == [f"step-{step:08}.png" for step in (2, 4, 6)]
+
+
 def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_path: Path) -> None:
     started = recipe("xs-autoencoder", tmp_path)
-    trainer.Run(started, resume=False).begin(started, make_task(started))
+    trainer.Run(started, resume=False).begin(make_task(started))
     with pytest.raises(TrainingError, match=r"changed: train\.learning_rate"):
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 
@@ -131,7 +192,9 @@ def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_pa
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_named(shapes: Catalog, tmp_path: Path, damage: bytes | None) -> None:
     started = recipe("xs-autoencoder", tmp_path)
-    trainer.Trainer(started, trainer.Run(started, resume=True))._save()
+    run, task = trainer.Run(started, resume=True), make_task(started)
+    run.begin(task)
+    trainer.Trainer(started, run, task)._save()
     (state,) = (tmp_path / "xs-autoencoder-run").rglob("state.pt")
     state.write_bytes(state.read_bytes()[:1000] if damage is None else damage)
     with pytest.raises(TrainingError, match=r"state\.pt can't be read .* delete that folder"):
@@ -177,6 +240,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Cata
             "prediction_type 'v-prediction' must be one of",
         ),
         (["--noise.schedule.typo", "1"], "not a DDPMScheduler's configuration"),
+        (["--noise.schedule.beta_schedule", "cosine"], "not a DDPMScheduler's configuration"),
+        (["--sample.steps", "2000"], "2000 sampling steps: give 1 to 1000"),
     ],
 )
 def test_a_wrong_sampler_or_schedule_is_named_before_the_training(
@@ -192,6 +257,13 @@ def test_a_wrong_sampler_or_schedule_is_named_before_the_training(
 def test_a_vae_whose_latents_cannot_be_normalised_is_named(shapes: Catalog, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="use_quant_conv"):
         train(recipe("xs-autoencoder", tmp_path, "--vae.use_quant_conv", "false"))
+
+
+def test_a_size_that_the_vae_cannot_halve_is_named(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match="image size 18 is not a multiple of the VAE's downsampling factor 4"
+    ):
+        train(recipe("xs-autoencoder", tmp_path, "--size", "18"))
 
 
 def test_a_missing_column_names_the_stage_to_run(shapes: Catalog, tmp_path: Path) -> None:

@@ -7,8 +7,28 @@ from pathlib import Path
 from commoncanvas.config import Recipe, load_recipe
 
 TINY = {
-    "xs-autoencoder": ["--size", "16", "--vae.block_out_channels", "[8, 8, 8]", "--vae.norm_num_groups", "4"],
-    "xs-captioner": ["--feature_grid", "2", "--width", "32", "--layers", "1", "--heads", "2"],
+    "xs-autoencoder": [
+        "--size",
+        "16",
+        "--vae.block_out_channels",
+        "[8, 8, 8]",
+        "--vae.norm_num_groups",
+        "4",
+        "--data.heldout_fraction",
+        "0",
+    ],
+    "xs-captioner": [
+        "--feature_grid",
+        "2",
+        "--width",
+        "32",
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--data.heldout_fraction",
+        "0",
+    ],
     "xs": [
         *("--size", "16", "--text_length", "6"),
         *(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,8 @@ import pyarrow.parquet as pq
 from commoncanvas import licenses
 from commoncanvas.app.report import Caption, GridItem, write_report
 from commoncanvas.catalog import Catalog, credits
-from commoncanvas.release.folder import read_provenance
+from commoncanvas.demonstration import MAXRSS_BYTES
+from commoncanvas.provenance import read_provenance
 from commoncanvas.training.log import read_log
 
 MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
@@ -22,22 +25,37 @@ CREDIT_COLUMNS = ("image_id", "title", "creator", "creator_url", "page_url", "li
 
 
 def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Write the demo's summary, credits and page into `folder`; returns the summary."""
+    """Write the demo's summary, credits and page into `folder`; returns the summary.
+
+    The report is a stage too; it is timed until its page is laid out, which then shows it.
+    """
+    began = time.monotonic()
     records = {task: read_provenance(folder / name) for task, name in MODELS.items()}
     catalog = Catalog.open(folder / "catalog.lance")
-    used = _used_images(folder)
+    learned, held_out = _images(folder)
+    used = learned | held_out
     rows = catalog.table(CREDIT_COLUMNS, filter="fetch_status = 'ok'").to_pylist()
     rows = sorted((row for row in rows if row["image_id"] in used), key=lambda row: str(row["image_id"]))
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
+    grid, captions = _grid(folder / "evaluation", evaluation), _captions(catalog)
+    facts = _catalog_facts(catalog)
+    credits(catalog.uri, filter=_filter(folder), format="csv", out=str(folder / "credits.csv"))
+    report = {
+        "name": "report",
+        "seconds": round(time.monotonic() - began, 2),
+        "peak_mb": round(own_peak_mb(), 1),
+    }
+    stages = [{key: stage[key] for key in report} for stage in stages] + [report]
 
     summary: dict[str, Any] = {
         "recipe": model["name"],
         **evaluation["figures"],
         "feature_extractor": evaluation["feature_extractor"],
         **{name: results["caption"].get(name) for name in ("caption_cosine", "caption_cosine_shuffled")},
-        "images": len(rows),
+        "images": len(learned),
+        "images_held_out": len(held_out),
         "licenses": dict(Counter(row["license"] for row in rows).most_common()),
         "creators": dict(Counter(row["creator"] for row in rows).most_common()),
         "result_license": model["result_license"],
@@ -56,28 +74,36 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
             "captioner_images": records["captioner"]["rows"]["train"],
             "autoencoder_images": records["autoencoder"]["rows"]["train"],
         },
-        "stages": [{key: stage[key] for key in ("name", "seconds", "peak_mb")} for stage in stages],
+        "stages": stages,
         "seconds": round(sum(stage["seconds"] for stage in stages), 1),
         "peak_mb": max(stage["peak_mb"] for stage in stages),
     }
-    _write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    credits(catalog.uri, filter=_filter(folder), format="csv", out=str(folder / "credits.csv"))
     write_report(
         summary,
         out=folder / "report.html",
-        grid=_grid(folder / "evaluation", evaluation),
+        grid=grid,
         losses={task: _losses(folder / f"{name}-run") for task, name in MODELS.items()},
-        catalog_stats=_catalog_facts(catalog),
-        captions=_captions(catalog),
+        catalog_stats=facts,
+        captions=captions,
         credits=rows,
     )
+    _write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
 
-def _used_images(folder: Path) -> set[str]:
-    """Every image that any of the demo's models has seen."""
-    tables = (pq.read_table(folder / name / "rows.parquet", columns=["image_id"]) for name in MODELS.values())
-    return {image_id for table in tables for image_id in table["image_id"].to_pylist()}
+def _images(folder: Path) -> tuple[set[str], set[str]]:
+    """Ids of the images that some of the demo's models learned from, and of those that were held out from all."""
+    split: dict[str, set[str]] = {"train": set(), "heldout": set()}
+    for name in MODELS.values():
+        table = pq.read_table(folder / name / "rows.parquet", columns=["image_id", "split"])
+        for image_id, kind in zip(table["image_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+            split[kind].add(image_id)
+    return split["train"], split["heldout"] - split["train"]
+
+
+def own_peak_mb() -> float:
+    """The largest resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / 1e6
 
 
 def _filter(folder: Path) -> str:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.columns import derived
 from commoncanvas.catalog.stage import Stage, check_result
 from commoncanvas.engine import Engine, LocalEngine
 
@@ -96,6 +97,8 @@ class FragmentWork:
             if self.on_progress:
                 self.on_progress(len(chosen))
         columns = pa.Table.from_batches(results)
+        for outdated in self._outdated(dataset, fragment, row_ids[:done]):
+            columns = columns.append_column(outdated, pa.nulls(done, outdated.type))
         columns = columns.append_column("_rowid", pa.array(row_ids[:done], pa.uint64()))
         metadata, fields = fragment.update_columns(columns)
         return Slice(
@@ -107,6 +110,17 @@ class FragmentWork:
             list(fields),
             finished=done == len(row_ids),
         )
+
+    def _outdated(self, dataset: Any, fragment: Any, row_ids: RowIds) -> list[pa.Field]:
+        """Columns in which some of the rows have a value that was made of what is about to change."""
+        outdated = []
+        for name in derived(dataset.schema, [column.name for column in self.stage.writes]):
+            scanner = dataset.scanner(
+                columns=[], filter=f"{name} IS NOT NULL", with_row_id=True, fragments=[fragment]
+            )
+            if np.isin(row_ids, scanner.to_table()["_rowid"].to_numpy()).any():
+                outdated.append(dataset.schema.field(name))
+        return outdated
 
     def _dataset(self) -> Any:
         now = time.monotonic()
@@ -205,7 +219,7 @@ def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Sli
     while slices:
         operation = lance.LanceOperation.Update(
             updated_fragments=[lance.FragmentMetadata.from_json(made.written) for made in slices],
-            fields_modified=slices[0].fields,
+            fields_modified=sorted({field for made in slices for field in made.fields}),
         )
         try:
             lance.LanceDataset.commit(

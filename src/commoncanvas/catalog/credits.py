@@ -121,14 +121,34 @@ def credits(
     (https://owasp.org/www-community/attacks/CSV_Injection); JSON has every value as it is. Raises
     CatalogError.
     """
-    if format not in WRITERS:
-        raise CatalogError(f"there is no credits format {format}; there are: {', '.join(WRITERS)}")
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     catalog.count(filter)  # a wrong filter must not leave half a file
-    rows = (row for batch in catalog.scan(COLUMNS, filter) for row in batch.to_pylist())
+    return write_credits(credits_of(catalog, filter), format, out)
+
+
+def credits_of(catalog: Catalog, filter: str | None = None) -> Iterator[Credit]:
+    """The credit of each row that `filter` lets in, in the table's order."""
+    for batch in catalog.scan(COLUMNS, filter):
+        yield from map(credit, batch.to_pylist())
+
+
+def write_credits(credits: Iterable[Credit], format: str = "text", out: str | Path | None = None) -> int:
+    """Write credits in one of the formats of `WRITERS`; returns how many. Raises CatalogError."""
+    if format not in WRITERS:
+        raise CatalogError(f"there is no credits format {format}; there are: {', '.join(WRITERS)}")
     with _opened(out) as file:
-        return WRITERS[format](map(credit, rows), file)
+        return WRITERS[format](credits, file)
+
+
+def read_credits(path: str | Path) -> Iterator[Credit]:
+    """The credits in a CSV file that `write_credits` made. Raises CatalogError."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                yield Credit(**{name: _formula_again(row[name]) for name in _FIELDS})  # type: ignore[arg-type]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise CatalogError(f"{path} can't be read as credits: {error}") from error
 
 
 def _write_text(credits: Iterable[Credit], file: TextIO) -> int:
@@ -257,5 +277,13 @@ def _anchor(text: str, url: str | None, rel: str = "noopener nofollow") -> str:
     return f'<a href="{html.escape(url)}" rel="{rel}">{escaped}</a>' if url else escaped
 
 
+_FORMULA = "=+-@\t\r\0"
+
+
 def _no_formula(value: str | None) -> str | None:
-    return f"'{value}" if value and value[0] in "=+-@\t\r\0" else value
+    return f"'{value}" if value and value[0] in _FORMULA else value
+
+
+def _formula_again(cell: str) -> str | None:
+    """What `_no_formula` was given; an empty cell was None."""
+    return (cell[1:] if cell[0] == "'" and cell[1:2] and cell[1] in _FORMULA else cell) if cell else None

@@ -90,8 +90,3 @@ def first_of_each(table: pa.Table) -> pa.Table:
     for row, image_id in enumerate(table["image_id"].to_pylist()):
         first.setdefault(image_id, row)
     return table if len(first) == len(table) else table.take(list(first.values()))
-
-
-def same_column(existing: pa.Field, wanted: pa.Field) -> bool:
-    """Whether two fields have one type and one meaning."""
-    return bool(existing.type.equals(wanted.type)) and (existing.metadata or {}) == (wanted.metadata or {})

@@ -14,8 +14,9 @@ from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import backfill
+from commoncanvas.catalog.columns import derived, same_column
 from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
-from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA, first_of_each, regroup, same_column
+from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA, first_of_each, regroup
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
@@ -166,8 +167,11 @@ class Catalog:
                 if "already exists" not in str(error):
                     raise
 
-    def drop_columns(self, names: Sequence[str]) -> None:
-        """Remove columns that a stage added, all or none. Raises CatalogError for one that every catalog has."""
+    def drop_columns(self, names: Sequence[str]) -> list[str]:
+        """Remove columns that a stage added, and what was made of them, all or none; returns the names.
+
+        Raises CatalogError for one that every catalog has.
+        """
         self._must_be_newest("changed")
         for name in names:
             if name in SCHEMA.names:
@@ -177,9 +181,10 @@ class Catalog:
         self.check_columns(names)
         while True:
             self.refresh()
+            dropped = [*names, *derived(self.schema, names)]
             try:
-                self.dataset.drop_columns(list(names))
-                return
+                self.dataset.drop_columns(dropped)
+                return dropped
             except CommitConflictError:
                 continue
 
@@ -194,10 +199,11 @@ class Catalog:
         """Run `stage` over the rows that it has `todo` and that the SQL `where` lets in; returns how many
         rows it did.
 
-        Missing columns are added. Work lands fragment by fragment, in one commit every few seconds; killed at
-        any moment, the next call does what is left. An exception of the stage is raised as it is, after the
-        finished work has landed. `on_progress` gets the rows done since its last call (negative: rows that
-        must be done again, since somebody else changed their fragment meanwhile).
+        Missing columns are added. Where a row is done once more, what was made of the columns that change is
+        reset to null, to be made once more too. Work lands fragment by fragment, in one commit every few
+        seconds; killed at any moment, the next call does what is left. An exception of the stage is raised as
+        it is, after the finished work has landed. `on_progress` gets the rows done since its last call
+        (negative: rows that must be done again, since somebody else changed their fragment meanwhile).
         """
         self._must_be_newest("filled")
         return backfill.run(self, stage, engine, where, on_progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,25 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
     kind = getattr(diffusers, sample.scheduler, None)
     if kind is None or not sample.scheduler.endswith("Scheduler"):
         raise RecipeError(f"sample.scheduler: diffusers has no scheduler {sample.scheduler!r}")
-    return kind.from_config(training.config, **sample.options)
+    try:
+        scheduler = kind.from_config(training.config, **sample.options)
+    except (TypeError, ValueError, NotImplementedError, ImportError) as error:
+        raise RecipeError(
+            f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {error}"
+        ) from error
+    check_settings(scheduler, sample.guidance_scale, sample.steps)
+    return scheduler
+
+
+def check_settings(scheduler: Any, guidance_scale: float, steps: int) -> None:
+    """Raise RecipeError for a guidance scale or a number of steps that the scheduler can't sample with."""
+    most = scheduler.config.num_train_timesteps
+    if not 1 <= steps <= most:
+        raise RecipeError(f"{steps} sampling steps: give 1 to {most}, the timesteps of the noise schedule")
+    if not math.isfinite(guidance_scale) or guidance_scale < 0:
+        raise RecipeError(
+            f"guidance scale {guidance_scale}: give a number from 1 (no guidance) up, such as 5"
+        )
 
 
 def load_pipeline(model: str) -> DiffusionPipeline:
@@ -50,7 +69,14 @@ def generate_images(
     steps: int,
     **options: Any,
 ) -> list[Image]:
-    """One image a prompt; image i is drawn from `seeds[i]` alone. All are made in one batch."""
+    """One image a prompt; image i is drawn from `seeds[i]` alone. All are made in one batch.
+
+    Raises RecipeError for settings that can't be sampled with.
+    """
+    check_settings(pipeline.scheduler, guidance_scale, steps)
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise RecipeError(f"seed {seed}: give a whole number from 0 to 2^63 - 1")
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     images: list[Image] = pipeline(

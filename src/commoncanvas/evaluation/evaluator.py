@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.console import progress
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
@@ -25,7 +26,7 @@ from commoncanvas.errors import ModelError
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import diffusion_provenance, image_size, read_rows, reconstruct
-from commoncanvas.evaluation.prompts import Prompt, choose_prompts, human_written, read_images
+from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.visual import labelled_grid
 
 if TYPE_CHECKING:
@@ -251,7 +252,8 @@ def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[flo
 def _kinds(catalog: Catalog, name: str, prompts: Sequence[Prompt]) -> list[str]:
     if name == "heldout":
         return ["heldout"] * len(prompts)
-    return ["human" if human else "synthetic" for human in human_written(catalog, prompts)]
+    written = {name for name in catalog.schema.names if ColumnInfo.of(catalog.schema.field(name))}
+    return ["synthetic" if prompt.text_column in written else "human" for prompt in prompts]
 
 
 def _save(

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.vae import to_images, to_pixels
-from commoncanvas.release.folder import read_provenance
+from commoncanvas.provenance import read_provenance
+
+ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 
 
 def diffusion_provenance(model: str) -> dict[str, Any]:
@@ -33,7 +35,14 @@ def read_rows(model: str) -> pa.Table:
     path = Path(model) / "rows.parquet"
     if not path.is_file():
         raise ModelError(f"{model} has no rows.parquet, so its prompts are unknown; train the model again")
-    return pq.read_table(path)
+    try:
+        rows = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ModelError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from error
+    missing = [name for name in ROW_COLUMNS if name not in rows.column_names]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
+    return rows
 
 
 def image_size(pipeline: Any) -> int:

@@ -14,9 +14,6 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.image import decode, square
 from commoncanvas.errors import CatalogError
 
-# Columns that a person wrote; any other text came from a model.
-HUMAN_TEXT = "label"
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -26,6 +23,7 @@ class Prompt:
     row_id: int
     split: str
     text: str
+    text_column: str
     seed: int
 
 
@@ -48,7 +46,9 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
         if fold(row["text"]) not in taken:
             taken.add(fold(row["text"]))
             image_seed = int.from_bytes(_draw(seed, row["image_id"])[:4], "big")
-            chosen.append(Prompt(row["image_id"], row["row_id"], split, row["text"], image_seed))
+            chosen.append(
+                Prompt(row["image_id"], row["row_id"], split, row["text"], row["text_column"], image_seed)
+            )
     return chosen
 
 
@@ -73,14 +73,6 @@ def read_images(catalog: Catalog, prompts: Sequence[Prompt], size: int) -> NDArr
             )
         images.append(square(decode(data), size))
     return np.stack(images)
-
-
-def human_written(catalog: Catalog, prompts: Sequence[Prompt]) -> list[bool]:
-    """Whether each prompt is the text that a person wrote for its image."""
-    if HUMAN_TEXT not in catalog.schema.names:
-        return [False] * len(prompts)
-    labels = take_rows(catalog, prompts, ["image_id", HUMAN_TEXT])[HUMAN_TEXT].to_pylist()
-    return [label == prompt.text for label, prompt in zip(labels, prompts, strict=True)]
 
 
 def take_rows(catalog: Catalog, prompts: Sequence[Prompt], columns: list[str]) -> pa.Table:

@@ -5,11 +5,9 @@ A sample's states don't depend on its batch: every batch is filled up to one fix
 
 from __future__ import annotations
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.catalog.image import decode, square
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
 from commoncanvas.console import progress, say
@@ -30,31 +29,17 @@ from commoncanvas.latents.vae import latent_side, load_vae, scale, to_pixels, we
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.features import fill, image_features
 
-METADATA_KEY = "commoncanvas"
 STATISTICS_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class ColumnInfo:
-    """What a column of states is made of; stands as JSON in the field's metadata."""
-
-    shape: tuple[int, ...]
-    model: str
-    sha256: str
-    source: tuple[str, ...]
-
-    def field(self, name: str) -> pa.Field:
-        size = int(np.prod(self.shape))
-        return pa.field(name, pa.list_(pa.float16(), size), metadata={METADATA_KEY: json.dumps(asdict(self))})
 
 
 def column_info(catalog: Catalog, name: str) -> ColumnInfo:
     """How the column `name` was made. Raises CatalogError if it isn't a column of states."""
-    metadata = catalog.schema.field(name).metadata or {}
-    if METADATA_KEY.encode() not in metadata:
-        raise CatalogError(f"column {name} of {catalog.uri} was not made by encode; drop it and run encode")
-    fields = json.loads(metadata[METADATA_KEY.encode()])
-    return ColumnInfo(tuple(fields["shape"]), fields["model"], fields["sha256"], tuple(fields["source"]))
+    info = ColumnInfo.of(catalog.schema.field(name))
+    if info is None:
+        raise CatalogError(
+            f"column {name} of {catalog.uri} was not made by encode; encode --overwrite makes it anew"
+        )
+    return info
 
 
 def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
@@ -112,7 +97,7 @@ class LatentStage(FrozenStage):
         self.vae = load_vae(model).to(self.device)
         side = latent_side(self.vae, size)
         shape = (self.vae.config.latent_channels, side, side)
-        self.info = ColumnInfo(shape, model, weights_sha256(self.vae), ("image",))
+        self.info = ColumnInfo(weights_sha256(self.vae), (("image", None),), shape, model)
 
     @torch.no_grad()
     def encode(self, batch: pa.RecordBatch) -> Tensor:
@@ -125,14 +110,17 @@ class LatentStage(FrozenStage):
 class TextStage(FrozenStage):
     """The first text column that is set -> `text_<encoder>_<length>`: the encoder's token states."""
 
-    def __init__(self, model: str, length: int, columns: Sequence[str], device: str = "auto") -> None:
+    def __init__(
+        self, model: str, length: int, sources: Sequence[tuple[str, str | None]], device: str = "auto"
+    ) -> None:
+        """`sources`: the text columns, each with the digest of the captioner that wrote it, if one did."""
         super().__init__(text_column(model, length))
         self.name = "text states"
-        self.reads = tuple(columns)
+        self.reads = tuple(name for name, _ in sources)
         self.encoder = TextEncoder(model, length)
         self.encoder.encoder.to(pick_device(device))
         shape = (length, self.encoder.width)
-        self.info = ColumnInfo(shape, model, weights_sha256(self.encoder.encoder), self.reads)
+        self.info = ColumnInfo(weights_sha256(self.encoder.encoder), tuple(sources), shape, model)
 
     def encode(self, batch: pa.RecordBatch) -> Tensor:
         columns = [batch[name].to_pylist() for name in self.reads]
@@ -153,9 +141,8 @@ class FeatureStage(FrozenStage):
         self.device = pick_device(device)
         self.network = efficientnet.load().to(self.device)
         shape = (efficientnet.FEATURES, grid, grid)
-        self.info = ColumnInfo(
-            shape, "efficientnet-lite0", weights_sha256(efficientnet.weights_path()), ("image",)
-        )
+        digest = weights_sha256(efficientnet.weights_path())
+        self.info = ColumnInfo(digest, (("image", None),), shape, "efficientnet-lite0")
 
     @torch.no_grad()
     def encode(self, batch: pa.RecordBatch) -> Tensor:
@@ -227,7 +214,12 @@ def _stages(recipe: Recipe) -> list[tuple[FrozenStage, str | None]]:
             has_text = "(" + " OR ".join(f"{name} IS NOT NULL" for name in texts) + ")"
             return [
                 (LatentStage(recipe.vae, recipe.size, device), None),
-                (TextStage(recipe.text_encoder, recipe.text_length, texts, device), has_text),
+                (
+                    TextStage(
+                        recipe.text_encoder, recipe.text_length, sources_of(catalog.schema, texts), device
+                    ),
+                    has_text,
+                ),
             ]
         case AutoencoderRecipe():
             return []
@@ -237,14 +229,13 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool) -> None
     name = stage.done_column
     if name not in catalog.schema.names:
         return
-    info = column_info(catalog, name)
-    if (info.sha256, info.shape, info.source) == (stage.info.sha256, stage.info.shape, stage.info.source):
+    made = ColumnInfo.of(catalog.schema.field(name))
+    if made and made.identity == stage.info.identity:
         return
     if not overwrite:
+        before = made.made_by if made else "something else"
         raise CatalogError(
-            f"column {name} of {catalog.uri} was made by {info.model} ({info.sha256[:12]}) "
-            f"from {', '.join(info.source)}, "
-            f"not by {stage.info.model} ({stage.info.sha256[:12]}) from {', '.join(stage.info.source)}; "
+            f"column {name} of {catalog.uri} was made by {before}, not by {stage.info.made_by}; "
             "encode --overwrite makes it anew"
         )
     catalog.drop_columns([name])

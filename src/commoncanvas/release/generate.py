@@ -8,7 +8,8 @@ from pathlib import Path
 from commoncanvas.console import progress
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
-from commoncanvas.release.folder import read_provenance
+from commoncanvas.errors import RecipeError
+from commoncanvas.provenance import read_provenance
 
 GUIDANCE_SCALE = 5.0
 STEPS = 50
@@ -28,16 +29,18 @@ def generate(
 
     Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
     `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model stand in the PNG.
-    Raises ModelError.
+    Raises ModelError, and RecipeError for settings that can't be sampled with.
     """
     from PIL.PngImagePlugin import PngInfo
 
+    if count < 1:
+        raise RecipeError(f"count {count}: give at least 1")
     pipeline = load_pipeline(model).to(pick_device())
     sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
     guidance_scale = (
         guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
     )
-    steps = steps or sample.get("steps", STEPS)
+    steps = steps if steps is not None else sample.get("steps", STEPS)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []

@@ -15,12 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.image import decode
-from commoncanvas.console import progress
+from commoncanvas.console import progress, say
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.telephoning.sentences import agreement
-
-METADATA_KEY = "commoncanvas"
 
 
 class Captioner(Protocol):
@@ -28,6 +27,8 @@ class Captioner(Protocol):
 
     name: str
     sha256: str
+    trained_on: dict[str, Any] | None
+    """What it learned from, as `provenance.origin` says it; None if that isn't recorded."""
 
     def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
         """Images uint8 [H, W, 3], RGB, of any size -> as many captions."""
@@ -61,11 +62,8 @@ class CaptionStage:
         self.column = column
         self.done_column = f"{column}_model"
         self.todo = f"{self.done_column} IS NULL"
-        record = json.dumps({"captioner": captioner.name, "sha256": captioner.sha256})
-        self.writes = (
-            pa.field(column, pa.string(), metadata={METADATA_KEY: record}),
-            pa.field(self.done_column, pa.string()),
-        )
+        self.info = ColumnInfo(captioner.sha256, (("image", None),), (), captioner.name, captioner.trained_on)
+        self.writes = tuple(self.info.field(name, pa.string()) for name in (column, self.done_column))
 
     def setup(self) -> None:
         """The captioner is loaded already."""
@@ -97,15 +95,16 @@ def caption(
     writer = load_captioner(captioner)
     stage = CaptionStage(writer, column)
     if column in table.schema.names:
-        made = json.loads((table.schema.field(column).metadata or {}).get(METADATA_KEY.encode(), b"{}"))
-        if made.get("sha256") != writer.sha256:
+        made = ColumnInfo.of(table.schema.field(column))
+        if not made or made.identity != stage.info.identity:
             if not overwrite:
+                before = made.made_by if made else "something else"
                 raise CatalogError(
-                    f"column {column} of {catalog} was written by {made.get('captioner', 'something else')} "
-                    f"({str(made.get('sha256'))[:12]}), not by {writer.name} ({writer.sha256[:12]}); "
+                    f"column {column} of {catalog} was written by {before}, not by {stage.info.made_by}; "
                     "choose another --column, or --overwrite"
                 )
-            table.drop_columns([column, stage.done_column])
+            dropped = table.drop_columns([column, stage.done_column])
+            say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
     conditions = ["fetch_status = 'ok'", *([f"({where})"] if where else [])]
     condition = " AND ".join(conditions)
     pending = stage.todo if stage.done_column in table.schema.names else "true"

@@ -23,6 +23,7 @@ from commoncanvas.catalog.image import square
 from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.text import MINILM, text_encoder_path
+from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.features import image_features
 
@@ -174,6 +175,7 @@ class XSCaptioner:
         self.decoder.eval()
         self.name = folder.name
         self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.trained_on = origin(folder)
         self.words = Words(self.decoder.config.vocabulary, self.decoder.config.max_tokens)
         self.device = pick_device(device)
         self.decoder.to(self.device)

@@ -14,20 +14,21 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from commoncanvas.catalog.image import decode, square
-from commoncanvas.config import AutoencoderRecipe
+from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.errors import TrainingError
-from commoncanvas.latents.vae import fold_normalisation, to_images, to_pixels
+from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
+from commoncanvas.provenance import Part
 from commoncanvas.training.rows import select_rows
 from commoncanvas.training.task import Batch
 from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
-COLOUR_CELL = 8
 DRAWN = 16
 
 
 class AutoencoderTask:
     columns = ("image",)
+    parts: tuple[Part, ...] = ()
 
     def __init__(self, recipe: AutoencoderRecipe, version: int | str | None) -> None:
         self.recipe = recipe
@@ -42,6 +43,7 @@ class AutoencoderTask:
             raise TrainingError(
                 f"{recipe.name}: vae needs use_quant_conv and use_post_quant_conv, which normalise its latents"
             )
+        latent_side(model, recipe.size)  # a size that it can't halve often enough is found now
         self.model: nn.Module = model
 
     def batch(self, table: pa.Table) -> Batch:

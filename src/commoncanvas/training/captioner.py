@@ -15,6 +15,9 @@ from commoncanvas.catalog.image import decode
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.errors import TrainingError
 from commoncanvas.latents.encode import column_info, feature_column, states
+from commoncanvas.latents.text import MINILM, minilm_weights
+from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.provenance import Part
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.training.rows import select_rows
 from commoncanvas.training.task import Batch
@@ -33,7 +36,12 @@ class CaptionerTask:
         self.feature_column = feature_column(recipe.feature_grid)
         self.columns = (self.feature_column, self.text_column)
         self.rows = select_rows(recipe.data, self.columns, version)
-        self.shape = column_info(self.rows.catalog, self.feature_column).shape
+        features = column_info(self.rows.catalog, self.feature_column)
+        self.shape = features.shape
+        self.parts: tuple[Part, ...] = (
+            Part("image_features", features.model, features.sha256),
+            Part("word_embeddings", MINILM, weights_sha256(minilm_weights())),
+        )
         self.words = Words.of(self.rows.texts("train"), recipe.max_tokens)
         decoder = CaptionDecoder(
             DecoderConfig(

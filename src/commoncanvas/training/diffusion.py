@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Generator, Tensor, nn
 
+from commoncanvas import licenses
+from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, draw_timesteps, loss_weights, target
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
@@ -18,6 +21,7 @@ from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import column_info, latent_column, states, text_column
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae, scale, weights_sha256
+from commoncanvas.provenance import Part, part
 from commoncanvas.training.rows import select_rows
 from commoncanvas.training.task import Batch
 from commoncanvas.visual import labelled_grid
@@ -33,18 +37,27 @@ class DiffusionTask:
         self.rows = select_rows(recipe.data, self.columns, version)
         self.vae = load_vae(recipe.vae)
         self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length)
-        latent, text = (column_info(self.rows.catalog, name) for name in self.columns)
-        for name, info, module in (
-            (self.columns[0], latent, self.vae),
-            (self.columns[1], text, self.text_encoder.encoder),
+        catalog = self.rows.catalog
+        latent, text = (column_info(catalog, name) for name in self.columns)
+        vae = part("vae", recipe.vae, weights_sha256(self.vae))
+        encoder = Part("text_encoder", recipe.text_encoder, weights_sha256(self.text_encoder.encoder))
+        texts = [name for name in recipe.data.text if name in catalog.schema.names]
+        for name, made, source, wanted in (
+            (self.columns[0], latent, vae, ["image"]),
+            (self.columns[1], text, encoder, texts),
         ):
-            digest = weights_sha256(module)
-            if info.sha256 != digest:
+            expected = replace(
+                made, sha256=source.sha256, sources=sources_of(catalog.schema, wanted), model=source.model
+            )
+            if made.identity != expected.identity:
                 raise TrainingError(
-                    f"column {name} was made by other weights ({info.sha256[:12]}) than those of {info.model} now "
-                    f"({digest[:12]}); run encode --overwrite"
+                    f"column {name} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
+                    f"{expected.made_by}; run encode --overwrite"
                 )
         self.latent_shape, self.text_shape = latent.shape, text.shape
+        self.parts: tuple[Part, ...] = (vae, encoder, *self._captioners())
+        for each in self.parts:
+            each.check(licenses.Policy(recipe.data.policy))
         self.model: nn.Module = self._unet()
         try:
             self.scheduler = DDPMScheduler(**recipe.noise.schedule)
@@ -64,6 +77,12 @@ class DiffusionTask:
         )
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         self.empty_LD = self.text_encoder([""])[0]
+
+    def _captioners(self) -> list[Part]:
+        """The models that wrote captions which it learns from."""
+        schema = self.rows.catalog.schema
+        written = [ColumnInfo.of(schema.field(name)) for name in self.rows.text_columns()]
+        return [Part("captioner", info.model, info.sha256, info.trained_on) for info in written if info]
 
     def _unet(self) -> nn.Module:
         channels, side, _ = self.latent_shape

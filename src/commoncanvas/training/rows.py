@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.heldout import heldout_mask
 from commoncanvas.config import DataConfig
 from commoncanvas.errors import TrainingError
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """`table`: image_id, row_id, split ('train' or 'heldout'), text, license, creator; sorted by image_id."""
+    """`table`: image_id, row_id, split ('train' or 'heldout'), text, text_column (the one that it is from), license,
+    creator; sorted by image_id.
+    """
 
     catalog: Catalog
     filter: str
@@ -29,6 +32,11 @@ class TrainingRows:
         """Stable row ids [N] of one split."""
         chosen = self.table.filter(pc.field("split") == split)
         return np.asarray(chosen["row_id"].to_numpy(), dtype=np.uint64)
+
+    def text_columns(self) -> list[str]:
+        """The columns that training's texts are from, in alphabetical order."""
+        chosen = self.table.filter(pc.field("split") == "train")["text_column"]
+        return sorted(name for name in pc.unique(chosen).to_pylist() if name is not None)
 
     def texts(self, split: str) -> list[str]:
         return [text or "" for text in self.table.filter(pc.field("split") == split)["text"].to_pylist()]
@@ -77,14 +85,17 @@ def select_rows(
     )
     found = found.sort_by("image_id")
     heldout = heldout_mask(found["image_id"].to_pylist(), data.heldout_fraction)
+    texts, names = (
+        pc.if_else(pa.array(heldout), held, trained)
+        for held, trained in zip(_first_set(found, heldout_columns), _first_set(found, columns), strict=True)
+    )
     table = pa.table(
         {
             "image_id": found["image_id"],
             "row_id": found["_rowid"],
             "split": pa.array(np.where(heldout, "heldout", "train")),
-            "text": pc.if_else(
-                pa.array(heldout), _coalesce(found, heldout_columns), _coalesce(found, columns)
-            ),
+            "text": texts,
+            "text_column": names,
             "license": found["license"],
             "creator": found["creator"],
         }
@@ -94,19 +105,16 @@ def select_rows(
     return TrainingRows(catalog, where, table)
 
 
-def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]:
-    """[N] True where an image is held out: a pure function of its id, whatever the run."""
-    limit = int(fraction * 2**64)
-    draws = (
-        int.from_bytes(hashlib.sha256(f"heldout:{image_id}".encode()).digest()[:8]) for image_id in image_ids
+def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The first non-null of `columns`, row by row, and the name of the column that it is in."""
+    nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
+    present = [name for name in columns if name in table.column_names]
+    texts = pc.coalesce(nothing, *(table[name] for name in present))
+    names = pc.coalesce(
+        nothing,
+        *(pc.if_else(pc.is_valid(table[name]), name, pa.scalar(None, pa.string())) for name in present),
     )
-    return np.fromiter((draw < limit for draw in draws), dtype=np.bool_, count=len(image_ids))
-
-
-def _coalesce(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
-    """The first non-null of `columns`, row by row."""
-    arrays = [table[name] for name in columns if name in table.column_names]
-    return pc.coalesce(*arrays) if arrays else pa.chunked_array([pa.nulls(len(table), pa.string())])
+    return texts, names
 
 
 def _explain_empty(catalog: Catalog, conditions: list[str]) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import Recipe
+from commoncanvas.provenance import Part
 from commoncanvas.training.rows import TrainingRows
 
 Batch = dict[str, Tensor]
@@ -19,6 +20,8 @@ class Task(Protocol):
 
     rows: TrainingRows
     model: nn.Module
+    parts: tuple[Part, ...]
+    """The frozen models that it is built on."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ from torch.nn.utils import clip_grad_norm_
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
 from commoncanvas.device import pick_device
-from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.errors import ModelError, TrainingError, TrainingStopped
+from commoncanvas.lock import only_one
+from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag, write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
@@ -30,6 +32,8 @@ from commoncanvas.training.task import Batch, Task, make_task
 
 # Fields that may change between a run and its resumption without changing its weights.
 CADENCE = {"checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "device"}
+# Names of inputs, which count by their contents.
+NAMED = ("data.catalog", "vae", "text_encoder")
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> Path:
@@ -39,72 +43,107 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     an existing run is refused. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C, state saved.
     """
     run = Run(recipe, resume)
-    if run.finished():
+    torch.manual_seed(recipe.seed)
+    # A recipe that can't be trained is found before a file is made.
+    task = make_task(recipe, run.version)
+    if run.finished(task):
         say(f"{recipe.name} is finished: {run.model_folder}")
         return run.model_folder
-    return Trainer(recipe, run).run()
+    with only_one(run.folder):
+        run.begin(task)
+        return Trainer(recipe, run, task).run()
 
 
 class Run:
-    """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder."""
+    """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder.
+
+    Raises TrainingError for a run that is there already, without `resume`, and for files that aren't a run's.
+    """
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
+        self.recipe = recipe
         self.model_folder = Path(recipe.out)
         self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
-        self.record = self.folder / "run.json"
-        self.fingerprint = fingerprint(recipe)
-        self.version: int | str | None = None
-        if self.model_folder.exists() and not self.finished():
+        self.path = self.folder / "run.json"
+        self.record = self._read()
+        if self.record and not resume:
+            raise TrainingError(
+                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
+            )
+
+    @property
+    def version(self) -> str | None:
+        """The tag of the catalog's version that the run sees; None before it has begun."""
+        return self.record["tag"] if self.record else None
+
+    def finished(self, task: Task) -> bool:
+        """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
+        wanted = fingerprint(self.recipe, task)
+        if self.record and self.record["fingerprint"] != wanted:
+            raise TrainingError(
+                f"the run in {self.folder} was started otherwise (changed: {', '.join(self._changes(task))}); "
+                "choose another --out"
+            )
+        if not self.model_folder.exists():
+            return False
+        try:
+            made: object = read_provenance(self.model_folder)["training"]["fingerprint"]
+        except (ModelError, KeyError, TypeError):
+            made = None  # not one of ours
+        if made != wanted:
             raise TrainingError(
                 f"{self.model_folder} exists already and is not what this recipe makes; "
                 "choose another --out, or remove it"
             )
-        if not self.record.exists():
-            return
-        record = json.loads(self.record.read_text(encoding="utf-8"))
-        if not resume:
-            raise TrainingError(
-                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
-            )
-        if record["fingerprint"] != self.fingerprint:
-            changed = ", ".join(_differences(record["recipe"], recipe.model_dump(mode="json")))
-            raise TrainingError(
-                f"the run in {self.folder} was started with another recipe (changed: {changed}); choose another --out"
-            )
-        self.version = record["tag"]
+        return True
 
-    def finished(self) -> bool:
-        provenance = self.model_folder / "provenance.json"
-        if not provenance.exists():
-            return False
-        stored: object = json.loads(provenance.read_text(encoding="utf-8"))["training"]["fingerprint"]
-        return stored == self.fingerprint
-
-    def begin(self, recipe: Recipe, task: Task) -> None:
+    def begin(self, task: Task) -> None:
         """Pin the catalog's version under a tag, so that no clean-up takes it away, and record the run."""
-        if self.version is not None:
+        if self.record:
             return
+        if self.path.exists():
+            raise TrainingError(f"{self.folder} holds a run that another process began just now")
         catalog = task.rows.catalog
-        tag = pinned_tag(recipe.name, catalog.version)
+        tag = pinned_tag(self.recipe.name, catalog.version)
         catalog.tag(tag)
+        self.record = {
+            "fingerprint": fingerprint(self.recipe, task),
+            "tag": tag,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": inputs(task),
+        }
         self.folder.mkdir(parents=True, exist_ok=True)
-        record = {"fingerprint": self.fingerprint, "tag": tag, "recipe": recipe.model_dump(mode="json")}
-        partial = self.record.with_suffix(".partial")
-        partial.write_text(json.dumps(record, indent=2), encoding="utf-8")
-        partial.replace(self.record)
-        self.version = tag
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.record, indent=2), encoding="utf-8")
+        partial.replace(self.path)
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
+        try:
+            record = json.loads(self.path.read_text(encoding="utf-8"))
+            return {name: record[name] for name in ("fingerprint", "tag", "recipe", "inputs")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
+            ) from error
+
+    def _changes(self, task: Task) -> list[str]:
+        before = self.record or {}
+        fields = _differences(before["recipe"], self.recipe.model_dump(mode="json"))
+        fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
+        fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
+        return fields + _differences(before["inputs"], inputs(task))
 
 
 class Trainer:
     """Runs one task to its end."""
 
-    def __init__(self, recipe: Recipe, run: Run) -> None:
+    def __init__(self, recipe: Recipe, run: Run, task: Task) -> None:
         self.recipe = recipe
         self.config = config = recipe.train
         self.run_files = run
-        torch.manual_seed(recipe.seed)
-        self.task = make_task(recipe, run.version)
-        run.begin(recipe, self.task)
+        self.task = task
         self.rows = self.task.rows.ids("train")
         self.device = pick_device(config.device)
         self.model = self.task.model.to(self.device)
@@ -129,9 +168,8 @@ class Trainer:
         with (
             RunLog(self.run_files.folder, self.step) as log,
             stop_signals() as stopped,
-            progress(f"train {self.recipe.name}", self.config.steps, "steps") as bar,
+            progress(f"train {self.recipe.name}", self.config.steps, "steps", self.step) as bar,
         ):
-            bar.advance(self.step)
             self.model.train()
             began, first = time.monotonic(), self.step
             for step, batch in prefetch(self._read, self.step, self.config.steps):
@@ -148,10 +186,11 @@ class Trainer:
                     figures = self._figures(loss, grad_norm, seconds, self.step - first)
                     log.write(self.step, figures)
                     bar.note(f"loss {figures['loss']:.4f}")
-                if saves:
-                    self._save()
+                # Drawn before the checkpoint: a run killed in between draws it again.
                 if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
+                if saves:
+                    self._save()
                 if stopping:
                     raise TrainingStopped(
                         f"stopped by {stopped[0].name} after step {self.step} of {self.config.steps}; "
@@ -159,7 +198,11 @@ class Trainer:
                         stopped[0],
                     )
         return write_model(
-            self.recipe, self.task, self._averaged(), self.run_files.fingerprint, self.run_files.model_folder
+            self.recipe,
+            self.task,
+            self._averaged(),
+            fingerprint(self.recipe, self.task),
+            self.run_files.model_folder,
         )
 
     def train_step(self, step: int, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -235,10 +278,18 @@ def step_seed(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
 
 
-def fingerprint(recipe: Recipe) -> str:
-    """sha256 of every field that decides the weights."""
-    fields = recipe.model_dump(mode="json", exclude={"out": True, "sample": True, "train": CADENCE})
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+def inputs(task: Task) -> dict[str, str]:
+    """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
+    return {"rows": task.rows.sha256()} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
+
+
+def fingerprint(recipe: Recipe, task: Task) -> str:
+    """sha256 of everything that decides the weights; where the catalog and the parts lie does not."""
+    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": {"catalog"}}
+    if recipe.task == "diffusion":
+        excluded |= {"vae": True, "text_encoder": True}
+    fields = recipe.model_dump(mode="json", exclude=excluded)
+    return hashlib.sha256(json.dumps([fields, inputs(task)], sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 from commoncanvas.config import load_recipe
 from commoncanvas.console import say
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.lock import only_one
 
 # The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
 NOMINAL_MINUTES = 10.0
@@ -29,7 +31,13 @@ CAPTIONER, AUTOENCODER, DIFFUSION = (
     "recipes/xs-autoencoder.yaml",
     "recipes/xs.yaml",
 )
+# What the models learn, from how many minutes on: more steps on the same few images would only wear them out. None is
+# the recipes' own choice, animals, food and vehicles; then things of every kind; then the whole set.
+THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
+HEARTBEAT_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
+# Linux counts the largest resident memory in KiB, macOS in bytes.
+MAXRSS_BYTES = 1024 if sys.platform != "darwin" else 1
 
 
 @dataclass(frozen=True)
@@ -45,35 +53,29 @@ def commands(out: Path, minutes: float) -> list[Command]:
     catalog = str(out / "catalog.lance")
     captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
     of_catalog = ("--data.catalog", catalog)
+    things = str(load_recipe(CAPTIONER).data.filter)
+    whole = ("--data.filter", "null") if minutes >= WHOLE_SET_MINUTES else ()
+    wider = whole or (("--data.filter", things) if minutes >= THINGS_MINUTES else ())
     # Human text and captions by the model side by side: what has a label keeps it, the rest of the kind gets a caption.
-    unlabelled = f"label IS NULL AND {load_recipe(CAPTIONER).data.filter}"
+    unlabelled = "label IS NULL" if whole else f"label IS NULL AND {things}"
     of_model = ("--vae", autoencoder)
 
     def training(recipe: str, folder: str, *overrides: str) -> tuple[str, ...]:
         steps = max(1, round(load_recipe(recipe).train.steps * minutes / NOMINAL_MINUTES))
-        return (
-            "train",
-            recipe,
-            *of_catalog,
-            "--out",
-            folder,
-            "--train.steps",
-            str(steps),
-            *overrides,
-            "--resume",
-        )
+        of_run = ("--out", folder, "--train.steps", str(steps))
+        return ("train", recipe, *of_catalog, *of_run, *overrides, "--resume")
 
     return [
         Command("import", ("catalog", "import", "openmoji", "--catalog", catalog)),
         Command("fetch", ("catalog", "fetch", "--catalog", catalog, "--size", str(SIZE), "--format", "png")),
-        Command("features", ("encode", CAPTIONER, *of_catalog)),
-        Command("captioner", training(CAPTIONER, captioner)),
+        Command("features", ("encode", CAPTIONER, *of_catalog, *whole)),
+        Command("captioner", training(CAPTIONER, captioner, *whole)),
         Command(
             "caption", ("caption", "--catalog", catalog, "--captioner", captioner, "--where", unlabelled)
         ),
-        Command("autoencoder", training(AUTOENCODER, autoencoder)),
-        Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model)),
-        Command("model", training(DIFFUSION, model, *of_model)),
+        Command("autoencoder", training(AUTOENCODER, autoencoder, *wider)),
+        Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model, *wider)),
+        Command("model", training(DIFFUSION, model, *of_model, *wider)),
         Command("evaluate", ("evaluate", model, "--captioner", captioner, "--out", str(out / "evaluation"))),
     ]
 
@@ -83,12 +85,11 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
 
     A stage that was finished is not done again; one that was killed goes on. Raises CommonCanvasError.
     """
-    if minutes <= 0:
-        raise CommonCanvasError(f"--minutes {minutes} must be more than 0")
+    if not (math.isfinite(minutes) and minutes > 0):
+        raise CommonCanvasError(f"--minutes {minutes}: give a number greater than 0")
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     summary = folder / "summary.json"
-    with only_one(folder / ".lock") as lock:
+    with only_one(folder) as lock:
         state = State(folder / "stages.json", minutes)
         if state.finished and summary.exists():
             say(f"the demo in {out} is finished; remove that folder to make it anew, or choose another --out")
@@ -105,10 +106,8 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
         say(f"[bold cyan]{len(todo) + 1}/{len(todo) + 1} report[/]")
         from commoncanvas.app.demo_report import write_demo_report
 
-        began = time.monotonic()
         figures = write_demo_report(folder, state.stages())
         state.finish()
-        say(f"report: {time.monotonic() - began:.1f} s")
     return figures
 
 
@@ -117,15 +116,25 @@ class State:
 
     def __init__(self, path: Path, minutes: float) -> None:
         self.path = path
-        self._record: dict[str, Any] = {"minutes": minutes, "finished": False, "stages": {}}
-        if path.exists():
+        self._record: dict[str, Any] = {"minutes": minutes, "finished": False, "running": None, "stages": {}}
+        if not path.exists():
+            return
+        try:
             self._record = json.loads(path.read_text(encoding="utf-8"))
-            if self._record["minutes"] != minutes:
-                raise CommonCanvasError(
-                    f"the demo in {path.parent} was started with --minutes {self._record['minutes']:g}, "
-                    f"not {minutes:g}; "
-                    "give the same, or choose another --out"
-                )
+            before, stages, running = (self._record[name] for name in ("minutes", "stages", "running"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CommonCanvasError(
+                f"{path} is not the record of a demo; choose another --out, or remove {path.parent}"
+            ) from error
+        if before != minutes:
+            raise CommonCanvasError(
+                f"the demo in {path.parent} was started with --minutes {before:g}, not {minutes:g}; "
+                "give the same, or choose another --out"
+            )
+        if running:
+            # The demo was killed in the middle of a stage: it lived until its last heartbeat.
+            alive = max(0.0, path.stat().st_mtime - running["since"])
+            stages[running["stage"]]["seconds"] = round(stages[running["stage"]]["seconds"] + alive, 2)
 
     @property
     def finished(self) -> bool:
@@ -143,12 +152,16 @@ class State:
         stage = self._record["stages"].setdefault(
             command.name, {"seconds": 0.0, "peak_mb": 0.0, "done": False, "result": None}
         )
-        began = time.monotonic()
-        code, output, peak_mb = run_command(command.words, lock)
-        stage["seconds"] = round(stage["seconds"] + time.monotonic() - began, 2)
+        began = time.time()
+        self._record["running"] = {"stage": command.name, "since": began}
+        self._write()
+        with self._beating():
+            code, output, peak_mb = run_command(command.words, lock)
+        stage["seconds"] = round(stage["seconds"] + time.time() - began, 2)
         stage["peak_mb"] = round(max(stage["peak_mb"], peak_mb), 1)
         stage["done"] = code == 0
         stage["result"] = json.loads(output) if code == 0 else None
+        self._record["running"] = None
         self._write()
         if code > 128:
             number = signal.Signals(code - 128)
@@ -166,6 +179,23 @@ class State:
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(self._record, indent=1), encoding="utf-8")
         partial.replace(self.path)
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Touch the record every second, so that a demo that was killed leaves behind until when it lived."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(HEARTBEAT_SECONDS):
+                os.utime(self.path)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
@@ -193,22 +223,7 @@ def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
         signal.signal(signal.SIGINT, previous[0])
         signal.signal(signal.SIGTERM, previous[1])
     code = os.waitstatus_to_exitcode(status)
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1024 if sys.platform != "darwin" else 1
-    return (code if code >= 0 else 128 - code), output, usage.ru_maxrss * unit / 1e6
-
-
-@contextmanager
-def only_one(path: Path) -> Iterator[int]:
-    """Hold the lock file for as long as this process or a child that inherits it lives. Raises CommonCanvasError."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CommonCanvasError(
-                f"{path.parent} is in use by another run; wait for it, or stop it"
-            ) from error
-        yield file.fileno()
+    return (code if code >= 0 else 128 - code), output, usage.ru_maxrss * MAXRSS_BYTES / 1e6
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,88 @@
+"""What a column that a model made is made of, in its field's metadata, and which columns hang on which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+KEY = b"commoncanvas"
+"""Metadata that makes a column the one it is."""
+ABOUT_KEY = b"commoncanvas.about"
+"""Metadata that is told of a column; another path to the same weights doesn't make another column."""
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """Who made a column, and of what.
+
+    `sources`: each column that it was made of, with the digest of the weights that made that one in its turn (None: no
+    model did). `shape`: of one row's value, () for a scalar. `model`: the maker's name or path, as it was given.
+    `trained_on`: what the maker learned from (see `provenance.origin`), None if that isn't recorded.
+    """
+
+    sha256: str
+    sources: tuple[tuple[str, str | None], ...]
+    shape: tuple[int, ...]
+    model: str
+    trained_on: dict[str, Any] | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return self.sha256, self.sources, self.shape
+
+    @property
+    def made_by(self) -> str:
+        """Maker and sources in a few words, for messages."""
+        sources = ", ".join(name + (f" by {digest[:12]}" if digest else "") for name, digest in self.sources)
+        return f"{self.model} ({self.sha256[:12]}) from {sources}"
+
+    def field(self, name: str, kind: pa.DataType | None = None) -> pa.Field:
+        """The field `name`: of type `kind`, by default fp16 values in the column's shape."""
+        kind = kind or pa.list_(pa.float16(), int(np.prod(self.shape)))
+        identity = {"sha256": self.sha256, "sources": self.sources, "shape": self.shape}
+        about = {"model": self.model, "trained_on": self.trained_on}
+        return pa.field(name, kind, metadata={KEY: json.dumps(identity), ABOUT_KEY: json.dumps(about)})
+
+    @classmethod
+    def of(cls, field: pa.Field) -> Self | None:
+        """What stands in a field's metadata; None for a column that no model made."""
+        metadata = field.metadata or {}
+        try:
+            identity, about = json.loads(metadata[KEY]), json.loads(metadata[ABOUT_KEY])
+            sources = tuple((name, digest) for name, digest in identity["sources"])
+            shape = tuple(identity["shape"])
+            return cls(identity["sha256"], sources, shape, about["model"], about["trained_on"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def sources_of(schema: pa.Schema, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
+    """`ColumnInfo.sources` for a column that is to be made of the columns `names`."""
+    infos = {name: ColumnInfo.of(schema.field(name)) for name in names}
+    return tuple((name, info.sha256 if info else None) for name, info in infos.items())
+
+
+def derived(schema: pa.Schema, names: Iterable[str]) -> list[str]:
+    """Columns made of `names`, or of columns that were, in the schema's order, without `names` themselves."""
+    given = set(names)
+    infos = {field.name: info for field in schema if (info := ColumnInfo.of(field))}
+    reached = set(given)
+    while True:
+        more = {name for name, info in infos.items() if reached & {source for source, _ in info.sources}}
+        if more <= reached:
+            return [name for name in schema.names if name in reached - given]
+        reached |= more
+
+
+def same_column(existing: pa.Field, wanted: pa.Field) -> bool:
+    """Whether two fields have one type and one meaning."""
+    return bool(existing.type.equals(wanted.type)) and _identity(existing) == _identity(wanted)
+
+
+def _identity(field: pa.Field) -> dict[bytes, bytes]:
+    return {key: value for key, value in (field.metadata or {}).items() if key != ABOUT_KEY}

@@ -1,0 +1,27 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from commoncanvas.errors import CommonCanvasError
+
+NAME = ".lock"
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[int]:
+    """Hold `folder` (made if need be) for as long as this process, or a child that inherits the yielded handle, lives.
+
+    Raises CommonCanvasError if another holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / NAME).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommonCanvasError(f"{folder} is in use by another run; wait for it, or stop it") from error
+        yield file.fileno()

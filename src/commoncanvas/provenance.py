@@ -1,0 +1,164 @@
+"""From a model to the people behind it: what it learned from, and what the parts that it is built on learned from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.credits import Credit, credits_of, read_credits
+from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.errors import CatalogError, LicenseError, ModelError
+
+RECORD = "provenance.json"
+ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model that another one is built on, frozen.
+
+    `role`: vae, text_encoder, captioner or image_features. `origin`: what it learned from, None if that isn't recorded.
+    `credits_file`: the credits of its own training images, where it comes with them.
+    """
+
+    role: str
+    model: str
+    sha256: str
+    origin: dict[str, Any] | None = None
+    credits_file: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"role": self.role, "model": self.model, "sha256": self.sha256, "origin": self.origin}
+
+    def license_ids(self) -> set[str]:
+        """Ids of every licence of what it learned from, and of what its own parts did."""
+        return set(_licenses(self.origin)) if self.origin else set()
+
+    def credits(self, nearby: Catalog) -> Iterator[Credit]:
+        """Credit for each image that it learned from, none if that isn't recorded.
+
+        Its rows are looked up in its catalog at its tag; if the catalog has moved, in `nearby`. Raises CatalogError.
+        """
+        if self.credits_file:
+            yield from read_credits(self.credits_file)
+        elif self.origin:
+            yield from _credits(self.origin, nearby)
+
+    def check(self, policy: licenses.Policy) -> None:
+        """Raise LicenseError if it learned from what `policy` doesn't allow."""
+        refused = [
+            license.id
+            for license in map(licenses.parse, sorted(self.license_ids()))
+            if not licenses.allows(license, policy, allow_no_derivatives=True)
+        ]
+        if refused:
+            raise LicenseError(
+                f"{self.role} {self.model} learned from images under {', '.join(refused)}, which policy {policy.value} "
+                f"does not allow; choose another {self.role}, or data.policy noncommercial"
+            )
+
+
+def read_provenance(
+    folder: str | Path, requires: Sequence[str] = ("name", "task", "catalog", "recipe")
+) -> dict[str, Any]:
+    """The provenance.json of a model folder. Raises ModelError, also if it lacks one of `requires`."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} has no provenance.json; it is not a finished model folder of commoncanvas train"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ModelError(f"{path} is not a record of commoncanvas train; it holds no JSON object")
+    missing = [name for name in requires if name not in record]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
+    return record
+
+
+def origin(folder: str | Path) -> dict[str, Any] | None:
+    """What the model in `folder` learned from, as it stands where the model is used; None if that isn't recorded.
+
+    Raises ModelError for a record that can't be read.
+    """
+    if not (Path(folder) / RECORD).exists():
+        return None
+    record = read_provenance(folder, ORIGIN)
+    return {name: record[name] for name in ORIGIN}
+
+
+def part(role: str, model: str, sha256: str) -> Part:
+    """The part that the folder or hub id `model` holds."""
+    path = Path(model) / "credits.csv"
+    return Part(role, model, sha256, origin(model), path if path.is_file() else None)
+
+
+def combined_licenses(
+    own: Iterable[str], parts: Sequence[Part], allow_no_derivatives: bool
+) -> licenses.Combination:
+    """What licences the rows of a model and those of its parts make together."""
+    ids = set(own).union(*(each.license_ids() for each in parts))
+    return licenses.combine(map(licenses.parse, ids), allow_no_derivatives=allow_no_derivatives)
+
+
+def trained_credits(catalog: Catalog, filter: str, heldout_fraction: float) -> Iterator[Credit]:
+    """Credit for each row that `filter` lets in, without those that were held out."""
+    stream = credits_of(catalog, filter)
+    while batch := list(islice(stream, BATCH)):
+        held = heldout_mask([one.image_id for one in batch], heldout_fraction)
+        yield from (one for one, out in zip(batch, held, strict=True) if not out)
+
+
+def merged_credits(own: Iterator[Credit], parts: Sequence[Part], catalog: Catalog) -> Iterator[Credit]:
+    """Credits of a model's own rows, then those of its parts' that are not among them."""
+    credited = [each for each in parts if each.origin]
+    if not credited:
+        yield from own
+        return
+    seen: set[Credit] = set()
+    for one in own:
+        seen.add(one)
+        yield one
+    for each in credited:
+        for one in each.credits(catalog):
+            if one not in seen:
+                seen.add(one)
+                yield one
+
+
+def _licenses(record: dict[str, Any]) -> Iterator[str]:
+    yield from record["licenses"]
+    for each in record["built_on"]:
+        if each["origin"]:
+            yield from _licenses(each["origin"])
+
+
+def _credits(record: dict[str, Any], nearby: Catalog) -> Iterator[Credit]:
+    source = record["catalog"]
+    catalog = _open(source, nearby, record["name"])
+    yield from trained_credits(catalog, source["filter"], source["heldout_fraction"])
+    for each in record["built_on"]:
+        if each["origin"]:
+            yield from _credits(each["origin"], nearby)
+
+
+def _open(source: dict[str, Any], nearby: Catalog, name: str) -> Catalog:
+    for uri in (source["uri"], nearby.uri):
+        try:
+            return Catalog.open(uri, version=source["tag"])
+        except CatalogError:
+            continue
+    raise CatalogError(
+        f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened, so those who made "
+        "its images can't be credited; put that catalog back"
+    )

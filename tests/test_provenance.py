@@ -1,0 +1,95 @@
+"""From a model to everybody whose work it, or a part that it is built on, learned from."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import compress
+from pathlib import Path
+
+import pytest
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.errors import LicenseError, ModelError
+from commoncanvas.latents.encode import encode
+from commoncanvas.provenance import origin, read_provenance
+from commoncanvas.telephoning import caption
+from commoncanvas.training.trainer import train
+from tests.training.tiny import recipe
+
+# Of the 24 shapes every third is CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0; the odd ones have labels.
+BY, BY_SA, CC0 = (f"license = '{name}'" for name in ("CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0"))
+
+
+def credited(folder: Path) -> set[str]:
+    with (folder / "credits.csv").open(encoding="utf-8", newline="") as file:
+        ids = [row["image_id"] for row in csv.DictReader(file)]
+    assert len(ids) == len(set(ids))
+    return set(ids)
+
+
+def ids(catalog: str, where: str) -> set[str]:
+    return set(Catalog.open(catalog).table(["image_id"], where)["image_id"].to_pylist())
+
+
+def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, tmp_path: Path) -> None:
+    """A captioner of CC-BY images, a VAE of CC-BY-SA ones, a U-Net of CC0 ones."""
+    held = ["--data.heldout_fraction", "0.3"]
+    captioner = recipe("xs-captioner", tmp_path, "--data.filter", BY, *held)
+    encode(captioner)
+    caption(shapes.uri, str(train(captioner)))
+    train(recipe("xs-autoencoder", tmp_path, "--data.filter", BY_SA, *held))
+    of_model = ["--data.filter", CC0, *held]
+    encode(recipe("xs", tmp_path, *of_model))
+    model = train(recipe("xs", tmp_path, *of_model))
+
+    record = read_provenance(model)
+    assert record["licenses"].keys() == {"CC0-1.0"}
+    assert record["result_license"] == "CC-BY-SA-4.0"
+    origins = {part["role"]: part["origin"] for part in record["built_on"]}
+    assert origins.keys() == {"vae", "text_encoder", "captioner"}
+    assert origins["text_encoder"] is None
+    assert origins["vae"]["licenses"].keys() == {"CC-BY-SA-4.0"}
+    assert origins["captioner"]["licenses"].keys() == {"CC-BY-4.0"}
+    assert all(len(part["sha256"]) == 64 for part in record["built_on"])
+
+    chosen = ids(shapes.uri, f"{CC0} OR {BY_SA} OR ({BY} AND label IS NOT NULL)")
+    held_out = set(compress(sorted(chosen), heldout_mask(sorted(chosen), 0.3)))
+    assert len(held_out) > 3
+    assert credited(model) == chosen - held_out
+
+
+def test_a_captioner_that_wrote_nothing_the_model_read_is_no_part_of_it(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    encode(recipe("xs-captioner", tmp_path))
+    caption(shapes.uri, str(train(recipe("xs-captioner", tmp_path))))
+    train(recipe("xs-autoencoder", tmp_path))
+    labels = ["--data.filter", "label IS NOT NULL"]
+    encode(recipe("xs", tmp_path, *labels))
+    record = read_provenance(train(recipe("xs", tmp_path, *labels)))
+    assert [part["role"] for part in record["built_on"]] == ["vae", "text_encoder"]
+
+
+def test_a_commercial_model_is_not_built_on_noncommercial_parts(shapes: Catalog, tmp_path: Path) -> None:
+    vae = train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    record = json.loads((vae / "provenance.json").read_text())
+    record["licenses"]["CC-BY-NC-2.0"] = 3
+    (vae / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(
+        LicenseError, match=r"vae .* under CC-BY-NC-2\.0, which policy commercial does not allow"
+    ):
+        train(recipe("xs", tmp_path, "--data.policy", "commercial"))
+    assert (
+        read_provenance(train(recipe("xs", tmp_path)))["result_license"] is None
+    )  # BY-SA and NC: no one licence
+
+
+def test_a_broken_record_is_named_and_a_missing_one_says_nothing(tmp_path: Path) -> None:
+    assert origin(tmp_path) is None
+    for text, says in (("{", "not valid JSON"), ("[]", "holds no JSON object"), ("{}", "lacks name, task")):
+        (tmp_path / "provenance.json").write_text(text)
+        with pytest.raises(ModelError, match=says):
+            origin(tmp_path)
