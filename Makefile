@@ -29,7 +29,7 @@ test: lint types
 test-slow: install
 	$(BIN)/python -m pytest -m slow
 
-bench: install
+bench: demo
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -6,7 +6,7 @@ import torch
 from commoncanvas.catalog import Catalog
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.latents.encode import encode
-from commoncanvas.telephoning import caption, load_captioner
+from commoncanvas.telephoning import CaptionStage, caption, load_captioner
 from commoncanvas.telephoning.efficientnet import load
 from commoncanvas.telephoning.sentences import agreement, embed
 from commoncanvas.telephoning.xs import Words
@@ -57,6 +57,28 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
         caption(shapes.uri, second)
     assert caption(shapes.uri, second, column="caption_second")["captions"] == 12
     assert caption(shapes.uri, second, overwrite=True)["captions"] == 12
+
+
+def test_overwriting_that_is_killed_after_the_old_captions_went_ends_like_one_that_was_not(
+    shapes: Catalog, captioner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = str(train(recipe("xs-captioner", tmp_path, "--seed", "1", "--out", str(tmp_path / "second"))))
+    caption(shapes.uri, second, column="caption_second")
+    caption(shapes.uri, captioner)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(CaptionStage, "__call__", killed)
+        caption(shapes.uri, second, overwrite=True)
+    assert "caption_model" not in Catalog.open(shapes.uri).schema.names or (
+        Catalog.open(shapes.uri).count("caption_model IS NOT NULL") == 0
+    )
+    assert caption(shapes.uri, second, overwrite=True)["captions"] == 12
+    rows = Catalog.open(shapes.uri).table(["caption", "caption_second"], "label IS NULL")
+    assert rows["caption"].to_pylist() == rows["caption_second"].to_pylist()
+    assert caption(shapes.uri, second, overwrite=True)["captions"] == 0
+
+
+def killed(self: CaptionStage, batch: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_an_image_gets_the_same_caption_whatever_else_is_in_its_batch(captioner: str) -> None:
