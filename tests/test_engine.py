@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from commoncanvas.engine import LocalEngine
+from commoncanvas.engine import LocalEngine, ahead
 
 ENGINES = [LocalEngine(), LocalEngine(3), LocalEngine(2, processes=True)]
 NAMES = ["inline", "threads", "processes"]
@@ -74,3 +75,33 @@ def test_threads_really_run_side_by_side() -> None:
 def test_an_engine_without_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         LocalEngine(0)
+
+
+def test_items_made_ahead_come_in_order_and_an_error_comes_after_them() -> None:
+    def items() -> Iterator[int]:
+        yield from range(100)
+        raise ZeroDivisionError("in the source")
+
+    taken = []
+    with pytest.raises(ZeroDivisionError, match="in the source"):
+        for item in ahead(items()):
+            taken.append(item)
+    assert taken == list(range(100))
+
+
+def test_no_more_than_so_many_are_made_ahead_and_none_after_the_reader_left() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            made.append(item)
+            yield item
+
+    reader = ahead(items(), depth=2)
+    assert next(reader) == 0
+    time.sleep(0.3)
+    assert len(made) <= 5
+    reader.close()
+    count = len(made)
+    time.sleep(0.3)
+    assert len(made) == count

@@ -36,18 +36,18 @@ Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fie
 @catalog_app.command(name="import")
 def catalog_import(
     source: str,
-    path: str | None = None,
     /,
-    *,
+    *paths: str,
     catalog: Uri,
     metadata: str | None = None,
     license: str | None = None,
     creator: str | None = None,
     name: str | None = None,
     label_column: str | None = None,
+    policy: Literal["commercial", "noncommercial"] | None = None,
     json_: Json = False,
 ) -> None:
-    """Import rows (not yet images) from a source: openmoji, or folder PATH.
+    """Import rows (not yet images) from a source: openmoji, folder PATH, or yfcc100m DUMP.
 
     Args:
         metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
@@ -55,18 +55,20 @@ def catalog_import(
         creator: creator of every image that has none of its own (folder).
         name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
+        policy: leave out rows whose licence it doesn't allow (yfcc100m).
     """
     from commoncanvas.catalog import import_
 
     report = import_(
         source,
         catalog,
-        path=path,
+        path=paths,
         metadata=metadata,
         license=license,
         creator=creator,
         name=name,
         label_column=label_column,
+        policy=policy,
     )
     _print(report, json_)
 

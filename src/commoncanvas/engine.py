@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
+import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -65,6 +67,45 @@ class LocalEngine:
             yield from map(function, items)
         else:
             yield from _bounded(ThreadPoolExecutor(self.workers), function, items, self.workers)
+
+
+def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """The same items, made on another thread, up to `depth` of them before they are asked for.
+
+    An exception comes where it would have come.
+    """
+    made: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: T | None, error: BaseException | None, last: bool) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put((item, error, last), timeout=0.1)
+                return
+
+    def make() -> None:
+        try:
+            for item in items:
+                put(item, None, False)
+                if stopped.is_set():
+                    return
+            put(None, None, True)
+        except BaseException as error:
+            put(None, error, True)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error, last = made.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]  # None only beside an error or at the end
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int], limit: int) -> Iterator[T]:

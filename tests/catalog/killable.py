@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, backfill, fetch, import_, table
-from commoncanvas.catalog.sources import Report
+from commoncanvas.catalog import Catalog, adding, backfill, fetch, import_
+from commoncanvas.catalog.sources import Report, RowSource, source
 from commoncanvas.engine import LocalEngine
 
 ROWS = 3000
 
 
-class Numbers:
+class Numbers(RowSource):
     """A slow source whose every row is a pure function of its number."""
 
     name = "numbers"
@@ -57,12 +57,13 @@ class Squares:
 
 
 def main(what: str, uri: str) -> None:
-    table.FRAGMENT_ROWS = 300
+    adding.FRAGMENT_ROWS = adding.GROUP_ROWS = 300
+    source.BATCH_ROWS = 100
     backfill.SLICE_SECONDS = 0.05
     backfill.COMMIT_SECONDS = 0.1
     match what:
         case "import":
-            import_(Numbers(0.02), uri)
+            import_(Numbers(0.05), uri)
         case "stage":
             Catalog.open(uri).backfill(Squares(0.03))
         case "stage-in-processes":

@@ -120,3 +120,19 @@ def test_two_processes_at_one_stage_and_one_at_the_import_end_as_one_alone(tmp_p
     finish(start("stage", shared))  # rows that came in after the last stage had looked
     columns = ["image_id", "title", "square", "padding"]
     assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))
+
+
+def test_imports_of_the_same_rows_at_once_one_of_them_killed_leave_each_row_once(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.lance"
+    Catalog.create(shared)
+    chance = random.Random(4)
+    for _ in range(3):
+        steady, killed = start("import", shared), start("import", shared)
+        time.sleep(chance.uniform(0.8, 2.0))
+        killed.kill()
+        killed.wait()
+        finish(steady)
+    finish(start("import", shared))
+    import_(Numbers(0), tmp_path / "whole.lance")
+    columns = ["image_id", "title"]
+    assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commoncanvas.catalog import Catalog
+from commoncanvas.catalog import Catalog, adding
+from commoncanvas.catalog.adding import FRAGMENT_ROWS, GROUP_ROWS
 from commoncanvas.catalog.schema import SCHEMA, to_batch
-from commoncanvas.catalog.table import FRAGMENT_ROWS
 from commoncanvas.errors import CatalogError
 
 
@@ -84,13 +84,13 @@ def test_fragments_stay_small_enough_to_hold_their_images_in_memory(catalog: Cat
 
 def test_adding_streams_so_that_what_came_before_a_failure_is_kept(catalog: Catalog) -> None:
     def source() -> Iterator[pa.RecordBatch]:
-        yield rows(0, FRAGMENT_ROWS)
-        yield rows(FRAGMENT_ROWS, FRAGMENT_ROWS + 10)
+        yield rows(0, GROUP_ROWS)
+        yield rows(GROUP_ROWS, GROUP_ROWS + 10)
         raise OSError("the disk of the source died")
 
     with pytest.raises(OSError, match="disk of the source"):
         catalog.add(source())
-    assert Catalog.open(catalog.uri).count() == FRAGMENT_ROWS
+    assert Catalog.open(catalog.uri).count() == GROUP_ROWS + 10
 
 
 def test_threads_that_add_the_same_rows_at_once_add_them_once(catalog: Catalog) -> None:
@@ -255,3 +255,36 @@ def test_rows_that_no_catalog_has_columns_for_are_refused() -> None:
         to_batch([{"image_id": "a", "source": "s", "nosuch": 1}])
     with pytest.raises(CatalogError, match="does not fit"):
         to_batch([{"image_id": "a", "source": "s", "title": 5}])
+
+
+def test_a_compaction_during_an_import_costs_no_row(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It puts old rows into new fragments, which an import must not take for rows added twice."""
+    monkeypatch.setattr(adding, "GROUP_ROWS", 10)
+    catalog.add(rows(start, start + 10) for start in range(0, 50, 10))
+
+    def source() -> Iterator[pa.RecordBatch]:
+        yield rows(50, 60)
+        Catalog.open(catalog.uri).dataset.optimize.compact_files()
+        yield rows(40, 80)
+
+    assert catalog.add(source()) == (30, 20)
+    ids = catalog.table(["image_id"])["image_id"].to_pylist()
+    assert sorted(ids) == sorted(f"s:{number}" for number in range(80))
+
+
+def test_rows_that_two_imports_added_at_once_stay_once_the_older_ones(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source() -> Iterator[pa.RecordBatch]:
+        yield rows(0, 5)
+        Catalog.open(catalog.uri).add(
+            [to_batch([{"image_id": f"s:{n}", "source": "other"} for n in range(3, 9)])]
+        )
+        yield rows(5, 10)
+
+    assert catalog.add(source()) == (4, 6)
+    table = catalog.table(["image_id", "source"]).sort_by("image_id")
+    assert table["image_id"].to_pylist() == [f"s:{number}" for number in range(10)]
+    assert table["source"].to_pylist() == ["s"] * 3 + ["other"] * 6 + ["s"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
-from commoncanvas.catalog.table import FRAGMENT_ROWS, Catalog
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.console import progress
 
 
 @dataclass(frozen=True)
@@ -43,34 +42,38 @@ def import_(
     source: str | Source,
     catalog: Catalog | str | Path,
     *,
-    path: str | Path | None = None,
+    path: str | Path | Sequence[str | Path] | None = None,
     metadata: str | Path | None = None,
     license: str | None = None,
     creator: str | None = None,
     name: str | None = None,
     label_column: str | None = None,
-    on_progress: Callable[[int], object] | None = None,
+    policy: str | None = None,
 ) -> ImportReport:
     """Add what `source` has to the catalog, which is made if there is none at that place.
 
     `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
-    source's own. Rows are committed as they stream by; killed and run again, the import adds what was
-    missing. Any number of imports may run at once. Raises SourceError, MissingExtraError or CatalogError.
+    source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
+    adds what was missing. Any number of imports may run at once. Raises SourceError, MissingExtraError or CatalogError.
     """
     if isinstance(source, str):
         options = SourceOptions(
-            path=Path(path) if path is not None else None,
+            paths=tuple(map(Path, [path] if isinstance(path, str | Path) else path or ())),
             metadata=Path(metadata) if metadata is not None else None,
             license=license,
             creator=creator,
             name=name,
             label_column=label_column,
+            policy=policy,
         )
         source = make_source(source, options)
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open_or_create(catalog)
+    if source.columns:
+        catalog.add_columns(source.columns)
     report = Report()
-    added, present = catalog.add(_batches(source.rows(report), on_progress))
+    with progress("import", None, "rows") as bar:
+        added, present = catalog.add(_counted(source.batches(report), bar.advance))
     return ImportReport(
         source.name,
         added,
@@ -82,9 +85,9 @@ def import_(
     )
 
 
-def _batches(rows: Iterable[Any], on_progress: Callable[[int], object] | None) -> Iterator[pa.RecordBatch]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, FRAGMENT_ROWS)):
-        yield to_batch(chunk)
-        if on_progress:
-            on_progress(len(chunk))
+def _counted(
+    batches: Iterator[pa.RecordBatch], on_progress: Callable[[int], object]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        on_progress(len(batch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,8 @@ IDENTITY = (
     pa.field("source_id", pa.string()),
     pa.field("page_url", pa.string()),
     pa.field("image_url", pa.string()),
+    # Where else the same image is, for when the first place doesn't give it.
+    pa.field("image_url_2", pa.string()),
 )
 PROVENANCE = (
     pa.field("license", pa.string()),
@@ -31,6 +33,7 @@ PROVENANCE = (
     pa.field("title", pa.string()),
     pa.field("description", pa.string()),
     pa.field("tags", pa.list_(pa.string())),
+    pa.field("camera", pa.string()),
     pa.field("taken_at", _TIME),
     pa.field("uploaded_at", _TIME),
     # Human text that may be trained on; what a model writes goes into `caption`.
@@ -50,43 +53,45 @@ IMAGE = (
 SCHEMA = pa.schema([*IDENTITY, *PROVENANCE, *IMAGE], metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 
-def to_batch(rows: Iterable[Mapping[str, Any]]) -> pa.RecordBatch:
-    """Rows as dicts of base columns -> a batch of SCHEMA; columns left out are null.
+def to_batch(rows: Iterable[Mapping[str, Any]], more: Sequence[pa.Field] = ()) -> pa.RecordBatch:
+    """Rows as dicts of base columns, and of `more` -> a batch of SCHEMA and those; columns left out are null.
 
-    Raises CatalogError for a key that is no base column or a value of another type.
+    Raises CatalogError for a key that is no such column or a value of another type.
     """
     listed = list(rows)
-    names = SCHEMA.names
+    schema = pa.schema([*SCHEMA, *more], metadata=SCHEMA.metadata)
+    names = schema.names
     unknown = {key for row in listed for key in row} - set(names)
     if unknown:
         raise CatalogError(f"rows have columns that no catalog has: {', '.join(sorted(unknown))}")
     try:
-        columns = [pa.array([row.get(field.name) for row in listed], field.type) for field in SCHEMA]
+        columns = [pa.array([row.get(field.name) for row in listed], field.type) for field in schema]
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise CatalogError(f"a row does not fit the catalog's columns: {error}") from error
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of exactly `rows`, the last one shorter."""
+def regroup(batches: Iterable[pa.RecordBatch], rows: int, max_bytes: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `rows`; fewer where they would be much more than `max_bytes`, and at the end.
+
+    An error of `batches` comes after the rows before it.
+    """
     waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        while len(batch):
-            part = batch.slice(0, rows - count)
-            batch = batch.slice(len(part))
-            waiting.append(part)
-            count += len(part)
-            if count == rows:
-                yield pa.Table.from_batches(waiting)
-                waiting, count = [], 0
+    count = size = 0
+    try:
+        for batch in batches:
+            while len(batch):
+                part = batch.slice(0, rows - count)
+                batch = batch.slice(len(part))
+                waiting.append(part)
+                count += len(part)
+                size += part.nbytes
+                if count == rows or size >= max_bytes:
+                    yield pa.Table.from_batches(waiting)
+                    waiting, count, size = [], 0, 0
+    except Exception:
+        if waiting:
+            yield pa.Table.from_batches(waiting)
+        raise
     if waiting:
         yield pa.Table.from_batches(waiting)
-
-
-def first_of_each(table: pa.Table) -> pa.Table:
-    """Without rows whose `image_id` came before: a merge-insert would insert both."""
-    first: dict[str, int] = {}
-    for row, image_id in enumerate(table["image_id"].to_pylist()):
-        first.setdefault(image_id, row)
-    return table if len(first) == len(table) else table.take(list(first.values()))

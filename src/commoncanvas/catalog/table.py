@@ -13,17 +13,13 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
-from commoncanvas.catalog import backfill
+from commoncanvas.catalog import adding, backfill
 from commoncanvas.catalog.columns import derived, same_column
 from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
-from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA, first_of_each, regroup
+from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
-
-FRAGMENT_ROWS = 4096
-"""Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
-CONFLICT_RETRIES = 50
 
 
 class Catalog:
@@ -124,21 +120,12 @@ class Catalog:
     def add(self, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
         """Add rows whose `image_id` isn't in the table; returns (added, already there).
 
-        Batches have columns of the table, at least `image_id` and `source`. Every 4,096 rows are committed as
-        they come, so an import that is killed has added whole groups, and one that is run again adds the
-        rest.
+        Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
+        come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
+        adds the rest. Any number of processes may add at once, the same rows too.
         """
         self._must_be_newest("added to")
-        added = present = 0
-        for table in regroup(batches, FRAGMENT_ROWS):
-            unique = first_of_each(table)
-            with explaining(f"catalog {self.uri}: rows can't be added"):
-                merge = self.dataset.merge_insert("image_id").when_not_matched_insert_all()
-                inserted = merge.conflict_retries(CONFLICT_RETRIES).execute(unique)["num_inserted_rows"]
-            added += inserted
-            present += len(table) - inserted
-        self.refresh()
-        return added, present
+        return adding.add(self, batches)
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add all-null columns, those that are not there yet.

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.openmoji import OpenMoji
-from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
+from commoncanvas.catalog.sources.source import Report, RowSource, Source, SourceOptions
+from commoncanvas.catalog.sources.yfcc100m import YFCC100M
 from commoncanvas.errors import SourceError
 
-__all__ = ["SOURCES", "Report", "Source", "SourceOptions", "make_source"]
+__all__ = ["SOURCES", "Report", "RowSource", "Source", "SourceOptions", "make_source"]
 
 SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "openmoji": OpenMoji,
     "folder": Folder,
+    "yfcc100m": YFCC100M,
 }
 
 

@@ -11,14 +11,14 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.records import READERS, Record, check_metadata, parse_json, read_records
-from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
 
 _SUFFIXES = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
-class Folder:
+class Folder(RowSource):
     """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
     keeps the ids of two folders apart.
     """

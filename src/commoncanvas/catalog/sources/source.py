@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow as pa
+
+from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import SourceError
+
+BATCH_ROWS = 4096
 
 COMPLAINTS = 50
 """So many rows are named one by one; all are counted."""
 
 
 class Source(Protocol):
-    """Streams rows: each a dict of base columns, with at least `image_id` ("source:id") and `source`."""
+    """Streams rows in batches of base columns, with at least `image_id` ("source:id") and `source` set."""
 
     name: str
+    columns: tuple[pa.Field, ...]
+    """Columns that its rows have beyond the base ones, such as captions that came with them."""
 
-    def rows(self, report: Report) -> Iterator[Mapping[str, Any]]:
+    def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
         """Yield rows; every row of the input that isn't yielded is given to `report.skip`."""
+
+
+class RowSource(ABC):
+    """A source that makes its rows one by one, which is quick enough for up to some millions."""
+
+    name: str
+    columns: tuple[pa.Field, ...] = ()
+
+    @abstractmethod
+    def rows(self, report: Report) -> Iterator[Mapping[str, Any]]:
+        """Yield rows, each a dict of base columns and of `columns`; what isn't yielded goes to `report.skip`."""
+
+    def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
+        stream = iter(self.rows(report))
+        while chunk := list(islice(stream, BATCH_ROWS)):
+            yield to_batch(chunk, self.columns)
 
 
 @dataclass
@@ -36,6 +61,13 @@ class Report:
         """Count a row under `reason`; `where` names it, such as `metadata.csv:17`."""
         self.skipped[reason] += 1
         self._complain(where, reason, detail)
+
+    def skip_many(self, reason: str, count: int, named: Iterable[tuple[str, str]]) -> None:
+        """Count rows under one `reason`; of `named`, (where, detail) of each, only the first are looked at."""
+        if count:
+            self.skipped[reason] += count
+            for where, detail in islice(named, COMPLAINTS - len(self.complaints)):
+                self._complain(where, reason, detail)
 
     def remark(self, where: str, what: str, detail: str = "") -> None:
         """Count a row that is kept, but not as it was written."""
@@ -54,16 +86,27 @@ class Report:
 class SourceOptions:
     """What the user said about a source; each source takes those that mean something to it."""
 
-    path: Path | None = None
+    paths: tuple[Path, ...] = ()
     metadata: Path | None = None
     license: str | None = None
     creator: str | None = None
     name: str | None = None
     label_column: str | None = None
+    policy: str | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The one path, for a source that takes one. Raises SourceError if there are more."""
+        if len(self.paths) > 1:
+            raise SourceError(
+                f"give one path, not {len(self.paths)}: {', '.join(map(str, self.paths))[:200]}"
+            )
+        return self.paths[0] if self.paths else None
 
     def only(self, source: str, *taken: str) -> SourceOptions:
         """Itself. Raises SourceError if an option is set that `source` doesn't take."""
         for option, value in vars(self).items():
-            if value is not None and option not in taken:
-                raise SourceError(f"source {source} takes no {option.replace('_', '-')}; leave {value} out")
+            if value not in (None, ()) and option not in taken:
+                shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+                raise SourceError(f"source {source} takes no {option.replace('_', '-')}; leave {shown} out")
         return self

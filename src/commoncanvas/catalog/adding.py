@@ -1,0 +1,140 @@
+"""Adding rows: each image once, however many there are and however many processes add at once.
+
+Rows are appended, which never conflicts, so that an import need not look through the table for every group. Which ids
+are there is kept in memory (12 bytes each). When another process added rows meanwhile, ids that both have are found
+after the fact: of two rows with one id the later one goes, by whichever import sees it first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import compress, islice
+from typing import TYPE_CHECKING, Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.commit import CommitConflictError
+
+from commoncanvas.catalog.backfill import RowIds
+from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.schema import SCHEMA, regroup
+from commoncanvas.engine import ahead
+
+if TYPE_CHECKING:
+    from commoncanvas.catalog.table import Catalog
+
+FRAGMENT_ROWS = 4096
+"""Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
+GROUP_ROWS = 16 * FRAGMENT_ROWS
+"""Rows of a commit at most: a commit writes a manifest that lists every fragment."""
+GROUP_BYTES = 256 << 20
+"""And bytes, about: a group is held in memory."""
+SCAN_ROWS = 1 << 17
+RESOLVED_AT_ONCE = 10_000
+
+
+def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    """See `Catalog.add`."""
+    catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
+    adder = Adder(catalog)
+    added = present = 0
+    for table in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES), 1):
+        with explaining(f"catalog {catalog.uri}: rows can't be added"):
+            new = adder.append(table)
+        added += new
+        present += len(table) - new
+    catalog.refresh()
+    return added, present
+
+
+class Adder:
+    """Appends rows, and knows the id of every row up to one."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.known = KnownIds()
+        self.horizon = 0
+        """Rows with smaller row ids were looked at. Lance gives row ids in the order of commits."""
+        self.fragments: set[int] = set()
+        # Doubles are what an import leaves that was killed between its commit and its check.
+        self._resolve(self._learn(catalog.dataset))
+
+    def append(self, table: pa.Table) -> int:
+        """Commit the rows of `table` whose id is new; returns how many are there because of it."""
+        new = self._new(table)
+        if not len(new):
+            return 0
+        before = self.catalog.dataset
+        options = {"storage_options": self.catalog.storage_options}
+        fragments = lance.fragment.write_fragments(
+            new, before, mode="append", max_rows_per_file=FRAGMENT_ROWS, **options
+        )
+        operation = lance.LanceOperation.Append(fragments)
+        after = lance.LanceDataset.commit(self.catalog.uri, operation, read_version=before.version, **options)
+        self.catalog.dataset = after
+        double = self._learn(after)
+        own = range(self.horizon - len(new), self.horizon)  # the commit gave its rows the last row ids
+        oldest = self._resolve(double)
+        return len(new) - sum(
+            oldest.get(image_id, own[0]) not in own for image_id in new["image_id"].to_pylist()
+        )
+
+    def _new(self, table: pa.Table) -> pa.Table:
+        """The rows whose id is not known, the first of each."""
+        ids = table["image_id"].to_pylist()
+        first = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
+        rows = np.array(sorted(first.values()), np.int64)
+        rows = rows[~self.known.contains([ids[row] for row in rows.tolist()])]
+        return table if len(rows) == len(table) else table.take(rows)
+
+    def _learn(self, dataset: Any) -> set[str]:
+        """Look at the rows that came in since, this process's own among them; returns the ids that are there twice."""
+        fresh = [part for part in dataset.get_fragments() if part.fragment_id not in self.fragments]
+        self.fragments |= {part.fragment_id for part in fresh}
+        double: set[str] = set()
+        reached = self.horizon
+        scanner = dataset.scanner(
+            columns=["image_id"], with_row_id=True, batch_size=SCAN_ROWS, fragments=fresh
+        )
+        for batch in scanner.to_batches() if fresh else ():
+            row_ids = batch["_rowid"].to_numpy()
+            # A compaction puts old rows, with their ids, into new fragments.
+            ids = batch["image_id"].filter(pa.array(row_ids >= self.horizon)).to_pylist()
+            known = self.known.contains(ids)
+            double |= set(compress(ids, known.tolist()))
+            if len(set(ids)) < len(ids):
+                double |= {image_id for image_id, times in Counter(ids).items() if times > 1}
+            self.known.add(ids)
+            reached = max(reached, int(row_ids.max(initial=0)) + 1)
+        self.horizon = reached
+        return double
+
+    def _resolve(self, double: set[str]) -> dict[str, int]:
+        """Delete all but the oldest row of each id; returns the row ids of the oldest, by id."""
+        kept: dict[str, int] = {}
+        ids = iter(double)
+        while chunk := list(islice(ids, RESOLVED_AT_ONCE)):
+            listed = ", ".join("'" + one.replace("'", "''") + "'" for one in chunk)
+            newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
+            found = newest.scanner(
+                columns=["image_id"], filter=f"image_id IN ({listed})", with_row_id=True
+            ).to_table()
+            oldest: dict[str, int] = {}
+            every = found["_rowid"].to_numpy()
+            for image_id, row_id in zip(found["image_id"].to_pylist(), every.tolist(), strict=True):
+                oldest[image_id] = min(row_id, oldest.get(image_id, row_id))
+            self._delete(every[~np.isin(every, list(oldest.values()))])
+            kept |= oldest
+        return kept
+
+    def _delete(self, row_ids: RowIds) -> None:
+        while len(row_ids):
+            newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
+            try:
+                newest.delete(f"_rowid IN ({', '.join(map(str, row_ids.tolist()))})")
+                return
+            except CommitConflictError:
+                continue
