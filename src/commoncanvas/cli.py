@@ -295,7 +295,7 @@ def main() -> None:
     # The libraries' own bars and advice are for their developers.
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "critical",  # its errors come as exceptions too
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }.items():

@@ -266,6 +266,27 @@ def test_a_size_that_the_vae_cannot_halve_is_named(shapes: Catalog, tmp_path: Pa
         train(recipe("xs-autoencoder", tmp_path, "--size", "18"))
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "says"),
+    [
+        ("xs-autoencoder", ["--vae.latent_channels", "0"], "vae can't be run"),
+        ("xs-autoencoder", ["--vae.norm_num_groups", "7"], "not a configuration of AutoencoderKL"),
+        ("xs", ["--unet.block_out_channels", "[8]"], "not a configuration of UNet2DConditionModel"),
+        ("xs", ["--unet.cross_attention_dim", "7"], "unet can't be run"),
+        ("xs", ["--train.device", "cuda:7"], "device 'cuda:7' can't be used"),
+    ],
+)
+def test_a_network_that_cannot_be_run_is_named_and_leaves_no_run_behind(
+    shapes: Catalog, tmp_path: Path, name: str, words: list[str], says: str
+) -> None:
+    if name == "xs":
+        train(recipe("xs-autoencoder", tmp_path))
+        encode(recipe("xs", tmp_path))
+    with pytest.raises(CommonCanvasError, match=says):
+        train(recipe(name, tmp_path, *words))
+    assert not (tmp_path / f"{name}-run").exists()
+
+
 def test_a_missing_column_names_the_stage_to_run(shapes: Catalog, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="efficientnet_lite0_2"):
         train(recipe("xs-captioner", tmp_path))

@@ -19,7 +19,7 @@ from commoncanvas.errors import TrainingError
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import select_rows
-from commoncanvas.training.task import Batch
+from commoncanvas.training.task import Batch, trial
 from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
@@ -35,7 +35,7 @@ class AutoencoderTask:
         self.rows = select_rows(recipe.data, self.columns, version)
         try:
             model = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ZeroDivisionError, RuntimeError, IndexError, AttributeError) as error:
             raise TrainingError(
                 f"{recipe.name}: vae is not a configuration of AutoencoderKL: {error}"
             ) from error
@@ -43,7 +43,10 @@ class AutoencoderTask:
             raise TrainingError(
                 f"{recipe.name}: vae needs use_quant_conv and use_post_quant_conv, which normalise its latents"
             )
-        latent_side(model, recipe.size)  # a size that it can't halve often enough is found now
+        side = latent_side(model, recipe.size)
+        with trial(f"{recipe.name}: vae"):
+            model.encode(torch.zeros(1, 3, recipe.size, recipe.size))
+            model.decode(torch.zeros(1, model.config.latent_channels, side, side))
         self.model: nn.Module = model
 
     def batch(self, table: pa.Table) -> Batch:

@@ -23,7 +23,7 @@ from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
 from commoncanvas.training.rows import select_rows
-from commoncanvas.training.task import Batch
+from commoncanvas.training.task import Batch, trial
 from commoncanvas.visual import labelled_grid
 
 
@@ -59,6 +59,9 @@ class DiffusionTask:
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy))
         self.model: nn.Module = self._unet()
+        with trial(f"{recipe.name}: unet"):
+            latents, states = torch.zeros(1, *self.latent_shape), torch.zeros(1, *self.text_shape)
+            self.model(latents, torch.zeros(1, dtype=torch.long), states)
         try:
             self.scheduler = DDPMScheduler(**recipe.noise.schedule)
         except (TypeError, ValueError, NotImplementedError) as error:
@@ -94,7 +97,7 @@ class DiffusionTask:
         }
         try:
             unet = UNet2DConditionModel(**{**derived, **self.recipe.unet})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ZeroDivisionError, RuntimeError, IndexError, AttributeError) as error:
             raise TrainingError(
                 f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel: {error}"
             ) from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import torch
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import Recipe
+from commoncanvas.errors import TrainingError
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import TrainingRows
 
@@ -38,6 +42,19 @@ class Task(Protocol):
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         """Write the finished model in its library's own format; returns figures for provenance.json."""
+
+
+@contextmanager
+def trial(what: str) -> Iterator[None]:
+    """Run a network once, on nothing: a configuration that it can be built with but not run is found before training.
+
+    Raises TrainingError.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise TrainingError(f"{what} can't be run: {' '.join(str(error).split())[:300]}") from error
 
 
 def make_task(recipe: Recipe, version: int | str | None = None) -> Task:

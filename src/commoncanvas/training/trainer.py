@@ -49,9 +49,10 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     if run.finished(task):
         say(f"{recipe.name} is finished: {run.model_folder}")
         return run.model_folder
+    trainer = Trainer(recipe, run, task)
     with only_one(run.folder):
         run.begin(task)
-        return Trainer(recipe, run, task).run()
+        return trainer.run()
 
 
 class Run:
