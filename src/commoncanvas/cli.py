@@ -82,6 +82,8 @@ def fetch(
     retry: str = "",
     where: str | None = None,
     workers: int | None = None,
+    animated: Literal["first", "refuse"] = "first",
+    allow_private: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
@@ -90,6 +92,8 @@ def fetch(
         size: pixels of the longest (or shortest) side; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all but ok).
         where: SQL condition on the rows.
+        animated: store the first frame of an animated image, or refuse it.
+        allow_private: let URLs lead into private networks and to this machine: for a server of your own.
     """
     from commoncanvas.catalog import fetch as run
 
@@ -103,6 +107,8 @@ def fetch(
         retry=statuses,
         where=where,
         workers=workers,
+        animated=animated,
+        allow_private=allow_private,
     )
     _print(report, json_)
 

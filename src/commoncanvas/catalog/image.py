@@ -8,6 +8,7 @@ of libvips' overhead an image.
 from __future__ import annotations
 
 import io
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,16 +18,23 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from commoncanvas.catalog import exif
 from commoncanvas.errors import CommonCanvasError
 
 Side = Literal["longest", "shortest"]
+Animated = Literal["first", "refuse"]
 Format = Literal["jpeg", "png", "webp"]
 
 SIDES = ("longest", "shortest")
 FORMATS = ("jpeg", "png", "webp")
 MAX_PIXELS = 200_000_000
 
-_LOADERS = {f"{name}load_buffer": name for name in ("jpeg", "png", "webp", "gif", "tiff", "svg", "heif")}
+WEB_FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "heif")
+"""What strangers' bytes may be: the formats whose readers are fuzzed. SVG's is not, and draws what it is told to."""
+READS = (*WEB_FORMATS, "svg")
+ANIMATED = ("first", "refuse")
+
+_LOADERS = {f"VipsForeignLoad{'Nsgif' if name == 'gif' else name.capitalize()}Buffer": name for name in READS}
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn an image by 90 degrees
 
 # No operation is repeated here, so libvips' cache of them would only hold memory; and images are worked on
@@ -52,30 +60,45 @@ class Header:
     height: int
     profiled: bool
     """Its colours need a profile to become sRGB."""
+    animated: bool = False
+    camera: str | None = None
+    """What EXIF says of maker and model."""
+    taken_at: str | None = None
+    """When EXIF says the photo was taken, ISO 8601, in the camera's time where no zone is given."""
 
     @property
     def scalable(self) -> bool:
         return self.format == "svg"
 
 
-def read_header(data: bytes) -> Header:
-    """Raises ImageError for bytes that are no image of a format that is read."""
+def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
+    """Raises ImageError for bytes that are no image of one of `formats`, whatever their name says."""
     pyvips.vips_lib.vips_error_clear()  # where warnings about earlier images wait
+    # Looked up before anything is opened: libvips knows formats that strangers' bytes should not be fed to.
+    loader = pyvips.vips_lib.vips_foreign_find_load_buffer(data, len(data))
+    format = _LOADERS.get(pyvips.ffi.string(loader).decode()) if loader != pyvips.ffi.NULL else None
+    if format is None or format not in formats:
+        raise ImageError(
+            "not_an_image",
+            f"{f'{format} is' if format else 'not an image'} of a format that is read here ({', '.join(formats)})",
+        )
     try:
         image = pyvips.Image.new_from_buffer(data, "", access="sequential")
     except pyvips.Error as error:
         raise _broken(data, error) from error
-    loader = image.get("vips-loader")
-    # By the bytes, not by the name, and only these: libvips knows formats that strangers' bytes should not be
-    # fed to.
-    if loader not in _LOADERS:
-        raise ImageError("not_an_image", f"not an image of a known format ({', '.join(_LOADERS.values())})")
-    fields = image.get_fields()
+    fields = set(image.get_fields())
     width, height = image.width, image.height
     if "orientation" in fields and image.get("orientation") in _SWAPS_SIDES:
         width, height = height, width
-    profiled = "icc-profile-data" in fields or image.interpretation == "cmyk"
-    return Header(_LOADERS[loader], width, height, profiled)
+    return Header(
+        format,
+        width,
+        height,
+        profiled="icc-profile-data" in fields or image.interpretation == "cmyk",
+        animated=_animated(format, image, fields, data),
+        camera=exif.camera(image, fields),
+        taken_at=exif.taken_at(image, fields),
+    )
 
 
 def target_size(width: int, height: int, size: int, side: Side, enlarge: bool = False) -> tuple[int, int]:
@@ -89,14 +112,22 @@ def target_size(width: int, height: int, size: int, side: Side, enlarge: bool = 
 
 
 def load(
-    data: bytes, size: int, side: Side = "longest", max_pixels: int = MAX_PIXELS
+    data: bytes,
+    size: int,
+    side: Side = "longest",
+    max_pixels: int = MAX_PIXELS,
+    formats: Sequence[str] = READS,
+    animated: Animated = "first",
 ) -> tuple[NDArray[np.uint8], Header]:
     """An image file -> uint8 [H, W, 3] in sRGB, upright, white where it was transparent, `side` at `size`.
 
-    Drawings (SVG) are rendered at that size, pixels never enlarged; of an animation the first frame is taken.
-    Raises ImageError: not_an_image, truncated, or too_many_pixels, which is seen before anything is decoded.
+    Drawings (SVG) are rendered at that size, pixels never enlarged; of an animation the first frame is taken, or it
+    is refused. Raises ImageError: not_an_image, truncated, refused, or too_many_pixels, which is seen before
+    anything is decoded.
     """
-    header = read_header(data)
+    header = read_header(data, formats)
+    if header.animated and animated == "refuse":
+        raise ImageError("refused", f"an animated {header.format}")
     width, height = target_size(header.width, header.height, size, side, enlarge=header.scalable)
     pixels = max(width * height, 0 if header.scalable else header.width * header.height)
     if pixels > max_pixels:
@@ -164,6 +195,14 @@ def phash(array: NDArray[np.uint8]) -> int:
     """The 64-bit perceptual hash of [H, W, 3]: ImageHash's `phash`, its first bit the highest."""
     bits = imagehash.phash(Image.fromarray(array)).hash.reshape(-1)
     return int.from_bytes(np.packbits(bits).tobytes())
+
+
+def _animated(format: str, image: Any, fields: Container[str], data: bytes) -> bool:
+    if format == "png":
+        return (
+            b"acTL" in data[: data.find(b"IDAT")]
+        )  # libvips reads an animated PNG as the still one it begins with
+    return format in ("gif", "webp") and "n-pages" in fields and image.get("n-pages") > 1
 
 
 def _to_rgb(image: Any) -> NDArray[np.uint8]:
