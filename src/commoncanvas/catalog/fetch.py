@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.catalog.fetching.download import USER_AGENT, Limits
-from commoncanvas.catalog.fetching.stage import FetchStage
+from commoncanvas.catalog.fetching.download import Limits, user_agent
+from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
 from commoncanvas.catalog.fetching.status import STATUSES, http_status
 from commoncanvas.catalog.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.console import progress
+from commoncanvas.console import Bar, progress
+from commoncanvas.engine import LocalEngine
 from commoncanvas.errors import CatalogError
+
+USER_AGENT = user_agent()
+FRAGMENTS_AT_ONCE = 3
+"""While one waits for its last and slowest images, the others go on."""
 
 __all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """`rows` were fetched in `seconds`; `statuses` counts the rows of the table that `where` lets in, after
-    it.
+    """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
+    `where` lets in, after it.
     """
 
     rows: int
     seconds: float
     statuses: dict[str, int]
+    bytes: int = 0
 
     @property
     def images_per_s(self) -> float:
         return self.rows / self.seconds if self.seconds else 0.0
 
+    @property
+    def megabytes_per_s(self) -> float:
+        return self.bytes / 1e6 / self.seconds if self.seconds else 0.0
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "images_per_s": self.images_per_s}
+        return {**asdict(self), "images_per_s": self.images_per_s, "megabytes_per_s": self.megabytes_per_s}
 
     def __str__(self) -> str:
         statuses = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
-        rate = f"{self.rows:,} images in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s)"
+        rate = f"{self.rows:,} images in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s"
+        rate += f", {self.megabytes_per_s:,.1f} MB/s)" if self.bytes else ")"
         return f"{rate}; in the catalog: {statuses or 'no images'}"
 
 
@@ -58,6 +72,10 @@ def fetch(
     max_pixels: int = MAX_PIXELS,
     animated: Animated = "first",
     allow_private: bool = False,
+    connections: int = 32,
+    per_host: int = 16,
+    retries: int = 2,
+    contact: str | None = None,
 ) -> FetchReport:
     """Fetch the rows that have no `fetch_status` yet, and those whose status is in `retry` (`failed`: all but
     ok).
@@ -65,7 +83,11 @@ def fetch(
     The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
     Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
     one's own), and local files but for rows of local sources; of an `animated` image the first frame is stored,
-    unless it is to be refused. Killed and run again, it does what is left. Raises CatalogError for arguments that
+    unless it is to be refused. At most `connections` downloads at once, `per_host` of them from one host; where asking
+    again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
+    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
+
+    Killed and run again, it does what is left. Raises CatalogError for arguments that
     mean nothing.
     """
     stage = FetchStage(
@@ -75,21 +97,62 @@ def fetch(
         _checked("quality", quality, range(1, 101)),
         _retries(retry),
         workers,
-        limits=Limits(timeout_s=timeout_s, idle_s=idle_s, max_bytes=max_bytes),
+        limits=Limits(
+            timeout_s=timeout_s,
+            idle_s=idle_s,
+            max_bytes=max_bytes,
+            retries=_checked("retries", retries, range(101)),
+            connections=_checked("connections", connections, range(1, 10_001)),
+            per_host=_checked("per-host", per_host, range(1, 10_001)),
+        ),
         max_pixels=max_pixels,
         animated=_checked("animated", animated, ANIMATED),
         allow_private=allow_private,
+        contact=_contact(contact),
     )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    stage.second_url = SECOND_URL in catalog.schema.names
     pending = f"({stage.todo})" + (f" AND ({where})" if where else "")
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
-        rows = catalog.backfill(stage, where=where, on_progress=bar.advance)
+        try:
+            with _noting(bar, stage):
+                rows = catalog.backfill(
+                    stage, engine=LocalEngine(FRAGMENTS_AT_ONCE), where=where, on_progress=bar.advance
+                )
+        finally:
+            tally = stage.tally
+            bar.note(str(tally) if tally.rows else "")
+            stage.close()
     seconds = time.monotonic() - began
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
-    return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])))
+    return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
+
+
+@contextmanager
+def _noting(bar: Bar, stage: FetchStage) -> Iterator[None]:
+    """Say twice a second how it goes."""
+    ended = threading.Event()
+
+    def note() -> None:
+        while not ended.wait(0.5):
+            bar.note(str(stage.tally))
+
+    thread = threading.Thread(target=note, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _contact(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[!-'*-~]{3,200}", text):
+        raise CatalogError(f"contact {text!r} is not a mail address or URL; servers' owners write to it")
+    return text
 
 
 def _retries(names: Sequence[str]) -> tuple[str, ...]:

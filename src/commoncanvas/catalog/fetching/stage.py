@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
+import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import pyarrow as pa
 
-from commoncanvas.catalog.fetching.download import Limits, download, open_session
-from commoncanvas.catalog.fetching.local import read_local
-from commoncanvas.catalog.fetching.status import FetchError, one_line
-from commoncanvas.catalog.image import (
-    MAX_PIXELS,
-    READS,
-    WEB_FORMATS,
-    Animated,
-    Format,
-    ImageError,
-    Side,
-    encode_image,
-    load,
-    phash,
-)
+from commoncanvas.catalog.fetching.download import Limits
+from commoncanvas.catalog.fetching.worker import Tally, Worker
+from commoncanvas.catalog.image import MAX_PIXELS, Animated, Format, Side, encode_image, load, phash
 from commoncanvas.catalog.schema import IMAGE
 
 CAMERA = (pa.field("camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
+SECOND_URL = "image_url_2"
+"""A column of URLs to try where the first is not to be had; catalogs need not have it."""
+BATCH_SECONDS = 20.0
+BATCH_ROWS = (256, 2048)
+"""A batch ends when its slowest row does, so it should be much longer than that, but what it has done is lost with a
+crash: so many rows as take BATCH_SECONDS, within these bounds.
+"""
 
 
 @dataclass
@@ -46,69 +38,64 @@ class FetchStage:
     retry: Sequence[str] = ()
     workers: int | None = None
     """Threads that decode; by default one a processor."""
-    connections: int = 16
     limits: Limits = field(default_factory=Limits)
     max_pixels: int = MAX_PIXELS
     animated: Animated = "first"
     allow_private: bool = False
+    contact: str | None = None
+    second_url: bool = False
 
     name = "fetch"
-    reads = ("source", "image_url")
     writes = (*IMAGE, *CAMERA)
     done_column = "fetch_status"
-    batch_size = 256
+
+    def __post_init__(self) -> None:
+        self._worker: Worker | None = None
+        self._batch_rows = BATCH_ROWS[0]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("source", "image_url", *([SECOND_URL] if self.second_url else []))
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_rows
 
     @property
     def todo(self) -> str:
         again = ", ".join(f"'{status}'" for status in self.retry)
         return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
 
+    @property
+    def tally(self) -> Tally:
+        return self._worker.tally if self._worker else Tally()
+
     def setup(self) -> None:
-        """Nothing to load."""
+        """Start the event loop and the threads, which live until `close`."""
+        with _starting:
+            if self._worker is None:
+                self._worker = Worker(
+                    self._process, self.limits, self.workers, self.allow_private, self.contact
+                )
+
+    def close(self) -> None:
+        """Close connections and end threads; the next batch would start new ones."""
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.close()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        # In a thread of its own, since the caller may have a running event loop (a notebook does).
-        with ThreadPoolExecutor(1) as thread:
-            rows = thread.submit(
-                asyncio.run, self._fetch(batch["source"].to_pylist(), batch["image_url"].to_pylist())
-            ).result()
+        self.setup()
+        assert self._worker
+        columns = [batch[name].to_pylist() for name in self.reads]
+        began = time.monotonic()
+        rows = self._worker.rows([(source, urls) for source, *urls in zip(*columns, strict=True)])
+        pace = len(rows) / max(time.monotonic() - began, 1e-3)
+        self._batch_rows = max(BATCH_ROWS[0], min(BATCH_ROWS[1], int(pace * BATCH_SECONDS)))
         return pa.RecordBatch.from_arrays(
-            [pa.array([row.get(field.name) for row in rows], field.type) for field in self.writes],
+            [pa.array([row.get(column.name) for row in rows], column.type) for column in self.writes],
             schema=pa.schema(self.writes),
         )
-
-    async def _fetch(self, sources: Sequence[str], urls: Sequence[str | None]) -> list[dict[str, Any]]:
-        workers = self.workers or os.cpu_count() or 1
-        # One limit for both: what is fetched but not yet decoded waits in memory.
-        limit = asyncio.Semaphore(max(self.connections, 2 * workers))
-        with ThreadPoolExecutor(workers) as threads:
-            async with open_session(self.limits, self.allow_private) as session:
-                rows = (
-                    self._row(source, url, session, threads, limit)
-                    for source, url in zip(sources, urls, strict=True)
-                )
-                return await asyncio.gather(*rows)
-
-    async def _row(
-        self,
-        source: str,
-        url: str | None,
-        session: aiohttp.ClientSession,
-        threads: ThreadPoolExecutor,
-        limit: asyncio.Semaphore,
-    ) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        try:
-            async with limit:
-                if url is not None and is_web(url):
-                    data = await download(session, url, self.limits)
-                    return await loop.run_in_executor(threads, self._process, data, WEB_FORMATS)
-                return await loop.run_in_executor(threads, self._process_local, url, source)
-        except (FetchError, ImageError) as error:
-            return {"fetch_status": error.status, "fetch_error": one_line(error)}
-
-    def _process_local(self, url: str | None, source: str) -> dict[str, Any]:
-        return self._process(read_local(url, source, self.limits.max_bytes), READS)
 
     def _process(self, data: bytes, formats: Sequence[str]) -> dict[str, Any]:
         array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated)
@@ -127,9 +114,4 @@ class FetchStage:
         }
 
 
-def is_web(url: str) -> bool:
-    """Whether `url` is to be fetched over HTTP; False for what is no URL at all."""
-    try:
-        return urlsplit(url).scheme in ("http", "https")
-    except ValueError:
-        return False
+_starting = threading.Lock()

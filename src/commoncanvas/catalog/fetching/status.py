@@ -16,16 +16,34 @@ STATUSES = (
     "truncated",
     "unsupported_url",
     "refused",
+    "opted_out",
+    "internal",
 )
-"""Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do."""
+"""Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
+`opted_out`: the server says that no model should learn from it. `internal`: a fault of ours, which cost one row.
+"""
 
 
 class FetchError(Exception):
-    """Bytes that can't be had; `status` is one of STATUSES."""
+    """Bytes that can't be had; `status` is one of STATUSES.
 
-    def __init__(self, status: str, message: str) -> None:
+    `transient`: asking once more may help, after `wait_s` if the server said so. `busy`: the server asks for less.
+    """
+
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        transient: bool = False,
+        busy: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.transient = transient
+        self.busy = busy
+        self.wait_s = wait_s
 
 
 def http_status(code: int) -> str:
