@@ -55,6 +55,7 @@ def test_help_takes_under_a_second() -> None:
             ["catalog", "fetch", "--catalog", "nowhere.lance", "--retry", "sometimes"],
             "no fetch status sometimes",
         ),
+        (["catalog", "fetch", "--catalog", "nowhere.lance", "--workers", "0"], "workers 0"),
         (["caption", "--catalog", "nowhere.lance", "--captioner", "none"], "nowhere.lance"),
         (["encode", "xs", "--data.catalog", "nowhere.lance"], "nowhere.lance"),
         (["train", "xs", "--data.catalog", "nowhere.lance", "--out", "m"], "nowhere.lance"),

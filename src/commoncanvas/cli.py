@@ -84,6 +84,12 @@ def fetch(
     retry: str = "",
     where: str | None = None,
     workers: int | None = None,
+    animated: Literal["first", "refuse"] = "first",
+    allow_private: Annotated[bool, Parameter(negative="")] = False,
+    connections: int = 32,
+    per_host: int = 16,
+    retries: int = 2,
+    contact: str | None = None,
     json_: Json = False,
 ) -> None:
     """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
@@ -92,6 +98,12 @@ def fetch(
         size: pixels of the longest (or shortest) side; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all but ok).
         where: SQL condition on the rows.
+        animated: store the first frame of an animated image, or refuse it.
+        allow_private: let URLs lead into private networks and to this machine: for a server of your own.
+        connections: downloads at once.
+        per_host: downloads at once from one host.
+        retries: how often to ask again after a time-out, a lost connection, HTTP 429 or 503.
+        contact: mail address or URL that servers are told, so that their owners can reach you.
     """
     from commoncanvas.catalog import fetch as run
 
@@ -105,6 +117,12 @@ def fetch(
         retry=statuses,
         where=where,
         workers=workers,
+        animated=animated,
+        allow_private=allow_private,
+        connections=connections,
+        per_host=per_host,
+        retries=retries,
+        contact=contact,
     )
     _print(report, json_)
 

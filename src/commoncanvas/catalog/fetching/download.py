@@ -1,0 +1,196 @@
+"""One download: redirects, sizes, times and answers, all of them limited; and when to try it once more."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from commoncanvas import __version__
+from commoncanvas.catalog.fetching.addresses import GuardedResolver, GuardedSockets, RefusedAddress
+from commoncanvas.catalog.fetching.budget import Budget, Hold
+from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S, Hosts, backoff, opts_out, retry_after
+from commoncanvas.catalog.fetching.status import FetchError, http_status, too_large
+
+PURPOSE = "collects openly licensed images, with credit, for open image models"
+MAX_REDIRECTS = 5
+MAX_HEADER_BYTES = 8190
+"""Of one response header, and of the status line."""
+MAX_HEADERS = 128
+FIRST_BYTES = 1 << 18
+"""What a body that doesn't say its length is taken to have, until it has more."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What downloads may cost. `timeout_s` is for all of one try, `idle_s` for each wait for more bytes."""
+
+    timeout_s: float = 60.0
+    idle_s: float = 20.0
+    connect_s: float = 15.0
+    max_bytes: int = 100_000_000
+    """Of one file."""
+    retries: int = 2
+    connections: int = 32
+    per_host: int = 16
+    buffer_bytes: int = 512_000_000
+    """Of all files that are not decoded yet."""
+
+
+def user_agent(contact: str | None = None) -> str:
+    """Who asks, what for, and with `contact` (a mail address or URL) whom to ask back."""
+    return f"commoncanvas/{__version__} ({f'+{contact}; ' if contact else ''}{PURPOSE})"
+
+
+class Downloader:
+    """Downloads from one event loop, with connections that are kept alive. Connects to no address that is refused,
+    keeps no cookies, reads no proxy from the environment.
+    """
+
+    def __init__(self, limits: Limits, allow_private: bool, contact: str | None = None) -> None:
+        self._limits = limits
+        self._hosts = Hosts(limits.per_host)
+        self._slots = asyncio.Semaphore(limits.connections)
+        self.budget = Budget(limits.buffer_bytes)
+        self._session = aiohttp.ClientSession(
+            # aiohttp's own limit of connections is off, since waiting for it would count as time-out.
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                resolver=GuardedResolver(allow_private),
+                socket_factory=GuardedSockets(allow_private),
+                ttl_dns_cache=300,
+            ),
+            headers={
+                "User-Agent": user_agent(contact),
+                "Accept": "image/*",
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.idle_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def get(self, url: str, hold: Hold) -> bytes:
+        """The bytes at `url`, tried once more where that may help; they are held in `hold`. Raises FetchError."""
+        tries = 0
+        while True:
+            try:
+                return await self._turn(url, hold)
+            except FetchError as error:
+                hold.release()
+                wait = max(backoff(tries), error.wait_s or 0.0)
+                if not error.transient or tries >= self._limits.retries or wait > LONGEST_WAIT_S:
+                    raise
+            tries += 1
+            await asyncio.sleep(wait)
+
+    async def _turn(self, url: str, hold: Hold) -> bytes:
+        # First the host's slot, then one of all: those who wait for a slow host are in nobody's way.
+        async with self._hosts.turn(_host(url)) as host, self._slots:
+            failure: FetchError | None = None
+            try:
+                return await self._try(url, hold)
+            except FetchError as error:
+                failure = error
+                raise
+            finally:
+                self._hosts.answered(host, failure)
+
+    async def _try(self, url: str, hold: Hold) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.timeout_s) as clock:
+                return await self._follow(url, hold, clock)
+        except TimeoutError as error:
+            message = f"no complete answer in {self._limits.timeout_s:g} s"
+            raise FetchError("timeout", message, transient=True) from error
+
+    async def _follow(self, url: str, hold: Hold, clock: asyncio.Timeout) -> bytes:
+        try:
+            # By hand, since what a redirect leads to is as untrusted as what the metadata says.
+            at = _web_url(URL(url))
+            for _ in range(MAX_REDIRECTS + 1):
+                async with self._session.get(at, allow_redirects=False) as response:
+                    location = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or location is None:
+                        return await self._body(response, hold, clock)
+                    at = _web_url(at.join(URL(location)))
+            raise FetchError("connection", f"more than {MAX_REDIRECTS} redirects")
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, RefusedAddress):
+                raise FetchError("refused", str(error.os_error)) from error
+            raise _connection(error) from error
+        except TimeoutError as error:
+            raise FetchError("timeout", f"no byte in {self._limits.idle_s:g} s", transient=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _connection(error) from error
+        except ValueError as error:  # yarl's and the IDNA codec's word for hosts and ports that are none
+            raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error
+
+    async def _body(self, response: aiohttp.ClientResponse, hold: Hold, clock: asyncio.Timeout) -> bytes:
+        if response.status != 200:
+            raise FetchError(
+                http_status(response.status),
+                f"HTTP {response.status} {response.reason or ''}",
+                transient=response.status in (429, 503),
+                busy=response.status in (429, 503),
+                wait_s=retry_after(response.headers.get("Retry-After")),
+            )
+        directive = opts_out(response.headers.getall("X-Robots-Tag", []))
+        if directive:
+            raise FetchError("opted_out", f"the server says X-Robots-Tag: {directive}")
+        # Nothing else was asked for, and what a few compressed bytes would become is anyone's guess.
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            raise FetchError("refused", f"the answer is compressed ({encoding}), which was not asked for")
+        max_bytes, stated = self._limits.max_bytes, response.content_length
+        if (stated or 0) > max_bytes:
+            raise too_large(stated or 0, max_bytes)
+        await _wait_for(hold, stated or min(FIRST_BYTES, max_bytes), clock)
+        chunks = bytearray()
+        async for chunk in response.content.iter_any():
+            if len(chunks) + len(chunk) > max_bytes:
+                raise too_large(len(chunks) + len(chunk), max_bytes)
+            if len(chunks) + len(chunk) > hold.bytes:
+                await _wait_for(hold, min(2 * hold.bytes + len(chunk), max_bytes), clock)
+            chunks += chunk
+        return bytes(chunks)
+
+
+async def _wait_for(hold: Hold, size: int, clock: asyncio.Timeout) -> None:
+    """Have `size` bytes of the budget; the wait for them is ours, and isn't held against the server."""
+    if hold.fits(size):
+        return await hold.grow(size)
+    loop, end = asyncio.get_running_loop(), clock.when()
+    began = loop.time()
+    clock.reschedule(None)
+    await hold.grow(size)
+    clock.reschedule(None if end is None else end + loop.time() - began)
+    return None
+
+
+def _connection(error: Exception) -> FetchError:
+    return FetchError("connection", f"{type(error).__name__}: {error}", transient=True)
+
+
+def _web_url(url: URL) -> URL:
+    if url.scheme not in ("http", "https") or not url.host:
+        raise FetchError("unsupported_url", f"{url} is not a web address")
+    return url
+
+
+def _host(url: str) -> str:
+    try:
+        return URL(url).host or ""
+    except ValueError as error:
+        raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error

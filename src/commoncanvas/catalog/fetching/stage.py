@@ -1,0 +1,117 @@
+"""The stage: a batch of URLs in, a batch of images with their sizes, hashes and statuses out."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas.catalog.fetching.download import Limits
+from commoncanvas.catalog.fetching.worker import Tally, Worker
+from commoncanvas.catalog.image import MAX_PIXELS, Animated, Format, Side, encode_image, load, phash
+from commoncanvas.catalog.schema import IMAGE
+
+EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
+"""What EXIF says of a photo; beside the provenance columns, never in their place."""
+SECOND_URL = "image_url_2"
+"""A column of URLs to try where the first is not to be had; catalogs need not have it."""
+BATCH_SECONDS = 20.0
+BATCH_ROWS = (256, 2048)
+"""A batch ends when its slowest row does, so it should be much longer than that, but what it has done is lost with a
+crash: so many rows as take BATCH_SECONDS, within these bounds.
+"""
+
+
+@dataclass
+class FetchStage:
+    """Fetches, decodes, resizes, hashes and encodes; a bad image costs its own row and nothing else."""
+
+    size: int = 512
+    side: Side = "longest"
+    format: Format = "jpeg"
+    quality: int = 95
+    retry: Sequence[str] = ()
+    workers: int | None = None
+    """Threads that decode; by default one a processor."""
+    limits: Limits = field(default_factory=Limits)
+    max_pixels: int = MAX_PIXELS
+    animated: Animated = "first"
+    allow_private: bool = False
+    contact: str | None = None
+    second_url: bool = False
+
+    name = "fetch"
+    writes = (*IMAGE, *EXIF)
+    done_column = "fetch_status"
+
+    def __post_init__(self) -> None:
+        self._worker: Worker | None = None
+        self._batch_rows = BATCH_ROWS[0]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("source", "image_url", *([SECOND_URL] if self.second_url else []))
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_rows
+
+    @property
+    def todo(self) -> str:
+        again = ", ".join(f"'{status}'" for status in self.retry)
+        return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
+
+    @property
+    def tally(self) -> Tally:
+        return self._worker.tally if self._worker else Tally()
+
+    def setup(self) -> None:
+        """Start the event loop and the threads, which live until `close`."""
+        with _starting:
+            if self._worker is None:
+                self._worker = Worker(
+                    self._process, self.limits, self.workers, self.allow_private, self.contact
+                )
+
+    def close(self) -> None:
+        """Close connections and end threads; the next batch would start new ones."""
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.close()
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        self.setup()
+        assert self._worker
+        columns = [batch[name].to_pylist() for name in self.reads]
+        began = time.monotonic()
+        rows = self._worker.rows([(source, urls) for source, *urls in zip(*columns, strict=True)])
+        pace = len(rows) / max(time.monotonic() - began, 1e-3)
+        self._batch_rows = max(BATCH_ROWS[0], min(BATCH_ROWS[1], int(pace * BATCH_SECONDS)))
+        return pa.RecordBatch.from_arrays(
+            [pa.array([row.get(column.name) for row in rows], column.type) for column in self.writes],
+            schema=pa.schema(self.writes),
+        )
+
+    def _process(self, data: bytes, formats: Sequence[str]) -> dict[str, Any]:
+        array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated)
+        height, width = array.shape[:2]
+        return {
+            "image": encode_image(array, self.format, self.quality),
+            "width": width,
+            "height": height,
+            "original_width": header.width,
+            "original_height": header.height,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "phash": phash(array),
+            "fetch_status": "ok",
+            "exif_camera": header.camera,
+            "exif_taken_at": header.taken_at,
+        }
+
+
+_starting = threading.Lock()

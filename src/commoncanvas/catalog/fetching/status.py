@@ -1,0 +1,65 @@
+"""What `fetch_status` can say, and the error that carries it."""
+
+from __future__ import annotations
+
+STATUSES = (
+    "ok",
+    "not_found",
+    "forbidden",
+    "http_4xx",
+    "http_5xx",
+    "timeout",
+    "connection",
+    "too_large",
+    "too_many_pixels",
+    "not_an_image",
+    "truncated",
+    "unsupported_url",
+    "refused",
+    "opted_out",
+    "internal",
+)
+"""Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
+`opted_out`: the server says that no model should learn from it. `internal`: a fault of ours, which cost one row.
+"""
+
+
+class FetchError(Exception):
+    """Bytes that can't be had; `status` is one of STATUSES.
+
+    `transient`: asking once more may help, after `wait_s` if the server said so. `busy`: the server asks for less.
+    """
+
+    def __init__(
+        self,
+        status: str,
+        message: str,
+        *,
+        transient: bool = False,
+        busy: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.transient = transient
+        self.busy = busy
+        self.wait_s = wait_s
+
+
+def http_status(code: int) -> str:
+    """The status that an HTTP answer other than 200 means."""
+    if code in (404, 410):
+        return "not_found"
+    if code in (401, 403, 451):
+        return "forbidden"
+    return "http_5xx" if code >= 500 else "http_4xx"
+
+
+def too_large(size: int, max_bytes: int) -> FetchError:
+    return FetchError("too_large", f"{size:,} bytes, more than {max_bytes:,}")
+
+
+def one_line(text: object) -> str:
+    """At most 500 printable characters: servers write into our messages too."""
+    shown = str(text).encode(errors="replace").decode()
+    return " ".join("".join(mark if mark.isprintable() else " " for mark in shown).split())[:500]

@@ -1,0 +1,147 @@
+"""What lives as long as a run: one event loop with its connections, and the threads that decode."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from commoncanvas.catalog.fetching.download import Downloader, Limits
+from commoncanvas.catalog.fetching.local import read_local
+from commoncanvas.catalog.fetching.status import FetchError, one_line
+from commoncanvas.catalog.image import READS, WEB_FORMATS, ImageError
+
+Row = dict[str, Any]
+Place = tuple[str, Sequence[str | None]]
+"""A row's source, and the URLs of its image, the first that can be had wins."""
+Process = Callable[[bytes, Sequence[str]], Row]
+"""A file and the formats that it may have -> the columns of its row. Raises ImageError."""
+
+ELSEWHERE = ("not_found", "forbidden", "connection")
+"""Statuses after which a row's other URL is tried."""
+DNS_THREADS = 16
+
+
+@dataclass
+class Tally:
+    """What a run has done so far."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def rows(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def megabytes_per_s(self) -> float:
+        return self.bytes / 1e6 / max(time.monotonic() - self.began, 1e-9)
+
+    def __str__(self) -> str:
+        shares = (
+            f"{count / self.rows:.1%} {status}" for status, count in self.statuses.most_common(4) if self.rows
+        )
+        return " · ".join((f"{self.megabytes_per_s:,.1f} MB/s", *shares))
+
+
+class Worker:
+    """Rows of many batches at once, from any thread: some are downloaded while others are decoded."""
+
+    def __init__(
+        self, process: Process, limits: Limits, threads: int | None, allow_private: bool, contact: str | None
+    ) -> None:
+        self.tally = Tally()
+        self._process = process
+        self._limits = limits
+        self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode")
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(DNS_THREADS, "dns"))
+        # A loop of our own: the caller may have a running one (a notebook does).
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
+        self._thread.start()
+        self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
+
+    def rows(self, places: Sequence[Place]) -> list[Row]:
+        """A row a place, in the same order: columns and status, whatever happens to it."""
+        running: Future[list[Row]] = self._call(self._gather(places))
+        try:
+            return running.result()
+        except BaseException:
+            running.cancel()
+            raise
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._call(self._close()).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+        self._decoders.shutdown(cancel_futures=True)
+
+    def _call(self, coroutine: Any) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _open(self, allow_private: bool, contact: str | None) -> Downloader:
+        return Downloader(self._limits, allow_private, contact)
+
+    async def _close(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._downloader.close()
+        await self._loop.shutdown_default_executor()
+
+    async def _gather(self, places: Sequence[Place]) -> list[Row]:
+        return list(await asyncio.gather(*(self._row(*place) for place in places)))
+
+    async def _row(self, source: str, urls: Sequence[str | None]) -> Row:
+        first: Row | None = None
+        for url in (urls[0], *(url for url in urls[1:] if url)):
+            row = await self._one(source, url)
+            first = first or row
+            if row["fetch_status"] not in ELSEWHERE:
+                break
+        # What is wrong with the first URL is what there is to repair, unless the other one told more.
+        assert first is not None
+        row = first if row["fetch_status"] in ELSEWHERE else row
+        self.tally.statuses[row["fetch_status"]] += 1
+        return row
+
+    async def _one(self, source: str, url: str | None) -> Row:
+        hold = self._downloader.budget.hold()
+        try:
+            if url is not None and is_web(url):
+                data = await self._downloader.get(url, hold)
+                self.tally.bytes += len(data)
+                return await self._decode(self._process, data, WEB_FORMATS)
+            return await self._decode(self._process_local, url, source)
+        except (FetchError, ImageError) as error:
+            return {"fetch_status": error.status, "fetch_error": one_line(error)}
+        except Exception as error:
+            # One row in millions that does what nobody has thought of must not end the run, each time anew.
+            return {"fetch_status": "internal", "fetch_error": one_line(f"{type(error).__name__}: {error}")}
+        finally:
+            hold.release()
+
+    def _decode(self, function: Callable[..., Row], *arguments: Any) -> asyncio.Future[Row]:
+        return self._loop.run_in_executor(self._decoders, function, *arguments)
+
+    def _process_local(self, url: str | None, source: str) -> Row:
+        return self._process(read_local(url, source, self._limits.max_bytes), READS)
+
+
+def is_web(url: str) -> bool:
+    """Whether `url` is to be fetched over HTTP; False for what is no URL at all."""
+    try:
+        return urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
