@@ -23,6 +23,14 @@ class Network:
     looked_up: list[str] = field(default_factory=list)
     escapes: list[str] = field(default_factory=list)
     """What would have left."""
+    elsewhere_is_down: bool = False
+    """All other addresses refuse to be connected to, and no other name is known: a test that goes there on purpose."""
+    strays: list[str] = field(default_factory=list)
+    """The addresses and names that were asked for while `elsewhere_is_down`."""
+
+    def stop(self, host: str) -> OSError:
+        (self.strays if self.elsewhere_is_down else self.escapes).append(host)
+        return ConnectionRefusedError(f"the test would have sent a packet to {host}")
 
     def answer(self, name: str) -> list[str]:
         answers = self.names[name]
@@ -43,8 +51,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
         if host in network.reroutes:
             return ("127.0.0.1", network.reroutes[host])
         if host != "localhost" and not ip_address(host.split("%")[0]).is_loopback:
-            network.escapes.append(host)
-            raise OSError(f"the test would have sent a packet to {host}")
+            raise network.stop(host)
         return address
 
     def guarded(name: str, position: int) -> Any:
@@ -70,7 +77,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
                 for info in look_up(address, port, family, type, proto, socket.AI_NUMERICHOST)
             ]
         except socket.gaierror:
-            network.escapes.append(f"DNS for {name}")
+            network.stop(f"DNS for {name}")
             raise
 
     monkeypatch.setattr(socket.socket, "connect", guarded("connect", 0))

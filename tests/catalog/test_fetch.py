@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from aiohttp import web
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchReport, fetch
-from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, http_status
+from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
 from commoncanvas.catalog.image import decode, phash
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.engine import LocalEngine
 from commoncanvas.errors import CatalogError
 
 
@@ -310,3 +312,22 @@ def test_every_http_answer_has_a_status_of_the_list() -> None:
     assert {http_status(code) for code in (*range(100, 200), *range(201, 700))} == {
         *("not_found", "forbidden", "http_4xx", "http_5xx")
     }
+
+
+def test_the_live_line_and_the_summary_say_how_fast_and_with_what_result(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = make(tmp_path, {name: f"{server.url}/{name}" for name in ("red.jpg", "wide", "moved", "404")})
+    report = fetch(catalog, allow_private=True, size=16)
+    assert report.bytes == 2 * len(jpeg()) + len(jpeg(3000, 2000))
+    assert re.fullmatch(
+        r"4 images in [\d.]+ s \(\d+ images/s, [\d.]+ MB/s\); in the catalog: 3 ok, 1 not_found", str(report)
+    )
+    assert re.search(r"MB/s · 75\.0% ok · 25\.0% not_found\n", capsys.readouterr().err)
+
+
+def test_the_stage_runs_in_processes_too(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    catalog = make(tmp_path, {"a": (tmp_path / "a.jpg").as_uri()}, "folder")
+    assert catalog.backfill(FetchStage(size=16), engine=LocalEngine(1, processes=True)) == 1
+    assert by_id(catalog)["a"]["fetch_status"] == "ok"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from commoncanvas.catalog.fetching.download import Limits, user_agent
@@ -87,8 +89,7 @@ def fetch(
     again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
     URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
 
-    Killed and run again, it does what is left. Raises CatalogError for arguments that
-    mean nothing.
+    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing.
     """
     stage = FetchStage(
         _checked("size", size, range(1, 65536)),
@@ -117,7 +118,7 @@ def fetch(
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
         try:
-            with _noting(bar, stage):
+            with _noting(bar, stage), _interruptible(stage):
                 rows = catalog.backfill(
                     stage, engine=LocalEngine(FRAGMENTS_AT_ONCE), where=where, on_progress=bar.advance
                 )
@@ -147,6 +148,25 @@ def _noting(bar: Bar, stage: FetchStage) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def _interruptible(stage: FetchStage) -> Iterator[None]:
+    """Let Ctrl-C end what the engine's threads wait for; it would wait for them itself, a minute or more."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stage.stop()
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _contact(text: str | None) -> str | None:

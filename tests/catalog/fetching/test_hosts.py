@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -290,3 +293,23 @@ def test_an_image_larger_than_the_budget_goes_alone() -> None:
         assert budget.taken == 10
 
     asyncio.run(run())
+
+
+def test_ctrl_c_ends_a_fetch_at_once_though_servers_don_t_answer(tmp_path: Path) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n"
+        await asyncio.sleep(300)
+
+    with RawServer(lambda path: never()) as server:
+        catalog = web_rows(tmp_path, [f"{server.url}/{number}" for number in range(50)])
+        code = "import sys; from commoncanvas.catalog import fetch; fetch(sys.argv[1], allow_private=True)"
+        process = subprocess.Popen([sys.executable, "-c", code, catalog.uri], stderr=subprocess.PIPE)
+        while not server.asked:
+            time.sleep(0.05)
+            assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said
+    assert time.monotonic() - began < 8
+    assert catalog.count("fetch_status IS NOT NULL") == 0

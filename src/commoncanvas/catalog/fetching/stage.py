@@ -78,6 +78,11 @@ class FetchStage:
                     self._process, self.limits, self.workers, self.allow_private, self.contact
                 )
 
+    def stop(self) -> None:
+        """Make the batches that are under way, and those to come, raise CancelledError; from any thread."""
+        if self._worker:
+            self._worker.stop()
+
     def close(self) -> None:
         """Close connections and end threads; the next batch would start new ones."""
         worker, self._worker = self._worker, None

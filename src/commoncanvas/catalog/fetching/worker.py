@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -61,6 +61,7 @@ class Worker:
         self.tally = Tally()
         self._process = process
         self._limits = limits
+        self._stopped = False
         self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode")
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(DNS_THREADS, "dns"))
@@ -70,13 +71,23 @@ class Worker:
         self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
 
     def rows(self, places: Sequence[Place]) -> list[Row]:
-        """A row a place, in the same order: columns and status, whatever happens to it."""
+        """A row a place, in the same order: columns and status, whatever happens to it. CancelledError once stopped."""
+        if self._stopped:
+            raise CancelledError
         running: Future[list[Row]] = self._call(self._gather(places))
         try:
             return running.result()
         except BaseException:
             running.cancel()
             raise
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
 
     def close(self) -> None:
         if self._thread.is_alive():
