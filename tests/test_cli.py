@@ -55,6 +55,11 @@ def test_help_takes_under_a_second() -> None:
             ["catalog", "fetch", "--catalog", "nowhere.lance", "--retry", "sometimes"],
             "no fetch status sometimes",
         ),
+        (["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1"], "--reason"),
+        (
+            ["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1", "--reason", "r"],
+            "nowhere.lance",
+        ),
         (["caption", "--catalog", "nowhere.lance", "--captioner", "none"], "nowhere.lance"),
         (["encode", "xs", "--data.catalog", "nowhere.lance"], "nowhere.lance"),
         (["train", "xs", "--data.catalog", "nowhere.lance", "--out", "m"], "nowhere.lance"),

@@ -140,6 +140,54 @@ def credits(
         say(f"{rows:,} credits written to {out}")
 
 
+@catalog_app.command
+def takedown(
+    *,
+    catalog: Uri,
+    id: tuple[str, ...] = (),
+    creator: str | None = None,
+    url: tuple[str, ...] = (),
+    list_: Annotated[str | None, Parameter(name="--list")] = None,
+    file: tuple[str, ...] = (),
+    near: bool = False,
+    reason: str | None = None,
+    purge: bool = False,
+    exclusive: bool = False,
+    dry_run: bool = False,
+    json_: Json = False,
+) -> None:
+    """Take images out of the catalog and keep them out; say which models' tags hold them.
+
+    Args:
+        id: image ids; may be given again and again.
+        creator: a creator's name, address, or user id on the platform; their later images stay out too.
+        url: of a page or an image.
+        list_: text file of ids or URLs, one a line.
+        file: image file as it was published.
+        near: also rows that look like FILE.
+        reason: kept with the tombstone.
+        purge: also remove them from every file, old version and tag, and look that no byte is left.
+        exclusive: nobody else is at work on the catalog: also remove what killed processes left behind.
+        dry_run: only show what would go.
+    """
+    from commoncanvas.catalog import takedown as run
+
+    report = run(
+        catalog,
+        id=id,
+        creator=creator,
+        url=url,
+        list_file=list_,
+        file=file,
+        near=near,
+        reason=reason,
+        purge=purge,
+        exclusive=exclusive,
+        dry_run=dry_run,
+    )
+    _print(report, json_)
+
+
 @app.command
 def caption(
     *,

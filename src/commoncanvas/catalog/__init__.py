@@ -8,6 +8,7 @@ from commoncanvas.catalog.importing import ImportReport, import_
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.takedown import TakedownReport, takedown
 
 __all__ = [
     "Catalog",
@@ -15,8 +16,10 @@ __all__ = [
     "FetchReport",
     "ImportReport",
     "Stage",
+    "TakedownReport",
     "credits",
     "fetch",
     "import_",
     "stats",
+    "takedown",
 ]

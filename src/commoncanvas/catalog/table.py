@@ -18,6 +18,8 @@ from commoncanvas.catalog.columns import derived, same_column
 from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
 from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA, first_of_each, regroup
 from commoncanvas.catalog.stage import Stage
+from commoncanvas.catalog.tombstones import Tombstones
+from commoncanvas.console import say
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
 
@@ -126,19 +128,31 @@ class Catalog:
 
         Batches have columns of the table, at least `image_id` and `source`. Every 4,096 rows are committed as
         they come, so an import that is killed has added whole groups, and one that is run again adds the
-        rest.
+        rest. What was taken down stays out; how many rows that were is said.
         """
         self._must_be_newest("added to")
-        added = present = 0
-        for table in regroup(batches, FRAGMENT_ROWS):
+        added = present = refused = 0
+        stones = Tombstones(self.uri, self.storage_options)
+        for group in regroup(batches, FRAGMENT_ROWS):
+            table = group.filter(pa.array(~stones.refused(group)))
+            refused += len(group) - len(table)
             unique = first_of_each(table)
             with explaining(f"catalog {self.uri}: rows can't be added"):
                 merge = self.dataset.merge_insert("image_id").when_not_matched_insert_all()
                 inserted = merge.conflict_retries(CONFLICT_RETRIES).execute(unique)["num_inserted_rows"]
             added += inserted
             present += len(table) - inserted
+            if stones.refresh():
+                self._delete(unique.filter(pa.array(stones.refused(unique)))["image_id"].to_pylist())
+        if refused:
+            say(f"{refused:,} rows were taken down before and stay out of {self.uri}")
         self.refresh()
         return added, present
+
+    def _delete(self, image_ids: Sequence[str]) -> None:
+        if image_ids:
+            listed = ", ".join("'{}'".format(each.replace("'", "''")) for each in image_ids)
+            self.dataset.delete(f"image_id IN ({listed})", conflict_retries=CONFLICT_RETRIES)
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add all-null columns, those that are not there yet.
