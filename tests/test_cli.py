@@ -56,6 +56,8 @@ def test_help_takes_under_a_second() -> None:
             "no fetch status sometimes",
         ),
         (["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1"], "--reason"),
+        (["catalog", "export", "parquet", "--catalog", "nowhere.lance", "--out", "o"], "nowhere.lance"),
+        (["catalog", "export", "zip", "--catalog", "nowhere.lance", "--out", "o"], "zip"),
         (
             ["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1", "--reason", "r"],
             "nowhere.lance",

@@ -141,6 +141,34 @@ def credits(
 
 
 @catalog_app.command
+def export(
+    format: Literal["webdataset", "parquet", "huggingface"],
+    /,
+    *,
+    catalog: Uri,
+    out: str,
+    filter: str | None = None,
+    version: str | None = None,
+    shard_size: str = "1GB",
+    json_: Json = False,
+) -> None:
+    """Write images with their provenance for other tools, with a data card and every credit.
+
+    Args:
+        format: webdataset (tars), parquet, or huggingface (Parquet, ready for the hub).
+        out: folder; killed and run again, the export goes on there.
+        filter: SQL condition on the rows.
+        version: a version of the catalog, or a tag; default: the newest.
+        shard_size: of images in a shard (500MB), or rows (10000).
+    """
+    from commoncanvas.catalog import export as run
+
+    chosen = int(version) if version and version.isdecimal() else version
+    report = run(format, catalog, out, filter=filter, version=chosen, shard_size=shard_size)
+    _print(report, json_)
+
+
+@catalog_app.command
 def takedown(
     *,
     catalog: Uri,
