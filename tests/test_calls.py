@@ -13,7 +13,7 @@ def test_each_command_stays_a_call_whatever_is_imported() -> None:
         "import commoncanvas.catalog\n"
         "for module in pkgutil.iter_modules(commoncanvas.catalog.__path__):\n"
         "    importlib.import_module('commoncanvas.catalog.' + module.name)\n"
-        "for name in ('credits', 'fetch', 'import_', 'stats'):\n"
+        "for name in ('credits', 'export', 'fetch', 'import_', 'stats', 'takedown'):\n"
         "    assert type(getattr(commoncanvas.catalog, name)).__name__ == 'function', name\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -56,6 +56,13 @@ def test_help_takes_under_a_second() -> None:
             "no fetch status sometimes",
         ),
         (["catalog", "fetch", "--catalog", "nowhere.lance", "--workers", "0"], "workers 0"),
+        (["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1"], "--reason"),
+        (["catalog", "export", "parquet", "--catalog", "nowhere.lance", "--out", "o"], "nowhere.lance"),
+        (["catalog", "export", "zip", "--catalog", "nowhere.lance", "--out", "o"], "zip"),
+        (
+            ["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1", "--reason", "r"],
+            "nowhere.lance",
+        ),
         (["caption", "--catalog", "nowhere.lance", "--captioner", "none"], "nowhere.lance"),
         (["encode", "xs", "--data.catalog", "nowhere.lance"], "nowhere.lance"),
         (["train", "xs", "--data.catalog", "nowhere.lance", "--out", "m"], "nowhere.lance"),

@@ -160,6 +160,82 @@ def credits(
         say(f"{rows:,} credits written to {out}")
 
 
+@catalog_app.command
+def export(
+    format: Literal["webdataset", "parquet", "huggingface"],
+    /,
+    *,
+    catalog: Uri,
+    out: str,
+    filter: str | None = None,
+    version: str | None = None,
+    shard_size: str = "1GB",
+    json_: Json = False,
+) -> None:
+    """Write images with their provenance for other tools, with a data card and every credit.
+
+    Args:
+        format: webdataset (tars), parquet, or huggingface (Parquet, ready for the hub).
+        out: folder; killed and run again, the export goes on there.
+        filter: SQL condition on the rows.
+        version: a version of the catalog, or a tag; default: the newest.
+        shard_size: of images in a shard (500MB), or rows (10000).
+    """
+    from commoncanvas.catalog import export as run
+
+    chosen = int(version) if version and version.isdecimal() else version
+    report = run(format, catalog, out, filter=filter, version=chosen, shard_size=shard_size)
+    _print(report, json_)
+
+
+@catalog_app.command
+def takedown(
+    *,
+    catalog: Uri,
+    id: tuple[str, ...] = (),
+    creator: str | None = None,
+    url: tuple[str, ...] = (),
+    list_: Annotated[str | None, Parameter(name="--list")] = None,
+    file: tuple[str, ...] = (),
+    near: bool = False,
+    reason: str | None = None,
+    purge: bool = False,
+    exclusive: bool = False,
+    dry_run: bool = False,
+    json_: Json = False,
+) -> None:
+    """Take images out of the catalog and keep them out; say which models' tags hold them.
+
+    Args:
+        id: image ids; may be given again and again.
+        creator: a creator's name, address, or user id on the platform; their later images stay out too.
+        url: of a page or an image.
+        list_: text file of ids or URLs, one a line.
+        file: image file as it was published.
+        near: also rows that look like FILE.
+        reason: kept with the tombstone.
+        purge: also remove them from every file, old version and tag, and look that no byte is left.
+        exclusive: nobody else is at work on the catalog: also remove what killed processes left behind.
+        dry_run: only show what would go.
+    """
+    from commoncanvas.catalog import takedown as run
+
+    report = run(
+        catalog,
+        id=id,
+        creator=creator,
+        url=url,
+        list_file=list_,
+        file=file,
+        near=near,
+        reason=reason,
+        purge=purge,
+        exclusive=exclusive,
+        dry_run=dry_run,
+    )
+    _print(report, json_)
+
+
 @app.command
 def caption(
     *,

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import lance
 import numpy as np
 import pyarrow as pa
-from lance.commit import CommitConflictError
 
 from commoncanvas.catalog.backfill import RowIds
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.known import KnownIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
+from commoncanvas.catalog.tombstones import Tombstones
+from commoncanvas.console import say
 from commoncanvas.engine import ahead
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ GROUP_ROWS = 16 * FRAGMENT_ROWS
 GROUP_BYTES = 256 << 20
 """And bytes, about: a group is held in memory."""
 SCAN_ROWS = 1 << 17
+CONFLICT_RETRIES = 50
 RESOLVED_AT_ONCE = 10_000
 
 
@@ -40,12 +42,19 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     """See `Catalog.add`."""
     catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
     adder = Adder(catalog)
-    added = present = 0
-    for table in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES), 1):
+    stones = Tombstones(catalog.uri, catalog.storage_options)
+    added = present = refused = 0
+    for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES), 1):
+        table = group.filter(pa.array(~stones.refused(group)))
+        refused += len(group) - len(table)
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
             new = adder.append(table)
+            if stones.refresh():  # taken down while they were added
+                adder.remove(table.filter(pa.array(stones.refused(table)))["image_id"].to_pylist())
         added += new
         present += len(table) - new
+    if refused:
+        say(f"{refused:,} rows were taken down before and stay out of {catalog.uri}")
     catalog.refresh()
     return added, present
 
@@ -82,6 +91,13 @@ class Adder:
             oldest.get(image_id, own[0]) not in own for image_id in new["image_id"].to_pylist()
         )
 
+    def remove(self, image_ids: list[str]) -> None:
+        """Delete the rows with these ids."""
+        for start in range(0, len(image_ids), RESOLVED_AT_ONCE):
+            newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
+            chosen = _listed(image_ids[start : start + RESOLVED_AT_ONCE])
+            newest.delete(f"image_id IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
+
     def _new(self, table: pa.Table) -> pa.Table:
         """The rows whose id is not known, the first of each."""
         ids = table["image_id"].to_pylist()
@@ -117,7 +133,7 @@ class Adder:
         kept: dict[str, int] = {}
         ids = iter(double)
         while chunk := list(islice(ids, RESOLVED_AT_ONCE)):
-            listed = ", ".join("'" + one.replace("'", "''") + "'" for one in chunk)
+            listed = _listed(chunk)
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             found = newest.scanner(
                 columns=["image_id"], filter=f"image_id IN ({listed})", with_row_id=True
@@ -131,10 +147,12 @@ class Adder:
         return kept
 
     def _delete(self, row_ids: RowIds) -> None:
-        while len(row_ids):
+        if len(row_ids):
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
-            try:
-                newest.delete(f"_rowid IN ({', '.join(map(str, row_ids.tolist()))})")
-                return
-            except CommitConflictError:
-                continue
+            chosen = ", ".join(map(str, row_ids.tolist()))
+            newest.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
+
+
+def _listed(values: list[str]) -> str:
+    """As SQL's IN wants them."""
+    return ", ".join("'{}'".format(value.replace("'", "''")) for value in values)

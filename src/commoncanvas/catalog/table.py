@@ -122,7 +122,8 @@ class Catalog:
 
         Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
         come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
-        adds the rest. Any number of processes may add at once, the same rows too.
+        adds the rest. Any number of processes may add at once, the same rows too. What was taken
+        down stays out; how many rows that were is said.
         """
         self._must_be_newest("added to")
         return adding.add(self, batches)

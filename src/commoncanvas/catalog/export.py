@@ -1,0 +1,317 @@
+"""Export: images and their provenance in the formats that other tools read, with a data card and every credit.
+
+Shards appear complete, each with a small record of what is in it; a run that was killed goes on with those that are
+missing, from the same version of the catalog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas import licenses
+from commoncanvas.catalog import datacard
+from commoncanvas.catalog.backfill import take_rows
+from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
+from commoncanvas.catalog.credits import Credit, credit, write_credits
+from commoncanvas.catalog.shards import WRITERS, columns
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
+from commoncanvas.console import progress, say
+from commoncanvas.errors import CatalogError, MissingExtraError
+from commoncanvas.lock import only_one
+
+STATE = ".export"
+"""Folder of what is needed to go on: state.json, and a record of each shard."""
+READ_AT_ONCE = 64
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)?", re.IGNORECASE)
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+@dataclass(frozen=True)
+class ShardSize:
+    """A shard ends with the row that reaches one of these."""
+
+    rows: int | None
+    bytes: int | None
+
+    @classmethod
+    def of(cls, text: str) -> ShardSize:
+        """`1GB`, `500 MB` (of images), or `10000` rows. Raises CatalogError."""
+        match = _SIZE.fullmatch(text.strip())
+        number = float(match[1]) if match else 0.0
+        if not match or number < 1 or (match[2] is None and not number.is_integer()):
+            raise CatalogError(f"shard size {text!r} is neither a size such as 1GB nor a count of rows")
+        if match[2] is None:
+            return cls(int(number), None)
+        return cls(None, int(number * _UNITS[match[2].lower()]))
+
+    def reached(self, rows: int, size: int) -> bool:
+        return (self.rows is not None and rows >= self.rows) or (
+            self.bytes is not None and size >= self.bytes
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of an export, as its record has it."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What is in the folder. `left_out` counts rows of the catalog that are not, by reason."""
+
+    out: str
+    format: str
+    version: int
+    rows: int
+    bytes: int
+    shards: int
+    left_out: dict[str, int]
+    licenses: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} images in {self.shards:,} shards in {self.out}"
+
+
+def export(
+    format: str,
+    catalog: Catalog | str | Path,
+    out: str | Path,
+    *,
+    filter: str | None = None,
+    version: int | str | None = None,
+    shard_size: str = "1GB",
+) -> ExportReport:
+    """Write the fetched images that the SQL `filter` lets in, of the newest version or `version` (a number or a tag).
+
+    `format`: webdataset (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their
+    bytes. A row whose licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets
+    README.md (a data card), credits.csv, and croissant.json if mlcroissant is installed. Killed and run again with the
+    same arguments, it writes what is missing. Raises CatalogError.
+    """
+    if format not in WRITERS:
+        raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
+    size = ShardSize.of(shard_size)
+    uri = catalog.uri if isinstance(catalog, Catalog) else str(catalog)
+    options = catalog.storage_options if isinstance(catalog, Catalog) else None
+    if version is None and isinstance(catalog, Catalog) and catalog.pinned:
+        version = catalog.version
+    newest = Catalog.open(uri, version, options)
+    newest.count(filter)  # a wrong filter must not leave a folder
+    folder = Path(out)
+    if folder.exists() and not (folder / STATE).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CatalogError(f"{folder} is there already and is no export; choose another place")
+    with only_one(folder / STATE):
+        asked = {"format": format, "filter": filter, "shard_size": shard_size}
+        pinned = _pinned(folder, newest, version)
+        ids, left_out = select(pinned, filter)
+        if not len(ids):
+            raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
+        digest = hashlib.sha256(ids.tobytes()).hexdigest()
+        _same(folder, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
+        shards = _write_shards(pinned, ids, folder, format, size)
+        counts = _write_papers(pinned, ids, folder, format, shards, left_out)
+    return ExportReport(
+        str(folder),
+        format,
+        pinned.version,
+        len(ids),
+        sum(shard.bytes for shard in shards),
+        len(shards),
+        left_out,
+        counts,
+    )
+
+
+def select(catalog: Catalog, filter: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
+    """Row ids of what may be exported, in the table's order, and how many rows may not, by reason."""
+    stones = Tombstones(catalog.uri, catalog.storage_options)
+    left_out: Counter[str] = Counter()
+    ids = [np.empty(0, np.uint64)]
+    known: dict[str | None, licenses.License] = {}
+    for batch in catalog.scan([*COLUMNS, "license", "fetch_status"], filter, 65536, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        refused = stones.refused(rows)
+        chosen = []
+        names, statuses = rows["license"].to_pylist(), rows["fetch_status"].to_pylist()
+        for taken, name, status in zip(refused, names, statuses, strict=True):
+            license = known.setdefault(name, licenses.parse(name))
+            if taken:
+                reason = "taken down"
+            elif not license.known:
+                reason = "unknown licence"
+            elif not license.reusable:
+                reason = f"licence {license.id}"
+            elif status != "ok":
+                reason = "not fetched"
+            else:
+                reason = ""
+            chosen.append(not reason)
+            left_out[reason] += 1
+        ids.append(rows["_rowid"].to_numpy()[np.array(chosen, np.bool_)])
+    left_out.pop("", None)
+    return np.concatenate(ids), dict(left_out.most_common())
+
+
+def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog:
+    """The version that is asked for, or that an earlier run had begun with, or the newest."""
+    state = _state(folder)
+    chosen = newest.version if state is None or version is not None else state["version"]
+    try:
+        return Catalog.open(newest.uri, chosen, newest.storage_options)
+    except CatalogError as error:
+        raise CatalogError(
+            f"{folder} was begun from version {chosen}, which is gone; remove the folder and export again"
+        ) from error
+
+
+def _state(folder: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE / "state.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return state
+
+
+def _same(folder: Path, state: dict[str, Any]) -> None:
+    """Keep what this export is. Raises CatalogError if the folder holds another."""
+    before = _state(folder)
+    if before is None:
+        _replace(folder / STATE / "state.json", json.dumps(state, indent=2))
+    elif before != state:
+        different = ", ".join(name for name in state if before.get(name) != state[name])
+        raise CatalogError(
+            f"{folder} holds another export ({different} differ: rows may have been taken down since); "
+            "remove the folder, or choose another"
+        )
+
+
+def _write_shards(
+    catalog: Catalog, ids: NDArray[np.uint64], folder: Path, format: str, size: ShardSize
+) -> list[Shard]:
+    (folder / "data").mkdir(exist_ok=True)
+    shards: list[Shard] = []
+    start = 0
+    with progress("export", len(ids)) as bar:
+        while start < len(ids):
+            name = f"data/train-{len(shards):05}.{WRITERS[format].ending}"
+            shard = _finished(folder, name) or _write_shard(
+                catalog, ids, start, folder / name, name, format, size
+            )
+            _replace(_record(folder, name), json.dumps(asdict(shard)))
+            shards.append(shard)
+            start += shard.rows
+            bar.advance(shard.rows)
+    return shards
+
+
+def _record(folder: Path, name: str) -> Path:
+    return folder / STATE / f"{Path(name).name}.json"
+
+
+def _finished(folder: Path, name: str) -> Shard | None:
+    """The shard, if an earlier run has written it."""
+    path = folder / name
+    try:
+        shard = Shard(**json.loads(_record(folder, name).read_text(encoding="utf-8")))
+        return shard if path.stat().st_size == shard.bytes else None
+    except FileNotFoundError:
+        return None
+
+
+def _write_shard(
+    catalog: Catalog,
+    ids: NDArray[np.uint64],
+    start: int,
+    path: Path,
+    name: str,
+    format: str,
+    size: ShardSize,
+) -> Shard:
+    partial = path.with_name(f".{path.name}.part")
+    writer = WRITERS[format](partial, catalog.schema)
+    rows = bytes_ = 0
+    for row in _rows(catalog, ids[start:], columns(catalog.schema)):
+        writer.add(start + rows, row)
+        rows += 1
+        bytes_ += len(row["image"])
+        if size.reached(rows, bytes_):
+            break
+    writer.close()
+    with partial.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    partial.replace(path)
+    return Shard(name, rows, path.stat().st_size, digest)
+
+
+def _rows(catalog: Catalog, ids: NDArray[np.uint64], names: list[str]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(ids), READ_AT_ONCE):
+        yield from take_rows(catalog.dataset, ids[start : start + READ_AT_ONCE], names).to_pylist()
+
+
+def _write_papers(
+    catalog: Catalog,
+    ids: NDArray[np.uint64],
+    folder: Path,
+    format: str,
+    shards: list[Shard],
+    left_out: dict[str, int],
+) -> dict[str, int]:
+    """credits.csv, README.md and croissant.json; returns the counts of licences."""
+    counts: Counter[str] = Counter()
+    creators: Counter[str] = Counter()
+
+    def counted(credits: Iterable[Credit]) -> Iterator[Credit]:
+        for one in credits:
+            counts[one.license or ""] += 1
+            creators[one.creator or ""] += 1
+            yield one
+
+    rows = _rows(catalog, ids, list(CREDIT_COLUMNS))
+    write_credits(counted(map(credit, rows)), "csv", folder / "credits.csv")
+    card = datacard.Card(
+        name=folder.resolve().name,
+        format=format,
+        schema=catalog.schema,
+        version=catalog.version,
+        rows=len(ids),
+        files={shard.name: (shard.bytes, shard.sha256) for shard in shards},
+        licenses=dict(counts.most_common()),
+        creators=dict(creators.most_common()),
+        left_out=left_out,
+    )
+    _replace(folder / "README.md", card.markdown())
+    try:
+        _replace(folder / "croissant.json", card.croissant(folder))
+    except MissingExtraError as error:
+        say(f"no croissant.json: {error}")
+    return card.licenses
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _reasons(left_out: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())

@@ -1,0 +1,292 @@
+"""A takedown request: what it asks for, and which rows of a catalog that is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commoncanvas.catalog.backfill import take_rows
+from commoncanvas.catalog.image import ImageError, load, phash
+from commoncanvas.catalog.purge import held, live
+from commoncanvas.catalog.remains import windows
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones, name_hash, plain, user_id
+from commoncanvas.errors import CatalogError
+
+NEAR_BITS = 8
+"""Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
+READ_AT_ONCE = 64
+NAMED = 5
+"""So many people are named when a name stands for several."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, before any table has been looked at."""
+
+    ids: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    creator: str | None = None
+    files: Mapping[str, str] | None = None
+    """sha256 of an image file -> its path."""
+    phashes: tuple[int, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[str],
+        creator: str | None,
+        urls: Sequence[str],
+        list_file: str | Path | None,
+        files: Sequence[str | Path],
+    ) -> Request:
+        """Read the files that it names. Raises CatalogError."""
+        listed = _lines(list_file) if list_file is not None else []
+        images = {path: _read(path) for path in files}
+        return cls(
+            (*ids, *(line for line in listed if "://" not in line)),
+            (*urls, *(line for line in listed if "://" in line)),
+            creator.strip() if creator else None,
+            {hashlib.sha256(data).hexdigest(): str(path) for path, data in images.items()},
+            tuple(_phash(path, data) for path, data in images.items()),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.urls or self.creator or self.files)
+
+    def keys(self) -> Keys:
+        """All of it but a creator's name, which alone may stand for several people."""
+        return Keys(
+            image_ids=frozenset(self.ids),
+            urls=frozenset(self.urls),
+            sha256s=frozenset(self.files or ()),
+            creator_urls=frozenset({self.creator} if self.creator else ()),
+        )
+
+    def mask(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """[N] True for the rows that are asked for."""
+        found = self.keys().mask(rows)
+        if self.creator:
+            found |= pc.fill_null(pc.equal(rows["creator"], self.creator), False).to_numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rows of a request. Tables have COLUMNS, `_rowid` and `_rowaddr`, or none of the last."""
+
+    rows: pa.Table
+    """Of the newest version."""
+    copies: int
+    """Those among them that are there only as the same file, byte for byte."""
+    near: dict[str, int]
+    """Rows that look alike and stay -> bits in which the perceptual hashes differ."""
+    tags: dict[str, int]
+    """Tag -> rows in its version."""
+    elsewhere: dict[int, pa.Table]
+    """Version of a tag -> rows that the newest hasn't any more."""
+    shared: frozenset[str]
+    """Addresses of these rows that rows which stay have too, so that they can't keep anything out; `plain`."""
+    creators: tuple[dict[str, str], ...]
+    """Tombstones of creators."""
+    unknown: tuple[str, ...]
+    """What was asked for and is in none of these rows, nor in a tombstone."""
+
+
+def find(catalog: Catalog, request: Request, stones: Tombstones, near: bool) -> Found:
+    """The rows that a request, or an earlier one, is about. Raises CatalogError for a creator who can't be told."""
+    asked = _scan(catalog, lambda rows: request.mask(rows) | stones.keys.mask(rows))
+    creators = _creators(catalog, request, stones, asked)
+    copies, alike, bits, shared = _beside(catalog, request, asked)
+    rows = pa.concat_tables([asked, copies, *([alike] if near else [])])
+    tags, elsewhere = _in_tags(catalog, request, stones, rows)
+    everywhere = pa.concat_tables(
+        [rows.select(COLUMNS), *(each.select(COLUMNS) for each in elsewhere.values())]
+    )
+    return Found(
+        rows,
+        len(copies),
+        {} if near else bits,
+        tags,
+        elsewhere,
+        shared,
+        creators,
+        _unknown(request, stones, everywhere),
+    )
+
+
+def tombstones(catalog: Catalog, request: Request, found: Found) -> list[dict[str, Any]]:
+    """The tombstones of a request (see tombstones.SCHEMA), read while the images are still there."""
+    stones: list[dict[str, Any]] = [*found.creators]
+    for version, rows in [(catalog.version, found.rows), *found.elsewhere.items()]:
+        dataset = catalog.dataset.checkout_version(version)
+        for start in range(0, len(rows), READ_AT_ONCE):
+            part = rows.slice(start, READ_AT_ONCE)
+            ids = part["_rowid"].to_numpy()
+            images = take_rows(dataset, ids, ["image_id", "image"]).to_pylist()
+            hashes = {row["image_id"]: windows(row["image"] or b"") for row in images}
+            stones += [_stone(row, hashes, found.shared) for row in part.to_pylist()]
+    unknown = set(found.unknown)
+    stones += [{"image_id": id, "source": id.partition(":")[0]} for id in request.ids if id in unknown]
+    stones += [{"page_url": url} for url in request.urls if url in unknown]
+    stones += [{"sha256": sha256} for sha256, path in (request.files or {}).items() if path in unknown]
+    return stones
+
+
+def _stone(row: dict[str, Any], hashes: Mapping[str, list[int]], shared: frozenset[str]) -> dict[str, Any]:
+    stone = {name: row[name] for name in ("image_id", "source", "sha256", "phash")}
+    for name in ("page_url", "image_url"):
+        url = row[name]
+        if url is not None and plain(pa.array([url]))[0].as_py() not in shared:
+            stone[name] = url
+    return {**stone, "windows": hashes.get(row["image_id"], [])}
+
+
+def _scan(catalog: Catalog, mask: Callable[[pa.Table], NDArray[np.bool_]]) -> pa.Table:
+    """COLUMNS and `_rowid` of the rows that `mask` means."""
+    parts = [
+        pa.schema([*(catalog.schema.field(name) for name in COLUMNS), ("_rowid", pa.uint64())]).empty_table()
+    ]
+    for batch in catalog.scan(COLUMNS, batch_size=65536, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        parts.append(rows.filter(pa.array(mask(rows))).cast(parts[0].schema))
+    return pa.concat_tables(parts)
+
+
+def _creators(
+    catalog: Catalog, request: Request, stones: Tombstones, rows: pa.Table
+) -> tuple[dict[str, str], ...]:
+    """Tombstones of the creator that is asked for."""
+    name = request.creator
+    if not name:
+        return ()
+    mine = rows.filter(pa.array(Request(creator=name).mask(rows)))
+    urls = {plain(pa.array([url]))[0].as_py(): url for url in mine["creator_url"].to_pylist() if url}
+    lasting = "://" in name or "@" in name  # an address, or an id that means one person on any page
+    if len(urls) > 1 and not lasting:
+        some = sorted(urls.values())[:NAMED]
+        raise CatalogError(
+            f"creator {name} stands for {len(urls)} people in {catalog.uri}: {', '.join(some)}; "
+            "pass --creator with one of these addresses"
+        )
+    known = stones.keys.creator_urls
+    if name_hash(name) in stones.keys.creator_names or name in known or name in map(user_id, known):
+        return ()
+    if not len(mine) and not lasting:
+        raise CatalogError(
+            f"no row of {catalog.uri} is by creator {name}; to keep somebody out in advance, pass their address"
+        )
+    named = name in mine["creator"].to_pylist()
+    return (
+        *({"creator_url": url} for url in urls.values()),
+        *([{"creator_url": name}] if lasting else []),
+        *([{"creator_sha256": name_hash(name)}] if named else []),
+    )
+
+
+def _beside(
+    catalog: Catalog, request: Request, rows: pa.Table
+) -> tuple[pa.Table, pa.Table, dict[str, int], frozenset[str]]:
+    """Of the rows that aren't in `rows`: exact copies, those that look alike and how much, addresses in common."""
+    same = Keys(sha256s=frozenset(pc.unique(rows["sha256"]).drop_null().to_pylist()))
+    urls = pa.concat_arrays(
+        [plain(rows[name]).combine_chunks() for name in ("page_url", "image_url")]
+    ).drop_null()
+    hashes = np.array(request.phashes, np.uint64)
+    removed = set(rows["image_id"].to_pylist())
+    duplicates = ["duplicate_of"] if "duplicate_of" in catalog.schema.names else []
+    copies, alike = [rows.slice(0, 0)], [rows.slice(0, 0)]
+    bits: dict[str, int] = {}
+    shared: set[str] = set()
+    for batch in catalog.scan([*COLUMNS, *duplicates], batch_size=65536, with_row_id=True):
+        part = pa.Table.from_batches([batch])
+        others = part.filter(pa.array(~np.isin(part["_rowid"].to_numpy(), rows["_rowid"].to_numpy())))
+        mask = same.mask(others)
+        copies.append(others.filter(pa.array(mask)).select(rows.column_names).cast(rows.schema))
+        others = others.filter(pa.array(~mask))
+        distance = _distance(others["phash"], hashes)
+        close = distance <= NEAR_BITS
+        if duplicates:
+            close |= np.array([each in removed for each in others["duplicate_of"].to_pylist()], np.bool_)
+        alike.append(others.filter(pa.array(close)).select(rows.column_names).cast(rows.schema))
+        bits |= dict(zip(alike[-1]["image_id"].to_pylist(), distance[close].tolist(), strict=True))
+        for name in ("page_url", "image_url"):
+            given = plain(others[name])
+            shared.update(given.filter(pc.is_in(given, value_set=urls, skip_nulls=True)).to_pylist())
+    return pa.concat_tables(copies), pa.concat_tables(alike), bits, frozenset(shared)
+
+
+def _distance(phashes: pa.ChunkedArray, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """[N] bits in which each hash differs from the nearest of `wanted`; 64 where there is none."""
+    valid = phashes.is_valid().to_numpy()
+    values = pc.fill_null(phashes, 0).to_numpy().astype(np.uint64)
+    nearest = np.full(len(values), 64, np.int64)
+    for each in wanted:
+        nearest = np.minimum(nearest, np.bitwise_count(values ^ each).astype(np.int64))
+    return np.where(valid, nearest, 64)
+
+
+def _in_tags(
+    catalog: Catalog, request: Request, stones: Tombstones, rows: pa.Table
+) -> tuple[dict[str, int], dict[int, pa.Table]]:
+    images = frozenset(rows["image_id"].to_pylist())
+    keys = request.keys() | stones.keys | Keys(image_ids=images)
+    seen, counts, elsewhere = set(images), dict[str, int](), dict[int, pa.Table]()
+    for tag, version in catalog.tags().items():
+        there = live(held(catalog.dataset.checkout_version(version), keys, COLUMNS))
+        if not len(there):
+            continue
+        counts[tag] = len(there)
+        new = [image_id not in seen for image_id in there["image_id"].to_pylist()]
+        if any(new):
+            elsewhere[version] = there.filter(pa.array(new))
+            seen.update(elsewhere[version]["image_id"].to_pylist())
+    return counts, elsewhere
+
+
+def _unknown(request: Request, stones: Tombstones, rows: pa.Table) -> tuple[str, ...]:
+    known = stones.keys
+    ids = set(rows["image_id"].to_pylist()) | known.image_ids
+    addresses = [*rows["page_url"].to_pylist(), *rows["image_url"].to_pylist(), *known.urls]
+    urls = set(plain(pa.array(addresses, pa.string())).to_pylist())
+    digests = set(rows["sha256"].to_pylist()) | known.sha256s
+    asked = plain(pa.array(request.urls, pa.string())).to_pylist()
+    return (
+        *(id for id in request.ids if id not in ids),
+        *(url for url, short in zip(request.urls, asked, strict=True) if short not in urls),
+        *(path for sha256, path in (request.files or {}).items() if sha256 not in digests),
+    )
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(
+            f"{path} can't be read: {error}; give a text file of ids or URLs, one a line"
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CatalogError(f"image {path} can't be read: {error.strerror or error}") from error
+
+
+def _phash(path: str | Path, data: bytes) -> int:
+    try:
+        return phash(load(data, 512)[0])
+    except ImageError as error:
+        raise CatalogError(
+            f"{path} is no image that can be read: {error}; give the file as it was published"
+        ) from error

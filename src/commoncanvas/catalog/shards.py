@@ -1,0 +1,155 @@
+"""Shards of an export: the same rows give the same file, as a WebDataset tar or as Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
+from commoncanvas.catalog.credits import credit
+
+TEXT = ("label", "caption")
+"""Columns that an image's text comes from; the first that is set wins."""
+ROW_GROUP = 100
+"""Rows that a viewer reads at a time."""
+# What is ours alone: bytes, how the fetch went, and where on the importer's disk a file was.
+_LEFT_OUT = ("image", "fetch_status", "fetch_error", "image_id")
+_MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"RIFF", "webp"))
+
+
+class Writer(Protocol):
+    """Writes rows (dicts of the columns of `columns`) into one shard."""
+
+    def add(self, number: int, row: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def columns(schema: pa.Schema) -> list[str]:
+    """The columns that are exported: identity, provenance, sizes, texts and scores; no latents and no states."""
+    kept = [field.name for field in schema if field.name not in _LEFT_OUT and _readable(field.type)]
+    return ["image_id", "image", *kept]
+
+
+def _readable(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind):
+        return _readable(kind.value_type)
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_timestamp(kind)
+        or kind in (pa.float32(), pa.float64())
+    )
+
+
+def public(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for others: with its credit and its text, without addresses that only mean something here."""
+    fields = {name: value for name, value in row.items() if name != "image"}
+    for name in ("page_url", "image_url", "creator_url", "license_url"):
+        if urlsplit(fields[name] or "").scheme in ("", "file"):
+            fields[name] = None
+    fields["text"] = next((row[name] for name in TEXT if row.get(name)), None)
+    fields["credit"] = credit({name: row[name] for name in CREDIT_COLUMNS}).text()
+    return fields
+
+
+def suffix(image: bytes) -> str:
+    """The file name's ending for an image as the catalog stores it."""
+    return next((ending for magic, ending in _MAGIC if image.startswith(magic)), "bin")
+
+
+class Tar:
+    """WebDataset (https://github.com/webdataset/webdataset): KEY.jpg, KEY.json, and KEY.txt where there is a text."""
+
+    ending = "tar"
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+
+    def add(self, number: int, row: Mapping[str, Any]) -> None:
+        key, fields = f"{number:09}", public(row)
+        self._member(f"{key}.{suffix(row['image'])}", row["image"])
+        self._member(f"{key}.json", json.dumps(fields, ensure_ascii=False, default=_written).encode())
+        if fields["text"]:
+            self._member(f"{key}.txt", fields["text"].encode())
+
+    def _member(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o644
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def close(self) -> None:
+        self._tar.close()
+
+
+class Parquet:
+    """Parquet as Hugging Face's viewer and `datasets` read it: `image` is decoded on reading, its bytes as they are."""
+
+    ending = "parquet"
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = parquet_schema(schema)
+        searched = [name for name in self.schema.names if name != "image"]
+        self._file = pq.ParquetWriter(path, self.schema, write_page_index=True, write_statistics=searched)
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, number: int, row: Mapping[str, Any]) -> None:
+        name = f"{number:09}.{suffix(row['image'])}"
+        self._rows.append({**public(row), "image": {"bytes": row["image"], "path": name}})
+        if len(self._rows) == ROW_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._rows, schema=self.schema))
+        self._rows = []
+
+    def close(self) -> None:
+        if self._rows:
+            self._write()
+        self._file.close()
+
+
+WRITERS: dict[str, type[Tar] | type[Parquet]] = {
+    "webdataset": Tar,
+    "parquet": Parquet,
+    "huggingface": Parquet,
+}
+
+
+def parquet_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema of a Parquet shard of a catalog with `schema`, with what `datasets` calls its features."""
+    fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    fields += [pa.field(name, schema.field(name).type) for name in columns(schema) if name != "image"]
+    fields += [pa.field("text", pa.string()), pa.field("credit", pa.string())]
+    described = {"info": {"features": features(fields)}}
+    return pa.schema(fields, metadata={"huggingface": json.dumps(described)})
+
+
+def features(fields: Sequence[pa.Field]) -> dict[str, Any]:
+    """The fields as `datasets.Features.to_dict` has them."""
+    return {
+        field.name: {"_type": "Image"} if field.name == "image" else _feature(field.type) for field in fields
+    }
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "Sequence"}
+    names = {pa.float32(): "float32", pa.float64(): "float64"}
+    return {"dtype": names.get(kind, str(kind)), "_type": "Value"}
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
