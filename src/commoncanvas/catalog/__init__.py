@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from commoncanvas.catalog.credits import credits
+from commoncanvas.catalog.curation import CurateReport, curate
 from commoncanvas.catalog.fetch import FetchReport, fetch
+from commoncanvas.catalog.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.catalog.importing import ImportReport, import_
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
@@ -12,11 +14,16 @@ from commoncanvas.catalog.table import Catalog
 __all__ = [
     "Catalog",
     "CatalogStats",
+    "CurateReport",
     "FetchReport",
     "ImportReport",
     "Stage",
     "credits",
+    "curate",
     "fetch",
     "import_",
+    "save_filter",
+    "saved_filter",
+    "saved_filters",
     "stats",
 ]
