@@ -140,6 +140,50 @@ def stats(*, catalog: Uri, filter: str | None = None, json_: Json = False) -> No
 
 
 @catalog_app.command
+def curate(
+    *,
+    catalog: Uri,
+    policy: Literal["commercial", "noncommercial"] = "noncommercial",
+    min_side: int | None = None,
+    max_aspect: float | None = None,
+    min_sharpness: float | None = None,
+    nsfw_max: float | None = None,
+    deduplicate: bool = False,
+    distance: int = 6,
+    where: str | None = None,
+    name: str | None = None,
+    json_: Json = False,
+) -> None:
+    """Choose the rows to train on, as a filter that can be saved; nothing is deleted. What each step drops is said.
+
+    Args:
+        min_side: pixels of the original's short side, at least.
+        max_aspect: long side over short, at most.
+        min_sharpness: variance of the Laplacian, at least.
+        nsfw_max: open_nsfw's probability, at most; needs the extra [nsfw].
+        deduplicate: keep one of the same file or picture: the most permissive licence, then the largest.
+        distance: bits in which the perceptual hashes of one picture may differ.
+        where: SQL condition on the rows.
+        name: save the filter under this name, and tag the table's version with it.
+    """
+    from commoncanvas.catalog import curate as run
+
+    report = run(
+        catalog,
+        policy=policy,
+        min_side=min_side,
+        max_aspect=max_aspect,
+        min_sharpness=min_sharpness,
+        nsfw_max=nsfw_max,
+        deduplicate=deduplicate,
+        distance=distance,
+        where=where,
+        name=name,
+    )
+    _print(report, json_)
+
+
+@catalog_app.command
 def credits(
     *,
     catalog: Uri,

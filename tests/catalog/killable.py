@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, adding, backfill, fetch, import_
+from commoncanvas.catalog import Catalog, adding, backfill, curate, duplicates, fetch, import_
 from commoncanvas.catalog.sources import Report, RowSource, source
 from commoncanvas.engine import LocalEngine
 
@@ -68,6 +68,12 @@ def main(what: str, uri: str) -> None:
             Catalog.open(uri).backfill(Squares(0.03))
         case "stage-in-processes":
             Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2, processes=True))
+        case "import-drawings":
+            import_("openmoji", uri)
+            fetch(uri, size=32, where="array_has(tags, 'person-activity') OR array_has(tags, 'family')")
+        case "curate":
+            duplicates._COMMIT_FRAGMENTS = 1
+            curate(uri, deduplicate=True, name="c-v1")
         case "fetch":
             fetch(uri, size=32, where="array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')")
 

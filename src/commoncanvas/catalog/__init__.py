@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from commoncanvas.catalog.credits import credits
+from commoncanvas.catalog.curation import CurateReport, curate
 from commoncanvas.catalog.export import ExportReport, export
 from commoncanvas.catalog.fetch import FetchReport, fetch
+from commoncanvas.catalog.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.catalog.importing import ImportReport, import_
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
@@ -14,15 +16,20 @@ from commoncanvas.catalog.takedown import TakedownReport, takedown
 __all__ = [
     "Catalog",
     "CatalogStats",
+    "CurateReport",
     "ExportReport",
     "FetchReport",
     "ImportReport",
     "Stage",
     "TakedownReport",
     "credits",
+    "curate",
     "export",
     "fetch",
     "import_",
+    "save_filter",
+    "saved_filter",
+    "saved_filters",
     "stats",
     "takedown",
 ]

@@ -1,0 +1,73 @@
+"""Filters with names: SQL kept in the table's own configuration, beside the tag of the version that it was made on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from commoncanvas.catalog.explain import reason
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.errors import CatalogError
+
+_KEY = "commoncanvas.filter."
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RETRIES = 50
+
+
+def saved_filters(catalog: Catalog | str | Path) -> dict[str, str]:
+    """Name -> SQL expression, of every filter that the catalog's version knows."""
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    config: dict[str, str] = catalog.dataset.config()
+    return {key.removeprefix(_KEY): config[key] for key in sorted(config) if key.startswith(_KEY)}
+
+
+def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
+    """The SQL expression saved as `name`. Raises CatalogError, listing the names there are."""
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    filters = saved_filters(catalog)
+    if name not in filters:
+        raise CatalogError(
+            f"catalog {catalog.uri} has no filter {name}; it has: {', '.join(filters) or 'none'}"
+        )
+    return filters[name]
+
+
+def save_filter(catalog: Catalog, name: str, expression: str) -> None:
+    """Keep `expression` as `name`, and tag the newest version, which then has it, with the same name.
+
+    Saved again, unchanged, at the same version it changes nothing; killed in between, the next call does what is
+    left. Raises CatalogError for an expression that is no SQL over the columns, and where `name` stands for something
+    else.
+    """
+    check_name(catalog, name, expression)
+    catalog.count(expression)
+    for attempt in range(_RETRIES):
+        catalog.refresh()
+        if catalog.dataset.config().get(_KEY + name) == expression:
+            break
+        try:
+            catalog.dataset.update_config({_KEY + name: expression})
+        except OSError as error:
+            # Somebody else changed the configuration at the same time: look again.
+            if "ncompatible" not in str(error) or attempt == _RETRIES - 1:
+                raise CatalogError(
+                    f"catalog {catalog.uri}: filter {name} can't be saved: {reason(error)}"
+                ) from error
+    catalog.tag(name)
+
+
+def check_name(catalog: Catalog, name: str, expression: str) -> None:
+    """Raise CatalogError if `expression` could not be saved as `name`."""
+    if not _NAME.fullmatch(name):
+        raise CatalogError(f"{name!r} is no name of a filter; write letters, digits and . _ - as in c-v1")
+    tagged = catalog.tags().get(name)
+    if tagged is None:
+        return
+    there = saved_filters(Catalog.open(catalog.uri, name, catalog.storage_options)).get(name)
+    if there != expression:
+        what = "another filter" if there else "no filter"
+        raise CatalogError(
+            f"tag {name} of {catalog.uri} stands for version {tagged} and {what}; use another name"
+        )

@@ -1,0 +1,229 @@
+"""64-bit hashes that differ in few bits: all pairs, the groups that they make, and who stands for whom.
+
+The 64 bits are cut into `blocks`; two hashes that differ in at most `distance` bits agree in at least
+`blocks - distance` whole blocks. So hashes are sorted once for each choice of that many blocks, and only those that
+agree in them are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007). Nothing
+is missed. More blocks mean more sorts and fewer comparisons; which is cheapest is measured on the hashes at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commoncanvas.errors import CatalogError
+
+MAX_DISTANCE = 16
+"""Above it nearly every choice of blocks is short, and much of the table is compared with much of the table."""
+
+Hashes = NDArray[np.uint64]
+Rows = NDArray[np.int64]
+Same = Callable[[int, Rows], NDArray[np.bool_]]
+
+_LARGE_BUCKET = 512
+_KEY_BITS = 32  # of the 64 that are sorted, so that the row fits beside the key
+_ROW_BITS = np.uint64(32)
+_ROW_MASK = np.uint64((1 << 32) - 1)
+# Nanoseconds of sorting a row and of comparing a pair, for the choice of blocks; only their ratio matters.
+_SORT_NS, _COMPARE_NS = 60, 12
+
+
+def near_pairs(hashes: Hashes, distance: int) -> NDArray[np.int64]:
+    """[N] distinct hashes -> [P, 2] indices of all pairs that differ in at most `distance` bits, each once.
+
+    Raises CatalogError for a distance below 0 or above 16, ValueError if hashes are repeated: a million blank images
+    would be half a billion pairs.
+    """
+    _check(distance)
+    if len(np.unique(hashes)) < len(hashes):
+        raise ValueError("hashes must be distinct")
+    found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    blocks = _choose_blocks(hashes, distance)
+    for chosen, rows, ends in _tables(hashes, distance, blocks):
+        for left, right in _compared(hashes[rows], ends, distance):
+            first, second = rows[left], rows[right]
+            # The same pair agrees in other choices of blocks too; it counts in the first of them.
+            new = _first_choice(hashes[first] ^ hashes[second], chosen, blocks)
+            found.append(np.stack([first[new], second[new]], axis=1))
+    pairs = np.sort(np.concatenate(found), axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def near_groups(hashes: Hashes, distance: int) -> Rows:
+    """[N] hashes -> [N] each one's group: those that steps of at most `distance` bits connect.
+
+    A group goes by its smallest index. Many equal or nearly equal hashes cost no more than others. Raises
+    CatalogError for a distance below 0 or above 16.
+    """
+    _check(distance)
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    parent = np.arange(len(unique))
+    for _, rows, ends in _tables(unique, distance, _choose_blocks(unique, distance)):
+        sizes = ends - np.arange(len(rows))
+        # Buckets begin where the row before has another end.
+        starts = np.flatnonzero(np.diff(ends, prepend=-1) != 0)
+        large = starts[sizes[starts] > _LARGE_BUCKET]
+        for start in large:
+            bucket = rows[start : ends[start]]
+            if (parent[bucket] != parent[bucket[0]]).any():
+                _join(parent, *_flood(unique, bucket, distance))
+        if len(large):
+            rows, ends = _without(rows, ends, np.isin(ends, ends[large]))
+        edges = list(_compared(unique[rows], ends, distance))
+        if edges:
+            left, right = (np.concatenate(side) for side in zip(*edges, strict=True))
+            _join(parent, rows[left], rows[right])
+    smallest = np.full(len(unique), len(hashes))
+    np.minimum.at(smallest, parent, first)
+    return smallest[parent][inverse]
+
+
+def stand_ins(hashes: Hashes, distance: int, same: Same | None = None) -> Rows:
+    """[N] hashes, the best row first -> [N] the row that stands for each: itself if it is kept.
+
+    In order, a row is kept unless it is within `distance` bits of one that is kept already; the best such one stands
+    for it. So nothing is given up for a row that only a chain of others connects it with. `same(row, others)` may say
+    of which other rows, near by their hashes, a row really is the same. Raises CatalogError as `near_groups` does.
+    """
+    groups = near_groups(hashes, distance)
+    order = np.argsort(groups, kind="stable")
+    result = np.arange(len(hashes))
+    bounds = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
+    for start, end in pairwise(bounds):
+        left = order[start:end]
+        while len(left) > 1:
+            best = left[0]
+            near = np.bitwise_count(hashes[left] ^ hashes[best]) <= distance
+            if same is not None:
+                near[near] = same(best, left[near])
+                near[0] = True
+            result[left[near]] = best
+            left = left[~near]
+    return result
+
+
+def _check(distance: int) -> None:
+    if not 0 <= distance <= MAX_DISTANCE:
+        raise CatalogError(f"distance {distance} is not one of: 0 to {MAX_DISTANCE} bits of 64")
+
+
+def _bounds(blocks: int) -> list[int]:
+    return [round(64 * block / blocks) for block in range(blocks + 1)]
+
+
+def _choose_blocks(hashes: Hashes, distance: int) -> int:
+    """How many blocks make the least work, by the comparisons that one choice of them would lead to."""
+    costs: dict[int, float] = {}
+    for blocks in range(distance + 1, 2 * distance + 2):
+        agreeing = blocks - distance
+        bounds = _bounds(blocks)
+        chosen = tuple(range(0, blocks, math.ceil(blocks / agreeing)))
+        chosen = chosen if len(chosen) == agreeing else tuple(range(agreeing))
+        widest = max(bounds[block + 1] - bounds[block] for block in range(blocks)) * agreeing
+        if widest > _KEY_BITS and blocks > distance + 1:
+            break
+        _, ends = _sorted(hashes, chosen, bounds)
+        compared = float((ends - np.arange(len(hashes)) - 1).sum())
+        costs[blocks] = math.comb(blocks, agreeing) * (_SORT_NS * len(hashes) + _COMPARE_NS * compared)
+    return min(costs, key=lambda blocks: costs[blocks])
+
+
+def _tables(hashes: Hashes, distance: int, blocks: int) -> Iterator[tuple[tuple[int, ...], Rows, Rows]]:
+    """For each choice of blocks: the choice, rows sorted by them, and where in that order each one's bucket ends."""
+    if distance == 0 or len(hashes) < 2:
+        return  # the hashes are distinct
+    bounds = _bounds(blocks)
+    for chosen in combinations(range(blocks), blocks - distance):
+        yield chosen, *_sorted(hashes, chosen, bounds)
+
+
+def _sorted(hashes: Hashes, chosen: tuple[int, ...], bounds: list[int]) -> tuple[Rows, Rows]:
+    keys = np.zeros(len(hashes), np.uint64)
+    for block in chosen:
+        width = bounds[block + 1] - bounds[block]
+        # One block of 64 bits (distance 0) shifts by all of them, which numpy defines as 0; it isn't compared anyway.
+        keys = (keys << np.uint64(width)) | (
+            (hashes >> np.uint64(bounds[block])) & np.uint64((1 << width) - 1)
+        )
+    packed = np.sort((keys << _ROW_BITS) | np.arange(len(hashes), dtype=np.uint64))
+    rows = (packed & _ROW_MASK).astype(np.int64)
+    keys = packed >> _ROW_BITS
+    starts = (
+        np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, int)
+    )
+    sizes = np.diff(starts, append=len(keys))
+    return rows, np.repeat(starts + sizes, sizes)
+
+
+def _compared(hashes: Hashes, ends: Rows, distance: int) -> Iterator[tuple[Rows, Rows]]:
+    """Places of the pairs within each bucket that are near; `hashes` in the buckets' order."""
+    left = np.flatnonzero(ends > np.arange(len(ends)) + 1)
+    step = 1
+    while len(left):
+        right = left + step
+        near = np.bitwise_count(hashes[left] ^ hashes[right]) <= distance
+        if near.any():
+            yield left[near], right[near]
+        step += 1
+        left = left[ends[left] > left + step]
+
+
+def _first_choice(differing: Hashes, chosen: tuple[int, ...], blocks: int) -> NDArray[np.bool_]:
+    """Whether `chosen` are the first blocks in which a pair agrees."""
+    bounds = _bounds(blocks)
+    first = np.ones(len(differing), np.bool_)
+    for block in set(range(chosen[-1])) - set(chosen):
+        mask = np.uint64(((1 << (bounds[block + 1] - bounds[block])) - 1) << bounds[block])
+        first &= (differing & mask) != 0
+    return first
+
+
+def _flood(hashes: Hashes, bucket: Rows, distance: int) -> tuple[Rows, Rows]:
+    """Edges that connect what is near in a large bucket.
+
+    A row that has been reached is compared only with rows that have not: a heap of nearly blank images is reached from
+    the first of them, in one pass.
+    """
+    left: list[Rows] = []
+    right: list[Rows] = []
+    waiting = bucket
+    while len(waiting):
+        reached, waiting = waiting[:1], waiting[1:]
+        while len(reached) and len(waiting):
+            # As many at once as one matrix of 16 MB allows, since numpy's calls cost more than short rows.
+            count = max(1, (1 << 21) // len(waiting))
+            some, reached = reached[:count], reached[count:]
+            near = np.bitwise_count(hashes[some, None] ^ hashes[waiting]) <= distance
+            new = near.any(0)
+            left.append(some[near[:, new].argmax(0)])
+            right.append(waiting[new])
+            reached = np.concatenate([reached, waiting[new]])
+            waiting = waiting[~new]
+    empty = np.empty(0, np.int64)
+    return np.concatenate([empty, *left]), np.concatenate([empty, *right])
+
+
+def _without(rows: Rows, ends: Rows, out: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """The order without whole buckets."""
+    before = np.concatenate([[0], np.cumsum(out)])
+    return rows[~out], (ends - before[ends])[~out]
+
+
+def _join(parent: Rows, left: Rows, right: Rows) -> None:
+    """Union by edges, in place; `parent` is flat (every row's is its root) before and after."""
+    while True:
+        a, b = parent[left], parent[right]
+        apart = a != b
+        if not apart.any():
+            return
+        left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
+        while True:
+            above = parent[parent]
+            if (above == parent).all():
+                break
+            parent[:] = above
