@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
@@ -14,6 +15,7 @@ __all__ = ["SOURCES", "Report", "Source", "SourceOptions", "make_source"]
 SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "openmoji": OpenMoji,
     "folder": Folder,
+    "commoncatalog": CommonCatalog,
 }
 
 

@@ -1,0 +1,56 @@
+"""A source's rows into a real table, with the columns that it brings, and small images of many kinds."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.schema import SCHEMA
+from commoncanvas.catalog.sources import Report, SourceOptions, make_source
+
+
+def options(**said: Any) -> SourceOptions:
+    """Options with attributes that the core has not got yet, such as `paths` and `columns`."""
+    known = {name: said.pop(name) for name in list(said) if name in SourceOptions.__dataclass_fields__}
+    made = SourceOptions(**known)
+    for name, value in said.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def imported(source: str, uri: Path, **said: Any) -> tuple[dict[str, dict[str, Any]], Report]:
+    """image_id -> row as it stands in the table, without nulls; and what the source had to say."""
+    made, report = make_source(source, options(**said)), Report()
+    extra = getattr(made, "columns", ())
+    catalog = Catalog.open_or_create(uri)
+    catalog.add_columns(extra)
+    # What the catalog's schema says of a field is the table's business.
+    schema = pa.schema([pa.field(f.name, f.type) for f in (*SCHEMA, *extra)])
+    batch = pa.RecordBatch.from_pylist([dict(row) for row in made.rows(report)], schema)
+    added, present = catalog.add([batch])
+    assert (added, present) == (len(batch), 0)
+    rows = catalog.table(catalog.schema.names).to_pylist()
+    return {r["image_id"]: {k: v for k, v in r.items() if v is not None} for r in rows}, report
+
+
+def picture(width: int = 24, height: int = 16, format: str = "JPEG", seed: int = 0, **save: Any) -> bytes:
+    values = np.random.default_rng(seed).integers(0, 255, (4, 6, 3), np.uint8)
+    image = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, format, **save)
+    return file.getvalue()
+
+
+def picture_with_place() -> bytes:
+    """A JPEG whose EXIF holds coordinates, and says that it lies on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (52.0, 30.0, 0.0)
+    return picture(exif=exif)
