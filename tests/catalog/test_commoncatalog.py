@@ -212,7 +212,7 @@ def test_what_is_no_release_or_cut_off_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     release(tmp_path / "few.parquet", {"photoid": 1}, schema=pa.schema([("photoid", pa.int64())]))
     (tmp_path / "empty").mkdir()
-    for given, message in (
+    for bad, message in (
         (None, "needs the PATH"),
         (tmp_path / "nowhere", "neither a file nor a folder"),
         (tmp_path / "empty", "has no file that source commoncatalog reads"),
@@ -220,7 +220,7 @@ def test_what_is_no_release_or_cut_off_is_one_line(tmp_path: Path) -> None:
         (tmp_path / "few.parquet", "has no column jpg, uid, unickname, licensename, licenseurl"),
     ):
         with pytest.raises(SourceError, match=message):
-            make_source("commoncatalog", options(path=given))
+            make_source("commoncatalog", options(path=bad))
     with pytest.raises(SourceError, match="takes no license"):
         make_source("commoncatalog", options(path=path, license="CC0"))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.catalog.sources.img2dataset import Img2Dataset
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
 from commoncanvas.errors import SourceError
@@ -16,6 +17,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "openmoji": OpenMoji,
     "folder": Folder,
     "commoncatalog": CommonCatalog,
+    "img2dataset": Img2Dataset,
 }
 
 
