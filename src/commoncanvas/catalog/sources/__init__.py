@@ -8,6 +8,7 @@ from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.img2dataset import Img2Dataset
 from commoncanvas.catalog.sources.openmoji import OpenMoji
+from commoncanvas.catalog.sources.openverse import Openverse
 from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
 from commoncanvas.errors import SourceError
 
@@ -18,6 +19,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "folder": Folder,
     "commoncatalog": CommonCatalog,
     "img2dataset": Img2Dataset,
+    "openverse": Openverse,
 }
 
 
