@@ -10,6 +10,7 @@ from commoncanvas.catalog.sources.img2dataset import Img2Dataset
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.openverse import Openverse
 from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
+from commoncanvas.catalog.sources.wikimedia import Wikimedia
 from commoncanvas.errors import SourceError
 
 __all__ = ["SOURCES", "Report", "Source", "SourceOptions", "make_source"]
@@ -20,6 +21,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "commoncatalog": CommonCatalog,
     "img2dataset": Img2Dataset,
     "openverse": Openverse,
+    "wikimedia": Wikimedia,
 }
 
 
