@@ -7,6 +7,7 @@ from collections.abc import Callable
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.img2dataset import Img2Dataset
+from commoncanvas.catalog.sources.openimages import OpenImages
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.openverse import Openverse
 from commoncanvas.catalog.sources.source import Report, Source, SourceOptions
@@ -22,6 +23,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "img2dataset": Img2Dataset,
     "openverse": Openverse,
     "wikimedia": Wikimedia,
+    "openimages": OpenImages,
 }
 
 
