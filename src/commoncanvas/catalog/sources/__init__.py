@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.catalog.sources.huggingface import HuggingFace
 from commoncanvas.catalog.sources.img2dataset import Img2Dataset
 from commoncanvas.catalog.sources.openimages import OpenImages
 from commoncanvas.catalog.sources.openmoji import OpenMoji
@@ -24,6 +25,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "openverse": Openverse,
     "wikimedia": Wikimedia,
     "openimages": OpenImages,
+    "huggingface": HuggingFace,
 }
 
 
