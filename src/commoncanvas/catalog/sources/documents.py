@@ -12,7 +12,7 @@ from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
-MAX_DOCUMENT = 256 << 20
+MAX_DOCUMENT = 64 << 20
 MAX_LINE = 64 << 20
 
 

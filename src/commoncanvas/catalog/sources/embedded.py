@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,11 +77,29 @@ class Storing:
         bound = (max if self.side == "longest" else min)(header.width, header.height)
         if header.format not in FORMATS or bound > self.size or header.profiled:
             return False
+        if _HIDING[header.format].search(data) or not _ends(header.format, data):
+            return False
         image = pyvips.Image.new_from_buffer(data, "", access="sequential")
-        fields = set(image.get_fields())
-        plain = (image.interpretation, image.format, image.bands) == ("srgb", "uchar", 3)
-        hidden = {"orientation", "n-pages"} | {name for name in fields if name.endswith("-data")}
-        return plain and not fields & hidden
+        return (image.interpretation, image.format, image.bands) == ("srgb", "uchar", 3)
+
+
+# Segments and chunks that can hold EXIF, a comment or a second image. Compressed pixels can hold the same bytes by
+# chance in PNG and WebP; such an image is made anew without need.
+_HIDING = {
+    "jpeg": re.compile(rb"\xff[\xe1-\xed\xef\xfe]"),
+    "png": re.compile(rb"tEXt|iTXt|zTXt|eXIf|acTL"),
+    "webp": re.compile(rb"EXIF|XMP |ANIM"),
+}
+
+
+def _ends(format: str, data: bytes) -> bool:
+    """Whether nothing follows the image, as the film does in a phone's moving photos."""
+    match format:
+        case "jpeg":
+            return data.find(b"\xff\xd9") == len(data) - 2
+        case "png":
+            return data.find(b"IEND") == len(data) - 8
+    return int.from_bytes(data[4:8], "little") + 8 == len(data)
 
 
 def image_bytes(value: Any) -> bytes | None:

@@ -173,7 +173,7 @@ def samples(path: Path, report: Report) -> Iterator[tuple[str, dict[str, bytes]]
                     parts[kind.lower()] = content.read()
             # A header that can't be read looks like the end of the archive to tarfile.
             with path.open("rb") as file:
-                file.seek(tar.offset)  # type: ignore[attr-defined]
+                file.seek(tar.offset)
                 if any(file.read(tarfile.BLOCKSIZE)):
                     raise tarfile.ReadError("a file's header can't be read")
     except (tarfile.TarError, OSError) as error:
