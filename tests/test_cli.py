@@ -50,6 +50,7 @@ def test_help_takes_under_a_second() -> None:
         (["train", "xs", "--train.stepz", "4"], "did you mean train.steps"),
         (["catalog", "stats", "--catalog", "nowhere.lance"], "nowhere.lance"),
         (["catalog", "stats"], "--catalog"),
+        (["catalog", "import", "huggingface", "x", "--catalog", "c", "--column", "image"], "--column image"),
         (["catalog", "import", "flickr", "--catalog", "a.lance"], "flickr"),
         (
             ["catalog", "fetch", "--catalog", "nowhere.lance", "--retry", "sometimes"],

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from commoncanvas import __version__
 from commoncanvas.console import console, say
-from commoncanvas.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.errors import CommonCanvasError, SourceError, TrainingStopped
 
 DEBUG = "COMMONCANVAS_DEBUG"
 
@@ -45,9 +45,12 @@ def catalog_import(
     name: str | None = None,
     label_column: str | None = None,
     policy: Literal["commercial", "noncommercial"] | None = None,
+    column: tuple[str, ...] = (),
+    size: int | None = None,
     json_: Json = False,
 ) -> None:
-    """Import rows (not yet images) from a source: openmoji, folder PATH, or yfcc100m DUMP.
+    """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia, openimages
+    or huggingface, each from the PATHS of its files. Images that come along are stored, the others left to fetch.
 
     Args:
         metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
@@ -56,6 +59,8 @@ def catalog_import(
         name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
         policy: leave out rows whose licence it doesn't allow (yfcc100m).
+        column: what the catalog calls a column and what the input does, as image=img (huggingface).
+        size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
     """
     from commoncanvas.catalog import import_
 
@@ -69,6 +74,8 @@ def catalog_import(
         name=name,
         label_column=label_column,
         policy=policy,
+        columns=_pairs(column),
+        size=size,
     )
     _print(report, json_)
 
@@ -399,6 +406,14 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     if json_:
         _print(summary, json_)
     say(f"[bold]the report:[/bold] {Path(out) / 'report.html'}")
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """`image=img` -> {image: img}. Raises SourceError."""
+    for word in words:
+        if not all(word.partition("=")):
+            raise SourceError(f"--column {word}: say it as image=img, the catalog's name first")
+    return {name: given for name, _, given in (word.partition("=") for word in words)}
 
 
 def _print(result: Any, as_json: bool) -> None:

@@ -136,3 +136,23 @@ def test_imports_of_the_same_rows_at_once_one_of_them_killed_leave_each_row_once
     import_(Numbers(0), tmp_path / "whole.lance")
     columns = ["image_id", "title"]
     assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))
+
+
+def test_of_processes_that_make_one_catalog_at_once_none_loses_what_another_added(tmp_path: Path) -> None:
+    code = (
+        "import sys; from commoncanvas.catalog import Catalog; from commoncanvas.catalog.schema import to_batch\n"
+        "uri, go, name = sys.argv[1:]\n"
+        "import os, time\n"
+        "while not os.path.exists(go): time.sleep(0.001)\n"
+        "for n in range(20):\n"
+        "    Catalog.open_or_create(f'{uri}-{n}').add([to_batch([{'image_id': f'a:{name}', 'source': 'a'}])])\n"
+    )
+    go = tmp_path / "go"
+    words = [sys.executable, "-c", code, str(tmp_path / "c"), str(go)]
+    makers = [subprocess.Popen([*words, name]) for name in "xyz"]
+    time.sleep(2)
+    go.touch()
+    assert [maker.wait() for maker in makers] == [0, 0, 0]
+    for n in range(20):
+        ids = Catalog.open(f"{tmp_path / 'c'}-{n}").table(["image_id"])["image_id"].to_pylist()
+        assert sorted(ids) == ["a:x", "a:y", "a:z"]

@@ -37,7 +37,7 @@ def test_a_line_becomes_a_row_with_everything_that_credit_needs(tmp_path: Path) 
     (row,) = rows(catalog)
     assert {name: value for name, value in row.items() if value is not None} == {
         "image_id": "flickr:10000003",
-        "source": "yfcc100m",
+        "source": "flickr",
         "source_id": "10000003",
         "page_url": "http://www.flickr.com/photos/00000003@N00/10000003/",
         "image_url": "http://farm1.staticflickr.com/2/10000003_0123456789.jpg",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ def import_(
     name: str | None = None,
     label_column: str | None = None,
     policy: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    size: int | None = None,
 ) -> ImportReport:
     """Add what `source` has to the catalog, which is made if there is none at that place.
 
@@ -65,6 +67,8 @@ def import_(
             name=name,
             label_column=label_column,
             policy=policy,
+            columns=columns or {},
+            size=size,
         )
         source = make_source(source, options)
     if not isinstance(catalog, Catalog):

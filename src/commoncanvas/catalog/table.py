@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -59,14 +62,23 @@ class Catalog:
     @classmethod
     def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
         """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
+        # Lance's own creation isn't atomic (https://github.com/lance-format/lance/issues/4451): of two at once the
+        # later one would take away what was added to the first. A folder appears under its name complete, and once.
+        local = "://" not in str(uri)
+        place = f"{str(uri).rstrip('/')}.making-{uuid.uuid4().hex}" if local else str(uri)
         try:
+            if local and Path(uri).exists() and (not Path(uri).is_dir() or any(Path(uri).iterdir())):
+                raise FileExistsError(f"{uri} already exists")
             dataset = lance.write_dataset(
                 SCHEMA.empty_table(),
-                str(uri),
+                place,
                 schema=SCHEMA,
                 enable_stable_row_ids=True,
                 storage_options=storage_options,
             )
+            if local:
+                _appear(Path(place), Path(uri))
+                dataset = lance.dataset(str(uri))
         except (OSError, ValueError) as error:
             if "already exists" in str(error):
                 raise CatalogError(
@@ -312,6 +324,17 @@ class Catalog:
                 f"catalog {self.uri} (version {self.version}) has no column {', '.join(missing)}; "
                 f"it has {', '.join(self.schema.names)}"
             )
+
+
+def _appear(made: Path, uri: Path) -> None:
+    """Give a new table its name. Raises FileExistsError if another has it already."""
+    try:
+        made.rename(uri)
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise FileExistsError(f"{uri} already exists") from error
+        raise
 
 
 def _checkout(dataset: Any, version: int | str) -> Any:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.catalog.sources.huggingface import HuggingFace
+from commoncanvas.catalog.sources.img2dataset import Img2Dataset
+from commoncanvas.catalog.sources.openimages import OpenImages
 from commoncanvas.catalog.sources.openmoji import OpenMoji
+from commoncanvas.catalog.sources.openverse import Openverse
 from commoncanvas.catalog.sources.source import Report, RowSource, Source, SourceOptions
+from commoncanvas.catalog.sources.wikimedia import Wikimedia
 from commoncanvas.catalog.sources.yfcc100m import YFCC100M
 from commoncanvas.errors import SourceError
 
@@ -16,6 +22,12 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "openmoji": OpenMoji,
     "folder": Folder,
     "yfcc100m": YFCC100M,
+    "commoncatalog": CommonCatalog,
+    "img2dataset": Img2Dataset,
+    "openverse": Openverse,
+    "wikimedia": Wikimedia,
+    "openimages": OpenImages,
+    "huggingface": HuggingFace,
 }
 
 

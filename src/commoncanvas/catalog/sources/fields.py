@@ -114,4 +114,15 @@ def moment(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    except OverflowError:  # the first hours of the year 1, or the last of 9999
+        return None
+
+
+def since_epoch(value: Any) -> datetime | None:
+    """Whole seconds since 1970, as a number or its digits; None for what is neither, or no time after 1970."""
+    written = text(value) or ""
+    if not re.fullmatch(r"[0-9]{1,11}", written) or not (seconds := int(written)):
+        return None
+    return datetime.fromtimestamp(seconds, UTC)

@@ -10,6 +10,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.provenance import row_by_aliases
 from commoncanvas.catalog.sources.records import READERS, Record, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
@@ -166,55 +167,17 @@ class Folder(RowSource):
         return None
 
     def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
-        named = _normalised(record)
-        values = {column: fields.find(named, column) for column in fields.ALIASES}
-        license = self._license(where, values, report)
-        if license is None:
-            return None
-        creator = fields.text(values["creator"]) or self.creator
-        if creator is None and license.attribution:
-            report.skip(where, "no creator", f"{license.id} demands attribution and field creator is empty")
-            return None
-        label = record.get(self.label_column) if self.label_column else values["label"]
-        source_id = f"{self.folder_name}/{unicodedata.normalize('NFC', path)}"
-        row: dict[str, Any] = {
-            "image_id": f"{self.name}:{source_id}",
-            "source": self.name,
-            "source_id": source_id,
-            "image_url": (self.root / path).as_uri(),
-            "license": license.id,
-            "license_url": license.url,
-            "creator": creator,
-            "tags": fields.tag_list(values["tags"]),
-            "label": fields.text(label),
-        }
-        for column in ("title", "description"):
-            row[column] = fields.text(values[column])
-        for column in ("creator_url", "page_url"):
-            row[column] = fields.url(named, column)
-            if values[column] is not None and row[column] is None:
-                report.remark(
-                    where, f"kept without {column}", f"{str(values[column])[:60]!r} is no web address"
-                )
-        for column in ("taken_at", "uploaded_at"):
-            row[column] = fields.moment(values[column])
-            if values[column] is not None and row[column] is None:
-                report.remark(where, f"kept without {column}", f"{str(values[column])[:60]!r} is no date")
-        return row
-
-    def _license(self, where: str, values: dict[str, Any], report: Report) -> licenses.License | None:
-        version = fields.text(values["license_version"])
-        given = [text for name in ("license", "license_url") if (text := fields.text(values[name]))]
-        if not given:
-            if self.license is None:
-                report.skip(where, "no licence", "field license is empty")
-            return self.license
-        for text in given:
-            license = licenses.parse(text, version)
-            if license.known:
-                return license
-        report.skip(where, "unknown licence", f"field license: {given[0][:100]!r}")
-        return None
+        row = row_by_aliases(
+            self.name,
+            f"{self.folder_name}/{unicodedata.normalize('NFC', path)}",
+            where,
+            record,
+            report,
+            license=self.license,
+            creator=self.creator,
+            label_column=self.label_column,
+        )
+        return row and {**row, "image_url": (self.root / path).as_uri()}
 
 
 def _normalised(record: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,10 @@ class SourceOptions:
     name: str | None = None
     label_column: str | None = None
     policy: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What the catalog calls a column -> what the input calls it."""
+    size: int | None = None
+    """Pixels of the longest side that images are stored at, for a source that brings them along."""
 
     @property
     def path(self) -> Path | None:
@@ -106,7 +110,7 @@ class SourceOptions:
     def only(self, source: str, *taken: str) -> SourceOptions:
         """Itself. Raises SourceError if an option is set that `source` doesn't take."""
         for option, value in vars(self).items():
-            if value not in (None, ()) and option not in taken:
+            if value not in (None, (), {}) and option not in taken:
                 shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise SourceError(f"source {source} takes no {option.replace('_', '-')}; leave {shown} out")
         return self

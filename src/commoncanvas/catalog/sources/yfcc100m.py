@@ -127,7 +127,7 @@ class YFCC100M:
         page = _set(text["pageurl"])
         columns = {
             "image_id": pc.binary_join_element_wise("flickr:", ids, ""),
-            "source": pa.array([self.name] * len(ids)),
+            "source": pa.array(["flickr"] * len(ids)),
             "source_id": ids,
             "page_url": pc.if_else(pa.array(_matches(text["pageurl"], r"^https?://\S+$")), page, pages),
             "image_url": text["downloadurl"],

@@ -1,0 +1,202 @@
+"""What img2dataset has downloaded: its WebDataset shards, its Parquet files, or its folders of files.
+
+https://github.com/rom1504/img2dataset; licence and creator must be among its `save_additional_columns`, or are given
+for all. A shard is `00000.tar`, or a folder `00000`, with `00000.parquet` beside it, or that Parquet file alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas import licenses
+from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
+from commoncanvas.catalog.sources.inputs import collections, input_files, whole
+from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
+from commoncanvas.catalog.sources.records import parse_json
+from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
+from commoncanvas.errors import SourceError
+
+IMAGE_COLUMNS = ("jpg", "jpeg", "png", "webp")
+_METADATA_ROWS = 1024
+
+# img2dataset's own columns, which mean nothing else here. EXIF can hold the place where a photo was taken.
+_OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "sha256", "sha512", "url"))
+
+
+class Img2Dataset(RowSource):
+    """Rows `img2dataset:<collection>/<key>`; those that img2dataset failed to download are left to `fetch`."""
+
+    name = "img2dataset"
+
+    def __init__(self, options: SourceOptions) -> None:
+        taken = ("paths", "license", "creator", "name", "label_column")
+        options.only(self.name, *taken, "size")
+        files = input_files(options, self.name, (".parquet", ".tar"))
+        self.collections = collections(options, files, self.name)
+        self.license = licenses.require(options.license, where="--license") if options.license else None
+        self.creator = options.creator
+        self.label_column = options.label_column
+        self.storing = Storing.of(options)
+        self._columns = {path: self._checked(path) for path in files if path.suffix == ".parquet"}
+        tars = [path for path in files if path.suffix != ".parquet"]
+        for path in tars:
+            _check_end(path)
+        # A shard's tar before its Parquet file, which says what the tar lacks.
+        self._shards = list(dict.fromkeys(path.with_suffix("") for path in files))
+        self._tars = set(tars)
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        return with_images(self._pending(report), self.storing, report)
+
+    def _checked(self, path: Path) -> list[str]:
+        schema = parquet_schema(path)
+        if "key" not in schema.names or not {"url", *IMAGE_COLUMNS} & set(schema.names):
+            raise SourceError(
+                f"{path} is no file of img2dataset's: it has no column key, or neither url nor {IMAGE_COLUMNS[0]}; "
+                "give only img2dataset's output"
+            )
+        check_columns(str(path), schema.names, self.license, self.creator)
+        if self.label_column and self.label_column not in schema.names:
+            raise SourceError(f"{path} has no column {self.label_column!r} for labels")
+        images = (pa.binary(), pa.large_binary(), pa.binary_view())
+        return [
+            name
+            for name in schema.names
+            if name != "exif" and (name in IMAGE_COLUMNS or schema.field(name).type not in images)
+        ]
+
+    def _pending(self, report: Report) -> Iterator[Pending]:
+        for shard in self._shards:
+            seen: set[str] = set()
+            if (tar := shard.with_suffix(".tar")) in self._tars:
+                yield from self._from_tar(tar, seen, report)
+            if (parquet := shard.with_suffix(".parquet")) in self._columns:
+                yield from self._from_parquet(parquet, seen, report)
+
+    def _from_tar(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
+        for key, parts in samples(path, report):
+            where = f"{path.name} sample {key}"
+            seen.add(key)
+            if "json" not in parts and self.license is None:
+                report.skip(where, "no metadata", f"it has no {key}.json, and there is no --license")
+                continue
+            record = parse_json(where, parts["json"], report) if "json" in parts else {}
+            if record is None:
+                continue
+            if "txt" in parts and "caption" not in record:
+                record["caption"] = parts["txt"].decode(errors="replace")
+            data = next((parts[kind] for kind in IMAGE_COLUMNS if kind in parts), None)
+            row = self._row(path, where, key, record, data, report)
+            if row is not None:
+                yield where, row, data
+
+    def _from_parquet(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
+        columns = self._columns[path]
+        images = [name for name in IMAGE_COLUMNS if name in columns]
+        folder = path.with_suffix("")
+        batch_size = IMAGE_ROWS if images else _METADATA_ROWS
+        for where, record in parquet_rows(path, report, columns, batch_size):
+            key = fields.text(record["key"])
+            if key is None or not re.fullmatch(r"[\w-]+", key):
+                report.skip(where, "no key", f"field key: {str(record['key'])[:60]!r}")
+                continue
+            if key in seen:
+                continue
+            data = next((found for name in images if (found := image_bytes(record[name]))), None)
+            if not images and folder.is_dir():
+                data = _file(folder, key)
+            record = {name: value for name, value in record.items() if name not in images}
+            if "txt" in record and "caption" not in record:
+                record["caption"] = record.pop("txt")
+            row = self._row(path, where, key, record, data, report)
+            if row is not None:
+                yield where, row, data
+
+    def _row(
+        self, path: Path, where: str, key: str, record: dict[str, Any], data: bytes | None, report: Report
+    ) -> dict[str, Any] | None:
+        url = web_address(record.get("url"))
+        if data is None and url is None:
+            report.skip(
+                where, "no image", f"neither an image nor an address: {str(record.get('url'))[:60]!r}"
+            )
+            return None
+        row = row_by_aliases(
+            self.name,
+            "/".join((*self.collections[path.parent], key)),
+            where,
+            {name: value for name, value in record.items() if name not in _OWN},
+            report,
+            license=self.license,
+            creator=self.creator,
+            label_column=self.label_column,
+        )
+        if row is None:
+            return None
+        if data is None:
+            why = " ".join(str(record.get(name) or "") for name in ("status", "error_message")).strip()
+            report.remark(where, "left to fetch", why[:100])
+        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
+        return {**row, **sizes, "image_url": url}
+
+
+def samples(path: Path, report: Report) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, extension -> bytes) of a WebDataset shard: files that follow each other and share their name up to
+    its first dot.
+
+    Raises SourceError where the archive is damaged, after the samples before that place.
+    """
+    key, parts = "", dict[str, bytes]()
+    try:
+        with tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # or it would remember every file
+                if not member.isfile():
+                    continue
+                name, _, kind = member.name.rpartition("/")[2].partition(".")
+                if name != key and parts:
+                    yield key, parts
+                    parts = {}
+                key = name
+                if member.size > MAX_BYTES:
+                    report.remark(f"{path.name} sample {key}", "file left out", f"{member.size:,} bytes")
+                elif (content := tar.extractfile(member)) is not None:
+                    parts[kind.lower()] = content.read()
+            # A header that can't be read looks like the end of the archive to tarfile.
+            with path.open("rb") as file:
+                file.seek(tar.offset)
+                if any(file.read(tarfile.BLOCKSIZE)):
+                    raise tarfile.ReadError("a file's header can't be read")
+    except (tarfile.TarError, OSError) as error:
+        raise SourceError(f"{path} is damaged after sample {key or 'none'}: {error}; make it anew") from error
+    if parts:
+        yield key, parts
+
+
+def _check_end(path: Path) -> None:
+    """A shard whose writer was killed has no end mark, and may lack files without being torn."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1024))
+        if size < 1024 or any(file.read()):
+            raise SourceError(
+                f"{path} is no tar archive, or was cut off: it has no end mark; "
+                "remove it, or let img2dataset make it anew"
+            )
+
+
+def _file(folder: Path, key: str) -> bytes | None:
+    for kind in IMAGE_COLUMNS:
+        path = folder / f"{key}.{kind}"
+        if path.is_file() and path.stat().st_size <= MAX_BYTES:
+            return path.read_bytes()
+    return None

@@ -1,0 +1,69 @@
+"""Open Images: its lists of images with their people (`image_ids_and_rotation.csv` and the files a subset).
+
+https://storage.googleapis.com/openimages/web/download_v7.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.inputs import input_files
+from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
+from commoncanvas.catalog.sources.records import check_metadata, read_records
+from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.errors import SourceError
+
+_NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")
+
+
+class OpenImages(RowSource):
+    """Rows `openimages:<image id>`, 16 hexadecimal digits."""
+
+    name = "openimages"
+
+    def __init__(self, options: SourceOptions) -> None:
+        options.only(self.name, "paths")
+        self.files = input_files(options, self.name, (".csv",))
+        for path in self.files:
+            columns = check_metadata(path) or []
+            missing = [name for name in _NEEDED if name not in columns]
+            if missing:
+                raise SourceError(
+                    f"{path} has no column {', '.join(missing)}; source {self.name} reads the lists of images, "
+                    "not of boxes or labels"
+                )
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for path in self.files:
+            for where, record in read_records(path, report):
+                row = self._row(where, record, report)
+                if row is not None:
+                    yield row
+
+    def _row(self, where: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        image = record["ImageID"].strip().lower()
+        if not re.fullmatch(r"[0-9a-f]{16}", image):
+            report.skip(where, "no image id", f"field ImageID: {record['ImageID'][:60]!r}")
+            return None
+        if web_address(record["OriginalURL"]) is None:
+            report.skip(where, "no image address", f"field OriginalURL: {record['OriginalURL'][:60]!r}")
+            return None
+        license = read_license(where, {"License": record["License"]}, report)
+        if license is None:
+            return None
+        said = Said(
+            creator=record["Author"],
+            creator_url=record["AuthorProfileURL"],
+            title=record["Title"],
+            page_url=record["OriginalLandingURL"],
+            image_url=record["OriginalURL"],
+        )
+        row = base_row(self.name, image, where, license, said, report)
+        turned = fields.text(record.get("Rotation"))
+        if row and turned and turned not in ("0", "0.0"):
+            # The file's pixels lie on their side, and nothing in it says so.
+            report.remark(where, "kept unturned", f"it should be turned by {turned[:10]} degrees")
+        return row

@@ -1,0 +1,104 @@
+"""Rows out of Parquet files and Arrow streams, a few at a time: images among them can be megabytes each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from commoncanvas.catalog.sources.records import Record
+from commoncanvas.catalog.sources.source import Report
+from commoncanvas.errors import SourceError
+
+IMAGE_ROWS = 16
+"""Rows read at once where a column holds images."""
+_BUFFER = 1 << 20
+
+_BAD_VALUE = (UnicodeDecodeError, ValueError, OverflowError, pa.ArrowException)
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """Raises SourceError if it is no readable Parquet file."""
+    with _explained(path, "is not a readable Parquet file"), pq.ParquetFile(path) as file:
+        return file.schema_arrow
+
+
+def parquet_rows(
+    path: Path, report: Report, columns: Sequence[str] | None = None, batch_size: int = 1024
+) -> Iterator[Record]:
+    """(`name.parquet row 17`, column -> value) for `columns`; a value that can't be read costs its row.
+
+    Raises SourceError where the file itself can't be read any further.
+    """
+    done = 0
+    with _explained(path, "is not a readable Parquet file"):
+        # Pages as they are needed: without a buffer a whole row group of images would be read at once.
+        file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+    with file:
+        batches = file.iter_batches(batch_size, columns=columns and list(columns), use_threads=False)
+        while True:
+            with _explained(path, f"can't be read after row {done}"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield from batch_rows(batch, path.name, done, report)
+            done += len(batch)
+
+
+def stream_rows(path: Path, report: Report) -> Iterator[Record]:
+    """The same for a file in Arrow's streaming format, which `datasets` writes."""
+    done = 0
+    with _explained(path, "is not a readable Arrow stream"):
+        reader = pa.ipc.open_stream(pa.memory_map(str(path)))
+    while True:
+        with _explained(path, f"can't be read after row {done}"):
+            batch = next(reader, None)
+        if batch is None:
+            return
+        for start in range(0, len(batch), IMAGE_ROWS):
+            part = batch.slice(start, IMAGE_ROWS)
+            yield from batch_rows(part, path.name, done, report)
+            done += len(part)
+
+
+def stream_schema(path: Path) -> pa.Schema:
+    """Raises SourceError if it is no readable Arrow stream."""
+    with _explained(path, "is not a readable Arrow stream"):
+        return pa.ipc.open_stream(pa.memory_map(str(path))).schema
+
+
+def batch_rows(batch: pa.RecordBatch, name: str, done: int, report: Report) -> Iterator[Record]:
+    """Rows of one batch, the first numbered `done` + 1."""
+    try:
+        records = batch.to_pylist()
+    except _BAD_VALUE:
+        # Text that isn't UTF-8, a date after the year 9999: found row by row.
+        yield from _row_by_row(batch, name, done, report)
+        return
+    for number, record in enumerate(records, done + 1):
+        yield f"{name} row {number}", record
+
+
+def _row_by_row(batch: pa.RecordBatch, name: str, done: int, report: Report) -> Iterator[Record]:
+    for index in range(len(batch)):
+        where, record = f"{name} row {done + index + 1}", dict[str, Any]()
+        for column, values in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                record[column] = values[index].as_py()
+            except _BAD_VALUE as error:
+                report.skip(where, "bad value", f"field {column}: {str(error)[:100]}")
+                break
+        else:
+            yield where, record
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{path} {what}: {' '.join(str(error).split())[:200]}") from error
