@@ -16,6 +16,8 @@ WINDOW = 64
 """Bytes of a window: a power of two."""
 WINDOWS = 8
 """An image has so many: Lance may break a large value in two, and a window that lies across the break isn't found."""
+BLOCK = 1 << 17
+"""Hashed at once: what fits a processor's cache."""
 _FACTOR = 0x9E3779B97F4A7C15
 
 Hashes = NDArray[np.uint64]
@@ -50,18 +52,27 @@ class Search:
 
     def __init__(self, wanted: Iterable[int]) -> None:
         self.wanted = np.unique(np.array(list(wanted), np.uint64))
-        # Nearly all hashes of a file are sorted out by one look into this table.
-        self._first = np.zeros(1 << 20, np.bool_)
-        self._first[self.wanted >> np.uint64(44)] = True
+        # Nearly all hashes of a file are sorted out by one look into this table, 64 places for each that is wanted.
+        bits = min(max((64 * len(self.wanted)).bit_length(), 16), 28)
+        self._shift = np.uint64(64 - bits)
+        self._first = np.zeros(1 << bits, np.bool_)
+        self._first[self.wanted >> self._shift] = True
 
     def __call__(self, chunks: Iterable[bytes]) -> set[int]:
         """The wanted windows that the chunks, put together, hold."""
         found: set[int] = set()
         rest = b""
         for chunk in chunks:
-            data = rest + chunk
-            hashes = rolling(data)
-            maybe = hashes[self._first[hashes >> np.uint64(44)]]
-            found.update(maybe[np.isin(maybe, self.wanted)].tolist())
-            rest = data[-(WINDOW - 1) :]
+            data = memoryview(rest + chunk)
+            for start in range(0, len(data) - WINDOW + 1, BLOCK):
+                found.update(self._in(rolling(data[start : start + BLOCK + WINDOW - 1])))
+            rest = bytes(data[-(WINDOW - 1) :])
         return found
+
+    def _in(self, hashes: Hashes) -> list[int]:
+        maybe = hashes[self._first[hashes >> self._shift]]
+        if not len(maybe):
+            return []
+        places = np.searchsorted(self.wanted, maybe)
+        there: list[int] = maybe[self.wanted[np.minimum(places, len(self.wanted) - 1)] == maybe].tolist()
+        return there

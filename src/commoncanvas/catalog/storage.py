@@ -12,7 +12,7 @@ from pyarrow import fs
 
 FOLDER = "_commoncanvas"
 """Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""
-CHUNK = 1 << 20
+CHUNK = 1 << 23
 
 
 class Storage:
