@@ -49,8 +49,8 @@ def catalog_import(
     size: int | None = None,
     json_: Json = False,
 ) -> None:
-    """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia, openimages
-    or huggingface, each from the PATHS of its files. Images that come along are stored, the others left to fetch.
+    """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
+    openimages or huggingface, each from the PATHS of its files. What brings no image along waits for fetch.
 
     Args:
         metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
