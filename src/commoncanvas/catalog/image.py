@@ -44,12 +44,12 @@ _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn an image by 90 degree
 _FLIPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 LARGE_PIXELS = 50_000_000
 """Larger ones are decoded one at a time: a progressive JPEG takes 6 bytes a pixel, however small it is to become."""
-SCALED_FROM, SCALED_TO = 256, 128
-"""JPEGs with a shorter side than the first, or that become smaller than the second, are left to libvips: there is
-little time to gain, and libjpeg's scaling, a plain average, shows most in the smallest images.
-"""
 MAX_SCANS = 100
 """A JPEG with more, each of them a pass over the whole image, is left to libvips, which refuses it."""
+SCALED_SIDE = 320
+"""JPEGs with a shorter shorter side are left to libvips: little is gained there, and libjpeg's rounding weighs more."""
+_EVEN_CHROMA = ("444", "420", "Gray")
+"""Subsamplings of which libjpeg scales the colours no more than the brightness; of others it leaves half a side's."""
 _large = threading.Lock()
 
 # No operation is repeated here, so libvips' cache of them would only hold memory; and images are worked on
@@ -152,8 +152,11 @@ def load(
     if pixels > max_pixels:
         raise ImageError("too_many_pixels", f"{pixels:,} pixels, more than {max_pixels:,}")
     with _large if pixels > LARGE_PIXELS else nullcontext():
-        scaled = min(header.width, header.height) >= SCALED_FROM and max(width, height) >= SCALED_TO
-        if header.format == "jpeg" and scaled and not header.profiled:
+        if (
+            header.format == "jpeg"
+            and not header.profiled
+            and min(header.width, header.height) >= SCALED_SIDE
+        ):
             array = _load_jpeg(data, width, height, header)
             if array is not None:
                 return array, header
@@ -190,16 +193,20 @@ def _load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[
     """
     if data.count(b"\xff\xda") > MAX_SCANS:
         return None
-    original = header.width, header.height
+    columns, rows = header.width, header.height
     turned = header.orientation in _SWAPS_SIDES
     if turned:
-        width, height, original = height, width, original[::-1]
+        columns, rows, width, height = rows, columns, height, width
+    # libjpeg rounds sides up, so a scaled side may be a pixel longer than what it shows; that must not be too small.
+    eighths = max(-(-8 * width // columns), -(-8 * height // rows))
     try:
-        array = simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height)
+        if simplejpeg.decode_jpeg_header(data)[3] not in _EVEN_CHROMA:
+            eighths = min(8, 2 * eighths)
+        least = {"min_width": -(-columns * eighths // 8), "min_height": -(-rows * eighths // 8)}
+        array = simplejpeg.decode_jpeg(data, "RGB", **least)
     except (ValueError, MemoryError):
         return None  # damaged, or worse only to a strict eye
-    if array.shape[:2] != (height, width):
-        array = _resize_scaled(array, original, width, height)
+    array = _resize_scaled(array, columns * eighths / 8, rows * eighths / 8, width, height)
     if turned:
         array = array.swapaxes(0, 1)
     down, right = _FLIPS.get(header.orientation, (1, 1))
@@ -207,14 +214,15 @@ def _load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[
 
 
 def _resize_scaled(
-    array: NDArray[np.uint8], original: tuple[int, int], width: int, height: int
+    array: NDArray[np.uint8], shown_width: float, shown_height: float, width: int, height: int
 ) -> NDArray[np.uint8]:
-    """What libjpeg made at n/8 of the `original` (width, height), at its exact place in (width, height)."""
+    """What libjpeg scaled -> (width, height). Of its last column and row only a part may be shown: to stretch them to
+    the target's edges would shift all the others, which costs 10 dB and more.
+    """
+    across, down = shown_width / width, shown_height / height
+    if across == down == 1:
+        return array
     rows, columns = array.shape[:2]
-    eighths = round(8 * max(rows, columns) / max(original))
-    # Sides are rounded up when scaled, so the last column may be only partly there: to stretch it to the target's
-    # edge would shift all the others, which costs 10 dB and more.
-    across, down = original[0] * eighths / 8 / width, original[1] * eighths / 8 / height
     image = pyvips.Image.new_from_memory(array.data, columns, rows, 3, "uchar")
     image = image.embed(0, 0, _padded(columns, across), _padded(rows, down), extend="copy")
     image = image.resize(1 / across, vscale=1 / down)
