@@ -7,6 +7,7 @@ from commoncanvas.catalog.curation import CurateReport, curate
 from commoncanvas.catalog.fetch import FetchReport, fetch
 from commoncanvas.catalog.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.catalog.importing import ImportReport, import_
+from commoncanvas.catalog.lookup import LookupReport, Match, lookup
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
 from commoncanvas.catalog.table import Catalog
@@ -17,11 +18,14 @@ __all__ = [
     "CurateReport",
     "FetchReport",
     "ImportReport",
+    "LookupReport",
+    "Match",
     "Stage",
     "credits",
     "curate",
     "fetch",
     "import_",
+    "lookup",
     "save_filter",
     "saved_filter",
     "saved_filters",
