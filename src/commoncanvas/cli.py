@@ -191,6 +191,27 @@ def curate(
 
 
 @catalog_app.command
+def lookup(
+    what: str | None = None,
+    /,
+    *,
+    catalog: Uri,
+    creator: str | None = None,
+    limit: int = 20,
+    json_: Json = False,
+) -> None:
+    """Who made this? WHAT is a file, an image_id, or the URL of a page or image; resized or cropped files are found.
+
+    Args:
+        creator: only images by this creator; alone: all of them.
+        limit: matches to print at most.
+    """
+    from commoncanvas.catalog import lookup as run
+
+    _print(run(catalog, what, creator=creator, limit=limit), json_)
+
+
+@catalog_app.command
 def credits(
     *,
     catalog: Uri,

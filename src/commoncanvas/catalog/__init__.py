@@ -8,6 +8,7 @@ from commoncanvas.catalog.export import ExportReport, export
 from commoncanvas.catalog.fetch import FetchReport, fetch
 from commoncanvas.catalog.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.catalog.importing import ImportReport, import_
+from commoncanvas.catalog.lookup import LookupReport, Match, lookup
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
 from commoncanvas.catalog.table import Catalog
@@ -20,6 +21,8 @@ __all__ = [
     "ExportReport",
     "FetchReport",
     "ImportReport",
+    "LookupReport",
+    "Match",
     "Stage",
     "TakedownReport",
     "credits",
@@ -27,6 +30,7 @@ __all__ = [
     "export",
     "fetch",
     "import_",
+    "lookup",
     "save_filter",
     "saved_filter",
     "saved_filters",
