@@ -1,7 +1,7 @@
 """Images a second of `catalog fetch` against img2dataset 1.47: one loopback server in a process of its own, JPEGs of 2
 to 12 megapixels, to 512 pixels.
 
-Run: python benchmarks/fetch.py --peer-venv FOLDER [--images 2000] [--rounds 3]. The folder is made, with img2dataset in
+Run: python benchmarks/fetch.py [--peer-venv FOLDER] [--images 2000] [--rounds 3]. The folder is made with img2dataset in
 it, if it isn't there; keep it outside of the repository. The two take turns, each in a process of its own, timed
 without start and imports; the ratio is of the medians. The photos are crops of scikit-learn's two sample photos,
 enlarged and given a gradient and a sensor's noise; each of `--distinct` files is served under several names, with a
@@ -155,7 +155,9 @@ def quality(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer-venv", type=Path, required=True)
+    parser.add_argument(
+        "--peer-venv", type=Path, default=Path(tempfile.gettempdir()) / "commoncanvas-img2dataset"
+    )
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--distinct", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
