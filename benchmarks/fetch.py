@@ -1,7 +1,7 @@
 """Images a second of `catalog fetch` against img2dataset 1.47: one loopback server in a process of its own, JPEGs of 2
 to 12 megapixels, to 512 pixels.
 
-Run: python benchmarks/fetch.py [--peer-venv FOLDER] [--images 2000] [--rounds 3]. The folder is made with img2dataset in
+Run: python benchmarks/fetch.py [--peer-venv FOLDER] [--images 2000] [--rounds 3]. The folder is made, img2dataset in
 it, if it isn't there; keep it outside of the repository. The two take turns, each in a process of its own, timed
 without start and imports; the ratio is of the medians. The photos are crops of scikit-learn's two sample photos,
 enlarged and given a gradient and a sensor's noise; each of `--distinct` files is served under several names, with a
