@@ -165,6 +165,15 @@ def test_a_line_without_an_end_costs_itself_only(tmp_path: Path, monkeypatch: py
     assert report.complaints[1].startswith("dump.tsv:4: video")
 
 
+def test_a_block_in_which_no_line_can_be_read_costs_itself_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 2000)
+    catalog, report = imported(tmp_path, text_of(range(6)) + b"bad\n" * 2000 + text_of(range(6, 8)))
+    assert [row["source_id"] for row in rows(catalog)] == [str(10_000_000 + n) for n in (0, 1, 3, 4, 6, 7)]
+    assert report.skipped["wrong number of columns"] == 2000
+
+
 def test_a_dump_that_is_cut_off_is_named_and_what_came_before_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +186,11 @@ def test_a_dump_that_is_cut_off_is_named_and_what_came_before_is_kept(
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a\tb\tc\n" * 3, "has 3 tab-separated columns"), (b"SQLite format 3\0 and no more", "SQLite file")],
+    [
+        ("a\tb\tc\n" * 3, "has 3 tab-separated columns"),
+        ("\n\n", "has 1 tab-separated columns"),
+        (b"SQLite format 3\0 and no more", "SQLite file"),
+    ],
 )
 def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str | bytes, says: str) -> None:
     with pytest.raises(SourceError, match=says):

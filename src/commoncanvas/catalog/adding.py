@@ -21,6 +21,7 @@ from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.known import KnownIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.tombstones import Tombstones
+from commoncanvas.catalog.where import listed
 from commoncanvas.console import say
 from commoncanvas.engine import ahead
 
@@ -95,7 +96,7 @@ class Adder:
         """Delete the rows with these ids."""
         for start in range(0, len(image_ids), RESOLVED_AT_ONCE):
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
-            chosen = _listed(image_ids[start : start + RESOLVED_AT_ONCE])
+            chosen = listed(image_ids[start : start + RESOLVED_AT_ONCE])
             newest.delete(f"image_id IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
 
     def _new(self, table: pa.Table) -> pa.Table:
@@ -133,10 +134,9 @@ class Adder:
         kept: dict[str, int] = {}
         ids = iter(double)
         while chunk := list(islice(ids, RESOLVED_AT_ONCE)):
-            listed = _listed(chunk)
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             found = newest.scanner(
-                columns=["image_id"], filter=f"image_id IN ({listed})", with_row_id=True
+                columns=["image_id"], filter=f"image_id IN ({listed(chunk)})", with_row_id=True
             ).to_table()
             oldest: dict[str, int] = {}
             every = found["_rowid"].to_numpy()
@@ -151,8 +151,3 @@ class Adder:
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             chosen = ", ".join(map(str, row_ids.tolist()))
             newest.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
-
-
-def _listed(values: list[str]) -> str:
-    """As SQL's IN wants them."""
-    return ", ".join("'{}'".format(value.replace("'", "''")) for value in values)

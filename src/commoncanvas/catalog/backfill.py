@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import derived
 from commoncanvas.catalog.stage import Stage, check_result
+from commoncanvas.catalog.where import all_of
+from commoncanvas.console import progress
 from commoncanvas.engine import Engine, LocalEngine
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class FragmentWork:
         return self._opened[1]
 
     def _pending(self, dataset: Any, fragment: Any) -> RowIds:
-        pending = f"({self.stage.todo})" + (f" AND ({self.where})" if self.where else "")
+        pending = all_of(self.stage.todo, self.where)
         scanner = dataset.scanner(columns=[], filter=pending, with_row_id=True, fragments=[fragment])
         row_ids: RowIds = scanner.to_table()["_rowid"].to_numpy()
         earlier = self.done.get(fragment.fragment_id)
@@ -158,7 +160,7 @@ def run(
     catalog.check_columns(stage.reads)
     catalog.add_columns(stage.writes)
     # A wrong filter fails here, in one line.
-    catalog.count(f"({stage.todo})" + (f" AND ({where})" if where else ""))
+    catalog.count(all_of(stage.todo, where))
     report = on_progress if engine.shares_memory else None
     work = FragmentWork(catalog.uri, catalog.storage_options, stage, where, report)
     fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
@@ -189,6 +191,13 @@ def run(
             rows += _land(catalog, waiting, work, again, on_progress)
         fragment_ids = again
     return rows
+
+
+def run_shown(catalog: Catalog, stage: Stage, where: str | None = None) -> int:
+    """`Catalog.backfill` by the default engine, with a progress bar."""
+    catalog.add_columns(stage.writes)
+    with progress(stage.name, catalog.count(all_of(stage.todo, where))) as bar:
+        return catalog.backfill(stage, where=where, on_progress=bar.advance)
 
 
 def _land(

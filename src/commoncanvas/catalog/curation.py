@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas import licenses
+from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
 from commoncanvas.catalog.filters import check_name, save_filter
 from commoncanvas.catalog.neighbours import MAX_DISTANCE
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.console import progress
+from commoncanvas.catalog.where import all_of
 from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -132,13 +133,13 @@ def curate(
         why = f"the same file, or a picture within {distance} bits, is kept"
         plan.append(("duplicates", why, single, None))
 
-    expression = _joined(_conditions(plan, chosen))
+    expression = all_of(*_conditions(plan, chosen))
     if name is not None:
         check_name(catalog, name, expression)
     for step, (_, _, _, stage) in enumerate(plan):
         if stage:
             # Only what the earlier steps leave; NC's licences are all of C's and more.
-            _score(catalog, stage, _joined(_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL)))
+            run_shown(catalog, stage, all_of(*_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL)))
     if deduplicate:
         mark_duplicates(catalog, distance)
     if name is not None:
@@ -152,17 +153,6 @@ def _conditions(plan: Sequence[tuple[str, str, str, Any]], policy: licenses.Poli
     return [condition or licenses.sql_filter(policy) for _, _, condition, _ in plan]
 
 
-def _joined(conditions: Sequence[str]) -> str:
-    return " AND ".join(f"({condition})" for condition in conditions)
-
-
-def _score(catalog: Catalog, stage: ImageStage, where: str) -> None:
-    stage.writes  # noqa: B018 (an extra that is missing is said before any work)
-    catalog.add_columns(stage.writes)
-    with progress(stage.column, catalog.count(f"{where} AND {stage.todo}")) as bar:
-        catalog.backfill(stage, where=where, on_progress=bar.advance)
-
-
 def _report(
     catalog: Catalog,
     plan: Sequence[tuple[str, str, str, Any]],
@@ -174,7 +164,7 @@ def _report(
     left = {}
     for side in licenses.Policy:
         conditions = _conditions(plan, side)
-        left[side] = [rows, *(catalog.count(_joined(conditions[: step + 1])) for step in range(len(plan)))]
+        left[side] = [rows, *(catalog.count(all_of(*conditions[: step + 1])) for step in range(len(plan)))]
     commercial, noncommercial = left[licenses.Policy.COMMERCIAL], left[licenses.Policy.NONCOMMERCIAL]
     steps = tuple(
         Step(title, why, commercial[i] - commercial[i + 1], noncommercial[i] - noncommercial[i + 1])

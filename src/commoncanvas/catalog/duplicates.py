@@ -21,7 +21,6 @@ from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.catalog.neighbours import near_groups, stand_ins
 from commoncanvas.catalog.scores import COLOURS, ColourStage
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.console import progress
 
 DISTANCE = 6
 """Bits of 64. 99 % of photos at quality 60, halved or both are within it of the stored image."""
@@ -44,12 +43,7 @@ def mark_duplicates(catalog: Catalog, distance: int = DISTANCE) -> int:
     CatalogError for a distance outside 0 to 16.
     """
     near_groups(np.empty(0, np.uint64), distance)  # says what is wrong with a distance before any work
-    stage = ColourStage()
-    todo = (
-        f"fetch_status = 'ok' AND {stage.todo}" if COLOURS in catalog.schema.names else "fetch_status = 'ok'"
-    )
-    with progress("colours", catalog.count(todo)) as bar:
-        catalog.backfill(stage, where="fetch_status = 'ok'", on_progress=bar.advance)
+    backfill.run_shown(catalog, ColourStage(), "fetch_status = 'ok'")
     info = ColumnInfo(
         hashlib.sha256(_METHOD.encode()).hexdigest(),
         sources_of(catalog.schema, ["sha256", "phash", COLOURS]),

@@ -18,6 +18,7 @@ from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
 from commoncanvas.catalog.fetching.status import STATUSES, http_status
 from commoncanvas.catalog.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.where import all_of
 from commoncanvas.console import Bar, progress
 from commoncanvas.engine import LocalEngine
 from commoncanvas.errors import CatalogError
@@ -114,7 +115,7 @@ def fetch(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     stage.second_url = SECOND_URL in catalog.schema.names
-    pending = f"({stage.todo})" + (f" AND ({where})" if where else "")
+    pending = all_of(stage.todo, where)
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
         try:

@@ -17,6 +17,7 @@ from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.image import ImageError, load
 from commoncanvas.catalog.pictures import MAX_DIFFERENCE, Candidate, difference, find_candidates, make_query
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def lookup(
         )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    by = None if creator is None else f"lower(creator) = {_quoted(creator.lower())}"
+    by = None if creator is None else f"lower(creator) = {quoted(creator.lower())}"
     if what is None:
         matches = _rows(catalog, by or "", "creator", limit)
         total = catalog.count(by)
@@ -156,9 +157,9 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
     if isinstance(what, Path) or _is_file(text):
         return _by_file(catalog, Path(what))
     if "://" in text:
-        forms = ", ".join(_quoted(form) for form in _same_addresses(text))
+        forms = listed(_same_addresses(text))
         return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url")
-    return _rows(catalog, f"image_id = {_quoted(text)}", "id")
+    return _rows(catalog, f"image_id = {quoted(text)}", "id")
 
 
 def _by_file(catalog: Catalog, path: Path) -> list[Match]:
@@ -216,7 +217,3 @@ def _same_addresses(url: str) -> Iterable[str]:
     return dict.fromkeys(
         f"{one}://{form}" for one in schemes for form in (rest, rest.rstrip("/"), f"{rest.rstrip('/')}/")
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

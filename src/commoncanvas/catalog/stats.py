@@ -15,6 +15,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.credits import clean
 from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.where import all_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -133,8 +134,7 @@ def _allowed(counts: Mapping[str | None, int], policy: licenses.Policy) -> int:
 
 def _filled(catalog: Catalog, filter: str | None) -> dict[str, int]:
     columns = ["label", *(name for name in catalog.schema.names if name not in SCHEMA.names)]
-    among = f" AND ({filter})" if filter else ""
-    return {name: catalog.count(f"`{name}` IS NOT NULL{among}") for name in columns}
+    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in columns}
 
 
 def _bytes_on_disk(catalog: Catalog) -> dict[str, int]:

@@ -18,10 +18,12 @@ from torch import Tensor
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.catalog.image import decode, square
+from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
-from commoncanvas.console import progress, say
+from commoncanvas.console import say
 from commoncanvas.device import pick_device
 from commoncanvas.errors import CatalogError
 from commoncanvas.latents.text import TextEncoder
@@ -174,21 +176,11 @@ def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
     """
     catalog = Catalog.open(recipe.data.catalog)
     report: dict[str, Any] = {}
-    for stage, condition in _stages(recipe):
+    allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
+    for stage, condition in _stages(recipe, catalog):
         _check_column(catalog, stage, overwrite)
-        where = " AND ".join(
-            [
-                "fetch_status = 'ok'",
-                licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives),
-                *([f"({recipe.data.filter})"] if recipe.data.filter else []),
-                *([condition] if condition else []),
-            ]
-        )
-        pending = stage.todo if stage.done_column in catalog.schema.names else "true"
-        with progress(stage.name, catalog.count(f"{where} AND {pending}")) as bar:
-            report[stage.done_column] = {
-                "rows": catalog.backfill(stage, where=where, on_progress=bar.advance)
-            }
+        where = all_of("fetch_status = 'ok'", allowed, recipe.data.filter, condition)
+        report[stage.done_column] = {"rows": run_shown(catalog, stage, where)}
         if isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage)
     if not report:
@@ -198,14 +190,13 @@ def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
     return report
 
 
-def _stages(recipe: Recipe) -> list[tuple[FrozenStage, str | None]]:
+def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:
     """The stages of a recipe, each with the SQL condition of the rows that it can do."""
     device = recipe.train.device
     match recipe:
         case CaptionerRecipe():
             return [(FeatureStage(recipe.feature_grid, device), f"{recipe.data.text[0]} IS NOT NULL")]
         case DiffusionRecipe():
-            catalog = Catalog.open(recipe.data.catalog)
             texts = [name for name in recipe.data.text if name in catalog.schema.names]
             if not texts:
                 raise CatalogError(

@@ -15,9 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.image import decode
-from commoncanvas.console import progress, say
+from commoncanvas.catalog.where import all_of
+from commoncanvas.console import say
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.telephoning.sentences import agreement
 
@@ -105,17 +107,15 @@ def caption(
                 )
             dropped = table.drop_columns([column, stage.done_column])
             say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
-    conditions = ["fetch_status = 'ok'", *([f"({where})"] if where else [])]
-    condition = " AND ".join(conditions)
-    pending = stage.todo if stage.done_column in table.schema.names else "true"
-    with progress(stage.name, table.count(f"{condition} AND {pending}")) as bar:
-        done = table.backfill(stage, where=condition, on_progress=bar.advance)
+    condition = all_of("fetch_status = 'ok'", where)
+    done = run_shown(table, stage, condition)
     return {"captions": done, "captioner": writer.name, "column": column} | quality(table, column, condition)
 
 
 def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
     """Agreement of captions with the titles of the same images; empty where there are no two titles to compare."""
-    rows = catalog.table([column, "title"], filter=f"{where} AND {column} IS NOT NULL AND title IS NOT NULL")
+    both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
+    rows = catalog.table([column, "title"], filter=both)
     if len(rows) < 2:
         return {}
     matched, shuffled = agreement(rows[column].to_pylist(), rows["title"].to_pylist())

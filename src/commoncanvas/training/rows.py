@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DataConfig
 from commoncanvas.errors import TrainingError
 
@@ -70,12 +71,13 @@ def select_rows(
             f"catalog {data.catalog} (version {catalog.version}) has no column {', '.join(missing)}; "
             "run the stage that makes it first"
         )
-    conditions = ["fetch_status = 'ok'"]
-    if data.filter:
-        conditions.append(f"({data.filter})")
-    conditions.append(licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives))
-    conditions += [f"{name} IS NOT NULL" for name in requires]
-    where = " AND ".join(conditions)
+    conditions = [
+        "fetch_status = 'ok'",
+        *([] if data.filter is None else [data.filter]),
+        licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
+        *(f"{name} IS NOT NULL" for name in requires),
+    ]
+    where = all_of(*conditions)
 
     columns = list(text or data.text)
     heldout_columns = list(heldout_text or data.heldout_text or columns)
@@ -120,5 +122,5 @@ def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray
 def _explain_empty(catalog: Catalog, conditions: list[str]) -> str:
     left = [f"{catalog.count()} rows"]
     for count in range(1, len(conditions) + 1):
-        left.append(f"{catalog.count(' AND '.join(conditions[:count]))} after {conditions[count - 1][:80]}")
+        left.append(f"{catalog.count(all_of(*conditions[:count]))} after {conditions[count - 1][:80]}")
     return f"catalog {catalog.uri} (version {catalog.version}) has nothing to train on: {', '.join(left)}"

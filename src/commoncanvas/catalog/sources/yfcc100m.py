@@ -81,9 +81,8 @@ class YFCC100M:
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
         for path in self.paths:
             for block in _blocks(path, report):
-                batch = self._rows(block, report)
-                if len(batch):
-                    yield batch
+                if len(block):  # something in it could be read
+                    yield self._rows(block, report)
 
     def _rows(self, block: Block, report: Report) -> pa.RecordBatch:
         raw = block.columns
@@ -166,7 +165,7 @@ def _dump(path: Path, report: Report) -> Iterator[Block]:
 def _form(path: Path, lines: Lines) -> tuple[str, ...]:
     """Which of the two forms the file has, by most of its first lines."""
     tabs = [line.count(b"\t") for line in lines.data[: 1 << 20].split(b"\n")[:101] if line]
-    usual = max(set(tabs), key=tabs.count)
+    usual = max(set(tabs), key=tabs.count, default=0)
     for names in (COLUMNS, OLDER):
         if usual == len(names) - 1:
             return names

@@ -1,0 +1,49 @@
+"""SQL conditions put together. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from commoncanvas.errors import CatalogError
+
+# Texts and names in quotes, in which a bracket or a dash means nothing; then what does.
+_TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--|/\*|[()]""")
+
+
+def all_of(*conditions: str | None) -> str:
+    """Rows for which every one of `conditions` is true; None is left out.
+
+    Raises CatalogError for one that doesn't end by itself, such as `1=1) OR (1=1`: beside it the others would mean
+    something else, and rows come in that a licence policy keeps out.
+    """
+    given = [condition for condition in conditions if condition is not None]
+    for condition in given:
+        _check_whole(condition)
+    return " AND ".join(f"({condition})" for condition in given) or "true"
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'{}'".format(text.replace("'", "''"))
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Texts as SQL's IN wants them, without the brackets."""
+    return ", ".join(map(quoted, texts))
+
+
+def _check_whole(condition: str) -> None:
+    depth = 0
+    for token in _TOKENS.findall(condition):
+        if token in ("--", "/*"):
+            raise CatalogError(f"condition {condition!r} has a comment in it; write it without")
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if depth < 0:
+            break
+    if depth:
+        raise CatalogError(
+            f"condition {condition!r} has brackets that don't match; close what it opens, and no more"
+        )
+    if not condition.strip():
+        raise CatalogError("a condition is empty; leave it out, or write SQL over the catalog's columns")
