@@ -139,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=300, help="of each kind of picture and change")
+    parser.add_argument("--strangers", type=int, default=1200, help="pictures that are not in the table")
     arguments = parser.parse_args()
     draws = list(drawings(2))
     kinds = {
@@ -195,7 +196,7 @@ def main() -> None:
         )
 
         strangers: dict[str, Iterator[Picture]] = {
-            "dead leaves": (leaves(100_000 + n) for n in range(4 * arguments.queries)),
+            "dead leaves": (leaves(100_000 + n) for n in range(arguments.strangers)),
             "drawings, whose sisters may be in the table,": iter(
                 draws[len(draws) // 2 :][: arguments.queries]
             ),

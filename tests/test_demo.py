@@ -15,7 +15,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.demonstration import State, commands, run_command
 from commoncanvas.errors import CommonCanvasError
-from commoncanvas.lock import only_one
+from commoncanvas.files import only_one
 from tests.conftest import add_shapes
 from tests.training.test_trainer import same_bits
 

@@ -11,11 +11,14 @@ import pytest
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import heldout_mask
-from commoncanvas.errors import LicenseError, ModelError
+from commoncanvas.catalog.image import encode_image
+from commoncanvas.catalog.schema import to_batch
+from commoncanvas.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import origin, read_provenance
 from commoncanvas.telephoning import caption
 from commoncanvas.training.trainer import train
+from tests.conftest import drawing
 from tests.training.tiny import recipe
 
 # Of the 24 shapes every third is CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0; the odd ones have labels.
@@ -58,6 +61,30 @@ def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, 
     held_out = set(compress(sorted(chosen), heldout_mask(sorted(chosen), 0.3)))
     assert len(held_out) > 3
     assert credited(model) == chosen - held_out
+
+
+def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_training(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    encode(recipe("xs-captioner", tmp_path))
+    caption(shapes.uri, str(train(recipe("xs-captioner", tmp_path))))
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    tag = next(tag for tag in Catalog.open(shapes.uri).tags() if tag.startswith("train-xs-captioner"))
+    Catalog.open(shapes.uri).delete_tag(tag)
+    with pytest.raises(CatalogError, match=r"xs-captioner learned from .* can't be credited"):
+        train(recipe("xs", tmp_path))
+    assert not (tmp_path / "xs-run").exists()
+
+    # A tag of that name on other rows is not mistaken for it.
+    more = {"image_id": "shapes:99", "source": "shapes", "label": "a dot", "license": "CC0-1.0"}
+    shapes.add(
+        [to_batch([more | {"image": encode_image(drawing("red", "dot"), "png"), "fetch_status": "ok"}])]
+    )
+    encode(recipe("xs-captioner", tmp_path))
+    Catalog.open(shapes.uri).tag(tag)
+    with pytest.raises(CatalogError, match="is another one now"):
+        train(recipe("xs", tmp_path))
 
 
 def test_a_captioner_that_wrote_nothing_the_model_read_is_no_part_of_it(

@@ -9,10 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,8 +18,9 @@ from typing import Any
 
 from commoncanvas.config import load_recipe
 from commoncanvas.console import say
+from commoncanvas.engine import every
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
-from commoncanvas.lock import only_one
+from commoncanvas.files import only_one, replace_text
 
 # The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
 NOMINAL_MINUTES = 10.0
@@ -155,7 +154,8 @@ class State:
         began = time.time()
         self._record["running"] = {"stage": command.name, "since": began}
         self._write()
-        with self._beating():
+        # A demo that is killed leaves behind until when it lived.
+        with every(HEARTBEAT_SECONDS, lambda: os.utime(self.path)):
             code, output, peak_mb = run_command(command.words, lock)
         stage["seconds"] = round(stage["seconds"] + time.time() - began, 2)
         stage["peak_mb"] = round(max(stage["peak_mb"], peak_mb), 1)
@@ -176,26 +176,7 @@ class State:
         self._write()
 
     def _write(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._record, indent=1), encoding="utf-8")
-        partial.replace(self.path)
-
-    @contextmanager
-    def _beating(self) -> Iterator[None]:
-        """Touch the record every second, so that a demo that was killed leaves behind until when it lived."""
-        ended = threading.Event()
-
-        def beat() -> None:
-            while not ended.wait(HEARTBEAT_SECONDS):
-                os.utime(self.path)
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        replace_text(self.path, json.dumps(self._record, indent=1))
 
 
 def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import pickle
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -17,7 +16,8 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from typing import Any, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -69,43 +69,38 @@ class LocalEngine:
             yield from _bounded(ThreadPoolExecutor(self.workers), function, items, self.workers)
 
 
+@contextmanager
+def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+    """Call `call` that often, on another thread, for as long as the block runs."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     """The same items, made on another thread, up to `depth` of them before they are asked for.
 
     An exception comes where it would have come.
     """
-    made: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: T | None, error: BaseException | None, last: bool) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                made.put((item, error, last), timeout=0.1)
-                return
-
-    def make() -> None:
-        try:
-            for item in items:
-                put(item, None, False)
-                if stopped.is_set():
-                    return
-            put(None, None, True)
-        except BaseException as error:
-            put(None, error, True)
-
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
+    source, end = iter(items), object()
+    pool = ThreadPoolExecutor(1, "ahead")
     try:
-        while True:
-            item, error, last = made.get()
-            if error is not None:
-                raise error
-            if last:
-                return
-            yield item  # type: ignore[misc]  # None only beside an error or at the end
+        made: deque[Future[object]] = deque(pool.submit(next, source, end) for _ in range(depth))
+        while (item := made.popleft().result()) is not end:
+            made.append(pool.submit(next, source, end))
+            yield cast(T, item)
     finally:
-        stopped.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int], limit: int) -> Iterator[T]:

@@ -51,8 +51,14 @@ class Part:
         elif self.origin:
             yield from _credits(self.origin, nearby)
 
-    def check(self, policy: licenses.Policy) -> None:
-        """Raise LicenseError if it learned from what `policy` doesn't allow."""
+    def check(self, policy: licenses.Policy, nearby: Catalog) -> None:
+        """Find out before a training what would end it afterwards.
+
+        Raises LicenseError if it learned from what `policy` doesn't allow, CatalogError if those who made its images
+        couldn't be credited.
+        """
+        if self.origin and not self.credits_file:
+            _open(self.origin, nearby)
         refused = [
             license.id
             for license in map(licenses.parse, sorted(self.license_ids()))
@@ -145,20 +151,23 @@ def _licenses(record: dict[str, Any]) -> Iterator[str]:
 
 def _credits(record: dict[str, Any], nearby: Catalog) -> Iterator[Credit]:
     source = record["catalog"]
-    catalog = _open(source, nearby, record["name"])
-    yield from trained_credits(catalog, source["filter"], source["heldout_fraction"])
+    yield from trained_credits(_open(record, nearby), source["filter"], source["heldout_fraction"])
     for each in record["built_on"]:
         if each["origin"]:
             yield from _credits(each["origin"], nearby)
 
 
-def _open(source: dict[str, Any], nearby: Catalog, name: str) -> Catalog:
+def _open(record: dict[str, Any], nearby: Catalog) -> Catalog:
+    """The catalog that a model learned from, at its tag: where it was, or where `nearby` is, if it has as many rows."""
+    source, rows = record["catalog"], record["rows"]
     for uri in (source["uri"], nearby.uri):
         try:
-            return Catalog.open(uri, version=source["tag"])
+            catalog = Catalog.open(uri, version=source["tag"])
+            if catalog.count(source["filter"]) == rows["train"] + rows["heldout"]:
+                return catalog
         except CatalogError:
             continue
     raise CatalogError(
-        f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened, so those who made "
-        "its images can't be credited; put that catalog back"
+        f"{record['name']} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is another "
+        "one now, so those who made its images can't be credited; put that catalog back"
     )

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError, TrainingStopped
+from commoncanvas.files import only_one
 from commoncanvas.latents.encode import encode
-from commoncanvas.lock import only_one
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import make_task
@@ -239,8 +239,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Cata
             ["--noise.schedule.prediction_type", "v-prediction"],
             "prediction_type 'v-prediction' must be one of",
         ),
-        (["--noise.schedule.typo", "1"], "not a DDPMScheduler's configuration"),
-        (["--noise.schedule.beta_schedule", "cosine"], "not a DDPMScheduler's configuration"),
+        (["--noise.schedule.typo", "1"], "not a configuration of DDPMScheduler"),
+        (["--noise.schedule.beta_schedule", "cosine"], "not a configuration of DDPMScheduler"),
         (["--sample.steps", "2000"], "2000 sampling steps: give 1 to 1000"),
     ],
 )

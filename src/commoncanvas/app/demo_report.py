@@ -16,6 +16,7 @@ from commoncanvas import licenses
 from commoncanvas.app.report import Caption, GridItem, write_report
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.demonstration import MAXRSS_BYTES
+from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.log import read_log
 
@@ -87,7 +88,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         captions=captions,
         credits=rows,
     )
-    _write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    replace_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
 
@@ -149,9 +150,3 @@ def _catalog_facts(catalog: Catalog) -> dict[str, Any]:
         "usable for commercial models": counts["commercial"],
         "usable for non-commercial models": counts["noncommercial"],
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -29,7 +29,7 @@ from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.console import progress, say
 from commoncanvas.errors import CatalogError, MissingExtraError
-from commoncanvas.lock import only_one
+from commoncanvas.files import only_one, replace_text
 
 STATE = ".export"
 """Folder of what is needed to go on: state.json, and a record of each shard."""
@@ -196,7 +196,7 @@ def _same(folder: Path, state: dict[str, Any]) -> None:
     """Keep what this export is. Raises CatalogError if the folder holds another."""
     before = _state(folder)
     if before is None:
-        _replace(folder / STATE / "state.json", json.dumps(state, indent=2))
+        replace_text(folder / STATE / "state.json", json.dumps(state, indent=2))
     elif before != state:
         different = ", ".join(name for name in state if before.get(name) != state[name])
         raise CatalogError(
@@ -217,7 +217,7 @@ def _write_shards(
             shard = _finished(folder, name) or _write_shard(
                 catalog, ids, start, folder / name, name, format, size
             )
-            _replace(_record(folder, name), json.dumps(asdict(shard)))
+            replace_text(_record(folder, name), json.dumps(asdict(shard)))
             shards.append(shard)
             start += shard.rows
             bar.advance(shard.rows)
@@ -299,18 +299,12 @@ def _write_papers(
         creators=dict(creators.most_common()),
         left_out=left_out,
     )
-    _replace(folder / "README.md", card.markdown())
+    replace_text(folder / "README.md", card.markdown())
     try:
-        _replace(folder / "croissant.json", card.croissant(folder))
+        replace_text(folder / "croissant.json", card.croissant(folder))
     except MissingExtraError as error:
         say(f"no croissant.json: {error}")
     return card.licenses
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _reasons(left_out: dict[str, int]) -> str:

@@ -19,11 +19,12 @@ from commoncanvas.catalog.fetching.status import STATUSES, http_status
 from commoncanvas.catalog.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Bar, progress
-from commoncanvas.engine import LocalEngine
+from commoncanvas.console import progress
+from commoncanvas.engine import LocalEngine, every
 from commoncanvas.errors import CatalogError
 
 USER_AGENT = user_agent()
+NOTE_SECONDS = 0.5
 FRAGMENTS_AT_ONCE = 3
 """While one waits for its last and slowest images, the others go on."""
 
@@ -119,7 +120,7 @@ def fetch(
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
         try:
-            with _noting(bar, stage), _interruptible(stage):
+            with every(NOTE_SECONDS, lambda: bar.note(str(stage.tally))), _interruptible(stage):
                 rows = catalog.backfill(
                     stage, engine=LocalEngine(FRAGMENTS_AT_ONCE), where=where, on_progress=bar.advance
                 )
@@ -131,24 +132,6 @@ def fetch(
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
     return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
-
-
-@contextmanager
-def _noting(bar: Bar, stage: FetchStage) -> Iterator[None]:
-    """Say twice a second how it goes."""
-    ended = threading.Event()
-
-    def note() -> None:
-        while not ended.wait(0.5):
-            bar.note(str(stage.tally))
-
-    thread = threading.Thread(target=note, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager

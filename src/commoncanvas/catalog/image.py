@@ -8,6 +8,7 @@ of libvips' overhead an image.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections.abc import Container, Sequence
@@ -236,6 +237,21 @@ def _padded(count: int, shrink: float) -> int:
     """
     over = [abs(made - round(made)) for made in ((count + more) / shrink for more in range(12))]
     return count + next(more for more in range(12) if over[more] <= min(over) + 1e-3)
+
+
+def image_columns(file: bytes, header: Header, array: NDArray[np.uint8], stored: bytes) -> dict[str, Any]:
+    """The image columns of a row: what was fetched, and what is stored of it, whose pixels are `array`."""
+    height, width = array.shape[:2]
+    return {
+        "image": stored,
+        "width": width,
+        "height": height,
+        "original_width": header.width,
+        "original_height": header.height,
+        "sha256": hashlib.sha256(file).hexdigest(),
+        "phash": phash(array),
+        "fetch_status": "ok",
+    }
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:

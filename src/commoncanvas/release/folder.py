@@ -78,7 +78,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "rows": {
             "train": len(training),
             "heldout": len(rows.table) - len(training),
-            "sha256": rows.sha256(),
+            "sha256": rows.sha256,
         },
         "licenses": dict(counts.most_common()),
         "creators": len(set(training["creator"].to_pylist())),

@@ -19,7 +19,7 @@ from commoncanvas.errors import TrainingError
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import select_rows
-from commoncanvas.training.task import Batch, trial
+from commoncanvas.training.task import Batch, configuring
 from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
@@ -33,18 +33,14 @@ class AutoencoderTask:
     def __init__(self, recipe: AutoencoderRecipe, version: int | str | None) -> None:
         self.recipe = recipe
         self.rows = select_rows(recipe.data, self.columns, version)
-        try:
+        with configuring(f"{recipe.name}: vae is not a configuration of AutoencoderKL"):
             model = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
-        except (TypeError, ValueError, ZeroDivisionError, RuntimeError, IndexError, AttributeError) as error:
-            raise TrainingError(
-                f"{recipe.name}: vae is not a configuration of AutoencoderKL: {error}"
-            ) from error
         if model.quant_conv is None or model.post_quant_conv is None:
             raise TrainingError(
                 f"{recipe.name}: vae needs use_quant_conv and use_post_quant_conv, which normalise its latents"
             )
         side = latent_side(model, recipe.size)
-        with trial(f"{recipe.name}: vae"):
+        with configuring(f"{recipe.name}: vae can't be run"), torch.no_grad():
             model.encode(torch.zeros(1, 3, recipe.size, recipe.size))
             model.decode(torch.zeros(1, model.config.latent_channels, side, side))
         self.model: nn.Module = model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
 from commoncanvas.training.rows import select_rows
-from commoncanvas.training.task import Batch, trial
+from commoncanvas.training.task import Batch, configuring
 from commoncanvas.visual import labelled_grid
 
 
@@ -37,37 +37,17 @@ class DiffusionTask:
         self.rows = select_rows(recipe.data, self.columns, version)
         self.vae = load_vae(recipe.vae)
         self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length)
-        catalog = self.rows.catalog
-        latent, text = (column_info(catalog, name) for name in self.columns)
         vae = part("vae", recipe.vae, weights_sha256(self.vae))
         encoder = Part("text_encoder", recipe.text_encoder, weights_sha256(self.text_encoder.encoder))
-        texts = [name for name in recipe.data.text if name in catalog.schema.names]
-        for name, made, source, wanted in (
-            (self.columns[0], latent, vae, ["image"]),
-            (self.columns[1], text, encoder, texts),
-        ):
-            expected = replace(
-                made, sha256=source.sha256, sources=sources_of(catalog.schema, wanted), model=source.model
-            )
-            if made.identity != expected.identity:
-                raise TrainingError(
-                    f"column {name} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-                    f"{expected.made_by}; run encode --overwrite"
-                )
-        self.latent_shape, self.text_shape = latent.shape, text.shape
+        texts = [name for name in recipe.data.text if name in self.rows.catalog.schema.names]
+        self.latent_shape = self._checked(self.columns[0], vae, ["image"])
+        self.text_shape = self._checked(self.columns[1], encoder, texts)
         self.parts: tuple[Part, ...] = (vae, encoder, *self._captioners())
         for each in self.parts:
-            each.check(licenses.Policy(recipe.data.policy))
+            each.check(licenses.Policy(recipe.data.policy), self.rows.catalog)
         self.model: nn.Module = self._unet()
-        with trial(f"{recipe.name}: unet"):
-            latents, states = torch.zeros(1, *self.latent_shape), torch.zeros(1, *self.text_shape)
-            self.model(latents, torch.zeros(1, dtype=torch.long), states)
-        try:
+        with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
             self.scheduler = DDPMScheduler(**recipe.noise.schedule)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise RecipeError(
-                f"{recipe.name}: noise.schedule is not a DDPMScheduler's configuration: {error}"
-            ) from error
         kind = self.scheduler.config.prediction_type
         if kind not in PREDICTION_TYPES:
             raise RecipeError(
@@ -80,6 +60,18 @@ class DiffusionTask:
         )
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         self.empty_LD = self.text_encoder([""])[0]
+
+    def _checked(self, column: str, part: Part, sources: Sequence[str]) -> tuple[int, ...]:
+        """The shape of a column's values. Raises TrainingError unless `part` made it, of `sources` as they are now."""
+        catalog = self.rows.catalog
+        made = column_info(catalog, column)
+        expected = ColumnInfo(part.sha256, sources_of(catalog.schema, sources), made.shape, part.model)
+        if made.identity != expected.identity:
+            raise TrainingError(
+                f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
+                f"{expected.made_by}; run encode --overwrite"
+            )
+        return made.shape
 
     def _captioners(self) -> list[Part]:
         """The models that wrote captions which it learns from."""
@@ -95,12 +87,10 @@ class DiffusionTask:
             "out_channels": channels,
             "cross_attention_dim": self.text_shape[1],
         }
-        try:
+        with configuring(f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel"):
             unet = UNet2DConditionModel(**{**derived, **self.recipe.unet})
-        except (TypeError, ValueError, ZeroDivisionError, RuntimeError, IndexError, AttributeError) as error:
-            raise TrainingError(
-                f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel: {error}"
-            ) from error
+        with configuring(f"{self.recipe.name}: unet can't be run"), torch.no_grad():
+            unet(torch.zeros(1, *self.latent_shape), torch.zeros(1).long(), torch.zeros(1, *self.text_shape))
         # The first prediction is zero, the target's mean.
         nn.init.zeros_(unet.conv_out.weight)
         nn.init.zeros_(unet.conv_out.bias)

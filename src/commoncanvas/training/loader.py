@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from commoncanvas.engine import ahead
 
 Batch = TypeVar("Batch")
 
@@ -37,16 +38,5 @@ def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.in
 def prefetch(
     make: Callable[[int], Batch], first: int, stop: int, depth: int = 3
 ) -> Iterator[tuple[int, Batch]]:
-    """(step, make(step)) for steps first..stop-1 in order, made up to `depth` steps ahead on another thread."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as pool:
-        pending: list[Future[Batch]] = []
-        following = first
-        try:
-            for step in range(first, stop):
-                while following < min(stop, step + depth):
-                    pending.append(pool.submit(make, following))
-                    following += 1
-                yield step, pending.pop(0).result()
-        finally:
-            for future in pending:
-                future.cancel()
+    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made and not yet asked for."""
+    return zip(range(first, stop), ahead(map(make, range(first, stop)), depth - 1), strict=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from commoncanvas.files import replace_text
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -18,9 +20,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "log.jsonl"
         kept = [entry for entry in read_log(self.path) if entry["step"] <= first_step]
-        rewritten = self.path.with_suffix(".partial")
-        rewritten.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        rewritten.replace(self.path)
+        replace_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = self.path.open("a", encoding="utf-8")
         self._board = self._tensorboard(folder / "tensorboard", first_step)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,7 @@ class TrainingRows:
     def texts(self, split: str) -> list[str]:
         return [text or "" for text in self.table.filter(pc.field("split") == split)["text"].to_pylist()]
 
+    @cached_property
     def sha256(self) -> str:
         """Digest of what was chosen: image ids, split and text, in order."""
         digest = hashlib.sha256()

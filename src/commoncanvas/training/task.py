@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import torch
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import Recipe
-from commoncanvas.errors import TrainingError
+from commoncanvas.errors import RecipeError
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import TrainingRows
 
@@ -44,17 +43,20 @@ class Task(Protocol):
         """Write the finished model in its library's own format; returns figures for provenance.json."""
 
 
-@contextmanager
-def trial(what: str) -> Iterator[None]:
-    """Run a network once, on nothing: a configuration that it can be built with but not run is found before training.
+# What diffusers' classes raise for a field that they don't have, a value that doesn't fit, or one that others don't.
+_MISFITS = (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError)
 
-    Raises TrainingError.
+
+@contextmanager
+def configuring(what: str) -> Iterator[None]:
+    """Build, or run once on nothing, what a recipe configures: one that can't be is found before a training.
+
+    Raises RecipeError: `what`, and the reason.
     """
     try:
-        with torch.no_grad():
-            yield
-    except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise TrainingError(f"{what} can't be run: {' '.join(str(error).split())[:300]}") from error
+        yield
+    except _MISFITS as error:
+        raise RecipeError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
 def make_task(recipe: Recipe, version: int | str | None = None) -> Task:

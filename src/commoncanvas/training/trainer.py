@@ -21,7 +21,7 @@ from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
 from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError, TrainingError, TrainingStopped
-from commoncanvas.lock import only_one
+from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag, write_model
 from commoncanvas.training.checkpoint import Checkpoints
@@ -114,9 +114,7 @@ class Run:
             "inputs": inputs(task),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.record, indent=2), encoding="utf-8")
-        partial.replace(self.path)
+        replace_text(self.path, json.dumps(self.record, indent=2))
 
     def _read(self) -> dict[str, Any] | None:
         if not self.path.exists():
@@ -281,7 +279,7 @@ def step_seed(seed: int, step: int) -> int:
 
 def inputs(task: Task) -> dict[str, str]:
     """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
-    return {"rows": task.rows.sha256()} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
+    return {"rows": task.rows.sha256} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
 
 
 def fingerprint(recipe: Recipe, task: Task) -> str:

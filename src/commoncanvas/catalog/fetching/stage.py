@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Tally, Worker
-from commoncanvas.catalog.image import MAX_PIXELS, Animated, Format, Side, encode_image, load, phash
+from commoncanvas.catalog.image import MAX_PIXELS, Animated, Format, Side, encode_image, image_columns, load
 from commoncanvas.catalog.schema import IMAGE
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
@@ -104,16 +103,8 @@ class FetchStage:
 
     def _process(self, data: bytes, formats: Sequence[str]) -> dict[str, Any]:
         array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated)
-        height, width = array.shape[:2]
         return {
-            "image": encode_image(array, self.format, self.quality),
-            "width": width,
-            "height": height,
-            "original_width": header.width,
-            "original_height": header.height,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "phash": phash(array),
-            "fetch_status": "ok",
+            **image_columns(data, header, array, encode_image(array, self.format, self.quality)),
             "exif_camera": header.camera,
             "exif_taken_at": header.taken_at,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import deque
@@ -22,8 +21,8 @@ from commoncanvas.catalog.image import (
     ImageError,
     Side,
     encode_image,
+    image_columns,
     load,
-    phash,
 )
 from commoncanvas.catalog.sources.source import Report, SourceOptions
 
@@ -57,17 +56,8 @@ class Storing:
         if len(data) > MAX_BYTES:
             raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
         array, header = load(data, self.size, self.side, self.max_pixels, WEB_FORMATS)
-        height, width = array.shape[:2]
-        return {
-            "image": data if self._fits(data, header) else encode_image(array, self.format, self.quality),
-            "width": width,
-            "height": height,
-            "original_width": header.width,
-            "original_height": header.height,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "phash": phash(array),
-            "fetch_status": "ok",
-        }
+        stored = data if self._fits(data, header) else encode_image(array, self.format, self.quality)
+        return image_columns(data, header, array, stored)
 
     def _fits(self, data: bytes, header: Header) -> bool:
         bound = (max if self.side == "longest" else min)(header.width, header.height)

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Files that several processes share and killed ones leave behind: locks, and texts that are whole or not there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 from commoncanvas.errors import CommonCanvasError
 
 NAME = ".lock"
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` at `path`: whoever reads it sees what was there before, or all of it."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 @contextmanager
