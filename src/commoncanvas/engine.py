@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -87,8 +87,8 @@ def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
         thread.join()
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """The same items, made on another thread, up to `depth` of them before they are asked for.
+def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
+    """The same items, made on another thread: at most `depth` of them, the one that is in use among them.
 
     An exception comes where it would have come.
     """
@@ -97,8 +97,8 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     try:
         made: deque[Future[object]] = deque(pool.submit(next, source, end) for _ in range(depth))
         while (item := made.popleft().result()) is not end:
-            made.append(pool.submit(next, source, end))
             yield cast(T, item)
+            made.append(pool.submit(next, source, end))
     finally:
         pool.shutdown(cancel_futures=True)
 

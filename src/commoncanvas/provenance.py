@@ -168,6 +168,6 @@ def _open(record: dict[str, Any], nearby: Catalog) -> Catalog:
         except CatalogError:
             continue
     raise CatalogError(
-        f"{record['name']} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is another "
-        "one now, so those who made its images can't be credited; put that catalog back"
+        f"{record['name']} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is "
+        "another one now, so those who made its images can't be credited; put that catalog back"
     )

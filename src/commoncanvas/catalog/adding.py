@@ -45,7 +45,7 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     adder = Adder(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
     added = present = refused = 0
-    for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES), 1):
+    for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES)):
         table = group.filter(pa.array(~stones.refused(group)))
         refused += len(group) - len(table)
         with explaining(f"catalog {catalog.uri}: rows can't be added"):

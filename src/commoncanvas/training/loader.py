@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from typing import TypeVar
 
@@ -38,5 +39,8 @@ def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.in
 def prefetch(
     make: Callable[[int], Batch], first: int, stop: int, depth: int = 3
 ) -> Iterator[tuple[int, Batch]]:
-    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made and not yet asked for."""
-    return zip(range(first, stop), ahead(map(make, range(first, stop)), depth - 1), strict=True)
+    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them."""
+    steps = range(first, stop)
+    with closing(ahead(map(make, steps), depth)) as made:
+        for step in steps:
+            yield step, next(made)
