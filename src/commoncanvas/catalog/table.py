@@ -62,23 +62,8 @@ class Catalog:
     @classmethod
     def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
         """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
-        # Lance's own creation isn't atomic (https://github.com/lance-format/lance/issues/4451): of two at once the
-        # later one would take away what was added to the first. A folder appears under its name complete, and once.
-        local = "://" not in str(uri)
-        place = f"{str(uri).rstrip('/')}.making-{uuid.uuid4().hex}" if local else str(uri)
         try:
-            if local and Path(uri).exists() and (not Path(uri).is_dir() or any(Path(uri).iterdir())):
-                raise FileExistsError(f"{uri} already exists")
-            dataset = lance.write_dataset(
-                SCHEMA.empty_table(),
-                place,
-                schema=SCHEMA,
-                enable_stable_row_ids=True,
-                storage_options=storage_options,
-            )
-            if local:
-                _appear(Path(place), Path(uri))
-                dataset = lance.dataset(str(uri))
+            dataset = _create(str(uri), storage_options) if "://" in str(uri) else _create_folder(Path(uri))
         except (OSError, ValueError) as error:
             if "already exists" in str(error):
                 raise CatalogError(
@@ -134,8 +119,8 @@ class Catalog:
 
         Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
         come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
-        adds the rest. Any number of processes may add at once, the same rows too. What was taken
-        down stays out; how many rows that were is said.
+        adds the rest. Any number of processes may add at once, the same rows too. What was taken down stays out;
+        how many rows that were is said.
         """
         self._must_be_newest("added to")
         return adding.add(self, batches)
@@ -326,15 +311,32 @@ class Catalog:
             )
 
 
-def _appear(made: Path, uri: Path) -> None:
-    """Give a new table its name. Raises FileExistsError if another has it already."""
+def _create(uri: str, storage_options: dict[str, str] | None = None) -> Any:
+    return lance.write_dataset(
+        SCHEMA.empty_table(), uri, schema=SCHEMA, enable_stable_row_ids=True, storage_options=storage_options
+    )
+
+
+def _create_folder(uri: Path) -> Any:
+    """An empty table, which appears under its name complete, and once. Raises FileExistsError.
+
+    Lance's own creation isn't atomic (https://github.com/lance-format/lance/issues/4451): of two at once the later one
+    would take away what was added to the first. On an object store that is still so.
+    """
+    taken = FileExistsError(f"{uri} already exists")
+    if uri.exists() and (not uri.is_dir() or any(uri.iterdir())):
+        raise taken
+    made = uri.with_name(f"{uri.name}.making-{uuid.uuid4().hex}")
     try:
+        _create(str(made))
         made.rename(uri)
     except OSError as error:
-        shutil.rmtree(made, ignore_errors=True)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise FileExistsError(f"{uri} already exists") from error
+            raise taken from error
         raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return lance.dataset(str(uri))
 
 
 def _checkout(dataset: Any, version: int | str) -> Any:

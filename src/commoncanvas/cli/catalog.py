@@ -1,39 +1,19 @@
-"""The command line: one thin function a command. Figures go to stdout, everything else to stderr."""
+"""`commoncanvas catalog ...`: one thin function a command."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
-from commoncanvas import __version__
-from commoncanvas.console import console, say
-from commoncanvas.errors import CommonCanvasError, SourceError, TrainingStopped
+from commoncanvas.cli.shared import Json, Uri, show
+from commoncanvas.console import say
+from commoncanvas.errors import SourceError
 
-DEBUG = "COMMONCANVAS_DEBUG"
-
-app = App(
-    name="commoncanvas",
-    help="Open text-to-image models from openly licensed images, with every creator known.",
-    version=__version__,
-    help_format="plaintext",
-)
-catalog_app = App(
-    name="catalog", help="The table of images: where each came from, who made it, under which licence."
-)
-app.command(catalog_app)
-
-Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
-# Words such as `--train.steps 100`, which the recipe's schema checks.
-Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
+app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
 
 
-@catalog_app.command(name="import")
+@app.command(name="import")
 def catalog_import(
     source: str,
     /,
@@ -77,10 +57,10 @@ def catalog_import(
         columns=_pairs(column),
         size=size,
     )
-    _print(report, json_)
+    show(report, json_)
 
 
-@catalog_app.command
+@app.command
 def fetch(
     *,
     catalog: Uri,
@@ -131,10 +111,10 @@ def fetch(
         retries=retries,
         contact=contact,
     )
-    _print(report, json_)
+    show(report, json_)
 
 
-@catalog_app.command
+@app.command
 def stats(*, catalog: Uri, filter: str | None = None, json_: Json = False) -> None:
     """Count what is in the catalog: licences, sources, creators, statuses, columns.
 
@@ -143,10 +123,10 @@ def stats(*, catalog: Uri, filter: str | None = None, json_: Json = False) -> No
     """
     from commoncanvas.catalog import stats as run
 
-    _print(run(catalog, filter=filter), json_)
+    show(run(catalog, filter=filter), json_)
 
 
-@catalog_app.command
+@app.command
 def curate(
     *,
     catalog: Uri,
@@ -187,10 +167,10 @@ def curate(
         where=where,
         name=name,
     )
-    _print(report, json_)
+    show(report, json_)
 
 
-@catalog_app.command
+@app.command
 def lookup(
     what: str | None = None,
     /,
@@ -208,10 +188,10 @@ def lookup(
     """
     from commoncanvas.catalog import lookup as run
 
-    _print(run(catalog, what, creator=creator, limit=limit), json_)
+    show(run(catalog, what, creator=creator, limit=limit), json_)
 
 
-@catalog_app.command
+@app.command
 def credits(
     *,
     catalog: Uri,
@@ -232,7 +212,7 @@ def credits(
         say(f"{rows:,} credits written to {out}")
 
 
-@catalog_app.command
+@app.command
 def export(
     format: Literal["webdataset", "parquet", "huggingface"],
     /,
@@ -257,10 +237,10 @@ def export(
 
     chosen = int(version) if version and version.isdecimal() else version
     report = run(format, catalog, out, filter=filter, version=chosen, shard_size=shard_size)
-    _print(report, json_)
+    show(report, json_)
 
 
-@catalog_app.command
+@app.command
 def takedown(
     *,
     catalog: Uri,
@@ -305,128 +285,7 @@ def takedown(
         exclusive=exclusive,
         dry_run=dry_run,
     )
-    _print(report, json_)
-
-
-@app.command
-def caption(
-    *,
-    catalog: Uri,
-    captioner: str,
-    column: str = "caption",
-    where: str = "label IS NULL",
-    overwrite: bool = False,
-    json_: Json = False,
-) -> None:
-    """Let a captioner write the captions of fetched images.
-
-    Args:
-        captioner: a captioner's model folder.
-        where: SQL condition on the rows; default: those without human text.
-        overwrite: drop the column's captions by another captioner first.
-    """
-    from commoncanvas.telephoning import caption as run
-
-    _print(run(catalog, captioner, column=column, where=where, overwrite=overwrite), json_)
-
-
-@app.command
-def encode(recipe: str, *overrides: Overrides, overwrite: bool = False, json_: Json = False) -> None:
-    """Compute the frozen networks' columns that training RECIPE reads: latents and text states, or image features.
-
-    Args:
-        overwrite: drop a column that other weights made, and make it anew.
-    """
-    from commoncanvas.config import load_recipe
-    from commoncanvas.latents.encode import encode as run
-
-    _print(run(load_recipe(recipe, overrides), overwrite=overwrite), json_)
-
-
-@app.command
-def train(recipe: str, *overrides: Overrides, resume: bool = False, json_: Json = False) -> None:
-    """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
-
-    Args:
-        resume: go on from the newest checkpoint of a run that was stopped or killed, or start.
-    """
-    from commoncanvas.config import load_recipe
-    from commoncanvas.training.trainer import train as run
-
-    _print({"model": str(run(load_recipe(recipe, overrides), resume=resume))}, json_)
-
-
-@app.command
-def evaluate(
-    model: str,
-    *,
-    catalog: str | None = None,
-    captioner: str | None = None,
-    prompts: int = 64,
-    seed: int = 0,
-    guidance_scale: float | None = None,
-    steps: int | None = None,
-    out: str | None = None,
-    json_: Json = False,
-) -> None:
-    """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline.
-
-    Args:
-        catalog: default: the one that the model was trained from.
-        captioner: for the telephone round trip (caption the generated image, compare with the prompt).
-        out: folder for figures and images; default: MODEL/evaluation.
-    """
-    from commoncanvas.evaluation import evaluate as run
-
-    result = run(
-        model,
-        catalog=catalog,
-        captioner=captioner,
-        prompts=prompts,
-        seed=seed,
-        guidance_scale=guidance_scale,
-        steps=steps,
-        out=out,
-    )
-    _print(result if json_ else result.figures(), json_)
-
-
-@app.command
-def generate(
-    model: str,
-    prompt: str,
-    *,
-    seed: int = 0,
-    count: int = 1,
-    guidance_scale: float | None = None,
-    steps: int | None = None,
-    out: str = ".",
-    json_: Json = False,
-) -> None:
-    """Draw images of PROMPT, one a seed, as PNG files.
-
-    Args:
-        count: number of images, from seeds SEED, SEED + 1, ...
-    """
-    from commoncanvas.release.generate import generate as run
-
-    files = run(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps, out=out)
-    _print([str(path) for path in files], json_)
-
-
-@app.command
-def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> None:
-    """The whole way once: import, fetch, caption, encode, train, evaluate, and a report to show.
-
-    Args:
-        minutes: training is scaled to take about this long in all on two CPU cores.
-    """
-    from commoncanvas.demonstration import demo as run
-
-    summary = run(out, minutes=minutes)
-    if json_:
-        _print(summary, json_)
-    say(f"[bold]the report:[/bold] {Path(out) / 'report.html'}")
+    show(report, json_)
 
 
 def _pairs(words: tuple[str, ...]) -> dict[str, str]:
@@ -435,68 +294,3 @@ def _pairs(words: tuple[str, ...]) -> dict[str, str]:
         if not all(word.partition("=")):
             raise SourceError(f"--column {word}: say it as image=img, the catalog's name first")
     return {name: given for name, _, given in (word.partition("=") for word in words)}
-
-
-def _print(result: Any, as_json: bool) -> None:
-    """A result on stdout: JSON, its own rendering, or one `name: value` line a figure."""
-    if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
-        result = result.to_dict()
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
-    elif hasattr(result, "render"):
-        from rich.console import Console
-
-        Console(highlight=False).print(result.render())
-    else:
-        for line in _lines(result):
-            print(line)
-
-
-def _lines(value: Any, prefix: str = "") -> list[str]:
-    if isinstance(value, dict):
-        return [
-            line
-            for key, inner in value.items()
-            for line in _lines(inner, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(value, list) and not prefix:
-        return [str(inner) for inner in value]
-    return [f"{prefix}: {value:.4g}" if isinstance(value, float) else f"{prefix}: {value}"]
-
-
-def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit code 2 (`--debug` shows the traceback)."""
-    # The libraries' own bars and advice are for their developers.
-    for name, value in {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "critical",  # its errors come as exceptions too
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }.items():
-        os.environ.setdefault(name, value)
-    words = sys.argv[1:]
-    if "--debug" in words:
-        os.environ[DEBUG] = "1"  # for the processes of the demo's stages too
-    words = [word for word in words if word != "--debug"]
-    try:
-        app(words, exit_on_error=False, print_error=False)
-    except TrainingStopped as stopped:
-        say(str(stopped))
-        sys.exit(128 + stopped.signal)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (`| head`) has seen enough; nothing is left to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (CommonCanvasError, CycloptsError, OSError) as error:
-        if os.environ.get(DEBUG):
-            raise
-        console().print(f"commoncanvas: {_one_line(error)}", style="red", markup=False)
-        sys.exit(2)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        # A file that isn't there, can't be written, or is in the way of a folder.
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return " ".join(str(error).split()) or type(error).__name__

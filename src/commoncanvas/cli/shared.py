@@ -1,0 +1,38 @@
+"""What commands have in common: options, and how a result is printed. Figures go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
+
+
+def show(result: Any, as_json: bool) -> None:
+    """A result on stdout: JSON, its own rendering, or one `name: value` line a figure."""
+    if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
+        result = result.to_dict()
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+    elif hasattr(result, "render"):
+        from rich.console import Console
+
+        Console(highlight=False).print(result.render())
+    else:
+        for line in _lines(result):
+            print(line)
+
+
+def _lines(value: Any, prefix: str = "") -> list[str]:
+    if isinstance(value, dict):
+        return [
+            line
+            for key, inner in value.items()
+            for line in _lines(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list) and not prefix:
+        return [str(inner) for inner in value]
+    return [f"{prefix}: {value:.4g}" if isinstance(value, float) else f"{prefix}: {value}"]
