@@ -302,7 +302,12 @@ def test_ctrl_c_ends_a_fetch_at_once_though_servers_don_t_answer(tmp_path: Path)
 
     with RawServer(lambda path: never()) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{number}" for number in range(50)])
-        code = "import sys; from commoncanvas.catalog import fetch; fetch(sys.argv[1], allow_private=True)"
+        code = (
+            "import signal, sys; from commoncanvas.catalog import fetch\n"
+            # Whoever runs the tests in the background has it ignored, and children inherit that.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "fetch(sys.argv[1], allow_private=True)"
+        )
         process = subprocess.Popen([sys.executable, "-c", code, catalog.uri], stderr=subprocess.PIPE)
         while not server.asked:
             time.sleep(0.05)
