@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
-import uuid
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +21,11 @@ from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
+
+EXISTS = re.compile(r"already exists|/_versions/0\.manifest was not found")
+"""What Lance says of a table that is to be version 1 and is there, depending on when it notices."""
+EMPTY = {"_transactions", "_versions"}
+"""Lance's folders in a table that has no rows."""
 
 
 class Catalog:
@@ -63,9 +66,9 @@ class Catalog:
     def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
         """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
         try:
-            dataset = _create(str(uri), storage_options) if "://" in str(uri) else _create_folder(Path(uri))
+            dataset = _create(str(uri), storage_options)
         except (OSError, ValueError) as error:
-            if "already exists" in str(error):
+            if EXISTS.search(str(error)):
                 raise CatalogError(
                     f"catalog {uri} exists already; open it, or choose another place"
                 ) from error
@@ -311,32 +314,28 @@ class Catalog:
             )
 
 
-def _create(uri: str, storage_options: dict[str, str] | None = None) -> Any:
-    return lance.write_dataset(
-        SCHEMA.empty_table(), uri, schema=SCHEMA, enable_stable_row_ids=True, storage_options=storage_options
+def _create(uri: str, storage_options: dict[str, str] | None) -> Any:
+    """Commit an empty table as version 1, which of several processes one can do.
+
+    Lance's `write_dataset` would put a later creator's empty table on top of what was added to an earlier one's
+    (https://github.com/lance-format/lance/issues/4451).
+    """
+    folder = Path(uri)
+    # What a killed creation has left is Lance's own; anything else is somebody's.
+    if "://" not in uri and folder.exists() and not (folder.is_dir() and _names(folder) <= EMPTY):
+        raise FileExistsError(f"{uri} already exists")
+    return lance.LanceDataset.commit(
+        uri,
+        lance.LanceOperation.Overwrite(SCHEMA, []),
+        read_version=0,
+        enable_stable_row_ids=True,
+        max_retries=0,
+        storage_options=storage_options,
     )
 
 
-def _create_folder(uri: Path) -> Any:
-    """An empty table, which appears under its name complete, and once. Raises FileExistsError.
-
-    Lance's own creation isn't atomic (https://github.com/lance-format/lance/issues/4451): of two at once the later one
-    would take away what was added to the first. On an object store that is still so.
-    """
-    taken = FileExistsError(f"{uri} already exists")
-    if uri.exists() and (not uri.is_dir() or any(uri.iterdir())):
-        raise taken
-    made = uri.with_name(f"{uri.name}.making-{uuid.uuid4().hex}")
-    try:
-        _create(str(made))
-        made.rename(uri)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise taken from error
-        raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return lance.dataset(str(uri))
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def _checkout(dataset: Any, version: int | str) -> Any:
