@@ -38,11 +38,14 @@ class DataConfig(Schema):
 
     catalog: str
     version: int | str | None = Field(
-        None, description="table version or tag to pin; null: the newest at the start"
+        None,
+        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start",
     )
     policy: Literal["commercial", "noncommercial"] = "noncommercial"
     allow_no_derivatives: bool = False
-    filter: str | None = Field(None, description="SQL over the catalog's columns")
+    filter: str | None = Field(
+        None, description="SQL over the catalog's columns, or the name of a saved filter"
+    )
     text: list[str] = Field(
         ["label", "caption"], min_length=1, description="text columns, the first that is set wins"
     )

@@ -244,8 +244,16 @@ def test_training_names_a_saved_filter_and_its_version(gallery: Gallery) -> None
     uri = gallery.catalog.uri
     assert Catalog.open(uri, "c-v1").version == report.version
     assert saved_filter(uri, "c-v1") == saved_filter(Catalog.open(uri, "c-v1"), "c-v1") == report.filter
-    data = DataConfig(catalog=uri, version="c-v1", filter=saved_filter(uri, "c-v1"))
-    assert select_rows(data, ["image"]).table["image_id"].to_pylist() == ["g:copy", "g:n2"]
+    for named in (
+        {"version": "c-v1"},
+        {"filter": "c-v1"},
+        {"version": "c-v1", "filter": "c-v1"},
+        {"filter": saved_filter(uri, "c-v1")},
+    ):
+        data = DataConfig(catalog=uri, **named)
+        assert select_rows(data, ["image"]).table["image_id"].to_pylist() == ["g:copy", "g:n2"]
+    both = DataConfig(catalog=uri, version="c-v1", filter="image_id != 'g:n2'")
+    assert select_rows(both, ["image"]).table["image_id"].to_pylist() == ["g:copy"]
     # At the newest version a row that nobody has compared yet stays out.
     assert Catalog.open(uri).count(saved_filter(uri, "c-v1")) == 2
     with pytest.raises(CatalogError, match="no filter c-v2; it has: c-v1"):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from commoncanvas import licenses
+from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.errors import CatalogError
 
@@ -113,7 +114,7 @@ def credits(
     format: str = "text",
     out: str | Path | None = None,
 ) -> int:
-    """Write the credits of the rows that the SQL `filter` lets in, in the table's order; returns how many.
+    """Write the credits of the rows that `filter` (SQL, or a saved filter's name) lets in, in order; returns how many.
 
     `format`: text (a line each), csv, html (a page), json (an array, an object a line). To `out`, or to
     stdout. Rows stream: any number of them needs little memory. In CSV a cell that a spreadsheet would run as
@@ -123,6 +124,7 @@ def credits(
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    filter = expression(catalog, filter)
     catalog.count(filter)  # a wrong filter must not leave half a file
     return write_credits(credits_of(catalog, filter), format, out)
 

@@ -24,9 +24,11 @@ from commoncanvas.catalog import datacard
 from commoncanvas.catalog.backfill import take_rows
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
+from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.shards import WRITERS, columns
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
+from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress, say
 from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.files import only_one, replace_text
@@ -101,12 +103,13 @@ def export(
     version: int | str | None = None,
     shard_size: str = "1GB",
 ) -> ExportReport:
-    """Write the fetched images that the SQL `filter` lets in, of the newest version or `version` (a number or a tag).
+    """Write the fetched images of the newest version or `version` (a number or a tag) that `filter` lets in.
 
-    `format`: webdataset (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their
-    bytes. A row whose licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets
-    README.md (a data card), credits.csv, and croissant.json if mlcroissant is installed. Killed and run again with the
-    same arguments, it writes what is missing. Raises CatalogError.
+    `filter` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
+    (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their bytes. A row whose
+    licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets README.md (a data
+    card), credits.csv, and croissant.json if mlcroissant is installed. Killed and run again with the same arguments, it
+    writes what is missing. Raises CatalogError.
     """
     if format not in WRITERS:
         raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
@@ -116,14 +119,14 @@ def export(
     if version is None and isinstance(catalog, Catalog) and catalog.pinned:
         version = catalog.version
     newest = Catalog.open(uri, version, options)
-    newest.count(filter)  # a wrong filter must not leave a folder
+    newest.count(all_of(*conditions_of(newest, filter, version)))  # a wrong filter must not leave a folder
     folder = Path(out)
     if folder.exists() and not (folder / STATE).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
         raise CatalogError(f"{folder} is there already and is no export; choose another place")
     with only_one(folder / STATE):
         asked = {"format": format, "filter": filter, "shard_size": shard_size}
         pinned = _pinned(folder, newest, version)
-        ids, left_out = select(pinned, filter)
+        ids, left_out = select(pinned, all_of(*conditions_of(pinned, filter, version)))
         if not len(ids):
             raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
         digest = hashlib.sha256(ids.tobytes()).hexdigest()

@@ -34,6 +34,18 @@ def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
     return filters[name]
 
 
+def expression(catalog: Catalog, filter: str | None) -> str | None:
+    """SQL of `filter`: of the saved filter of that name, if the catalog's version has one; else `filter` itself."""
+    return None if filter is None else saved_filters(catalog).get(filter, filter)
+
+
+def conditions_of(catalog: Catalog, filter: str | None, version: int | str | None) -> list[str]:
+    """SQL of `filter`, itself or by its name, and of the filter that was saved with the tag `version`, if any was."""
+    tagged = saved_filters(catalog).get(str(version))
+    named = expression(catalog, filter)
+    return list(dict.fromkeys(condition for condition in (tagged, named) if condition is not None))
+
+
 def save_filter(catalog: Catalog, name: str, expression: str) -> None:
     """Keep `expression` as `name`, and tag the newest version, which then has it, with the same name.
 

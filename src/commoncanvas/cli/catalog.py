@@ -202,7 +202,7 @@ def credits(
     """Credit every image: title, creator, source, licence, and that it was resized.
 
     Args:
-        filter: SQL condition on the rows.
+        filter: SQL condition on the rows, or the name of a saved filter.
         out: file to write; default: stdout.
     """
     from commoncanvas.catalog import credits as run
@@ -229,7 +229,7 @@ def export(
     Args:
         format: webdataset (tars), parquet, or huggingface (Parquet, ready for the hub).
         out: folder; killed and run again, the export goes on there.
-        filter: SQL condition on the rows.
+        filter: SQL condition on the rows, or the name of a saved filter.
         version: a version of the catalog, or a tag; default: the newest.
         shard_size: of images in a shard (500MB), or rows (10000).
     """

@@ -36,7 +36,7 @@ def caption(
 
     Args:
         captioner: a captioner's model folder.
-        where: SQL condition on the rows; default: those without human text.
+        where: SQL condition on the rows, or a saved filter's name; default: those without human text.
         overwrite: drop the column's captions by another captioner first.
     """
     from commoncanvas.telephoning import caption as run

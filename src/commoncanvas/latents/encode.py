@@ -20,6 +20,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
+from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.image import decode, square
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
@@ -177,9 +178,10 @@ def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
     catalog = Catalog.open(recipe.data.catalog)
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
+    chosen = conditions_of(catalog, recipe.data.filter, recipe.data.version)
     for stage, condition in _stages(recipe, catalog):
         _check_column(catalog, stage, overwrite)
-        where = all_of("fetch_status = 'ok'", allowed, recipe.data.filter, condition)
+        where = all_of("fetch_status = 'ok'", allowed, *chosen, condition)
         report[stage.done_column] = {"rows": run_shown(catalog, stage, where)}
         if isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage)

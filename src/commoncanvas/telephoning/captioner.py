@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.image import decode
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import say
@@ -107,7 +108,7 @@ def caption(
                 )
             dropped = table.drop_columns([column, stage.done_column])
             say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
-    condition = all_of("fetch_status = 'ok'", where)
+    condition = all_of("fetch_status = 'ok'", expression(table, where))
     done = run_shown(table, stage, condition)
     return {"captions": done, "captioner": writer.name, "column": column} | quality(table, column, condition)
 

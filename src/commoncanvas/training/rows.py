@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.heldout import heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DataConfig
@@ -75,7 +76,7 @@ def select_rows(
         )
     conditions = [
         "fetch_status = 'ok'",
-        *([] if data.filter is None else [data.filter]),
+        *conditions_of(catalog, data.filter, data.version),
         licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
         *(f"{name} IS NOT NULL" for name in requires),
     ]
