@@ -2,31 +2,38 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install demo test test-slow lint types bench clean
+.PHONY: install install-dev demo test test-slow lint types bench clean
 
-install: $(STAMP)
+install: $(VENV)/.installed
 
-$(STAMP): pyproject.toml constraints.txt
+# With every extra, so that no test is skipped.
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,xs,dev]'
+	$(PIP) -e '.[train,xs]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[train,xs,export,huggingface,nsfw,dev]'
 	touch $@
 
 demo: install
 	$(BIN)/commoncanvas demo
 
-lint: install
+lint: install-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 
-types: install
+types: install-dev
 	$(BIN)/mypy
 
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-slow: install
+test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 bench: demo
