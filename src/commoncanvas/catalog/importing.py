@@ -75,8 +75,10 @@ def import_(
             size=size,
         )
         absolute = [Path(each).absolute() for each in (*options.paths, metadata) if each is not None]
-        # Without its paths, which may be written in many ways, and the person whom it credits.
-        input = fingerprint(source, absolute, replace(options, paths=(), metadata=None, creator=None))
+        # Not the person whom it credits, nor the policy: what the last import skips is what is left out.
+        input = fingerprint(
+            source, absolute, replace(options, paths=(), metadata=None, policy=None, creator=None)
+        )
         source = make_source(source, options)
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open_or_create(catalog)
