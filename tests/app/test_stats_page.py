@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,28 @@ def test_a_place_that_can_not_be_written_is_one_line(catalog: Catalog, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(CommonCanvasError, match=r"stats\.html can't be written"):
         write_stats_page(catalog, tmp_path / "file" / "stats.html")
+
+
+def test_the_command_prints_figures_and_writes_the_page_of_its_filter_and_seed(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    words = [
+        "catalog",
+        "stats",
+        "--catalog",
+        catalog.uri,
+        "--filter",
+        "license = 'CC-BY-NC-2.0'",
+        "--seed",
+        "3",
+    ]
+    page = tmp_path / "stats.html"
+    command = [sys.executable, "-m", "commoncanvas", *words, "--html", str(page), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["by_policy"]["noncommercial"]["images"] == 20
+    assert str(page) in done.stderr.replace("\n", "")
+    html = page.read_text(encoding="utf-8")
+    assert "license = &#39;CC-BY-NC-2.0&#39;" in html and "(seed 3)" in html
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

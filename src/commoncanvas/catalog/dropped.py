@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -11,15 +12,33 @@ from commoncanvas.catalog.curation import Step
 from commoncanvas.catalog.duplicates import CHECKED, DUPLICATE_OF
 from commoncanvas.catalog.filters import saved_filters
 from commoncanvas.catalog.history import ImportRecord, import_records
+from commoncanvas.catalog.scores import NSFW, SHARPNESS
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of, parts
 from commoncanvas.errors import CatalogError
 
-_KNOWN = {
-    "fetch_status = 'ok'": ("fetched", "no image: not fetched, or that failed"),
-    f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL": ("duplicates", "the same picture is kept once"),
-}
+# Name and reason of what `curate` asks for, by its SQL.
+_KNOWN = (
+    (r"fetch_status = 'ok'", "fetched", "no image: not fetched, or that failed"),
+    (
+        r"original_width >= (\d+) AND original_height >= \1",
+        "size",
+        r"short side of the original under \1 px",
+    ),
+    (
+        r"original_width <= (\S+) \* original_height AND original_height <= \1 \* original_width",
+        "aspect",
+        r"long side over \1 times the short one",
+    ),
+    (rf"{SHARPNESS} >= (\S+)", "sharpness", r"variance of the Laplacian under \1"),
+    (rf"{NSFW} <= (\S+)", "nsfw", r"open_nsfw's score over \1"),
+    (
+        f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL",
+        "duplicates",
+        "the same file or picture is kept once",
+    ),
+)
 _LICENSES = {licenses.sql_filter(policy) for policy in licenses.Policy}
 
 
@@ -101,4 +120,7 @@ def filter_steps(catalog: Catalog, name: str, expression: str, within: str | Non
 def _described(condition: str) -> tuple[str, str]:
     if condition in _LICENSES:
         return "licence", "not for this policy, or unknown"
-    return _KNOWN.get(condition, ("condition", f"not {condition}"))
+    for pattern, name, why in _KNOWN:
+        if match := re.fullmatch(pattern, condition):
+            return name, match.expand(why)
+    return "where", f"not {condition}"

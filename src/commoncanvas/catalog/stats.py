@@ -115,7 +115,7 @@ def stats(
 ) -> CatalogStats:
     """Count the rows that the SQL `filter` lets in, without reading images. Raises CatalogError.
 
-    Rows stream by; memory grows with the different creators (some 300 bytes each) and cameras. Images that may be
+    Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
     shown, those that are stored and under a licence that lets anyone use them, take part in `sample`.
     """
     if not isinstance(catalog, Catalog):

@@ -26,7 +26,9 @@ class Tally:
 
     def add(self, rows: pa.Table) -> None:
         """Count rows of a table that has the columns, and maybe others."""
-        part = rows.select(self.columns).group_by(self.columns).aggregate([([], "count_all")])
+        part = (
+            rows.select(self.columns).group_by(self.columns, use_threads=False).aggregate([([], "count_all")])
+        )
         self._parts.append(part.rename_columns([*self.columns, COUNT]))
         self._waiting += len(part)
         if self._waiting > max(MERGE_ROWS, self._known):
@@ -39,7 +41,11 @@ class Tally:
         return self._parts[0]
 
     def _merge(self) -> None:
-        whole = pa.concat_tables(self._parts).group_by(self.columns).aggregate([(COUNT, "sum")])
+        whole = (
+            pa.concat_tables(self._parts)
+            .group_by(self.columns, use_threads=False)
+            .aggregate([(COUNT, "sum")])
+        )
         self._parts = [whole.rename_columns([*self.columns, COUNT])]
         self._known, self._waiting = len(whole), 0
 
