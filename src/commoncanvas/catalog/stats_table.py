@@ -125,12 +125,16 @@ def dropped_lines(dropped: Dropped) -> list[str]:
             lines.append(f"filter {filter.name}: {filter.error}")
             continue
         steps = "; ".join(
-            f"{step.name} −{step.commercial:,} C, −{step.noncommercial:,} NC" for step in filter.steps
+            f"{step.name} {minus(step.commercial)} C, {minus(step.noncommercial)} NC" for step in filter.steps
         )
         lines.append(
             f"filter {filter.name}: {steps}; left {filter.commercial:,} C, {filter.noncommercial:,} NC"
         )
     return [clean(line) or "" for line in lines]
+
+
+def minus(count: int) -> str:
+    return f"−{count:,}" if count else "0"
 
 
 def percent(count: int, of: int) -> str:
