@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from commoncanvas.app.plots import loss_chart
+from commoncanvas.catalog.credits import clean
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -48,48 +51,62 @@ def write_report(
     `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is escaped, and only http(s)
     links are made.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            s=summary,
+            seen=[item for item in grid if item[2] != "heldout"],
+            heldout=[item for item in grid if item[2] == "heldout"],
+            kinds=KINDS,
+            charts=[
+                (
+                    LOSS_TITLES.get(name, name),
+                    data_uri(loss_chart(points).encode(), "image/svg+xml"),
+                    points[-1],
+                )
+                for name, points in losses.items()
+                if points
+            ],
+            metrics=metric_rows(summary),
+            facts=facts(catalog_stats),
+            training=facts(summary.get("training") or {}),
+            licenses=bars(summary.get("licenses") or {}),
+            creators=bars(summary.get("creators") or {}),
+            license_urls={row["license"]: row.get("license_url") for row in credits if row.get("license")},
+            stages=summary.get("stages") or [],
+            captions=captions,
+            credits=credits,
+            commands=commands,
+            everything=json.dumps(summary, indent=2, ensure_ascii=False, default=str),
+        )
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    return out
 
-    environment = Environment(
+
+def environment() -> Environment:
+    """What the pages' templates are filled in by: everything is escaped, and what is missing is an error."""
+    made = Environment(
         loader=PackageLoader("commoncanvas.app"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": count,
         "percent": percent,
         "figure": figure,
         "duration": duration,
         "href": safe_href,
         "picture": picture,
+        "share": lambda part, whole: percent(ratio(part, whole) if whole else None),
+        "ratio": ratio,
+        "clean": clean,
     }
-    page = environment.get_template("report.html.j2").render(
-        s=summary,
-        seen=[item for item in grid if item[2] != "heldout"],
-        heldout=[item for item in grid if item[2] == "heldout"],
-        kinds=KINDS,
-        charts=[
-            (LOSS_TITLES.get(name, name), data_uri(loss_chart(points).encode(), "image/svg+xml"), points[-1])
-            for name, points in losses.items()
-            if points
-        ],
-        metrics=metric_rows(summary),
-        facts=facts(catalog_stats),
-        training=facts(summary.get("training") or {}),
-        licenses=bars(summary.get("licenses") or {}),
-        creators=bars(summary.get("creators") or {}),
-        license_urls={row["license"]: row.get("license_url") for row in credits if row.get("license")},
-        stages=summary.get("stages") or [],
-        captions=captions,
-        credits=credits,
-        commands=commands,
-        everything=json.dumps(summary, indent=2, ensure_ascii=False, default=str),
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
-    return out
+    return made
 
 
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -175,7 +192,7 @@ def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, floa
     if len(ordered) > most:
         rest = ordered[most - 1 :]
         ordered = [*ordered[: most - 1], (f"{len(rest):,} others", sum(count for _, count in rest))]
-    largest = max((count for _, count in ordered), default=1)
+    largest = max((count for _, count in ordered), default=0) or 1
     return [(name, count, count / largest) for name, count in ordered]
 
 
@@ -211,6 +228,10 @@ def count(value: int | None) -> str:
 def percent(share: float | None) -> str:
     """0.469 -> '46.9 %', with a space that doesn't break."""
     return "—" if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+def ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 def figure(value: float | None) -> str:

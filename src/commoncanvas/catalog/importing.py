@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.catalog.history import fingerprint, record_import
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.console import progress
@@ -56,8 +58,10 @@ def import_(
 
     `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
     source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
-    adds what was missing. Any number of imports may run at once. Raises SourceError, MissingExtraError or CatalogError.
+    adds what was missing. What was skipped and why is kept beside the table. Any number of imports may run at
+    once. Raises SourceError, MissingExtraError or CatalogError.
     """
+    input = fingerprint(uuid.uuid4())
     if isinstance(source, str):
         options = SourceOptions(
             paths=tuple(map(Path, [path] if isinstance(path, str | Path) else path or ())),
@@ -70,14 +74,35 @@ def import_(
             columns=columns or {},
             size=size,
         )
+        absolute = [Path(each).absolute() for each in (*options.paths, metadata) if each is not None]
+        # Not the person whom it credits, nor the policy: what the last import skips is what is left out.
+        input = fingerprint(
+            source, absolute, replace(options, paths=(), metadata=None, policy=None, creator=None)
+        )
         source = make_source(source, options)
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open_or_create(catalog)
     if source.columns:
         catalog.add_columns(source.columns)
     report = Report()
+    rows = 0
     with progress("import", None, "rows") as bar:
-        added, present = catalog.add(_counted(source.batches(report), bar.advance))
+
+        def counted(count: int) -> None:
+            nonlocal rows
+            rows += count
+            bar.advance(count)
+
+        added, present = catalog.add(_counted(source.batches(report), counted))
+    record_import(
+        catalog.uri,
+        catalog.storage_options,
+        input,
+        source.name,
+        rows=rows,
+        refused=rows - added - present,
+        skipped=dict(report.skipped),
+    )
     return ImportReport(
         source.name,
         added,

@@ -1,28 +1,64 @@
-"""Statistics of a catalog: licences, sources, creators, what was fetched and what each stage has filled."""
+"""Statistics of a catalog, counted in one pass: licences and policies, sources, sizes, years, creators."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas import licenses
-from commoncanvas.catalog.credits import clean
+from commoncanvas.catalog.dropped import Dropped, dropped
+from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.schema import SCHEMA
+from commoncanvas.catalog.survey import SIZES, Survey
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
 from commoncanvas.catalog.where import all_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-TOP_CREATORS = 10
+TOP = 20
 NOT_STATED = "not stated"
 PENDING = "pending"
+SIDES = (0, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
+"""Lower edges of the histograms of sides, pixels."""
+SCAN_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of the images under one licence, or under all that a policy lets in; sizes are of the originals where known.
+
+    Both sides are medians, each for itself; None where no size is known.
+    """
+
+    name: str
+    licenses: int
+    images: int
+    fetched: int
+    captioned: int
+    long_side: int | None
+    short_side: int | None
+    commercial: bool
+    """Let in by the policy `commercial` (CommonCanvas-C)."""
+    noncommercial: bool
+    """Let in by the policy `noncommercial` (CommonCanvas-NC)."""
+
+
+@dataclass(frozen=True)
+class Creator:
+    """Told from others of the same name by the address."""
+
+    name: str | None
+    url: str | None
+    images: int
 
 
 @dataclass(frozen=True)
@@ -34,10 +70,23 @@ class CatalogStats:
     filter: str | None
     rows: int
     licenses: dict[str, int]
+    by_license: tuple[Figures, ...]
+    by_policy: dict[str, Figures]
+    """`commercial`, `noncommercial`, which lets in all of those and more, and `neither`."""
     sources: dict[str, int]
     fetch_statuses: dict[str, int]
     creators: int
-    top_creators: dict[str, int]
+    top_creators: tuple[Creator, ...]
+    cameras: int
+    top_cameras: dict[str, int]
+    """As the source names them, else as EXIF does."""
+    years: dict[int, int]
+    """Of `taken_at` (UTC), in order; rows without are left out."""
+    long_sides: dict[int, int]
+    """Pixels from (and up to the next) -> images whose original's longest side is that."""
+    short_sides: dict[int, int]
+    aspects: dict[str, int]
+    """Width to height, by the nearest of some common ratios, from tall to wide."""
     commercial: int
     """Rows that the policy `commercial` (CommonCanvas-C) lets in."""
     noncommercial: int
@@ -48,6 +97,7 @@ class CatalogStats:
     mean_original_height: float | None
     filled: dict[str, int]
     """Rows with a value, for `label` and every column that a stage has added."""
+    dropped: Dropped
     image_bytes: int
     total_bytes: int
 
@@ -56,85 +106,158 @@ class CatalogStats:
 
     def render(self) -> RenderableType:
         """What the terminal shows."""
-        from rich.columns import Columns
-        from rich.console import Group
-        from rich.text import Text
+        from commoncanvas.catalog.stats_table import render
 
-        filtered = f" where {self.filter}" if self.filter else ""
-        summary = [
-            f"{self.uri} version {self.version}{filtered}",
-            f"{self.rows:,} images by {self.creators:,} creators; "
-            f"{self.commercial:,} for commercial models (C), {self.noncommercial:,} for others (NC)",
-            f"{_bytes(self.image_bytes)} of images, {_bytes(self.total_bytes)} in all",
-        ]
-        if self.mean_width and self.mean_height and self.mean_original_width and self.mean_original_height:
-            summary.append(
-                f"on average {self.mean_original_width:,.0f} × {self.mean_original_height:,.0f} pixels, "
-                f"stored as {self.mean_width:,.0f} × {self.mean_height:,.0f}"
-            )
-        tables = [
-            _table("licence", self.licenses, self.rows),
-            _table("source", self.sources, self.rows),
-            _table("fetch", self.fetch_statuses, self.rows),
-            _table("creator", self.top_creators, self.rows),
-            _table("column", self.filled, self.rows),
-        ]
-        first, *rest = (Text(line) for line in summary)
-        first.stylize("bold", 0, len(self.uri))
-        return Group(first, *rest, Columns([table for table in tables if table], padding=(1, 3)))
+        return render(self)
 
 
-def stats(catalog: Catalog | str | Path, *, filter: str | None = None) -> CatalogStats:
-    """Count the rows that the SQL `filter` lets in, without reading images. Raises CatalogError."""
+def stats(
+    catalog: Catalog | str | Path, *, filter: str | None = None, sample: Sample | None = None
+) -> CatalogStats:
+    """Count the rows that `filter` (SQL, or a saved filter's name) lets in, without reading images. Raises CatalogError.
+
+    Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
+    shown, those that are stored and under a licence that lets anyone use them, take part in `sample`.
+    """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    counts: dict[str, Counter[Any]] = {
-        name: Counter() for name in ("license", "source", "fetch_status", "creator")
+    filter = expression(catalog, filter)
+    seen = Survey(catalog.schema, sample)
+    for batch in catalog.scan(seen.columns, filter, batch_size=SCAN_ROWS, with_row_id=True):
+        seen.add(batch)
+
+    by_license = _by_license(seen)
+    allowed = {
+        "commercial": [each for each in by_license if each.commercial],
+        "noncommercial": [each for each in by_license if each.noncommercial],
+        "neither": [each for each in by_license if not each.noncommercial],
     }
-    sizes = ("width", "height", "original_width", "original_height")
-    sums, sized = np.zeros(len(sizes)), 0
-    rows = 0
-    for batch in catalog.scan([*counts, *sizes], filter, batch_size=65536):
-        rows += len(batch)
-        for name, counter in counts.items():
-            counted = pc.value_counts(batch[name])
-            counter.update(dict(zip(*(counted.field(part).to_pylist() for part in (0, 1)), strict=True)))
-        complete = batch.select(list(sizes)).filter(pc.is_valid(batch["width"]))
-        sized += len(complete)
-        sums += [pc.sum(complete[name]).as_py() or 0 for name in sizes]
-    means = [float(total) / sized if sized else None for total in sums]
-    by_creator = counts["creator"]
-    by_creator.pop(None, None)
+    by_policy = {name: _together(seen, name, each) for name, each in allowed.items()}
+    statuses = _counts(seen.statuses, PENDING)
+    people = _without_nulls(seen.creators)
+    cameras = _without_nulls(seen.cameras)
+    means = [float(total) / seen.sized if seen.sized else None for total in seen.size_sums]
     on_disk = _bytes_on_disk(catalog)
+    years = _without_nulls(seen.years).sort_by("year")
     return CatalogStats(
         uri=catalog.uri,
         version=catalog.version,
         filter=filter,
-        rows=rows,
-        licenses=_sorted(counts["license"], NOT_STATED),
-        sources=_sorted(counts["source"], NOT_STATED),
-        fetch_statuses=_sorted(counts["fetch_status"], PENDING),
-        creators=len(by_creator),
-        top_creators=dict(by_creator.most_common(TOP_CREATORS)),
-        commercial=_allowed(counts["license"], licenses.Policy.COMMERCIAL),
-        noncommercial=_allowed(counts["license"], licenses.Policy.NONCOMMERCIAL),
-        mean_width=means[0],
-        mean_height=means[1],
-        mean_original_width=means[2],
-        mean_original_height=means[3],
+        rows=seen.rows,
+        licenses={each.name: each.images for each in by_license},
+        by_license=tuple(by_license),
+        by_policy=by_policy,
+        sources=_counts(seen.sources, NOT_STATED),
+        fetch_statuses=statuses,
+        creators=len(people),
+        top_creators=tuple(Creator(row["creator"], row["creator_url"], row[COUNT]) for row in _top(people)),
+        cameras=len(cameras),
+        top_cameras={row["camera"]: row[COUNT] for row in _top(cameras)},
+        years=dict(zip(years["year"].to_pylist(), years[COUNT].to_pylist(), strict=True)),
+        long_sides=_sides(seen.long_sides, "long_side"),
+        short_sides=_sides(seen.short_sides, "short_side"),
+        aspects=seen.aspects,
+        commercial=by_policy["commercial"].images,
+        noncommercial=by_policy["noncommercial"].images,
+        mean_width=means[SIZES.index("width")],
+        mean_height=means[SIZES.index("height")],
+        mean_original_width=means[SIZES.index("original_width")],
+        mean_original_height=means[SIZES.index("original_height")],
         filled=_filled(catalog, filter),
+        dropped=dropped(
+            catalog,
+            filter,
+            {status: count for status, count in statuses.items() if status != "ok"},
+            seen.duplicates,
+        ),
         image_bytes=on_disk.get("image", 0),
         total_bytes=sum(on_disk.values()),
     )
 
 
-def _allowed(counts: Mapping[str | None, int], policy: licenses.Policy) -> int:
-    return sum(count for id, count in counts.items() if licenses.allows(licenses.parse(id), policy))
+def _by_license(seen: Survey) -> list[Figures]:
+    counts: dict[str | None, Counter[str]] = {}
+    for row in seen.licenses.table().to_pylist():
+        one = counts.setdefault(row["license"], Counter())
+        one["images"] += row[COUNT]
+        one["fetched"] += row[COUNT] * row["fetched"]
+        one["captioned"] += row[COUNT] * row["captioned"]
+    found = []
+    for id, one in sorted(counts.items(), key=lambda item: (-item[1]["images"], item[0] or "")):
+        license = licenses.parse(id)
+        allowed = [licenses.allows(license, policy) for policy in licenses.Policy]
+        found.append(
+            Figures(
+                NOT_STATED if id is None else id,
+                1,
+                one["images"],
+                one["fetched"],
+                one["captioned"],
+                _median(seen.long_sides, "long_side", [id]),
+                _median(seen.short_sides, "short_side", [id]),
+                *allowed,
+            )
+        )
+    return found
+
+
+def _together(seen: Survey, name: str, each: Sequence[Figures]) -> Figures:
+    ids = [None if one.name == NOT_STATED else one.name for one in each]
+    return Figures(
+        name,
+        len(each),
+        sum(one.images for one in each),
+        sum(one.fetched for one in each),
+        sum(one.captioned for one in each),
+        _median(seen.long_sides, "long_side", ids),
+        _median(seen.short_sides, "short_side", ids),
+        name == "commercial",
+        name != "neither",
+    )
+
+
+def _median(sides: Tally, column: str, ids: Iterable[str | None]) -> int | None:
+    table = sides.table()
+    # `is_in` finds a null among nulls.
+    chosen = table.filter(pc.is_in(table["license"], value_set=pa.array(ids, pa.large_string())))
+    return median(chosen[column].to_numpy(), chosen[COUNT].to_numpy())
+
+
+def _sides(sides: Tally, column: str) -> dict[int, int]:
+    table = sides.table()
+    return histogram(table[column].to_numpy(), table[COUNT].to_numpy(), SIDES)
+
+
+def _counts(tally: Tally, missing: str) -> dict[str, int]:
+    table = tally.table()
+    (column,) = tally.columns
+    counts = zip(table[column].to_pylist(), table[COUNT].to_pylist(), strict=True)
+    ordered = sorted(counts, key=lambda item: (-item[1], item[0] or ""))
+    return {missing if name is None else name: count for name, count in ordered}
+
+
+def _without_nulls(tally: Tally) -> pa.Table:
+    """Its table without the values that are null in every column."""
+    table = tally.table()
+    there = [table[column].is_valid() for column in tally.columns]
+    return table.filter(there[0] if len(there) == 1 else pc.or_(*there))
+
+
+def _top(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows with the largest counts; where these are the same, in the order of the names."""
+    if len(table) > TOP:
+        counts = table[COUNT].to_numpy()
+        table = table.filter(pa.array(counts >= np.partition(counts, -TOP)[-TOP]))
+    names = [column for column in table.column_names if column != COUNT]
+    order = [(COUNT, "descending"), *((name, "ascending") for name in names)]
+    rows: list[dict[str, Any]] = table.sort_by(order).slice(0, TOP).to_pylist()
+    return rows
 
 
 def _filled(catalog: Catalog, filter: str | None) -> dict[str, int]:
     columns = ["label", *(name for name in catalog.schema.names if name not in SCHEMA.names)]
-    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in columns}
+    present = [name for name in columns if name in catalog.schema.names]
+    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in present}
 
 
 def _bytes_on_disk(catalog: Catalog) -> dict[str, int]:
@@ -144,31 +267,3 @@ def _bytes_on_disk(catalog: Catalog) -> dict[str, int]:
         field.name(): by_id.get(field.id(), 0) + sum(by_id.get(child.id(), 0) for child in field.children())
         for field in catalog.dataset.lance_schema.fields()
     }
-
-
-def _sorted(counts: Mapping[str | None, int], missing: str) -> dict[str, int]:
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0] or ""))
-    return {missing if name is None else name: count for name, count in ordered}
-
-
-def _table(title: str, counts: Mapping[str, int], rows: int) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not counts:
-        return None
-    table = Table(title, "images", "%", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, count in counts.items():
-        share = 100 * count / rows if rows else 0.0
-        table.add_row(escape(clean(name) or ""), f"{count:,}", f"{share:.1f}")
-    return table
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:,.0f} {unit}" if count >= 100 or unit == "B" else f"{count:,.1f} {unit}"

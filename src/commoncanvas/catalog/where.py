@@ -47,3 +47,23 @@ def _check_whole(condition: str) -> None:
         )
     if not condition.strip():
         raise CatalogError("a condition is empty; leave it out, or write SQL over the catalog's columns")
+
+
+def parts(condition: str) -> list[str]:
+    """The conditions that `all_of` put together; a condition that it didn't make is one part."""
+    found: list[str] = []
+    depth = start = 0
+    for token in _TOKENS.finditer(condition):
+        if token[0] == "(":
+            if depth == 0:
+                between = condition[start : token.start()]
+                if between != (" AND " if found else ""):
+                    return [condition]
+                start = token.end()
+            depth += 1
+        elif token[0] == ")":
+            depth -= 1
+            if depth == 0:
+                found.append(condition[start : token.start()])
+                start = token.end()
+    return found if found and depth == 0 and start == len(condition) else [condition]

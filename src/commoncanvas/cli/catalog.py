@@ -115,15 +115,26 @@ def fetch(
 
 
 @app.command
-def stats(*, catalog: Uri, filter: str | None = None, json_: Json = False) -> None:
-    """Count what is in the catalog: licences, sources, creators, statuses, columns.
+def stats(
+    *, catalog: Uri, filter: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
+) -> None:
+    """Count what is in the catalog: C and NC side by side, licences, sources, sizes, years, creators, what was dropped.
 
     Args:
         filter: SQL condition on the rows.
+        html: also write a page with plots and a random sheet of thumbnails, one file.
+        seed: draws the thumbnails.
     """
-    from commoncanvas.catalog import stats as run
+    if html is None:
+        from commoncanvas.catalog import stats as run
 
-    show(run(catalog, filter=filter), json_)
+        found = run(catalog, filter=filter)
+    else:
+        from commoncanvas.app.stats_page import write_stats_page
+
+        found = write_stats_page(catalog, html, filter=filter, seed=seed)
+        say(f"page written to {html}")
+    show(found, json_)
 
 
 @app.command

@@ -1,0 +1,122 @@
+"""The page of a catalog's statistics: one HTML file with figures, plots and a random sheet of credited thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from commoncanvas import __version__, licenses
+from commoncanvas.app.histogram import histogram, trimmed, window
+from commoncanvas.app.report import bars, environment, ratio
+from commoncanvas.catalog import Catalog, CatalogStats, stats
+from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
+from commoncanvas.catalog.image import WEB_FORMATS, ImageError, encode_image, load
+from commoncanvas.catalog.stats_table import pixels, size
+from commoncanvas.catalog.tally import Sample
+from commoncanvas.errors import CommonCanvasError
+from commoncanvas.files import replace_text
+
+THUMBNAILS = 48
+THUMBNAIL_SIDE = 240
+"""Pixels of the longest side: about 6 KB each."""
+POLICIES = ("commercial", "noncommercial", "neither")
+
+
+def write_stats_page(
+    catalog: Catalog | str | Path,
+    out: str | Path,
+    *,
+    filter: str | None = None,
+    seed: int = 0,
+    thumbnails: int = THUMBNAILS,
+) -> CatalogStats:
+    """Count the rows that the SQL `filter` lets in and write the page at `out`; returns what is on it.
+
+    Thumbnails are drawn at random from all images that are stored and under a licence that lets anyone use them;
+    the same `seed` over the same catalog draws the same. All text is escaped, and only http(s) links are made.
+    Raises CatalogError, or CommonCanvasError where the page can't be written.
+    """
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    sample = Sample(thumbnails, seed)
+    found = stats(catalog, filter=filter, sample=sample)
+    page = (
+        environment()
+        .get_template("stats.html.j2")
+        .render(
+            s=found,
+            name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
+            program=f"CommonCanvas {__version__}",
+            policies=[found.by_policy[name] for name in POLICIES],
+            licenses={one.name: licenses.parse(one.name) for one in found.by_license},
+            sources=bars(_clean(found.sources)),
+            statuses=bars(_clean(found.fetch_statuses)),
+            creators=[(one, one.images / found.top_creators[0].images) for one in found.top_creators],
+            cameras=bars(_clean(found.top_cameras), most=len(found.top_cameras)),
+            columns=[(name, count, ratio(count, found.rows)) for name, count in _clean(found.filled).items()],
+            charts=_charts(found),
+            dated=sum(found.years.values()),
+            sized=sum(found.aspects.values()),
+            sheet=_sheet(catalog, sample),
+            seed=seed,
+            size=size,
+            pixels=pixels,
+        )
+    )
+    path = Path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, page)
+    except OSError as error:
+        raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
+    return found
+
+
+def _charts(found: CatalogStats) -> dict[str, str]:
+    """Name -> SVG; none where there is nothing to be shown."""
+    bars = {
+        "years": window(found.years, datetime.now(UTC).year),
+        "short_sides": trimmed(_sides(found.short_sides)),
+        "long_sides": trimmed(_sides(found.long_sides)),
+        "aspects": list(found.aspects.items()) if any(found.aspects.values()) else [],
+    }
+    titles = {
+        "years": "Images by the year in which they were taken",
+        "short_sides": "Images by the shorter side of the original, pixels",
+        "long_sides": "Images by the longer side of the original, pixels",
+        "aspects": "Images by their ratio of width to height",
+    }
+    return {name: histogram(each, titles[name]) for name, each in bars.items() if each}
+
+
+def _sides(sides: Mapping[int, int]) -> list[tuple[str, int]]:
+    return [(f"{edge:,}+", count) for edge, count in sides.items()]
+
+
+def _clean(counts: Mapping[str, int]) -> dict[str, int]:
+    """The same with names that can do the page no harm; names that become one are counted together."""
+    cleaned: dict[str, int] = {}
+    for name, count in counts.items():
+        shown = clean(name) or "no name"
+        cleaned[shown] = cleaned.get(shown, 0) + count
+    return cleaned
+
+
+def _sheet(catalog: Catalog, sample: Sample) -> list[tuple[Credit, bytes]]:
+    """Credit and WebP file of each image of the sample that can be read."""
+    found = []
+    for row in catalog.take(sample.row_ids, [*COLUMNS, "image"]).to_pylist() if len(sample.row_ids) else []:
+        thumbnail = _thumbnail(row.pop("image"))
+        if thumbnail is not None:
+            found.append((credit(row), thumbnail))
+    return found
+
+
+def _thumbnail(image: Any) -> bytes | None:
+    try:
+        array, _ = load(image or b"", THUMBNAIL_SIDE, formats=WEB_FORMATS)
+    except ImageError:
+        return None
+    return encode_image(array, "webp", 80)
