@@ -114,9 +114,9 @@ class CatalogStats:
 def stats(
     catalog: Catalog | str | Path, *, filter: str | None = None, sample: Sample | None = None
 ) -> CatalogStats:
-    """Count the rows that `filter` (SQL, or a saved filter's name) lets in, without reading images. Raises CatalogError.
+    """Count the rows that `filter` (SQL, or a saved filter's name) lets in, without reading images.
 
-    Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
+    Raises CatalogError. Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
     shown, those that are stored and under a licence that lets anyone use them, take part in `sample`.
     """
     if not isinstance(catalog, Catalog):
