@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.image import decode, square
+from commoncanvas.images.image import decode, square
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.features import image_features
 from commoncanvas.telephoning.sentences import agreement

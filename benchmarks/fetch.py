@@ -141,7 +141,7 @@ def run(python: Path | str, code: str, *arguments: object) -> dict[str, float]:
 
 def quality(folder: Path) -> dict[str, float]:
     """Mean PSNR in dB of the loader's pixels against a full decode and Lanczos."""
-    from commoncanvas.catalog.image import load
+    from commoncanvas.images.image import load
 
     found = []
     for path in sorted(folder.glob("*.jpg"))[:20]:

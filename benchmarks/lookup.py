@@ -26,9 +26,9 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, import_, lookup
-from commoncanvas.catalog.image import encode_image, load, phash
 from commoncanvas.catalog.schema import SCHEMA, to_batch
 from commoncanvas.catalog.sources.openmoji import read
+from commoncanvas.images.image import encode_image, load, phash
 
 Picture = NDArray[np.uint8]
 

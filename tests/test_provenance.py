@@ -11,9 +11,9 @@ import pytest
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import heldout_mask
-from commoncanvas.catalog.image import encode_image
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import origin, read_provenance
 from commoncanvas.telephoning import caption

@@ -19,9 +19,9 @@ from PIL import Image
 from commoncanvas.app.histogram import histogram, short, trimmed, window
 from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, curate
-from commoncanvas.catalog.image import encode_image
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CommonCanvasError
+from commoncanvas.images.image import encode_image
 
 from .test_report import CHROMIUM, FLAGS, Page
 

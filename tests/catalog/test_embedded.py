@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from commoncanvas.catalog.image import ImageError, decode
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.embedded import Pending, Storing, with_images
+from commoncanvas.images.image import ImageError, decode
 from tests.catalog.imports import picture, picture_with_place
 
 

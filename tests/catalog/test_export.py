@@ -29,9 +29,9 @@ from PIL import Image
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, export, takedown
 from commoncanvas.catalog.export import ShardSize
-from commoncanvas.catalog.image import encode_image
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import encode_image
 
 ROWS = 47
 LICENSES = ("CC-BY-2.0", "CC0-1.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-3.0-DE")

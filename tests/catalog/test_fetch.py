@@ -19,10 +19,10 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchReport, fetch
 from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
-from commoncanvas.catalog.image import decode, phash
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.engine import LocalEngine
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import decode, phash
 
 
 def jpeg(width: int = 60, height: int = 40, colour: str = "red") -> bytes:

@@ -17,11 +17,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup
-from commoncanvas.catalog.image import load, phash
 from commoncanvas.catalog.pictures import Query, difference, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import load, phash
 
 HEXCODES = ["1F34E", "1F436", "1F3E0", "1F697", "1F332", "1F682", "1F98B", "1F3B8"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.catalog.image import decode
 from commoncanvas.catalog.sources.openmoji import has_label, read, slug
 from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.images.image import decode
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, adding, takedown
-from commoncanvas.catalog.image import decode, encode_image, phash
 from commoncanvas.catalog.remains import WINDOW, Search, windows
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import decode, encode_image, phash
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 60

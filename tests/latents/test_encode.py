@@ -7,9 +7,9 @@ import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
-from commoncanvas.catalog.image import encode_image
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import FeatureStage, LatentStage, TextStage, column_info, encode, states
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing

@@ -12,11 +12,11 @@ from commoncanvas.app.histogram import histogram, trimmed, window
 from commoncanvas.app.report import bars, environment, ratio
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
-from commoncanvas.catalog.image import WEB_FORMATS, ImageError, encode_image, load
 from commoncanvas.catalog.stats_table import pixels, size
 from commoncanvas.catalog.tally import Sample
 from commoncanvas.errors import CommonCanvasError
 from commoncanvas.files import replace_text
+from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
 
 THUMBNAILS = 48
 THUMBNAIL_SIDE = 240

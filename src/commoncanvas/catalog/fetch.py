@@ -16,12 +16,12 @@ from typing import Any
 from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
 from commoncanvas.catalog.fetching.status import STATUSES, http_status
-from commoncanvas.catalog.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
 from commoncanvas.engine import LocalEngine, every
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 
 USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5

@@ -14,11 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
-from commoncanvas.catalog.image import ImageError, load
 from commoncanvas.catalog.pictures import MAX_DIFFERENCE, Candidate, difference, find_candidates, make_query
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import ImageError, load
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

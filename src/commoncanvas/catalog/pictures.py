@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.catalog.image import ImageError, decode
+from commoncanvas.images.image import ImageError, decode
 
 MAX_DIFFERENCE = 6.0
 """Root mean square, in levels of 255, up to which two aligned pictures are the same: over 99 % of photos at quality

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.backfill import take_rows
-from commoncanvas.catalog.image import ImageError, load, phash
 from commoncanvas.catalog.purge import held, live
 from commoncanvas.catalog.remains import windows
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones, name_hash, plain, user_id
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import ImageError, load, phash
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.image import decode, square
 from commoncanvas.errors import MissingExtraError
+from commoncanvas.images.image import decode, square
 
 SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"
 SHARPNESS_SIDE = 256

@@ -116,8 +116,9 @@ def stats(
 ) -> CatalogStats:
     """Count the rows that `filter` (SQL, or a saved filter's name) lets in, without reading images.
 
-    Raises CatalogError. Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
-    shown, those that are stored and under a licence that lets anyone use them, take part in `sample`.
+    Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
+    shown, those that are stored and under a licence that lets anyone use them, take part in `sample`. Raises
+    CatalogError.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)

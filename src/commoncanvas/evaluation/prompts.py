@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.image import decode, square
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import decode, square
 
 
 @dataclass(frozen=True)

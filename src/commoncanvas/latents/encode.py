@@ -21,12 +21,12 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.catalog.filters import conditions_of
-from commoncanvas.catalog.image import decode, square
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.device import pick_device
 from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import decode, square
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import latent_side, load_vae, scale, to_pixels, weights_sha256
 from commoncanvas.telephoning import efficientnet

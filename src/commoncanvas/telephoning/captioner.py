@@ -18,10 +18,10 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.image import decode
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import say
 from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.images.image import decode
 from commoncanvas.telephoning.sentences import agreement
 
 

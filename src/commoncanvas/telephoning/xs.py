@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from commoncanvas.catalog.image import square
 from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
+from commoncanvas.images.image import square
 from commoncanvas.latents.text import MINILM, text_encoder_path
 from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from commoncanvas.catalog.image import decode, square
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.errors import TrainingError
+from commoncanvas.images.image import decode, square
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import select_rows

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from commoncanvas.catalog.image import decode
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.errors import TrainingError
+from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import column_info, feature_column, states
 from commoncanvas.latents.text import MINILM, minilm_weights
 from commoncanvas.latents.vae import weights_sha256

@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Tally, Worker
-from commoncanvas.catalog.image import MAX_PIXELS, Animated, Format, Side, encode_image, image_columns, load
 from commoncanvas.catalog.schema import IMAGE
+from commoncanvas.images.decoders import Decode
+from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
@@ -36,7 +36,7 @@ class FetchStage:
     quality: int = 95
     retry: Sequence[str] = ()
     workers: int | None = None
-    """Threads that decode; by default one a processor."""
+    """Processes that decode; by default one a processor."""
     limits: Limits = field(default_factory=Limits)
     max_pixels: int = MAX_PIXELS
     animated: Animated = "first"
@@ -70,12 +70,13 @@ class FetchStage:
         return self._worker.tally if self._worker else Tally()
 
     def setup(self) -> None:
-        """Start the event loop and the threads, which live until `close`."""
+        """Start the event loop, which lives until `close`, as do the processes that it will start."""
         with _starting:
             if self._worker is None:
-                self._worker = Worker(
-                    self._process, self.limits, self.workers, self.allow_private, self.contact
+                decode = Decode(
+                    self.size, self.side, self.format, self.quality, self.max_pixels, self.animated
                 )
+                self._worker = Worker(decode, self.limits, self.workers, self.allow_private, self.contact)
 
     def stop(self) -> None:
         """Make the batches that are under way, and those to come, raise CancelledError; from any thread."""
@@ -83,7 +84,7 @@ class FetchStage:
             self._worker.stop()
 
     def close(self) -> None:
-        """Close connections and end threads; the next batch would start new ones."""
+        """Close connections and end processes; the next batch would start new ones."""
         worker, self._worker = self._worker, None
         if worker:
             worker.close()
@@ -100,14 +101,6 @@ class FetchStage:
             [pa.array([row.get(column.name) for row in rows], column.type) for column in self.writes],
             schema=pa.schema(self.writes),
         )
-
-    def _process(self, data: bytes, formats: Sequence[str]) -> dict[str, Any]:
-        array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated)
-        return {
-            **image_columns(data, header, array, encode_image(array, self.format, self.quality)),
-            "exif_camera": header.camera,
-            "exif_taken_at": header.taken_at,
-        }
 
 
 _starting = threading.Lock()

@@ -1,4 +1,4 @@
-"""What lives as long as a run: one event loop with its connections, and the threads that decode."""
+"""What lives as long as a run: one event loop with its connections, and the processes that decode."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from urllib.parse import urlsplit
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError, one_line
-from commoncanvas.catalog.image import READS, WEB_FORMATS, ImageError
+from commoncanvas.images.decoders import Decode, Decoders
+from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
 
 Row = dict[str, Any]
 Place = tuple[str, Sequence[str | None]]
 """A row's source, and the URLs of its image, the first that can be had wins."""
-Process = Callable[[bytes, Sequence[str]], Row]
-"""A file and the formats that it may have -> the columns of its row. Raises ImageError."""
 
 ELSEWHERE = ("not_found", "forbidden", "connection")
 """Statuses after which a row's other URL is tried."""
@@ -56,13 +55,14 @@ class Worker:
     """Rows of many batches at once, from any thread: some are downloaded while others are decoded."""
 
     def __init__(
-        self, process: Process, limits: Limits, threads: int | None, allow_private: bool, contact: str | None
+        self, decode: Decode, limits: Limits, processes: int | None, allow_private: bool, contact: str | None
     ) -> None:
         self.tally = Tally()
-        self._process = process
         self._limits = limits
         self._stopped = False
-        self._decoders = ThreadPoolExecutor(threads or os.cpu_count() or 1, "decode")
+        count = processes or os.cpu_count() or 1
+        self._decoders = Decoders(decode, count)
+        self._waiting = ThreadPoolExecutor(count, "decode")
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(DNS_THREADS, "dns"))
         # A loop of our own: the caller may have a running one (a notebook does).
@@ -95,7 +95,9 @@ class Worker:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-        self._decoders.shutdown(cancel_futures=True)
+        self._waiting.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
+        self._waiting.shutdown()
 
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -133,8 +135,8 @@ class Worker:
             if url is not None and is_web(url):
                 data = await self._downloader.get(url, hold)
                 self.tally.bytes += len(data)
-                return await self._decode(self._process, data, WEB_FORMATS)
-            return await self._decode(self._process_local, url, source)
+                return await self._decode(self._decoders, data, WEB_FORMATS)
+            return await self._decode(self._decode_local, url, source)
         except (FetchError, ImageError) as error:
             return {"fetch_status": error.status, "fetch_error": one_line(error)}
         except Exception as error:
@@ -144,10 +146,10 @@ class Worker:
             hold.release()
 
     def _decode(self, function: Callable[..., Row], *arguments: Any) -> asyncio.Future[Row]:
-        return self._loop.run_in_executor(self._decoders, function, *arguments)
+        return self._loop.run_in_executor(self._waiting, function, *arguments)
 
-    def _process_local(self, url: str | None, source: str) -> Row:
-        return self._process(read_local(url, source, self._limits.max_bytes), READS)
+    def _decode_local(self, url: str | None, source: str) -> Row:
+        return self._decoders(read_local(url, source, self._limits.max_bytes), READS)
 
 
 def is_web(url: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyvips
 
-from commoncanvas.catalog.image import (
+from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.images.image import (
     FORMATS,
     MAX_PIXELS,
     WEB_FORMATS,
@@ -24,7 +25,6 @@ from commoncanvas.catalog.image import (
     image_columns,
     load,
 )
-from commoncanvas.catalog.sources.source import Report, SourceOptions
 
 MAX_BYTES = 100_000_000
 

@@ -12,7 +12,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Container, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,8 +23,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from commoncanvas.catalog import exif
 from commoncanvas.errors import CommonCanvasError
+from commoncanvas.images import exif
 
 Side = Literal["longest", "shortest"]
 Animated = Literal["first", "refuse"]
@@ -79,6 +79,8 @@ class Header:
     orientation: int = 1
     """EXIF's, 1 to 8; 1 is upright."""
     animated: bool = False
+    many_scans: bool = False
+    """A JPEG's pixels come in more than one pass, as a progressive one's do."""
     camera: str | None = None
     """What EXIF says of maker and model."""
     taken_at: str | None = None
@@ -116,6 +118,7 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
         profiled="icc-profile-data" in fields or image.interpretation == "cmyk",
         orientation=orientation,
         animated=_animated(format, image, fields, data),
+        many_scans="jpeg-multiscan" in fields and bool(image.get("jpeg-multiscan")),
         camera=exif.camera(image, fields),
         taken_at=exif.taken_at(image, fields),
     )
@@ -138,12 +141,13 @@ def load(
     max_pixels: int = MAX_PIXELS,
     formats: Sequence[str] = READS,
     animated: Animated = "first",
+    large: AbstractContextManager[Any] | None = None,
 ) -> tuple[NDArray[np.uint8], Header]:
     """An image file -> uint8 [H, W, 3] in sRGB, upright, white where it was transparent, `side` at `size`.
 
     Drawings (SVG) are rendered at that size, pixels never enlarged; of an animation the first frame is taken, or it
-    is refused. Raises ImageError: not_an_image, truncated, refused, or too_many_pixels, which is seen before
-    anything is decoded.
+    is refused. An image of more than LARGE_PIXELS is decoded inside `large`, by default a lock of this process. Raises
+    ImageError: not_an_image, truncated, refused, or too_many_pixels, which is seen before anything is decoded.
     """
     header = read_header(data, formats)
     if header.animated and animated == "refuse":
@@ -152,7 +156,7 @@ def load(
     pixels = max(width * height, 0 if header.scalable else header.width * header.height)
     if pixels > max_pixels:
         raise ImageError("too_many_pixels", f"{pixels:,} pixels, more than {max_pixels:,}")
-    with _large if pixels > LARGE_PIXELS else nullcontext():
+    with (large or _large) if pixels > LARGE_PIXELS else nullcontext():
         if (
             header.format == "jpeg"
             and not header.profiled
@@ -192,7 +196,7 @@ def _load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[
     Decoded at the smallest of libjpeg's scales that isn't below the target. libvips, which leaves itself a factor of
     two, takes half as long again.
     """
-    if data.count(b"\xff\xda") > MAX_SCANS:
+    if header.many_scans and data.count(b"\xff\xda") > MAX_SCANS:
         return None
     columns, rows = header.width, header.height
     turned = header.orientation in _SWAPS_SIDES
@@ -224,11 +228,23 @@ def _resize_scaled(
     if across == down == 1:
         return array
     rows, columns = array.shape[:2]
-    image = pyvips.Image.new_from_memory(array.data, columns, rows, 3, "uchar")
-    image = image.embed(0, 0, _padded(columns, across), _padded(rows, down), extend="copy")
+    array = _extended(array, _padded(rows, down), _padded(columns, across))
+    image = pyvips.Image.new_from_memory(array.data, array.shape[1], array.shape[0], 3, "uchar")
     image = image.resize(1 / across, vscale=1 / down)
     resized: NDArray[np.uint8] = image.crop(0, 0, width, height).numpy()
     return resized
+
+
+def _extended(array: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """Its last row and column repeated, to [rows, columns, 3]; a third of what libvips' `embed` takes."""
+    height, width = array.shape[:2]
+    if (height, width) == (rows, columns):
+        return array
+    extended = np.empty((rows, columns, 3), np.uint8)
+    extended[:height, :width] = array
+    extended[:height, width:] = array[:, -1:]
+    extended[height:] = extended[height - 1]
+    return extended
 
 
 def _padded(count: int, shrink: float) -> int:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from commoncanvas.catalog import image as images
-from commoncanvas.catalog.image import ImageError, decode, encode_image, load, phash, square, target_size
+from commoncanvas.images import image as images
+from commoncanvas.images.image import ImageError, decode, encode_image, load, phash, square, target_size
 
 SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20" viewBox="0 0 40 20">
 <rect width="20" height="20" fill="#ff0000"/></svg>"""

@@ -1,0 +1,117 @@
+"""Decoding in processes: one image may cost its process, and nothing else."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from commoncanvas.images.decoders import Decode, Decoders
+from commoncanvas.images.image import READS, ImageError, encode_image, load
+from tests.images.odd import Odd
+from tests.images.test_image import photo
+
+
+@pytest.fixture
+def decoders() -> Iterator[Decoders]:
+    made = Decoders(Odd(), 2, timeout_s=5)  # type: ignore[arg-type]
+    yield made
+    made.close()
+
+
+def test_an_image_comes_back_as_this_process_would_decode_it() -> None:
+    decoders = Decoders(Decode(64, "longest", "png", 95, 10**9, "first"), 1)
+    file = encode_image(np.asarray(photo(400, 300)), "jpeg")
+    row = decoders(file, READS)
+    array, header = load(file, 64)
+    assert row["image"] == encode_image(array, "png")
+    assert (row["original_width"], row["original_height"]) == (header.width, header.height)
+    with pytest.raises(ImageError, match="not an image") as caught:
+        decoders(b"no image", READS)
+    assert caught.value.status == "not_an_image"
+    decoders.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (b"crash", "internal", r"its decoder ended: exit status -11"),
+        (b"bad", "truncated", "it ends early"),
+        (b"fault", "internal", "ZeroDivisionError: by zero"),
+    ],
+)
+def test_a_bad_image_costs_itself_only(decoders: Decoders, data: bytes, status: str, words: str) -> None:
+    for _ in range(3):
+        with pytest.raises(ImageError, match=words) as caught:
+            decoders(data, READS)
+        assert caught.value.status == status
+        assert decoders(b"good", ["png"])["formats"] == ["png"]
+
+
+def test_what_takes_too_long_is_given_up_and_its_process_killed() -> None:
+    decoders = Decoders(Odd(), 1, timeout_s=0.3)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"not decoded within 0\.3 s") as caught:
+            decoders(b"hang", READS)
+        assert caught.value.status == "timeout"
+    decoders.close()
+    assert not children()
+
+
+def test_large_images_are_decoded_one_at_a_time_also_after_one_that_crashed(
+    decoders: Decoders, tmp_path: Path
+) -> None:
+    large = b"large:" + bytes(tmp_path / "alone")
+    with ThreadPoolExecutor(2) as pool:
+        # `touch` fails where another is at it.
+        kinds = [large, large + b":crash"] * 6
+        rows = [pool.submit(decoders, kind, READS) for kind in kinds]
+        for kind, row in zip(kinds, rows, strict=True):
+            if kind.endswith(b"crash"):
+                assert "exit status -9" in str(row.exception())
+            else:
+                assert row.result()["bytes"] == kind
+
+
+def test_processes_are_started_as_they_are_needed_and_kept(decoders: Decoders) -> None:
+    assert not children()
+    assert len({decoders(b"good", READS)["process"] for _ in range(5)}) == 1
+    assert len(children()) == 1
+
+
+def test_closing_ends_what_hangs(decoders: Decoders) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(decoders, b"hang", READS)
+        while not children():
+            time.sleep(0.01)
+        threading.Timer(0.5, decoders.close).start()
+        assert "its decoder ended" in str(hanging.exception(timeout=4))
+    assert not children()
+
+
+def test_no_decoder_outlives_a_process_that_was_killed() -> None:
+    code = (
+        "from commoncanvas.images.decoders import Decoders; from tests.images.odd import Odd\n"
+        "decoders = Decoders(Odd(), 1)\n"
+        "print(decoders(b'good', [])['process'], flush=True)\n"
+        "decoders(b'wait', []); import time; time.sleep(100)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    decoder = psutil.Process(int(parent.stdout.readline()))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    decoder.wait(timeout=10)
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "images.decoders" in " ".join(one.cmdline())]
