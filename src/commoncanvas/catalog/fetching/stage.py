@@ -50,6 +50,7 @@ class FetchStage:
 
     def __post_init__(self) -> None:
         self._worker: Worker | None = None
+        self.tally = Tally()
         self._batch_rows = BATCH_ROWS[0]
 
     @property
@@ -65,17 +66,19 @@ class FetchStage:
         again = ", ".join(f"'{status}'" for status in self.retry)
         return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
 
-    @property
-    def tally(self) -> Tally:
-        return self._worker.tally if self._worker else Tally()
-
     def setup(self) -> None:
         """Start the event loop and the threads, which live until `close`."""
         with _starting:
             if self._worker is None:
                 self._worker = Worker(
-                    self._process, self.limits, self.workers, self.allow_private, self.contact
+                    self._process, self.limits, self.workers, self.allow_private, self.contact, self.tally
                 )
+
+    def take_counts(self) -> Tally:
+        return self._worker.take_tally() if self._worker else self.tally.take()
+
+    def add_counts(self, counts: Tally) -> None:
+        self.tally.add(counts)
 
     def stop(self) -> None:
         """Make the batches that are under way, and those to come, raise CancelledError; from any thread."""
