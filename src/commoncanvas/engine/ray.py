@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
+from commoncanvas import __version__
 from commoncanvas.console import say
 from commoncanvas.errors import EngineError, MissingExtraError
 
@@ -20,6 +23,10 @@ TRIES = 5
 PATIENCE_S = 30.0
 """If no worker has started after so long, it is said why."""
 LOOK_S = 1.0
+CONNECT_S = 10.0
+_NO_CLUSTER = (
+    "there is no Ray cluster {}; start one with `ray start --head`, or set RAY_ADDRESS to one's host:port"
+)
 
 
 class RayEngine:
@@ -128,6 +135,7 @@ class _Run:
     def collect(self) -> list[Any]:
         """Results that have come in, after waiting a little if there are none."""
         results = []
+        lost = self._losses.total()
         references = [*self.running, *self._starting]
         for reference in self.ray.wait(references, timeout=LOOK_S)[0] if references else ():
             try:
@@ -138,7 +146,7 @@ class _Run:
             if reference in self._starting:
                 actor = self._starting.pop(reference)
                 if outcome:
-                    raise EngineError(outcome)
+                    self.failures.append(EngineError(outcome))
                 self._failed_starts, self._silent_until = 0, float("inf")
                 self._free += [actor] * self.engine.at_once
                 continue
@@ -149,6 +157,8 @@ class _Run:
                 self.failures.append(failure)
             else:
                 results.append(result)
+        if (count := self._losses.total() - lost) and not self.failures:
+            say(f"lost {count} fragments with their workers, whose work others do again")
         if time.monotonic() > self._silent_until:
             self._silent_until = float("inf")
             free = self.ray.available_resources()
@@ -159,7 +169,7 @@ class _Run:
         return results
 
     def _prepare(self, actors: Sequence[Any]) -> None:
-        self._starting |= {actor.start.remote(self._pickled): actor for actor in actors}
+        self._starting |= {actor.start.remote(self._pickled, __version__): actor for actor in actors}
 
     def _lose(self, reference: Any, error: Exception) -> None:
         """A worker, or what it had to give, is lost: another does the item."""
@@ -168,18 +178,18 @@ class _Run:
             actor = self._starting.pop(reference)
             self._failed_starts += 1
             if self._failed_starts > TRIES + self.engine.workers:
-                raise EngineError(f"no worker can start on the Ray cluster: {why}")
+                self.failures.append(EngineError(f"no worker can start on the Ray cluster: {why}"))
         else:
             actor, item = self.running.pop(reference)
             self.waiting.appendleft(item)
             self._losses[item] += 1
             if self._losses[item] >= TRIES:
-                raise EngineError(
-                    f"fragment {item} has taken down {TRIES} workers, one after the other: {why}"
-                )
+                down = f"fragment {item} has taken down {TRIES} workers, one after the other: {why}"
+                self.failures.append(EngineError(down))
         if self.engine.drop(actor):
             self._free = [other for other in self._free if other is not actor]
-            self._prepare(self.engine.start())
+            if not self.failures:
+                self._prepare(self.engine.start())
 
 
 def connected() -> Any:
@@ -189,20 +199,44 @@ def connected() -> Any:
     except ImportError as error:
         raise MissingExtraError("the ray engine needs ray; pip install 'commoncanvas[ray]'") from error
     if not ray.is_initialized():
+        address = _address()
+        if address and not _listens(address):
+            raise EngineError(_NO_CLUSTER.format(f"at {address}"))
         try:
             # What a worker has to say comes with its result; Ray's own words are for its developers.
             ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
         except ConnectionError as error:
-            named = os.environ.get("RAY_ADDRESS")
-            where = f"at RAY_ADDRESS, {named}" if named else "on this machine"
-            raise EngineError(
-                f"there is no Ray cluster {where}; start one with `ray start --head`, or set RAY_ADDRESS to one"
-            ) from error
+            where = f"at {address}" if address else "on this machine"
+            raise EngineError(_NO_CLUSTER.format(where)) from error
         except (RuntimeError, ValueError) as error:
             raise EngineError(
                 f"the Ray cluster can't be used: {' '.join(str(error).split())[:300]}"
             ) from error
+        # It tells of each lost worker on stdout, which is for figures, whatever is said of logs.
+        ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
     return ray
+
+
+def _address() -> str:
+    """Where Ray will look for the cluster first: RAY_ADDRESS, or what the last `ray start` noted; "" for neither."""
+    if named := os.environ.get("RAY_ADDRESS", ""):
+        return named
+    noted = Path(
+        os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray", "ray_current_cluster"
+    )
+    return noted.read_text().strip() if noted.exists() else ""
+
+
+def _listens(address: str) -> bool:
+    """Whether anybody does at host:port; Ray itself asks for minutes before it says no."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdecimal():
+        return True  # for Ray to judge
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _worker_class() -> type:
@@ -211,21 +245,25 @@ def _worker_class() -> type:
     """
 
     class CommonCanvas:
-        def start(self, pickled: bytes) -> str:
+        def start(self, pickled: bytes, version: str) -> str:
             """Load the function; what is wrong, if anything is."""
             import pickle
 
             import ray
 
+            wrong = ""
             try:
+                import commoncanvas
+
+                if commoncanvas.__version__ != version:
+                    wrong = f"it has commoncanvas {commoncanvas.__version__}"
                 self.function = pickle.loads(pickled)
             except (ImportError, AttributeError) as error:
-                node = ray.util.get_node_ip_address()
-                return (
-                    f"node {node} of the Ray cluster can't load the work: {error}; install the same commoncanvas "
-                    "there, with the same extras"
-                )
-            return ""
+                wrong = str(error)
+            return wrong and (
+                f"node {ray.util.get_node_ip_address()} of the Ray cluster can't do the work: {wrong}; "
+                f"install commoncanvas {version} there, with the same extras"
+            )
 
         def run(self, item: int) -> tuple[Any, BaseException | None]:
             """The function's result, or its exception."""

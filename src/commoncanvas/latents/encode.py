@@ -76,7 +76,9 @@ class FrozenStage(ABC):
         return (self.info.field(self.done_column),)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "network"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "network"}
+        # A worker sees the GPU that it was given, whatever its number is elsewhere.
+        return kept | {"device": self.device.partition(":")[0]}
 
     def setup(self) -> None:
         """Raises ModelError if other weights are loaded than those that the column is named after."""
