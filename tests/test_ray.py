@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -11,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,11 @@ import psutil
 import pytest
 
 from commoncanvas.catalog import Catalog, curate, fetch
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.engine import RayEngine
 from commoncanvas.errors import EngineError
-from tests.catalog.fetching.server import Answer, RawServer, http, image_file
+from tests.catalog.fetching.server import RawServer
 from tests.ray_stages import Broken, Killed, Slow
+from tests.ray_tables import FRAGMENTS, ROWS, Pictures, addresses, assert_complete, calls, numbers
 
 # Ray's word for: on 127.0.0.1; read when it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -34,8 +32,6 @@ pytestmark = pytest.mark.timeout(240)
 
 REPOSITORY = Path(__file__).parents[1]
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-FRAGMENTS, ROWS = 8, 30
-"""Of the tables here; rows a fragment."""
 
 
 @pytest.fixture(scope="module")
@@ -105,26 +101,6 @@ def wait_until(condition: Any, what: str, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
         time.sleep(0.1)
-
-
-def numbers(path: Path) -> Catalog:
-    catalog = Catalog.create(path)
-    for fragment in range(FRAGMENTS):
-        ids = range(fragment * ROWS, (fragment + 1) * ROWS)
-        catalog.add([to_batch([{"image_id": f"n:{n}", "source": "n", "title": "x" * (n % 50)} for n in ids])])
-    assert len(catalog.dataset.get_fragments()) == FRAGMENTS
-    return catalog
-
-
-def assert_complete(catalog: Catalog) -> None:
-    rows = Catalog.open(catalog.uri).table(["title", "length"]).to_pylist()
-    assert [row["length"] for row in rows] == [len(row["title"]) for row in rows]
-    assert len(rows) == FRAGMENTS * ROWS
-
-
-def calls(log: Path) -> Counter[str]:
-    """How often the stage was called with each row."""
-    return Counter(path.name.split("-")[1] for path in log.glob("row-*"))
 
 
 def test_every_row_is_done_once_and_a_worker_sets_up_once_however_many_slices_it_does(
@@ -234,38 +210,6 @@ def test_a_node_without_commoncanvas_is_named_in_one_line(cluster: Any, tmp_path
             catalog.backfill(Slow(log, pause_s=1.0), engine=RayEngine(3))
     finally:
         cluster.remove_node(bare)
-
-
-class Pictures:
-    """A server with pictures, missing ones, and a count of how many it was asked for at once."""
-
-    def __init__(self, pause_s: float = 0.05) -> None:
-        self.pause_s = pause_s
-        self.now = self.most = 0
-
-    def __call__(self, path: str) -> Answer:
-        return self._answer(int(path.removeprefix("/")))
-
-    async def _answer(self, number: int) -> AsyncIterator[bytes]:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            await asyncio.sleep(self.pause_s)
-            picture = image_file(width=40 + number, height=30)
-            yield http(picture) if number % 10 else http(status="404 Not Found")
-        finally:
-            self.now -= 1
-
-
-def addresses(path: Path, url: str, fragments: int = 6, rows: int = 40) -> Catalog:
-    catalog = Catalog.create(path)
-    for start in range(0, fragments * rows, rows):
-        batch = [
-            {"image_id": f"w:{n}", "source": "web", "image_url": f"{url}/{n}"}
-            for n in range(start, start + rows)
-        ]
-        catalog.add([to_batch(batch)])
-    return catalog
 
 
 def test_a_fetch_gives_the_same_table_and_figures_as_the_local_engine_and_keeps_to_its_limits(
