@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from commoncanvas.engine import LocalEngine, ahead
+from commoncanvas.engine import LocalEngine, ahead, engine_of
+from commoncanvas.errors import EngineError, MissingExtraError
 
 ENGINES = [LocalEngine(), LocalEngine(3), LocalEngine(2, processes=True)]
 NAMES = ["inline", "threads", "processes"]
@@ -75,6 +78,24 @@ def test_threads_really_run_side_by_side() -> None:
 def test_an_engine_without_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         LocalEngine(0)
+
+
+def test_an_engine_is_found_by_its_name_and_what_it_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = LocalEngine(2)
+    assert engine_of(mine) is mine
+    assert isinstance(engine_of("local"), LocalEngine)
+    with pytest.raises(EngineError, match="engine 'spark' is not one of: local, ray"):
+        engine_of("spark")
+    with pytest.raises(EngineError, match="workers 3 is for --engine ray"):
+        engine_of("local", workers=3)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"needs ray; pip install 'commoncanvas\[ray\]'"):
+        engine_of("ray")
+
+
+def test_the_command_line_does_not_wait_for_ray() -> None:
+    code = "import sys, commoncanvas.cli; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_items_made_ahead_come_in_order_and_an_error_comes_after_them() -> None:

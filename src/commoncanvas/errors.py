@@ -33,6 +33,10 @@ class TrainingError(CommonCanvasError):
     """A training run can't start or go on."""
 
 
+class EngineError(CommonCanvasError):
+    """The engine that was asked for isn't there, or its workers can't do the work."""
+
+
 class MissingExtraError(CommonCanvasError):
     """A command needs an optional dependency that isn't installed."""
 

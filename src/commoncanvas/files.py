@@ -12,6 +12,11 @@ from commoncanvas.errors import CommonCanvasError
 NAME = ".lock"
 
 
+def from_anywhere(model: str) -> str:
+    """A model's folder by its whole path, for processes in other folders; a hub id as it is."""
+    return str(Path(model).absolute()) if Path(model).exists() else model
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write `text` at `path`: whoever reads it sees what was there before, or all of it."""
     partial = path.with_name(f".{path.name}.part")

@@ -1,9 +1,11 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
@@ -35,6 +37,26 @@ def test_the_same_image_gets_the_same_bits_whatever_batch_it_is_in(shapes: Catal
         alone = torch.cat([stage.encode(batch.slice(row, 1)) for row in range(len(batch))])
         assert torch.equal(together, alone), stage.name
         assert torch.equal(together, backwards.flip(0)), stage.name
+
+
+def test_a_stage_takes_no_network_to_another_process_and_refuses_other_weights_there(
+    shapes: Catalog, tmp_path: Path, vae: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(vae).parent)
+    stage = LatentStage(Path(vae).name, 16, "cpu")
+    pickled = pickle.dumps(stage)
+    assert len(pickled) < 2000
+    batch = shapes.table(["image"]).to_batches()[0]
+    expected = stage.encode(batch)
+    monkeypatch.chdir(tmp_path.parent)  # where no such folder is
+    copy = pickle.loads(pickled)
+    copy.setup()
+    assert torch.equal(copy.encode(batch), expected)
+    weights = next(Path(vae).rglob("*.safetensors"))
+    tensors = load_file(weights)
+    save_file({name: tensor + 0.1 for name, tensor in tensors.items()}, weights)
+    with pytest.raises(ModelError, match=r"has other weights on .* than where the run was started"):
+        pickle.loads(pickled).setup()
 
 
 def test_latents_are_those_that_diffusers_computes(shapes: Catalog, tmp_path: Path, vae: str) -> None:

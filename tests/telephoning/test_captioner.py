@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,13 @@ def captioner(shapes: Catalog, tmp_path: Path) -> str:
 def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_text(
     shapes: Catalog, captioner: str
 ) -> None:
+    stage = pickle.loads(pickle.dumps(CaptionStage(load_captioner(captioner), "caption", captioner)))
+    stage.setup()  # as in a worker, which loads it anew
+    batch = shapes.table(["image"], "label IS NULL").to_batches()[0]
+    elsewhere = stage(batch)["caption"].to_pylist()
     report = caption(shapes.uri, captioner)
     assert report["captions"] == 12
+    assert shapes.open(shapes.uri).table(["caption"], "label IS NULL")["caption"].to_pylist() == elsewhere
     catalog = Catalog.open(shapes.uri)
     assert catalog.count("caption IS NOT NULL AND label IS NOT NULL") == 0
     assert catalog.count("caption IS NULL AND label IS NULL") == 0

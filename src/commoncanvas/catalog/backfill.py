@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lance
@@ -21,7 +26,8 @@ from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import derived
-from commoncanvas.catalog.stage import Stage, check_result
+from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.stage import Counting, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
 from commoncanvas.engine import Engine, LocalEngine
@@ -52,11 +58,16 @@ class Slice:
     """Its metadata with the new columns, JSON."""
     fields: list[int]
     finished: bool
+    counted: Any = None
+    """What a stage that is Counting has counted meanwhile, elsewhere than in the driver's process."""
 
 
 @dataclass
 class FragmentWork:
-    """What engines map: fragment id -> a slice of its pending rows, or None if there are none."""
+    """What engines map: fragment id -> a slice of its pending rows, or None if there are none.
+
+    A process that gets it more than once in a run goes on with the stage that it has set up.
+    """
 
     uri: str
     storage_options: dict[str, str] | None
@@ -65,12 +76,24 @@ class FragmentWork:
     on_progress: Callable[[int], object] | None
     done: dict[int, RowIds] = field(default_factory=dict)
     """Rows done by earlier slices of this run: one that `todo` still names after its work isn't done twice."""
+    elsewhere: bool = False
+    """Whether it runs in other processes than the driver's."""
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ready: bool = False
     _opened: tuple[float, Any] | None = None
 
     def setup(self) -> None:
-        if not self._ready:
-            self.stage.setup()
+        with _setting_up:
+            if self._ready:
+                return
+            if self.elsewhere:
+                if self.run not in _set_up:
+                    self.stage.setup()
+                    _set_up.clear()
+                    _set_up[self.run] = self.stage
+                self.stage = _set_up[self.run]
+            else:
+                self.stage.setup()
             self._ready = True
 
     def reopen(self) -> None:
@@ -111,6 +134,7 @@ class FragmentWork:
             json.dumps(metadata.to_json()),
             list(fields),
             finished=done == len(row_ids),
+            counted=self.stage.take_counts() if self.elsewhere and isinstance(self.stage, Counting) else None,
         )
 
     def _outdated(self, dataset: Any, fragment: Any, row_ids: RowIds) -> list[pa.Field]:
@@ -127,7 +151,10 @@ class FragmentWork:
     def _dataset(self) -> Any:
         now = time.monotonic()
         if self._opened is None or now - self._opened[0] > REOPEN_SECONDS:
-            self._opened = (now, lance.dataset(self.uri, storage_options=self.storage_options))
+            with explaining(
+                f"catalog {self.uri} can't be opened where a worker runs ({socket.gethostname()})"
+            ):
+                self._opened = (now, lance.dataset(self.uri, storage_options=self.storage_options))
         return self._opened[1]
 
     def _pending(self, dataset: Any, fragment: Any) -> RowIds:
@@ -136,6 +163,11 @@ class FragmentWork:
         row_ids: RowIds = scanner.to_table()["_rowid"].to_numpy()
         earlier = self.done.get(fragment.fragment_id)
         return row_ids if earlier is None else row_ids[~np.isin(row_ids, earlier)]
+
+
+_set_up: dict[str, Stage] = {}
+"""The one stage that this process, if it is a worker, has set up, by its run."""
+_setting_up = threading.Lock()
 
 
 def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
@@ -161,31 +193,51 @@ def run(
     catalog.add_columns(stage.writes)
     # A wrong filter fails here, in one line.
     catalog.count(all_of(stage.todo, where))
-    report = on_progress if engine.shares_memory else None
-    work = FragmentWork(catalog.uri, catalog.storage_options, stage, where, report)
+    elsewhere = not engine.shares_memory
+    # A worker may be in another folder.
+    uri = catalog.uri if "://" in catalog.uri else str(Path(catalog.uri).absolute())
+    report = None if elsewhere else on_progress
+    work = FragmentWork(uri, catalog.storage_options, stage, where, report, elsewhere=elsewhere)
     fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
     # Two runs at once start at different places, so that they share the work instead of racing for it.
     start = random.randrange(len(fragment_ids)) if fragment_ids else 0
     fragment_ids = fragment_ids[start:] + fragment_ids[:start]
 
+    try:
+        return _run(catalog, work, engine, fragment_ids, on_progress)
+    finally:
+        engine.close()
+
+
+def _run(
+    catalog: Catalog,
+    work: FragmentWork,
+    engine: Engine,
+    fragment_ids: list[int],
+    on_progress: Callable[[int], object] | None,
+) -> int:
     rows = 0
     while fragment_ids:
         again: list[int] = []
         waiting: list[Slice] = []
         committed_at = time.monotonic()
         work.reopen()
-        if engine.shares_memory:
+        if not work.elsewhere:
             work.setup()
         try:
-            for made in engine.map(work, fragment_ids):
-                if made is None:
-                    continue
-                waiting.append(made)
-                if on_progress and not report:
-                    on_progress(len(made.row_ids))
-                if time.monotonic() - committed_at > COMMIT_SECONDS:
-                    rows += _land(catalog, waiting, work, again, on_progress)
-                    waiting, committed_at = [], time.monotonic()
+            with closing(engine.map(work, fragment_ids)) as results:
+                for made in results:
+                    if made is None:
+                        continue
+                    waiting.append(made)
+                    if made.counted is not None:
+                        assert isinstance(work.stage, Counting)
+                        work.stage.add_counts(made.counted)
+                    if on_progress and work.elsewhere:
+                        on_progress(len(made.row_ids))
+                    if time.monotonic() - committed_at > COMMIT_SECONDS:
+                        rows += _land(catalog, waiting, work, again, on_progress)
+                        waiting, committed_at = [], time.monotonic()
         finally:
             # Also when a stage raises: what is finished is kept.
             rows += _land(catalog, waiting, work, again, on_progress)
@@ -193,11 +245,11 @@ def run(
     return rows
 
 
-def run_shown(catalog: Catalog, stage: Stage, where: str | None = None) -> int:
-    """`Catalog.backfill` by the default engine, with a progress bar."""
+def run_shown(catalog: Catalog, stage: Stage, where: str | None = None, engine: Engine | None = None) -> int:
+    """`Catalog.backfill` with a progress bar."""
     catalog.add_columns(stage.writes)
     with progress(stage.name, catalog.count(all_of(stage.todo, where))) as bar:
-        return catalog.backfill(stage, where=where, on_progress=bar.advance)
+        return catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
 
 
 def _land(

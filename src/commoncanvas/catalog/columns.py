@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+
+from commoncanvas.errors import ModelError
 
 KEY = b"commoncanvas"
 """Metadata that makes a column the one it is."""
@@ -40,6 +43,14 @@ class ColumnInfo:
         """Maker and sources in a few words, for messages."""
         sources = ", ".join(name + (f" by {digest[:12]}" if digest else "") for name, digest in self.sources)
         return f"{self.model} ({self.sha256[:12]}) from {sources}"
+
+    def check(self, sha256: str) -> None:
+        """Raise ModelError if what was loaded to make the column has another digest."""
+        if sha256 != self.sha256:
+            raise ModelError(
+                f"model {self.model} has other weights on {socket.gethostname()} ({sha256[:12]}) than where the run "
+                f"was started ({self.sha256[:12]}); put the same ones there"
+            )
 
     def field(self, name: str, kind: pa.DataType | None = None) -> pa.Field:
         """The field `name`: of type `kind`, by default fp16 values in the column's shape."""

@@ -21,6 +21,7 @@ from commoncanvas.catalog.neighbours import MAX_DISTANCE
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
+from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -95,13 +96,16 @@ def curate(
     distance: int = DISTANCE,
     where: str | None = None,
     name: str | None = None,
+    engine: Engine | str = "local",
+    workers: int | None = None,
 ) -> CurateReport:
     """Work out the filter for these limits, computing the scores and duplicates that it needs and that are missing.
 
     `min_side` and `max_aspect` (long side over short) are of the original; `min_sharpness` is a variance of the
     Laplacian (see `scores.sharpness`); `nsfw_max` a probability, by the extra [nsfw]; `distance` is in bits of 64.
     With `name` the filter is kept in the table, and the version tagged: `saved_filter(catalog, name)`. Run again after
-    rows were added or a kept copy went away, it puts `duplicate_of` right. Raises CatalogError, MissingExtraError.
+    rows were added or a kept copy went away, it puts `duplicate_of` right. Scores are computed by `engine` (see
+    `engine_of`; duplicates are compared here). Raises CatalogError, EngineError, MissingExtraError.
     """
     _check_limits(policy, min_side, max_aspect, min_sharpness, nsfw_max, distance)
     if not isinstance(catalog, Catalog):
@@ -134,14 +138,16 @@ def curate(
         plan.append(("duplicates", why, single, None))
 
     expression = all_of(*_conditions(plan, chosen))
+    engine = engine_of(engine, workers)
     if name is not None:
         check_name(catalog, name, expression)
     for step, (_, _, _, stage) in enumerate(plan):
         if stage:
             # Only what the earlier steps leave; NC's licences are all of C's and more.
-            run_shown(catalog, stage, all_of(*_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL)))
+            allowed = all_of(*_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL))
+            run_shown(catalog, stage, allowed, engine)
     if deduplicate:
-        mark_duplicates(catalog, distance)
+        mark_duplicates(catalog, distance, engine)
     if name is not None:
         save_filter(catalog, name, expression)
     else:

@@ -21,6 +21,7 @@ from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.catalog.neighbours import near_groups, stand_ins
 from commoncanvas.catalog.scores import COLOURS, ColourStage
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.engine import Engine
 
 DISTANCE = 6
 """Bits of 64. 99 % of photos at quality 60, halved or both are within it of the stored image."""
@@ -34,7 +35,7 @@ _COMMIT_FRAGMENTS = 200
 _METHOD = f"sha256, phash and colours within {COLOUR_LIMIT}"
 
 
-def mark_duplicates(catalog: Catalog, distance: int = DISTANCE) -> int:
+def mark_duplicates(catalog: Catalog, distance: int = DISTANCE, engine: Engine | None = None) -> int:
     """Bring `duplicate_of` up to date for all fetched rows; returns how many rows have changed.
 
     It is the image_id of the kept copy, null for kept rows. Of equal files, and of pictures whose hashes differ in at
@@ -43,7 +44,7 @@ def mark_duplicates(catalog: Catalog, distance: int = DISTANCE) -> int:
     CatalogError for a distance outside 0 to 16.
     """
     near_groups(np.empty(0, np.uint64), distance)  # says what is wrong with a distance before any work
-    backfill.run_shown(catalog, ColourStage(), "fetch_status = 'ok'")
+    backfill.run_shown(catalog, ColourStage(), "fetch_status = 'ok'", engine)
     info = ColumnInfo(
         hashlib.sha256(_METHOD.encode()).hexdigest(),
         sources_of(catalog.schema, ["sha256", "phash", COLOURS]),

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,8 +18,8 @@ from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
 from commoncanvas.catalog.fetching.status import STATUSES, http_status
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import progress
-from commoncanvas.engine import LocalEngine, every
+from commoncanvas.console import progress, say
+from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 
@@ -80,6 +80,7 @@ def fetch(
     per_host: int = 16,
     retries: int = 2,
     contact: str | None = None,
+    engine: Engine | str = "local",
 ) -> FetchReport:
     """Fetch the rows that have no `fetch_status` yet, and those whose status is in `retry` (`failed`: all but
     ok).
@@ -91,7 +92,11 @@ def fetch(
     again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
     URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
 
-    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing.
+    `workers` threads decode, by default one a processor. With `engine` "ray" they are processes, each with a CPU of the
+    cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
+    itself that a host wants rest. Images of local sources are then read where a worker runs.
+
+    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing, EngineError.
     """
     stage = FetchStage(
         _checked("size", size, range(1, 65536)),
@@ -115,15 +120,14 @@ def fetch(
     )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    engine = _engine(engine, stage)
     stage.second_url = SECOND_URL in catalog.schema.names
     pending = all_of(stage.todo, where)
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
         try:
             with every(NOTE_SECONDS, lambda: bar.note(str(stage.tally))), _interruptible(stage):
-                rows = catalog.backfill(
-                    stage, engine=LocalEngine(FRAGMENTS_AT_ONCE), where=where, on_progress=bar.advance
-                )
+                rows = catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
         finally:
             tally = stage.tally
             bar.note(str(tally) if tally.rows else "")
@@ -132,6 +136,27 @@ def fetch(
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
     return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
+
+
+def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
+    """The engine by its name, the stage's limits shared out among its workers."""
+    if engine != "ray":
+        return engine_of(engine, at_once=FRAGMENTS_AT_ONCE)
+    limits = stage.limits
+    most = min(limits.connections, limits.per_host)
+    made = RayEngine(min(stage.workers or most, most), at_once=FRAGMENTS_AT_ONCE)
+    if made.workers == most < min(stage.workers or made.room, made.room):
+        say(
+            f"fetch: {most} workers of the cluster's {made.room} CPUs; --connections and --per-host allow no more"
+        )
+    stage.workers = 1
+    stage.limits = replace(
+        limits,
+        connections=limits.connections // made.workers,
+        per_host=limits.per_host // made.workers,
+        buffer_bytes=max(limits.max_bytes, limits.buffer_bytes // made.workers),
+    )
+    return made
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,6 +45,17 @@ class Stage(Protocol):
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of `reads` -> as many rows of `writes`, in the same order."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """What a stage may be besides: with an engine of other processes, what its copies count comes home."""
+
+    def take_counts(self) -> Any:
+        """What has been counted since the last call; from then on it is counted from nothing."""
+
+    def add_counts(self, counts: Any) -> None:
+        """Count what another took."""
 
 
 def check_result(stage: Stage, batch: pa.RecordBatch, result: pa.RecordBatch) -> None:

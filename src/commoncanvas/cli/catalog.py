@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import Json, Uri, show
+from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
 from commoncanvas.errors import SourceError
 
@@ -77,6 +77,7 @@ def fetch(
     per_host: int = 16,
     retries: int = 2,
     contact: str | None = None,
+    engine: EngineName = "local",
     json_: Json = False,
 ) -> None:
     """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
@@ -85,10 +86,11 @@ def fetch(
         size: pixels of the longest (or shortest) side; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all but ok).
         where: SQL condition on the rows.
+        workers: threads that decode, or with ray processes of one CPU each; default: all processors.
         animated: store the first frame of an animated image, or refuse it.
         allow_private: let URLs lead into private networks and to this machine: for a server of your own.
-        connections: downloads at once.
-        per_host: downloads at once from one host.
+        connections: downloads at once, of all workers together.
+        per_host: downloads at once from one host, of all workers together.
         retries: how often to ask again after a time-out, a lost connection, HTTP 429 or 503.
         contact: mail address or URL that servers are told, so that their owners can reach you.
     """
@@ -110,6 +112,7 @@ def fetch(
         per_host=per_host,
         retries=retries,
         contact=contact,
+        engine=engine,
     )
     show(report, json_)
 
@@ -150,6 +153,8 @@ def curate(
     distance: int = 6,
     where: str | None = None,
     name: str | None = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """Choose the rows to train on, as a filter that can be saved; nothing is deleted. What each step drops is said.
@@ -177,6 +182,8 @@ def curate(
         distance=distance,
         where=where,
         name=name,
+        engine=engine,
+        workers=workers,
     )
     show(report, json_)
 

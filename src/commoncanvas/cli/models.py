@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from commoncanvas import __version__
-from commoncanvas.cli.shared import Json, Uri, show
+from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
 
 app = App(
@@ -30,6 +30,8 @@ def caption(
     column: str = "caption",
     where: str = "label IS NULL",
     overwrite: bool = False,
+    engine: EngineName = "local",
+    workers: Workers = None,
     json_: Json = False,
 ) -> None:
     """Let a captioner write the captions of fetched images.
@@ -41,11 +43,21 @@ def caption(
     """
     from commoncanvas.telephoning import caption as run
 
-    show(run(catalog, captioner, column=column, where=where, overwrite=overwrite), json_)
+    report = run(
+        catalog, captioner, column=column, where=where, overwrite=overwrite, engine=engine, workers=workers
+    )
+    show(report, json_)
 
 
 @app.command
-def encode(recipe: str, *overrides: Overrides, overwrite: bool = False, json_: Json = False) -> None:
+def encode(
+    recipe: str,
+    *overrides: Overrides,
+    overwrite: bool = False,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    json_: Json = False,
+) -> None:
     """Compute the frozen networks' columns that training RECIPE reads: latents and text states, or image features.
 
     Args:
@@ -54,7 +66,7 @@ def encode(recipe: str, *overrides: Overrides, overwrite: bool = False, json_: J
     from commoncanvas.config import load_recipe
     from commoncanvas.latents.encode import encode as run
 
-    show(run(load_recipe(recipe, overrides), overwrite=overwrite), json_)
+    show(run(load_recipe(recipe, overrides), overwrite=overwrite, engine=engine, workers=workers), json_)
 
 
 @app.command

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
+EngineName = Annotated[
+    Literal["local", "ray"], Parameter(name="--engine", help="this machine, or the Ray cluster that is there")
+]
+Workers = Annotated[
+    int | None,
+    Parameter(name="--workers", help="of the Ray cluster, at most; default: all its CPUs, or its GPUs"),
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
 
 

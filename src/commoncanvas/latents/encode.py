@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from commoncanvas import licenses
@@ -25,7 +26,9 @@ from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.device import pick_device
+from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
+from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import latent_side, load_vae, scale, to_pixels, weights_sha256
@@ -52,23 +55,38 @@ def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
 
 
 class FrozenStage(ABC):
-    """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape."""
+    """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape.
+
+    Pickled, it leaves its network behind; `setup` loads it again, on a device of the process that it is in then.
+    """
 
     name: str
     reads: tuple[str, ...]
     info: ColumnInfo
+    network: Any
     batch_size = 32
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, device: str) -> None:
         self.done_column = column
         self.todo = f"{column} IS NULL"
+        self.device = device
+        self.network = self.load()
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
         return (self.info.field(self.done_column),)
 
-    def setup(self) -> None:  # noqa: B027 (the stage protocol has it; there is nothing left to do)
-        """Everything is loaded at construction: one process, one copy of the weights."""
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name != "network"}
+        # A worker sees the GPU that it was given, whatever its number is elsewhere.
+        return kept | {"device": self.device.partition(":")[0]}
+
+    def setup(self) -> None:
+        """Raises ModelError if other weights are loaded than those that the column is named after."""
+        if "network" not in self.__dict__:
+            self.network = self.load()
+            self.info.check(self.sha256())
+        self.place(pick_device(self.device))
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         encoded = self.encode(batch).float().cpu().numpy().astype(np.float16)
@@ -83,6 +101,17 @@ class FrozenStage(ABC):
         return pa.RecordBatch.from_arrays([column], names=[self.done_column])
 
     @abstractmethod
+    def load(self) -> Any:
+        """The network, on the CPU."""
+
+    @abstractmethod
+    def sha256(self) -> str:
+        """Of the network's weights."""
+
+    def place(self, device: torch.device) -> None:
+        self.network.to(device)
+
+    @abstractmethod
     def encode(self, batch: pa.RecordBatch) -> Tensor:
         """States [len(batch), *shape]."""
 
@@ -93,20 +122,26 @@ class LatentStage(FrozenStage):
     reads = ("image",)
 
     def __init__(self, model: str, size: int, device: str = "auto") -> None:
-        super().__init__(latent_column(model, size))
         self.name = "latents"
         self.size = size
-        self.device = pick_device(device)
-        self.vae = load_vae(model).to(self.device)
-        side = latent_side(self.vae, size)
-        shape = (self.vae.config.latent_channels, side, side)
-        self.info = ColumnInfo(weights_sha256(self.vae), (("image", None),), shape, model)
+        self.model = from_anywhere(model)
+        super().__init__(latent_column(model, size), device)
+        side = latent_side(self.network, size)
+        shape = (self.network.config.latent_channels, side, side)
+        self.info = ColumnInfo(self.sha256(), (("image", None),), shape, model)
+
+    def load(self) -> AutoencoderKL:
+        return load_vae(self.model)
+
+    def sha256(self) -> str:
+        return weights_sha256(self.network)
 
     @torch.no_grad()
     def encode(self, batch: pa.RecordBatch) -> Tensor:
         images = np.stack([square(decode(data), self.size) for data in batch["image"].to_pylist()])
         pixels = to_pixels(torch.from_numpy(images))
-        latents: Tensor = self.vae.encode(fill(pixels, self.batch_size).to(self.device)).latent_dist.mode()
+        filled = fill(pixels, self.batch_size).to(self.network.device)
+        latents: Tensor = self.network.encode(filled).latent_dist.mode()
         return latents[: len(batch)]
 
 
@@ -117,19 +152,29 @@ class TextStage(FrozenStage):
         self, model: str, length: int, sources: Sequence[tuple[str, str | None]], device: str = "auto"
     ) -> None:
         """`sources`: the text columns, each with the digest of the captioner that wrote it, if one did."""
-        super().__init__(text_column(model, length))
         self.name = "text states"
         self.reads = tuple(name for name, _ in sources)
-        self.encoder = TextEncoder(model, length)
-        self.encoder.encoder.to(pick_device(device))
-        shape = (length, self.encoder.width)
-        self.info = ColumnInfo(weights_sha256(self.encoder.encoder), tuple(sources), shape, model)
+        self.model = from_anywhere(model)
+        self.length = length
+        super().__init__(text_column(model, length), device)
+        shape = (length, self.network.width)
+        self.info = ColumnInfo(self.sha256(), tuple(sources), shape, model)
+
+    def load(self) -> TextEncoder:
+        return TextEncoder(self.model, self.length)
+
+    def sha256(self) -> str:
+        return weights_sha256(self.network.encoder)
+
+    def place(self, device: torch.device) -> None:
+        self.network.encoder.to(device)
 
     def encode(self, batch: pa.RecordBatch) -> Tensor:
         columns = [batch[name].to_pylist() for name in self.reads]
         texts = [next(text for text in row if text is not None) for row in zip(*columns, strict=True)]
         filled = texts + [""] * (self.batch_size - len(texts))
-        return self.encoder(filled)[: len(batch)]
+        states: Tensor = self.network(filled)
+        return states[: len(batch)]
 
 
 class FeatureStage(FrozenStage):
@@ -138,14 +183,17 @@ class FeatureStage(FrozenStage):
     reads = ("image",)
 
     def __init__(self, grid: int, device: str = "auto") -> None:
-        super().__init__(feature_column(grid))
         self.name = "image features"
         self.grid = grid
-        self.device = pick_device(device)
-        self.network = efficientnet.load().to(self.device)
+        super().__init__(feature_column(grid), device)
         shape = (efficientnet.FEATURES, grid, grid)
-        digest = weights_sha256(efficientnet.weights_path())
-        self.info = ColumnInfo(digest, (("image", None),), shape, "efficientnet-lite0")
+        self.info = ColumnInfo(self.sha256(), (("image", None),), shape, "efficientnet-lite0")
+
+    def load(self) -> efficientnet.EfficientNetLite0:
+        return efficientnet.load()
+
+    def sha256(self) -> str:
+        return weights_sha256(efficientnet.weights_path())
 
     @torch.no_grad()
     def encode(self, batch: pa.RecordBatch) -> Tensor:
@@ -170,11 +218,19 @@ def slug(model: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")
 
 
-def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
+def encode(
+    recipe: Recipe,
+    *,
+    overwrite: bool = False,
+    engine: Engine | str = "local",
+    workers: int | None = None,
+) -> dict[str, Any]:
     """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics.
 
-    A column that other weights made is refused, unless `overwrite` drops it first. Raises CatalogError.
+    A column that other weights made is refused, unless `overwrite` drops it first. `engine` and `workers`: see
+    `engine_of`; each worker loads the networks. Raises CatalogError, EngineError, ModelError.
     """
+    engine = engine_of(engine, workers, recipe.train.device)
     catalog = Catalog.open(recipe.data.catalog)
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
@@ -182,7 +238,7 @@ def encode(recipe: Recipe, *, overwrite: bool = False) -> dict[str, Any]:
     for stage, condition in _stages(recipe, catalog):
         _check_column(catalog, stage, overwrite)
         where = all_of("fetch_status = 'ok'", allowed, *chosen, condition)
-        report[stage.done_column] = {"rows": run_shown(catalog, stage, where)}
+        report[stage.done_column] = {"rows": run_shown(catalog, stage, where, engine)}
         if isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage)
     if not report:
@@ -241,7 +297,7 @@ def latent_statistics(catalog: Catalog, stage: LatentStage) -> dict[str, list[fl
     )
     if not len(table):
         return {}
-    latents = scale(stage.vae, states(table[stage.done_column], stage.info.shape).float())
+    latents = scale(stage.network, states(table[stage.done_column], stage.info.shape).float())
     return {
         "mean": [round(float(value), 4) for value in latents.mean((0, 2, 3))],
         "std": [round(float(value), 4) for value in latents.std((0, 2, 3))],

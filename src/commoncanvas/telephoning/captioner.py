@@ -20,7 +20,9 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import say
+from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode
 from commoncanvas.telephoning.sentences import agreement
 
@@ -54,22 +56,32 @@ def load_captioner(model: str) -> Captioner:
 
 
 class CaptionStage:
-    """Images -> a caption and the name of the model that wrote it."""
+    """Images -> a caption and the name of the model that wrote it.
+
+    Pickled, it leaves its captioner behind; `setup` loads it from `model` again.
+    """
 
     name = "captions"
     reads = ("image",)
     batch_size = 32
 
-    def __init__(self, captioner: Captioner, column: str) -> None:
+    def __init__(self, captioner: Captioner, column: str, model: str = "") -> None:
         self.captioner = captioner
+        self.model = from_anywhere(model)
         self.column = column
         self.done_column = f"{column}_model"
         self.todo = f"{self.done_column} IS NULL"
         self.info = ColumnInfo(captioner.sha256, (("image", None),), (), captioner.name, captioner.trained_on)
         self.writes = tuple(self.info.field(name, pa.string()) for name in (column, self.done_column))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "captioner"}
+
     def setup(self) -> None:
-        """The captioner is loaded already."""
+        """Load the captioner that pickling left behind. Raises ModelError if another one is there by now."""
+        if "captioner" not in self.__dict__:
+            self.captioner = load_captioner(self.model)
+            self.info.check(self.captioner.sha256)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         captions = self.captioner.caption([decode(data) for data in batch["image"].to_pylist()])
@@ -87,16 +99,20 @@ def caption(
     column: str = "caption",
     where: str | None = "label IS NULL",
     overwrite: bool = False,
+    engine: Engine | str = "local",
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
 
     Returns the rows done and, over rows whose title is known, the sentence cosine between caption and title beside
     the same for shuffled captions. A column that another captioner wrote is refused unless `overwrite` drops it.
-    Raises CatalogError, ModelError.
+    `engine` and `workers`: see `engine_of`; each worker loads the captioner. Raises CatalogError, EngineError,
+    ModelError.
     """
+    engine = engine_of(engine, workers, device="auto")
     table = Catalog.open(catalog)
     writer = load_captioner(captioner)
-    stage = CaptionStage(writer, column)
+    stage = CaptionStage(writer, column, captioner)
     if column in table.schema.names:
         made = ColumnInfo.of(table.schema.field(column))
         if not made or made.identity != stage.info.identity:
@@ -109,7 +125,7 @@ def caption(
             dropped = table.drop_columns([column, stage.done_column])
             say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
     condition = all_of("fetch_status = 'ok'", expression(table, where))
-    done = run_shown(table, stage, condition)
+    done = run_shown(table, stage, condition, engine)
     return {"captions": done, "captioner": writer.name, "column": column} | quality(table, column, condition)
 
 

@@ -50,6 +50,7 @@ class FetchStage:
 
     def __post_init__(self) -> None:
         self._worker: Worker | None = None
+        self.tally = Tally()
         self._batch_rows = BATCH_ROWS[0]
 
     @property
@@ -65,10 +66,6 @@ class FetchStage:
         again = ", ".join(f"'{status}'" for status in self.retry)
         return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
 
-    @property
-    def tally(self) -> Tally:
-        return self._worker.tally if self._worker else Tally()
-
     def setup(self) -> None:
         """Start the event loop, which lives until `close`, as do the processes that it will start."""
         with _starting:
@@ -76,7 +73,15 @@ class FetchStage:
                 decode = Decode(
                     self.size, self.side, self.format, self.quality, self.max_pixels, self.animated
                 )
-                self._worker = Worker(decode, self.limits, self.workers, self.allow_private, self.contact)
+                self._worker = Worker(
+                    decode, self.limits, self.workers, self.allow_private, self.contact, self.tally
+                )
+
+    def take_counts(self) -> Tally:
+        return self._worker.take_tally() if self._worker else self.tally.take()
+
+    def add_counts(self, counts: Tally) -> None:
+        self.tally.add(counts)
 
     def stop(self) -> None:
         """Make the batches that are under way, and those to come, raise CancelledError; from any thread."""

@@ -36,6 +36,17 @@ class Tally:
     bytes: int = 0
     began: float = field(default_factory=time.monotonic)
 
+    def take(self) -> Tally:
+        """What it counts so far, which it then forgets."""
+        taken = Tally(self.statuses.copy(), self.bytes)
+        self.statuses.clear()
+        self.bytes = 0
+        return taken
+
+    def add(self, other: Tally) -> None:
+        self.statuses += other.statuses
+        self.bytes += other.bytes
+
     @property
     def rows(self) -> int:
         return self.statuses.total()
@@ -55,9 +66,15 @@ class Worker:
     """Rows of many batches at once, from any thread: some are downloaded while others are decoded."""
 
     def __init__(
-        self, decode: Decode, limits: Limits, processes: int | None, allow_private: bool, contact: str | None
+        self,
+        decode: Decode,
+        limits: Limits,
+        processes: int | None,
+        allow_private: bool,
+        contact: str | None,
+        tally: Tally,
     ) -> None:
-        self.tally = Tally()
+        self.tally = tally
         self._limits = limits
         self._stopped = False
         count = processes or os.cpu_count() or 1
@@ -80,6 +97,15 @@ class Worker:
         except BaseException:
             running.cancel()
             raise
+
+    def take_tally(self) -> Tally:
+        """On the loop, where it is counted: nothing is lost in between."""
+
+        async def take() -> Tally:
+            return self.tally.take()
+
+        taken: Tally = self._call(take()).result()
+        return taken
 
     def stop(self) -> None:
         self._stopped = True

@@ -1,4 +1,4 @@
-"""Engines: where the work on fragments runs. An engine is a map and nothing more."""
+"""The engine of this machine: threads of this process, or fresh ones."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import pickle
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -16,25 +15,9 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-
-class Engine(Protocol):
-    """Maps a function over integers, in any order."""
-
-    @property
-    def shares_memory(self) -> bool:
-        """Whether the function runs in this process, so that what it changes or calls is seen here."""
-
-    def map(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[T]:
-        """Yield `function(item)` as each becomes ready.
-
-        Items are started as results are taken: no more than a few results wait. An exception of `function` is
-        raised here as it is, after the results of what was already running; the other items are dropped.
-        """
 
 
 class LocalEngine:
@@ -52,7 +35,7 @@ class LocalEngine:
     def shares_memory(self) -> bool:
         return not self.processes
 
-    def map(self, function: Callable[[int], T], items: Sequence[int]) -> Iterator[T]:
+    def map(self, function: Callable[[int], T], items: Sequence[int]) -> Generator[T]:
         if self.processes:
             # Spawned, not forked: neither Lance's nor torch's threads survive a fork.
             pool: Executor = ProcessPoolExecutor(
@@ -68,42 +51,11 @@ class LocalEngine:
         else:
             yield from _bounded(ThreadPoolExecutor(self.workers), function, items, self.workers)
 
-
-@contextmanager
-def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
-    """Call `call` that often, on another thread, for as long as the block runs."""
-    ended = threading.Event()
-
-    def repeat() -> None:
-        while not ended.wait(seconds):
-            call()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    def close(self) -> None:
+        """Its workers end with each map."""
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """The same items, made on another thread: at most `depth` of them, the one that is in use among them.
-
-    An exception comes where it would have come.
-    """
-    source, end = iter(items), object()
-    pool = ThreadPoolExecutor(1, "ahead")
-    try:
-        made: deque[Future[object]] = deque(pool.submit(next, source, end) for _ in range(depth))
-        while (item := made.popleft().result()) is not end:
-            yield cast(T, item)
-            made.append(pool.submit(next, source, end))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int], limit: int) -> Iterator[T]:
+def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int], limit: int) -> Generator[T]:
     waiting = iter(items)
     running: set[Future[T]] = set()
     failures: list[BaseException] = []

@@ -1,0 +1,10 @@
+"""Engines: where the work on fragments runs. An engine is a map and nothing more."""
+
+from __future__ import annotations
+
+from commoncanvas.engine.engine import ENGINES, Engine, engine_of
+from commoncanvas.engine.local import LocalEngine
+from commoncanvas.engine.ray import RayEngine
+from commoncanvas.engine.threads import ahead, every
+
+__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine", "ahead", "engine_of", "every"]
