@@ -8,7 +8,7 @@ import zlib
 import imagehash
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
@@ -241,6 +241,7 @@ def test_square_takes_the_middle() -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@example(402, 402, 100, 1, 0)  # 100.5 pixels to 100
 @given(
     st.integers(images.SCALED_SIDE - 20, 1300),
     st.integers(images.SCALED_SIDE - 20, 1300),

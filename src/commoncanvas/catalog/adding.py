@@ -42,7 +42,8 @@ RESOLVED_AT_ONCE = 10_000
 def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     """See `Catalog.add`."""
     catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
-    adder = Adder(catalog)
+    with explaining(f"catalog {catalog.uri}: its rows can't be read"):
+        adder = Adder(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
     added = present = refused = 0
     for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES)):

@@ -49,6 +49,8 @@ MAX_SCANS = 100
 """A JPEG with more, each of them a pass over the whole image, is left to libvips, which refuses it."""
 SCALED_SIDE = 320
 """JPEGs with a shorter shorter side are left to libvips: little is gained there, and libjpeg's rounding weighs more."""
+MISPLACED = 0.05
+"""Pixels that libvips may have over, half of it to either side; else Pillow resizes, in twice the time."""
 _EVEN_CHROMA = ("444", "420", "Gray")
 """Subsamplings of which libjpeg scales the colours no more than the brightness; of others it leaves half a side's."""
 _large = threading.Lock()
@@ -227,11 +229,16 @@ def _resize_scaled(
     across, down = shown_width / width, shown_height / height
     if across == down == 1:
         return array
-    rows, columns = array.shape[:2]
-    array = _extended(array, _padded(rows, down), _padded(columns, across))
-    image = pyvips.Image.new_from_memory(array.data, array.shape[1], array.shape[0], 3, "uchar")
+    columns, rows = _padded(array.shape[1], across), _padded(array.shape[0], down)
+    resized: NDArray[np.uint8]
+    if not columns or not rows:
+        box = (0, 0, shown_width, shown_height)
+        resized = np.array(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS, box=box))
+        return resized
+    array = _extended(array, rows, columns)
+    image = pyvips.Image.new_from_memory(array.data, columns, rows, 3, "uchar")
     image = image.resize(1 / across, vscale=1 / down)
-    resized: NDArray[np.uint8] = image.crop(0, 0, width, height).numpy()
+    resized = image.crop(0, 0, width, height).numpy()
     return resized
 
 
@@ -247,11 +254,13 @@ def _extended(array: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.u
     return extended
 
 
-def _padded(count: int, shrink: float) -> int:
+def _padded(count: int, shrink: float) -> int | None:
     """`count` pixels and a few more, so that they make a whole number of shrunk ones: libvips shares out what is over
-    to both ends.
+    to both ends. None where a few don't do it, as with a shrink of 1.005.
     """
     over = [abs(made - round(made)) for made in ((count + more) / shrink for more in range(12))]
+    if min(over) > MISPLACED:
+        return None
     return count + next(more for more in range(12) if over[more] <= min(over) + 1e-3)
 
 
