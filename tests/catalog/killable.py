@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, adding, backfill, curate, duplicates, fetch, import_
+from commoncanvas.catalog import Catalog, adding, backfill, curate, duplicates, fetch, import_, takedown
 from commoncanvas.catalog.sources import Report, RowSource, source
 from commoncanvas.engine import LocalEngine
 
@@ -74,6 +75,9 @@ def main(what: str, uri: str) -> None:
         case "curate":
             duplicates._COMMIT_FRAGMENTS = 1
             curate(uri, deduplicate=True, name="c-v1")
+        case "takedown":
+            ids = Path(f"{uri}.ids").read_text().split()
+            takedown(uri, id=ids, reason="asked", purge=True, exclusive=True)
         case "fetch":
             fetch(uri, size=32, where="array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')")
 

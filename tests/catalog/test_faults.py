@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, fetch, import_, saved_filters
+from commoncanvas.catalog.where import listed
 from tests.catalog.killable import ROWS, Numbers, Squares
 
 KILLS = 6
@@ -156,3 +158,53 @@ def test_of_processes_that_make_one_catalog_at_once_none_loses_what_another_adde
     for n in range(20):
         ids = Catalog.open(f"{tmp_path / 'c'}-{n}").table(["image_id"])["image_id"].to_pylist()
         assert sorted(ids) == ["a:x", "a:y", "a:z"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_import_fetch_curate_and_takedown_killed_twenty_times_each_lose_double_and_halve_nothing(
+    tmp_path: Path,
+) -> None:
+    draw = random.Random(20)
+    killed, whole = tmp_path / "killed.lance", tmp_path / "whole.lance"
+    began = time.monotonic()
+    finish(start("nothing", whole))
+    start_up = time.monotonic() - began
+    for what in ("import", "import-drawings", "fetch", "curate", "takedown"):
+        if what == "takedown":
+            ids = Catalog.open(whole).table(["image_id"], "fetch_status = 'ok'")["image_id"].to_pylist()
+            taken = Catalog.open(whole).table(["image"], f"image_id IN ({listed(ids[::3])})")["image"]
+            for uri in (killed, whole):
+                Path(f"{uri}.ids").write_text(" ".join(ids[::3]))
+        before = tmp_path / f"before-{what}"
+        if killed.exists():
+            shutil.copytree(killed, before)
+        began = time.monotonic()
+        finish(start(what, whole))
+        seconds = time.monotonic() - began
+        kills = 0
+        while kills < 20:
+            process = start(what, killed)
+            time.sleep(draw.uniform(start_up * 0.8, seconds))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.communicate(timeout=100)
+            if (killed / "_versions").exists() and any((killed / "_versions").iterdir()):
+                Catalog.open(killed).dataset.validate()
+            if process.returncode == 0:  # all is done: kill it from the beginning once more
+                assert same(killed, whole)
+                shutil.rmtree(killed)
+                if before.exists():
+                    shutil.copytree(before, killed)
+        finish(start(what, killed))
+        assert same(killed, whole)
+    assert saved_filters(killed) == saved_filters(whole)
+    for image in taken.to_pylist():
+        middle = image[len(image) // 2 :][:60]
+        assert not any(middle in path.read_bytes() for path in killed.rglob("*") if path.is_file())
+
+
+def same(one: Path, other: Path) -> bool:
+    columns = Catalog.open(other).schema.names
+    return content(one, columns).equals(content(other, columns))

@@ -92,7 +92,7 @@ def fetch(
     again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
     URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
 
-    `workers` threads decode, by default one a processor. With `engine` "ray" they are processes, each with a CPU of the
+    `workers` processes decode, by default one a processor. With `engine` "ray" they are workers, each with a CPU of the
     cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
     itself that a host wants rest. Images of local sources are then read where a worker runs.
 

@@ -86,7 +86,7 @@ def fetch(
         size: pixels of the longest (or shortest) side; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all but ok).
         where: SQL condition on the rows.
-        workers: threads that decode, or with ray processes of one CPU each; default: all processors.
+        workers: processes that decode, or with ray workers of one CPU each; default: all processors.
         animated: store the first frame of an animated image, or refuse it.
         allow_private: let URLs lead into private networks and to this machine: for a server of your own.
         connections: downloads at once, of all workers together.
