@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog, decoded
 from commoncanvas.errors import SourceError
@@ -260,3 +262,33 @@ def test_text_is_decoded_once_and_plain_text_left_alone(text: str) -> None:
         assert decoded(quote_plus(text)) == (text.strip() or None)
     spaced = f"{text} x"
     assert decoded(spaced) == spaced.strip()
+
+
+def test_rows_that_wait_for_their_image_get_it_with_the_caption_and_keep_what_they_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = tmp_path / "c.lance"
+    waiting = [
+        {"image_id": f"flickr:{n}", "source": "flickr", "title": "Its own", "license": "CC-BY-2.0"}
+        for n in (1, 2, 3)
+    ]
+    waiting[1] |= {"fetch_status": "timeout", "fetch_error": "too slow"}
+    waiting[2] |= {"fetch_status": "ok", "image": b"fetched before", "width": 3}
+    catalog = Catalog.create(uri)
+    catalog.add([to_batch(waiting)])
+    path = release(tmp_path / "part-0.parquet", *(record(n) for n in (1, 2, 3, 4)))
+    report = import_("commoncatalog", uri, path=path)
+    assert (report.new, report.present) == (1, 3)
+    assert "2 rows" in capsys.readouterr().err
+    rows = Catalog.open(uri).table(Catalog.open(uri).schema.names).to_pylist()
+    assert [row["image_id"] for row in rows] == [f"flickr:{n}" for n in (1, 2, 3, 4)]
+    for row in rows[:2]:
+        assert row["image"] == picture(seed=int(row["source_id"] or row["image_id"][7:]))
+        assert (row["fetch_status"], row["fetch_error"], row["width"]) == ("ok", None, 24)
+        assert (row["title"], row["license"]) == ("Its own", "CC-BY-2.0")
+        assert (row["creator"], row["blip2_caption"]) == ("Jürgen Doe", "a boat on a lake")
+    assert (rows[2]["image"], rows[2]["width"], rows[2]["blip2_caption"]) == (b"fetched before", 3, None)
+
+    version = Catalog.open(uri).version
+    assert import_("commoncatalog", uri, path=path).present == 4
+    assert Catalog.open(uri).version == version

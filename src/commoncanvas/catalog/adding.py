@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.backfill import RowIds
 from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.filling import Filler, brings_images
 from commoncanvas.catalog.known import KnownIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.tombstones import Tombstones
@@ -45,18 +46,24 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     with explaining(f"catalog {catalog.uri}: its rows can't be read"):
         adder = Adder(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
-    added = present = refused = 0
+    filler: Filler | None = None
+    added = present = refused = filled = 0
     for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES)):
         table = group.filter(pa.array(~stones.refused(group)))
         refused += len(group) - len(table)
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
             new = adder.append(table)
+            if new < len(table) and brings_images(table):
+                filler = filler or Filler(catalog)
+                filled += filler.fill(table)
             if stones.refresh():  # taken down while they were added
                 adder.remove(table.filter(pa.array(stones.refused(table)))["image_id"].to_pylist())
         added += new
         present += len(table) - new
     if refused:
         say(f"{refused:,} rows were taken down before and stay out of {catalog.uri}")
+    if filled:
+        say(f"{filled:,} rows of {catalog.uri} that waited for their image have it now")
     catalog.refresh()
     return added, present
 
