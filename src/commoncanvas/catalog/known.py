@@ -10,42 +10,65 @@ from numpy.typing import NDArray
 Fingerprints = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
+BITS = 4
+"""The set is in 2**BITS parts, by the highest bits: a merge takes room for one of them at a time."""
+
+
 class KnownIds:
     """A set of ids as 96-bit fingerprints, 12 bytes each; that any two of 10^8 look alike has a chance of 10^-13.
 
-    Runs of growing size, each sorted, as in a log-structured merge tree: adding stays cheap however many there are.
+    Each part has runs of growing size, each sorted, as in a log-structured merge tree: adding stays cheap however many
+    there are.
     """
 
     def __init__(self) -> None:
-        self._runs: list[Fingerprints] = []
+        self._parts: list[list[Fingerprints]] = [[] for _ in range(1 << BITS)]
 
     def __len__(self) -> int:
-        return sum(len(first) for first, _ in self._runs)
+        return sum(len(first) for runs in self._parts for first, _ in runs)
 
     def add(self, ids: Sequence[str]) -> None:
-        run = _sorted(_fingerprints(ids))
-        while self._runs and len(self._runs[-1][0]) < 2 * len(run[0]):
-            other = self._runs.pop()
-            run = _sorted((np.concatenate([other[0], run[0]]), np.concatenate([other[1], run[1]])))
-        self._runs.append(run)
+        for runs, run in zip(self._parts, _split(_sorted(_fingerprints(ids))), strict=True):
+            if not len(run[0]):
+                continue
+            while runs and len(runs[-1][0]) < 2 * len(run[0]):
+                other = runs.pop()
+                run = _sorted((np.concatenate([other[0], run[0]]), np.concatenate([other[1], run[1]])))
+            runs.append(run)
 
     def contains(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """[N] True where an id is in the set."""
-        wanted_first, wanted_second = _fingerprints(ids)
-        found = np.zeros(len(ids), bool)
-        for first, second in self._runs:
-            if not len(first):
-                continue
-            at = np.searchsorted(first, wanted_first)
-            candidates = np.ones(len(ids), bool)
-            # One step nearly always: neighbours that share the first 64 bits are a matter of chance.
-            while candidates.any():
-                candidates &= at < len(first)
-                here = np.minimum(at, len(first) - 1)
-                candidates &= first[here] == wanted_first
-                found |= candidates & (second[here] == wanted_second)
-                at += 1
+        wanted = _fingerprints(ids)
+        order = np.argsort(wanted[0], kind="stable")
+        parts = _split((wanted[0][order], wanted[1][order]))
+        found = np.empty(len(ids), bool)
+        found[order] = np.concatenate(
+            [_among(runs, part) for runs, part in zip(self._parts, parts, strict=True)]
+        )
         return found
+
+
+def _among(runs: list[Fingerprints], wanted: Fingerprints) -> NDArray[np.bool_]:
+    wanted_first, wanted_second = wanted
+    found = np.zeros(len(wanted_first), bool)
+    for first, second in runs:
+        at = np.searchsorted(first, wanted_first)
+        candidates = np.ones(len(found), bool)
+        # One step nearly always: neighbours that share the first 64 bits are a matter of chance.
+        while candidates.any():
+            candidates &= at < len(first)
+            here = np.minimum(at, len(first) - 1)
+            candidates &= first[here] == wanted_first
+            found |= candidates & (second[here] == wanted_second)
+            at += 1
+    return found
+
+
+def _split(run: Fingerprints) -> list[Fingerprints]:
+    """What is sorted, by its highest BITS bits."""
+    edges = np.arange(1, 1 << BITS, dtype=np.uint64) << np.uint64(64 - BITS)
+    cuts = np.searchsorted(run[0], edges)
+    return list(zip(np.split(run[0], cuts), np.split(run[1], cuts), strict=True))
 
 
 def _fingerprints(ids: Sequence[str]) -> Fingerprints:
