@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--distinct", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="img2dataset's")
-    parser.add_argument("--threads", type=int, default=32, help="img2dataset's, a process")
+    parser.add_argument("--threads", type=int, default=16, help="img2dataset's, a process")
     options = parser.parse_args()
     python = peer(options.peer_venv)
     with tempfile.TemporaryDirectory() as folder:

@@ -50,7 +50,7 @@ def render(found: CatalogStats) -> RenderableType:
 
 def _summary(found: CatalogStats) -> list[str]:
     lines = [
-        f"{found.rows:,} images by {found.creators:,} creators; "
+        f"{found.rows:,} images by {found.creators:,} creator{'s' * (found.creators != 1)}; "
         f"{size(found.image_bytes)} of images, {size(found.total_bytes)} in all"
     ]
     if found.mean_width and found.mean_height and found.mean_original_width and found.mean_original_height:
