@@ -292,7 +292,13 @@ def test_a_driver_that_ends_leaves_no_worker_and_the_next_run_does_what_is_left(
     uri = tmp_path / "there.lance"
     with RawServer(pictures) as server:
         catalog = addresses(uri, server.url, fragments=30, rows=40)
-        driver = subprocess.Popen(command(uri, "--per-host", "16"), stderr=subprocess.PIPE, text=True)
+        driver = subprocess.Popen(
+            command(uri, "--per-host", "16"),
+            stderr=subprocess.PIPE,
+            text=True,
+            # A background shell's children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
         wait_until(lambda: Catalog.open(uri).version > catalog.version + 3, "something has landed", 90)
         driver.send_signal(end)
         began = time.monotonic()
