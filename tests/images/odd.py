@@ -19,7 +19,8 @@ class Odd:
     ) -> dict[str, Any]:
         match data.split(b":"):
             case [b"hang"]:
-                time.sleep(100)
+                while True:
+                    pass
             case [b"crash"]:
                 os.kill(os.getpid(), signal.SIGSEGV)
             case [b"bad"]:

@@ -98,16 +98,18 @@ def test_closing_ends_what_hangs(decoders: Decoders) -> None:
     assert not children()
 
 
-def test_no_decoder_outlives_a_process_that_was_killed() -> None:
+@pytest.mark.parametrize("then", ["time.sleep(100)", "decoders(b'hang', [])"])
+def test_no_decoder_outlives_a_process_that_was_killed(then: str) -> None:
     code = (
-        "from commoncanvas.images.decoders import Decoders; from tests.images.odd import Odd\n"
-        "decoders = Decoders(Odd(), 1)\n"
-        "print(decoders(b'good', [])['process'], flush=True)\n"
-        "decoders(b'wait', []); import time; time.sleep(100)\n"
+        "from commoncanvas.images import decoders as module; from tests.images.odd import Odd; import time\n"
+        "module.ORPHAN_SECONDS = 0.5\n"
+        "decoders = module.Decoders(Odd(), 1, timeout_s=2)\n"
+        f"print(decoders(b'good', [])['process'], flush=True); {then}\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     decoder = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(0.3)  # it is at the next one, if there is one
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     decoder.wait(timeout=10)

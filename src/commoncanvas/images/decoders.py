@@ -32,6 +32,8 @@ Row = dict[str, Any]
 
 DECODE_SECONDS = 60.0
 """An image that takes longer is given up: a second or two is what the largest allowed one takes."""
+ORPHAN_SECONDS = 5.0
+"""What has not ended so long after its time ends itself: its parent, which would have killed it, is gone."""
 _GO = "may I decode a large one?"
 _MAIN = "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders import serve; serve({fd})"
 
@@ -127,7 +129,7 @@ class _Decoder:
             command = [sys.executable, "-c", code]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         self._pipe = Connection(ours.detach())
-        self._pipe.send(self._decode)
+        self._pipe.send((self._decode, self._timeout_s + ORPHAN_SECONDS))
         return self._pipe
 
     def kill(self) -> None:
@@ -148,12 +150,15 @@ class _Decoder:
 class _Turn:
     """Lets one process at a time decode a large image: the other end holds the lock, whatever becomes of this one."""
 
-    def __init__(self, pipe: Connection[Any, Any]) -> None:
+    def __init__(self, pipe: Connection[Any, Any], seconds: float) -> None:
         self._pipe = pipe
+        self._seconds = seconds
 
     def __enter__(self) -> None:
+        _end_after(0)
         self._pipe.send(_GO)
         self._pipe.recv()
+        _end_after(self._seconds)
 
     def __exit__(
         self,
@@ -170,9 +175,12 @@ def serve(fd: int) -> None:
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):
-        decode, turn = pipe.recv(), _Turn(pipe)
+        decode, seconds = pipe.recv()
+        turn = _Turn(pipe, seconds)
         while True:
+            _end_after(0)
             formats, data = pipe.recv(), pipe.recv_bytes()
+            _end_after(seconds)
             answer: Row | tuple[str, str]
             try:
                 answer = decode(data, formats, turn)
@@ -182,3 +190,8 @@ def serve(fd: int) -> None:
                 # One row in millions that does what nobody has thought of must not end the run, each time anew.
                 answer = "internal", f"{type(error).__name__}: {error}"
             pipe.send(answer)
+
+
+def _end_after(seconds: float) -> None:
+    """By the kernel, since a decoder that hangs may hold the interpreter's lock; 0: not at all."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
