@@ -64,7 +64,7 @@ def test_help_takes_under_a_second() -> None:
             ["catalog", "takedown", "--catalog", "nowhere.lance", "--id", "a:1", "--reason", "r"],
             "nowhere.lance",
         ),
-        (["caption", "--catalog", "nowhere.lance", "--captioner", "none"], "nowhere.lance"),
+        (["caption", "--catalog", "nowhere.lance", "--captioner", "xs", "--model", "none"], "nowhere.lance"),
         (["encode", "xs", "--data.catalog", "nowhere.lance"], "nowhere.lance"),
         (["train", "xs", "--data.catalog", "nowhere.lance", "--out", "m"], "nowhere.lance"),
         (["evaluate", "nowhere"], "nowhere"),

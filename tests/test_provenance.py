@@ -12,6 +12,7 @@ import pytest
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import heldout_mask
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.config import Recipe
 from commoncanvas.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import encode
@@ -19,6 +20,7 @@ from commoncanvas.provenance import origin, read_provenance
 from commoncanvas.telephoning import caption
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing
+from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 # Of the 24 shapes every third is CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0; the odd ones have labels.
@@ -36,12 +38,17 @@ def ids(catalog: str, where: str) -> set[str]:
     return set(Catalog.open(catalog).table(["image_id"], where)["image_id"].to_pylist())
 
 
+def writing(out: Path, *words: str) -> Recipe:
+    """A captioner that has learned enough to write something."""
+    return recipe("xs-captioner", out, "--train.steps", "60", *words)
+
+
 def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, tmp_path: Path) -> None:
     """A captioner of CC-BY images, a VAE of CC-BY-SA ones, a U-Net of CC0 ones."""
     held = ["--data.heldout_fraction", "0.3"]
-    captioner = recipe("xs-captioner", tmp_path, "--data.filter", BY, *held)
+    captioner = writing(tmp_path, "--data.filter", BY, *held)
     encode(captioner)
-    caption(shapes.uri, str(train(captioner)))
+    caption(shapes.uri, xs(train(captioner)))
     train(recipe("xs-autoencoder", tmp_path, "--data.filter", BY_SA, *held))
     of_model = ["--data.filter", CC0, *held]
     encode(recipe("xs", tmp_path, *of_model))
@@ -66,8 +73,8 @@ def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, 
 def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_training(
     shapes: Catalog, tmp_path: Path
 ) -> None:
-    encode(recipe("xs-captioner", tmp_path))
-    caption(shapes.uri, str(train(recipe("xs-captioner", tmp_path))))
+    encode(writing(tmp_path))
+    caption(shapes.uri, xs(train(writing(tmp_path))))
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))
     tag = next(tag for tag in Catalog.open(shapes.uri).tags() if tag.startswith("train-xs-captioner"))
@@ -81,7 +88,7 @@ def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_trai
     shapes.add(
         [to_batch([more | {"image": encode_image(drawing("red", "dot"), "png"), "fetch_status": "ok"}])]
     )
-    encode(recipe("xs-captioner", tmp_path))
+    encode(writing(tmp_path))
     Catalog.open(shapes.uri).tag(tag)
     with pytest.raises(CatalogError, match="is another one now"):
         train(recipe("xs", tmp_path))
@@ -90,8 +97,8 @@ def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_trai
 def test_a_captioner_that_wrote_nothing_the_model_read_is_no_part_of_it(
     shapes: Catalog, tmp_path: Path
 ) -> None:
-    encode(recipe("xs-captioner", tmp_path))
-    caption(shapes.uri, str(train(recipe("xs-captioner", tmp_path))))
+    encode(writing(tmp_path))
+    caption(shapes.uri, xs(train(writing(tmp_path))))
     train(recipe("xs-autoencoder", tmp_path))
     labels = ["--data.filter", "label IS NOT NULL"]
     encode(recipe("xs", tmp_path, *labels))

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.latents.encode import encode as encode
     from commoncanvas.release.generate import generate as generate
-    from commoncanvas.telephoning.captioner import caption as caption
+    from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
 
 __version__ = "0.1.0"
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
-    "caption": "commoncanvas.telephoning.captioner",
+    "caption": "commoncanvas.telephoning.captioning",
     "demo": "commoncanvas.demonstration",
     "encode": "commoncanvas.latents.encode",
     "evaluate": "commoncanvas.evaluation",

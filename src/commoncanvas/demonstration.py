@@ -70,7 +70,18 @@ def commands(out: Path, minutes: float) -> list[Command]:
         Command("features", ("encode", CAPTIONER, *of_catalog, *whole)),
         Command("captioner", training(CAPTIONER, captioner, *whole)),
         Command(
-            "caption", ("caption", "--catalog", catalog, "--captioner", captioner, "--where", unlabelled)
+            "caption",
+            (
+                "caption",
+                "--catalog",
+                catalog,
+                "--captioner",
+                "xs",
+                "--model",
+                captioner,
+                "--where",
+                unlabelled,
+            ),
         ),
         Command("autoencoder", training(AUTOENCODER, autoencoder, *wider)),
         Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model, *wider)),

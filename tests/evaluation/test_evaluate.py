@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
 from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
+from commoncanvas.telephoning import Caption
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded
 
@@ -81,22 +83,26 @@ def test_the_same_call_gives_the_same_evaluation(done: Evaluation, model: Path, 
 class Parrot:
     """A captioner that says what it should have seen, for all but the first image."""
 
-    name = "parrot"
-    sha256 = "0"
+    info = ColumnInfo("0" * 64, (), (), "parrot")
+    batch_size = 8
 
     def __init__(self, said: list[str]) -> None:
         self.said = said
 
-    def caption(self, images: Any) -> list[str]:
-        said, self.said = self.said[: len(images)], self.said[len(images) :]
-        return ["rocket", *said[1:]]
+    def prepare(self, image: bytes) -> bytes:
+        return image
+
+    def caption(self, prepared: Any, ids: Any) -> list[Caption]:
+        said, self.said = self.said[: len(prepared)], self.said[len(prepared) :]
+        return [Caption(text) for text in ("rocket", *said[1:])]
 
 
 def test_the_round_trip_compares_captions_with_prompts(
     done: Evaluation, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [sample.prompt for sample in (*done.seen_samples, *done.heldout_samples)]
-    monkeypatch.setattr("commoncanvas.telephoning.load_captioner", lambda path: Parrot(said))
+    monkeypatch.setattr("commoncanvas.telephoning.load_captioner", lambda config: Parrot(said))
+    monkeypatch.setattr("commoncanvas.telephoning.kind_of", lambda model: "parrot")
     told = evaluate(str(model), prompts=6, out=str(tmp_path), steps=1, captioner="parrot", device="cpu")
     assert told.captioner == "parrot" and told.steps == 1
     assert told.seen_samples[0].caption == "rocket" and told.seen_samples[1].caption == said[1]

@@ -13,9 +13,11 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +29,10 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import derived
 from commoncanvas.catalog.explain import explaining
-from commoncanvas.catalog.stage import Counting, Stage, check_result
+from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
-from commoncanvas.engine import Engine, LocalEngine
+from commoncanvas.engine import Engine, LocalEngine, ahead, every
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog
@@ -41,6 +43,8 @@ SLICE_SECONDS = 60.0
 """A worker hands in what it has of a fragment after this long."""
 REOPEN_SECONDS = 3.0
 """A worker looks for newer versions this often, so that two runs at once don't do each other's rows again."""
+
+NOTE_SECONDS = 1.0
 
 RowIds = NDArray[np.uint64]
 
@@ -60,6 +64,8 @@ class Slice:
     finished: bool
     counted: Any = None
     """What a stage that is Counting has counted meanwhile, elsewhere than in the driver's process."""
+    failure: Exception | None = None
+    """What ended it early; the run ends with it, once what was made before has landed."""
 
 
 @dataclass
@@ -79,6 +85,7 @@ class FragmentWork:
     elsewhere: bool = False
     """Whether it runs in other processes than the driver's."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    stopped: bool = False
     _ready: bool = False
     _opened: tuple[float, Any] | None = None
 
@@ -109,18 +116,8 @@ class FragmentWork:
         row_ids = self._pending(dataset, fragment)
         if not len(row_ids):
             return None
-        results: list[pa.RecordBatch] = []
-        done = 0
-        began = time.monotonic()
-        while done < len(row_ids) and (not done or time.monotonic() - began < SLICE_SECONDS):
-            chosen = row_ids[done : done + self.stage.batch_size]
-            batch = take_rows(dataset, chosen, self.stage.reads).combine_chunks().to_batches()[0]
-            result = self.stage(batch)
-            check_result(self.stage, batch, result)
-            results.append(result.select([column.name for column in self.stage.writes]))
-            done += len(chosen)
-            if self.on_progress:
-                self.on_progress(len(chosen))
+        results, failure = self._results(dataset, row_ids)
+        done = sum(map(len, results))
         columns = pa.Table.from_batches(results)
         for outdated in self._outdated(dataset, fragment, row_ids[:done]):
             columns = columns.append_column(outdated, pa.nulls(done, outdated.type))
@@ -135,7 +132,61 @@ class FragmentWork:
             list(fields),
             finished=done == len(row_ids),
             counted=self.stage.take_counts() if self.elsewhere and isinstance(self.stage, Counting) else None,
+            failure=failure,
         )
+
+    def stop(self) -> None:
+        """Make fragments that are under way, and those to come, raise CancelledError; from any thread."""
+        self.stopped = True
+
+    def _results(self, dataset: Any, row_ids: RowIds) -> tuple[list[pa.RecordBatch], Exception | None]:
+        """What the stage makes of rows, in order, for about SLICE_SECONDS, or until it fails: the rest counts."""
+        results: list[pa.RecordBatch] = []
+        alone = _computing if isinstance(self.stage, Preparing) else nullcontext()
+        with closing(self._prepared(dataset, row_ids)) as batches:
+            ready = next(batches, None)  # while another fragment may still have the model
+            with alone:
+                began = time.monotonic()
+                while ready and (not results or time.monotonic() - began < SLICE_SECONDS):
+                    if self.stopped:
+                        raise CancelledError
+                    try:
+                        batch, finish = ready
+                        result = self._timed(finish)
+                        check_result(self.stage, batch, result)
+                        results.append(result.select([column.name for column in self.stage.writes]))
+                        if self.on_progress:
+                            self.on_progress(len(batch))
+                        ready = next(batches, None)
+                    except Exception as error:
+                        if not results:
+                            raise
+                        return results, error
+        return results, None
+
+    def _prepared(
+        self, dataset: Any, row_ids: RowIds
+    ) -> Generator[tuple[pa.RecordBatch, Callable[[], pa.RecordBatch]]]:
+        """Batches, each with the call that finishes it."""
+        stage = self.stage
+
+        def made() -> Generator[tuple[pa.RecordBatch, Callable[[], pa.RecordBatch]]]:
+            done = 0
+            while done < len(row_ids):
+                chosen = row_ids[done : done + stage.batch_size]
+                batch = take_rows(dataset, chosen, stage.reads).combine_chunks().to_batches()[0]
+                yield batch, stage.prepare(batch) if isinstance(stage, Preparing) else partial(stage, batch)
+                done += len(chosen)
+
+        return ahead(made()) if isinstance(stage, Preparing) else made()
+
+    def _timed(self, finish: Callable[[], pa.RecordBatch]) -> pa.RecordBatch:
+        began = time.monotonic()
+        try:
+            return finish()
+        finally:
+            if isinstance(self.stage, Preparing):
+                self.stage.busy_s += time.monotonic() - began
 
     def _outdated(self, dataset: Any, fragment: Any, row_ids: RowIds) -> list[pa.Field]:
         """Columns in which some of the rows have a value that was made of what is about to change."""
@@ -168,6 +219,8 @@ class FragmentWork:
 _set_up: dict[str, Stage] = {}
 """The one stage that this process, if it is a worker, has set up, by its run."""
 _setting_up = threading.Lock()
+_computing = threading.Lock()
+"""Held by the fragment whose rows a model is at."""
 
 
 def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
@@ -235,6 +288,8 @@ def _run(
                         work.stage.add_counts(made.counted)
                     if on_progress and work.elsewhere:
                         on_progress(len(made.row_ids))
+                    if made.failure:
+                        raise made.failure
                     if time.monotonic() - committed_at > COMMIT_SECONDS:
                         rows += _land(catalog, waiting, work, again, on_progress)
                         waiting, committed_at = [], time.monotonic()
@@ -248,8 +303,18 @@ def _run(
 def run_shown(catalog: Catalog, stage: Stage, where: str | None = None, engine: Engine | None = None) -> int:
     """`Catalog.backfill` with a progress bar."""
     catalog.add_columns(stage.writes)
+    began = time.monotonic()
+
+    def note() -> None:
+        if isinstance(stage, Preparing) and stage.busy_s:
+            bar.note(f"model busy {stage.busy_s / (time.monotonic() - began):.0%}")
+
     with progress(stage.name, catalog.count(all_of(stage.todo, where))) as bar:
-        return catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
+        try:
+            with every(NOTE_SECONDS, note):
+                return catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
+        finally:
+            note()
 
 
 def _land(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 from collections.abc import Iterable
@@ -25,7 +26,8 @@ class ColumnInfo:
 
     `sources`: each column that it was made of, with the digest of the weights that made that one in its turn (None: no
     model did). `shape`: of one row's value, () for a scalar. `model`: the maker's name or path, as it was given.
-    `trained_on`: what the maker learned from (see `provenance.origin`), None if that isn't recorded.
+    `trained_on`: what the maker learned from (see `provenance.origin`), None if that isn't recorded. `settings`: what
+    else decides the values, such as a prompt; JSON values. `revision`: the hub's commit, None for a folder's model.
     """
 
     sha256: str
@@ -33,16 +35,19 @@ class ColumnInfo:
     shape: tuple[int, ...]
     model: str
     trained_on: dict[str, Any] | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    revision: str | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:
-        return self.sha256, self.sources, self.shape
+        return self.sha256, self.sources, self.shape, json.dumps(self.settings, sort_keys=True)
 
     @property
     def made_by(self) -> str:
-        """Maker and sources in a few words, for messages."""
+        """Maker, sources and settings in a few words, for messages."""
         sources = ", ".join(name + (f" by {digest[:12]}" if digest else "") for name, digest in self.sources)
-        return f"{self.model} ({self.sha256[:12]}) from {sources}"
+        settings = ", ".join(f"{name} {value!r}" for name, value in self.settings.items())
+        return f"{self.model} ({self.sha256[:12]}) from {sources}" + (f" with {settings}" if settings else "")
 
     def check(self, sha256: str) -> None:
         """Raise ModelError if what was loaded to make the column has another digest."""
@@ -55,8 +60,10 @@ class ColumnInfo:
     def field(self, name: str, kind: pa.DataType | None = None) -> pa.Field:
         """The field `name`: of type `kind`, by default fp16 values in the column's shape."""
         kind = kind or pa.list_(pa.float16(), int(np.prod(self.shape)))
-        identity = {"sha256": self.sha256, "sources": self.sources, "shape": self.shape}
-        about = {"model": self.model, "trained_on": self.trained_on}
+        identity: dict[str, Any] = {"sha256": self.sha256, "sources": self.sources, "shape": self.shape}
+        if self.settings:
+            identity["settings"] = self.settings
+        about = {"model": self.model, "trained_on": self.trained_on, "revision": self.revision}
         return pa.field(name, kind, metadata={KEY: json.dumps(identity), ABOUT_KEY: json.dumps(about)})
 
     @classmethod
@@ -67,7 +74,15 @@ class ColumnInfo:
             identity, about = json.loads(metadata[KEY]), json.loads(metadata[ABOUT_KEY])
             sources = tuple((name, digest) for name, digest in identity["sources"])
             shape = tuple(identity["shape"])
-            return cls(identity["sha256"], sources, shape, about["model"], about["trained_on"])
+            return cls(
+                identity["sha256"],
+                sources,
+                shape,
+                about["model"],
+                about["trained_on"],
+                identity.get("settings", {}),
+                about.get("revision"),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -45,6 +46,19 @@ class Stage(Protocol):
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of `reads` -> as many rows of `writes`, in the same order."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """What a stage may be besides: one that has a model, and readies a batch on another thread while the model is at
+    the one before. In a process only one such call at a time is finished; others read, prepare and write meanwhile.
+    """
+
+    busy_s: float
+    """Seconds that the model was at work; counted by whoever runs the stage."""
+
+    def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
+        """What the stage would return for `batch`, by a call to come."""
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -22,29 +22,79 @@ app = App(
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
 
 
-@app.command
+captions = App(name="caption", help="Write captions of images, and judge them.")
+app.command(captions)
+
+
+@captions.default
 def caption(
     *,
     catalog: Uri,
-    captioner: str,
+    captioner: Literal["xs", "blip2", "vlm", "openai"],
+    model: str,
     column: str = "caption",
     where: str = "label IS NULL",
+    retry: str = "",
     overwrite: bool = False,
+    revision: str | None = None,
+    prompt: str | None = None,
+    max_tokens: int | None = None,
+    beams: int | None = None,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16",
+    batch_size: int | None = None,
+    base_url: str | None = None,
+    concurrency: int = 16,
     engine: EngineName = "local",
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Let a captioner write the captions of fetched images.
+    """Let a captioner write the captions of fetched images; killed and run again, it does what is left.
 
     Args:
-        captioner: a captioner's model folder.
+        captioner: xs, trained here; blip2; vlm, any vision-language model with a chat template; openai, a server.
+        model: its folder or hub id, or what the server calls it.
         where: SQL condition on the rows, or a saved filter's name; default: those without human text.
-        overwrite: drop the column's captions by another captioner first.
+        retry: statuses to do again, comma-separated (`failed`: all that gave no caption).
+        overwrite: drop the column's captions by another captioner, or with other settings, first.
+        revision: the hub's branch, tag or commit.
+        prompt: what the model is asked; vlm and openai have one of their own.
+        max_tokens: most tokens of a caption.
+        beams: beams of the search; blip2: 5, vlm: 1, greedy.
+        temperature: above 0, captions are drawn by chance, which SEED decides for each image.
+        batch_size: images at once; halved when memory runs out.
+        base_url: the server, such as http://localhost:8000/v1; its key is read from OPENAI_API_KEY.
+        concurrency: requests to the server at once.
     """
+    from commoncanvas.telephoning import CaptionerConfig
     from commoncanvas.telephoning import caption as run
 
+    config = CaptionerConfig(
+        captioner,
+        model,
+        revision=revision,
+        prompt=prompt,
+        max_tokens=max_tokens,
+        beams=beams,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        precision=precision,
+        batch_size=batch_size,
+        base_url=base_url,
+        concurrency=concurrency,
+    )
     report = run(
-        catalog, captioner, column=column, where=where, overwrite=overwrite, engine=engine, workers=workers
+        catalog,
+        config,
+        column=column,
+        where=where,
+        retry=[status for status in retry.split(",") if status],
+        overwrite=overwrite,
+        engine=engine,
+        workers=workers,
     )
     show(report, json_)
 

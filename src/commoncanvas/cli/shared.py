@@ -13,7 +13,9 @@ EngineName = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    Parameter(name="--workers", help="of the Ray cluster, at most; default: all its CPUs, or its GPUs"),
+    Parameter(
+        name=["--workers", "--gpus"], help="of the Ray cluster, at most; default: all its CPUs, or its GPUs"
+    ),
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
 

@@ -186,7 +186,7 @@ def evaluate(
         seed=seed,
         guidance_scale=guidance,
         steps=step_count,
-        captioner=writer.name if writer else None,
+        captioner=writer.info.model if writer else None,
         out=str(folder),
         seen=figures["seen"],
         heldout=figures.get("heldout"),
@@ -225,7 +225,7 @@ class _Judge:
             distances[f"kd{suffix}"] = metrics.kernel_distance(features, real) if enough else None
         hits = metrics.retrieval_hits(made[""], real)
         low, high = metrics.wilson_interval(float(hits.mean()), len(hits))
-        captions = self.captioner.caption(list(made_NHWC)) if self.captioner else None
+        captions = _captions(self.captioner, list(made_NHWC)) if self.captioner else None
         matched, shuffled = _round_trip(prompts, captions) if captions else (None, None)
         figures = SetFigures(
             prompts=len(prompts),
@@ -287,9 +287,15 @@ def _save(
     return tuple(samples)
 
 
-def _load_captioner(path: str | None) -> Captioner | None:
-    if path is None:
+def _load_captioner(model: str | None) -> Captioner | None:
+    if model is None:
         return None
-    from commoncanvas.telephoning import load_captioner
+    from commoncanvas.telephoning import CaptionerConfig, kind_of, load_captioner
 
-    return load_captioner(path)
+    return load_captioner(CaptionerConfig(kind_of(model), model))
+
+
+def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:
+    from commoncanvas.telephoning import captions_of
+
+    return captions_of(captioner, images)

@@ -79,5 +79,6 @@ def weights_sha256(folder_or_module: Path | torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(folder_or_module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+        # As bytes, since numpy has no bfloat16.
+        digest.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,144 +1,122 @@
 """Telephoning: a pretrained image-to-text model writes the captions that openly licensed images lack.
 
-One protocol for every captioner, and the stage that runs one over the catalog.
+One protocol for every captioner: each is a file beside this one, and a line in CAPTIONERS.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.where import all_of
-from commoncanvas.console import say
-from commoncanvas.engine import Engine, engine_of
-from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.errors import ModelError
 from commoncanvas.files import from_anywhere
-from commoncanvas.images.image import decode
-from commoncanvas.telephoning.sentences import agreement
+from commoncanvas.images.image import encode_image
+
+Kind = Literal["xs", "blip2", "vlm", "openai"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+CAPTIONERS: dict[str, str] = {
+    "xs": "commoncanvas.telephoning.xs:XSCaptioner",
+    "blip2": "commoncanvas.telephoning.blip2:Blip2Captioner",
+    "vlm": "commoncanvas.telephoning.vlm:VLMCaptioner",
+    "openai": "commoncanvas.telephoning.openai:OpenAICaptioner",
+}
+STATUSES = {
+    "ok": "a caption",
+    "cut": "a caption that was cut at its greatest length",
+    "empty": "the model had nothing to say",
+    "refused": "the server's filter held the caption back",
+    "not_an_image": "the stored image can't be read",
+    "timeout": "no answer in time",
+    "connection": "no connection, or one that broke",
+    "http_4xx": "the server refused the request",
+    "http_429": "too many requests, also after waiting",
+    "http_5xx": "the server failed",
+    "bad_answer": "an answer that is not what the protocol says",
+}
+"""What `<column>_status` may be."""
+
+
+class Caption(NamedTuple):
+    """What became of an image: its caption, None if there is none, and one of STATUSES."""
+
+    text: str | None
+    status: str = "ok"
+
+
+class CaptionerConfig(NamedTuple):
+    """A captioner by kind and model (a folder or hub id; a server's name for it), and how it is to write.
+
+    What is None is the captioner's own default. `seed` matters where `temperature` isn't 0.
+    """
+
+    kind: str
+    model: str
+    revision: str | None = None
+    prompt: str | None = None
+    max_tokens: int | None = None
+    beams: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    precision: Precision = "bf16"
+    device: str = "auto"
+    batch_size: int | None = None
+    base_url: str | None = None
+    concurrency: int = 16
+
+    def for_workers(self) -> CaptionerConfig:
+        """The same for processes in other folders, each with a GPU of its own, whatever its number is elsewhere."""
+        return self._replace(model=from_anywhere(self.model), device=self.device.partition(":")[0])
 
 
 class Captioner(Protocol):
     """Writes one caption an image; the same for an image whatever else is in its batch."""
 
-    name: str
-    sha256: str
-    trained_on: dict[str, Any] | None
-    """What it learned from, as `provenance.origin` says it; None if that isn't recorded."""
+    info: ColumnInfo
+    """Who writes: name, digest of the weights, settings, what it learned from."""
+    batch_size: int
+    """Images that are best given at once."""
 
-    def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
-        """Images uint8 [H, W, 3], RGB, of any size -> as many captions."""
-        ...
+    def prepare(self, image: bytes) -> Any:
+        """An image as the catalog stores it -> what `caption` takes; from any thread. Raises ImageError."""
+
+    def caption(self, prepared: Sequence[Any], ids: Sequence[str]) -> list[Caption]:
+        """Any number of prepared images, and what tells them apart if chance is to decide -> as many captions."""
 
 
-def load_captioner(model: str) -> Captioner:
-    """The captioner in a model folder that `commoncanvas train` wrote. Raises ModelError."""
-    config = Path(model) / "config.json"
-    if not config.is_file():
+def load_captioner(config: CaptionerConfig) -> Captioner:
+    """Raises ModelError for a model that can't be loaded as that kind, MissingExtraError."""
+    if config.kind not in CAPTIONERS:
+        raise ModelError(f"there is no captioner {config.kind!r}; there are: {', '.join(CAPTIONERS)}")
+    module, _, name = CAPTIONERS[config.kind].partition(":")
+    captioner: Captioner = getattr(import_module(module), name)(config)
+    return captioner
+
+
+def kind_of(model: str) -> Kind:
+    """Which captioner the folder or hub id `model` is, by its configuration. Raises ModelError."""
+    folder = Path(model)
+    if not folder.exists():
+        return "blip2" if "blip2" in model.lower() else "vlm"
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{model} is not a captioner's folder: it has no config.json; train one (recipes/xs-captioner.yaml)"
-        )
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    if kind != "commoncanvas-xs-captioner":
-        raise ModelError(f"{model} holds a model of type {kind!r}, not a captioner that this version knows")
-    from commoncanvas.telephoning.xs import XSCaptioner
-
-    return XSCaptioner(Path(model))
+            f"{model} is not a captioner's folder: it has no config.json that says its model_type"
+        ) from error
+    return {"commoncanvas-xs-captioner": "xs", "blip-2": "blip2"}.get(kind, "vlm")  # type: ignore[return-value]
 
 
-class CaptionStage:
-    """Images -> a caption and the name of the model that wrote it.
-
-    Pickled, it leaves its captioner behind; `setup` loads it from `model` again.
-    """
-
-    name = "captions"
-    reads = ("image",)
-    batch_size = 32
-
-    def __init__(self, captioner: Captioner, column: str, model: str = "") -> None:
-        self.captioner = captioner
-        self.model = from_anywhere(model)
-        self.column = column
-        self.done_column = f"{column}_model"
-        self.todo = f"{self.done_column} IS NULL"
-        self.info = ColumnInfo(captioner.sha256, (("image", None),), (), captioner.name, captioner.trained_on)
-        self.writes = tuple(self.info.field(name, pa.string()) for name in (column, self.done_column))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "captioner"}
-
-    def setup(self) -> None:
-        """Load the captioner that pickling left behind. Raises ModelError if another one is there by now."""
-        if "captioner" not in self.__dict__:
-            self.captioner = load_captioner(self.model)
-            self.info.check(self.captioner.sha256)
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        captions = self.captioner.caption([decode(data) for data in batch["image"].to_pylist()])
-        names = [self.captioner.name] * len(captions)
-        return pa.RecordBatch.from_arrays(
-            [pa.array(captions, pa.string()), pa.array(names, pa.string())],
-            names=[self.column, self.done_column],
-        )
-
-
-def caption(
-    catalog: str,
-    captioner: str,
-    *,
-    column: str = "caption",
-    where: str | None = "label IS NULL",
-    overwrite: bool = False,
-    engine: Engine | str = "local",
-    workers: int | None = None,
-) -> dict[str, Any]:
-    """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
-
-    Returns the rows done and, over rows whose title is known, the sentence cosine between caption and title beside
-    the same for shuffled captions. A column that another captioner wrote is refused unless `overwrite` drops it.
-    `engine` and `workers`: see `engine_of`; each worker loads the captioner. Raises CatalogError, EngineError,
-    ModelError.
-    """
-    engine = engine_of(engine, workers, device="auto")
-    table = Catalog.open(catalog)
-    writer = load_captioner(captioner)
-    stage = CaptionStage(writer, column, captioner)
-    if column in table.schema.names:
-        made = ColumnInfo.of(table.schema.field(column))
-        if not made or made.identity != stage.info.identity:
-            if not overwrite:
-                before = made.made_by if made else "something else"
-                raise CatalogError(
-                    f"column {column} of {catalog} was written by {before}, not by {stage.info.made_by}; "
-                    "choose another --column, or --overwrite"
-                )
-            dropped = table.drop_columns([column, stage.done_column])
-            say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
-    condition = all_of("fetch_status = 'ok'", expression(table, where))
-    done = run_shown(table, stage, condition, engine)
-    return {"captions": done, "captioner": writer.name, "column": column} | quality(table, column, condition)
-
-
-def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
-    """Agreement of captions with the titles of the same images; empty where there are no two titles to compare."""
-    both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
-    rows = catalog.table([column, "title"], filter=both)
-    if len(rows) < 2:
-        return {}
-    matched, shuffled = agreement(rows[column].to_pylist(), rows["title"].to_pylist())
-    return {
-        "compared": len(rows),
-        "caption_cosine": round(matched, 4),
-        "caption_cosine_shuffled": round(shuffled, 4),
-        "distinct_captions": len(set(rows[column].to_pylist())),
-    }
+def captions_of(captioner: Captioner, images: Sequence[NDArray[np.uint8]]) -> list[str]:
+    """Captions of images uint8 [H, W, 3], RGB, that no catalog stores; "" where there is none."""
+    prepared = [captioner.prepare(encode_image(image, "png")) for image in images]
+    captions = captioner.caption(prepared, [str(number) for number in range(len(images))])
+    return [caption.text or "" for caption in captions]

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
-from commoncanvas.images.image import square
+from commoncanvas.images.image import decode, square
 from commoncanvas.latents.text import MINILM, text_encoder_path
 from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet
+from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 from commoncanvas.telephoning.features import image_features
 
 if TYPE_CHECKING:
@@ -160,7 +162,13 @@ class Words:
 class XSCaptioner:
     """A trained CaptionDecoder and the image network it reads; see telephoning.captioner.Captioner."""
 
-    def __init__(self, folder: Path, device: str = "auto") -> None:
+    def __init__(self, config: CaptionerConfig) -> None:
+        folder = Path(config.model)
+        ignored = config.prompt, config.max_tokens, config.beams, config.revision
+        if config.temperature or any(one is not None for one in ignored):
+            raise ModelError(
+                "the xs captioner takes no prompt, max-tokens, beams, revision or temperature; leave them out"
+            )
         weights = folder / "model.safetensors"
         try:
             fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -173,22 +181,25 @@ class XSCaptioner:
                 f"captioner {folder} can't be loaded: {' '.join(str(error).split())[:300]}"
             ) from error
         self.decoder.eval()
-        self.name = folder.name
-        self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-        self.trained_on = origin(folder)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.info = ColumnInfo(digest, (("image", None),), (), folder.name, origin(folder))
+        self.batch_size = BATCH
         self.words = Words(self.decoder.config.vocabulary, self.decoder.config.max_tokens)
-        self.device = pick_device(device)
+        self.device = pick_device(config.device)
         self.decoder.to(self.device)
         self.network = efficientnet.load().to(self.device)
 
-    def caption(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
+    def prepare(self, image: bytes) -> NDArray[np.uint8]:
+        return square(decode(image), efficientnet.INPUT_SIZE)
+
+    def caption(self, prepared: Sequence[NDArray[np.uint8]], ids: Sequence[str]) -> list[Caption]:
         captions: list[str] = []
-        for start in range(0, len(images), BATCH):
-            batch = [square(image, efficientnet.INPUT_SIZE) for image in images[start : start + BATCH]]
+        for start in range(0, len(prepared), BATCH):
+            batch = prepared[start : start + BATCH]
             features = image_features(self.network, batch, self.decoder.config.grid, BATCH)
             # As the column that training read them from: fp16.
             captions += self.words.texts(self.decoder.decode(features.half().float()))
-        return captions
+        return [Caption(text or None, "ok" if text else "empty") for text in captions]
 
 
 def save_captioner(decoder: CaptionDecoder, folder: Path) -> None:

@@ -1,0 +1,121 @@
+"""The command: captions for the images of a catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.backfill import run_shown
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.catalog.filters import expression
+from commoncanvas.catalog.where import all_of
+from commoncanvas.console import say
+from commoncanvas.engine import Engine, engine_of
+from commoncanvas.errors import CatalogError, MissingExtraError
+from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig
+from commoncanvas.telephoning.sentences import agreement
+from commoncanvas.telephoning.stage import CaptionStage
+
+COMPARED = 1000
+"""Rows whose captions are compared with their titles at the end of a run."""
+IN_TURN = 2
+"""While one fragment is written, the model is at the next."""
+
+
+def caption(
+    catalog: str,
+    config: CaptionerConfig,
+    *,
+    column: str = "caption",
+    where: str | None = "label IS NULL",
+    retry: Sequence[str] = (),
+    overwrite: bool = False,
+    engine: Engine | str = "local",
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
+
+    Done again: what became `retry`, names of STATUSES or `failed` for all that gave no caption. Returns the rows
+    done, how many ended as what, and, over some rows whose title is known, the sentence cosine between caption and
+    title beside the same for shuffled captions. A column that another captioner wrote, or with other settings, is
+    refused unless `overwrite` drops it. `engine` and `workers`: see `engine_of`; each worker loads the captioner.
+    Raises CatalogError, EngineError, MissingExtraError, ModelError.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
+        raise CatalogError(
+            f"column {column!r}: give a name of small letters, digits and _, such as caption_long"
+        )
+    again = _retries(retry)
+    engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto", at_once=IN_TURN)
+    if config.kind == "openai":
+        config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
+    table = Catalog.open(catalog)
+    stage = CaptionStage(config, column, again)
+    if column in table.schema.names:
+        _check_column(table, stage, overwrite)
+    condition = all_of("fetch_status = 'ok'", expression(table, where))
+    done = run_shown(table, stage, condition, engine)
+    counted = table.table([stage.done_column], condition)[stage.done_column].value_counts().to_pylist()
+    statuses = {one["values"]: one["counts"] for one in counted if one["values"] is not None}
+    return {
+        "captions": done,
+        "captioner": stage.info.model,
+        "column": column,
+        "statuses": dict(sorted(statuses.items(), key=lambda item: -item[1])),
+    } | quality(table, column, condition)
+
+
+def _check_column(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:
+    column = stage.column
+    made = ColumnInfo.of(table.schema.field(column))
+    if made and made.identity == stage.info.identity and stage.done_column in table.schema.names:
+        return
+    if not overwrite:
+        before = made.made_by if made else "something else"
+        raise CatalogError(
+            f"column {column} of {table.uri} was written by {before}, not by {stage.info.made_by}; "
+            f"choose another --column, such as {another(column, stage.info.model)}, or --overwrite"
+        )
+    old = [name for name in (column, f"{column}_model", stage.done_column) if name in table.schema.names]
+    dropped = table.drop_columns(old)
+    say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
+
+
+def another(column: str, model: str) -> str:
+    """A name for a column beside `column`, after the model that writes it."""
+    return f"{column}_{re.sub(r'[^a-z0-9]+', '_', Path(model).name.lower()).strip('_')}"
+
+
+def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
+    """Agreement of captions with the titles of the same images, over COMPARED of them; empty where there are no two
+    titles to compare, or nothing to compare them with.
+    """
+    both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
+    rows = catalog.table([column, "title"], filter=both, limit=COMPARED)
+    if len(rows) < 2:
+        return {}
+    try:
+        matched, shuffled = agreement(rows[column].to_pylist(), rows["title"].to_pylist())
+    except MissingExtraError:
+        return {}
+    return {
+        "compared": len(rows),
+        "caption_cosine": round(matched, 4),
+        "caption_cosine_shuffled": round(shuffled, 4),
+        "distinct_captions": len(set(rows[column].to_pylist())),
+    }
+
+
+def _retries(names: Sequence[str]) -> tuple[str, ...]:
+    chosen: list[str] = []
+    for name in names:
+        chosen += [one for one in STATUSES if one not in ("ok", "cut")] if name == "failed" else [name]
+    for name in chosen:
+        if name not in STATUSES:
+            raise CatalogError(
+                f"there is no caption status {name}; there are: {', '.join(STATUSES)}, or failed, all without a caption"
+            )
+    return tuple(dict.fromkeys(chosen))

@@ -1,0 +1,186 @@
+"""What captioners of the transformers library have in common: loading, batches by size, decoding.
+
+Images whose inputs have the same shapes make a batch, filled up to `batch_size` with its last image: nothing is padded,
+and one shape always meets the same kernels, so a caption does not depend on what else was captioned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.device import pick_device
+from commoncanvas.errors import ModelError
+from commoncanvas.images.image import decode
+from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Inputs = dict[str, Tensor]
+
+
+class GeneratingCaptioner(ABC):
+    """A model of transformers that writes text about an image; greedy or by beams, or sampled by seed."""
+
+    classes: tuple[str, str]
+    """transformers' processor and model."""
+    max_tokens = 100
+    beams = 1
+    prompt: str | None = None
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        self.config = config
+        self.prompt = config.prompt or self.prompt
+        self.batch_size = config.batch_size or 16
+        self.processor, self.network = self._load()
+        self.device = pick_device(config.device)
+        beams = config.beams or self.beams
+        if beams > 1 and config.temperature:
+            raise ModelError(
+                f"beams {beams} and temperature {config.temperature}: choose one, search or chance"
+            )
+        self._generation = {
+            "max_new_tokens": config.max_tokens or self.max_tokens,
+            "num_beams": beams,
+            "do_sample": False,
+        }
+        settings: dict[str, Any] = {
+            "prompt": self.prompt,
+            "max_tokens": self._generation["max_new_tokens"],
+            "beams": beams,
+            "precision": config.precision,
+        }
+        if config.temperature:
+            settings |= {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed}
+        revision = getattr(self.network.config, "_commit_hash", None)
+        digest = weights_sha256(self.network)
+        self.info = ColumnInfo(
+            digest, (("image", None),), (), config.model, settings=settings, revision=revision
+        )
+        self.network.to(self.device)
+
+    def _load(self) -> tuple[Any, Any]:
+        import transformers
+
+        processor, model = (getattr(transformers, name) for name in self.classes)
+        source = {
+            "pretrained_model_name_or_path": self.config.model,
+            "revision": self.config.revision or "main",
+        }
+        try:
+            loaded = processor.from_pretrained(**source)
+            network = model.from_pretrained(
+                **source, dtype=DTYPES[self.config.precision], use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+            raise ModelError(
+                f"captioner {self.config.model} can't be loaded as {self.config.kind}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
+        network.eval().requires_grad_(False)
+        for name in ("temperature", "top_p", "top_k"):  # a checkpoint's own, which would only be warned about
+            setattr(network.generation_config, name, None)
+        return loaded, network
+
+    @abstractmethod
+    def inputs(self, image: Image.Image) -> Inputs:
+        """What the model takes for one image, each tensor [1, ...] or, patches, [N, ...]."""
+
+    def prepare(self, image: bytes) -> Inputs:
+        return self.inputs(Image.fromarray(decode(image)))
+
+    def caption(self, prepared: Sequence[Inputs], ids: Sequence[str]) -> list[Caption]:
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for place, inputs in enumerate(prepared):
+            groups[_shapes(inputs)].append(place)
+        captions: dict[int, Caption] = {}
+        for places in groups.values():
+            start = 0
+            while start < len(places):
+                chosen = places[start : start + self.batch_size]
+                try:
+                    written = self._batch(
+                        [prepared[place] for place in chosen], [ids[place] for place in chosen]
+                    )
+                except torch.OutOfMemoryError:
+                    if self.batch_size == 1:
+                        raise
+                    self.batch_size //= 2
+                    torch.cuda.empty_cache()
+                    continue
+                captions |= zip(chosen, written, strict=True)
+                start += len(chosen)
+        return [captions[place] for place in range(len(prepared))]
+
+    @torch.no_grad()
+    def _batch(self, prepared: list[Inputs], ids: list[str]) -> list[Caption]:
+        over = self.batch_size - len(prepared)
+        filled = prepared + prepared[-1:] * over
+        inputs = {
+            name: torch.cat([each[name] for each in filled]).to(self.device, _kind(first, self.network.dtype))
+            for name, first in prepared[0].items()
+        }
+        tokens = self.network.generate(**inputs, **self._generation, **self._chance(ids + ids[-1:] * over))
+        given = inputs["input_ids"]
+        if tokens.shape[1] >= given.shape[1] and torch.equal(tokens[: len(given), : given.shape[1]], given):
+            tokens = tokens[:, given.shape[1] :]
+        return [self._read(row) for row in tokens[: len(prepared)]]
+
+    def _read(self, tokens: Tensor) -> Caption:
+        text = " ".join(self.processor.decode(tokens, skip_special_tokens=True).split())
+        if not text:
+            return Caption(None, "empty")
+        end = self.network.generation_config.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end}
+        cut = len(tokens) == self._generation["max_new_tokens"] and not ends & set(tokens.tolist())
+        return Caption(text, "cut" if cut else "ok")
+
+    def _chance(self, ids: Sequence[str]) -> dict[str, Any]:
+        if not self.config.temperature:
+            return {}
+        from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+        return {
+            "logits_processor": LogitsProcessorList(
+                [
+                    TemperatureLogitsWarper(self.config.temperature),
+                    *([TopPLogitsWarper(self.config.top_p)] if self.config.top_p < 1 else []),
+                    _Gumbel(self.config.seed, ids),
+                ]
+            )
+        }
+
+
+class _Gumbel:
+    """Chance by image: the largest of scores with Gumbel noise is a sample of their softmax (arXiv 1411.0030, 2.1), and
+    each image has a noise of its own, wherever it is in a batch.
+    """
+
+    def __init__(self, seed: int, ids: Sequence[str]) -> None:
+        digests = [hashlib.sha256(f"{seed}:{one}".encode()).digest() for one in ids]
+        self._generators = [
+            torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1) for digest in digests
+        ]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        noise = torch.stack([torch.rand(scores.shape[1], generator=one) for one in self._generators])
+        gumbel = -torch.log(-torch.log(noise.double().clamp_min(1e-12)))
+        return scores + gumbel.to(scores.device, scores.dtype)
+
+
+def _shapes(inputs: Inputs) -> tuple[Any, ...]:
+    """What must be equal for images to share a batch: shapes, and small tensors that are sizes themselves."""
+    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
+
+
+def _kind(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    return dtype if tensor.is_floating_point() else tensor.dtype

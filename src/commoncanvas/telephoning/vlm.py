@@ -1,0 +1,34 @@
+"""Any vision-language model of transformers that has a chat template: LLaVA, Qwen-VL, SmolVLM, Idefics, ..."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from commoncanvas.errors import ModelError
+from commoncanvas.telephoning.captioner import CaptionerConfig
+from commoncanvas.telephoning.generation import GeneratingCaptioner, Inputs
+
+
+class VLMCaptioner(GeneratingCaptioner):
+    """An `AutoModelForImageTextToText` that is shown an image and a prompt as one user's turn."""
+
+    classes = ("AutoProcessor", "AutoModelForImageTextToText")
+    prompt = "Describe this photo in one sentence."
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        super().__init__(config)
+        if not getattr(self.processor, "chat_template", None):
+            raise ModelError(
+                f"captioner {config.model} has no chat template, so it can't be given a prompt as vlm"
+            )
+
+    def inputs(self, image: Image.Image) -> Inputs:
+        turn = {
+            "role": "user",
+            "content": [{"type": "image", "image": image}, {"type": "text", "text": self.prompt}],
+        }
+        return dict(
+            self.processor.apply_chat_template(
+                [turn], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        )
