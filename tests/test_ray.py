@@ -254,9 +254,10 @@ def test_curate_scores_on_the_cluster_what_it_scores_here(
 @pytest.mark.slow
 def test_encode_stages_load_their_networks_where_they_run(cluster: Any, shapes: Catalog) -> None:
     pytest.importorskip("torch")
-    from commoncanvas.latents.encode import FeatureStage, TextStage, states
+    from commoncanvas.latents.stages import FeatureStage, TextStage
+    from commoncanvas.latents.states import states
 
-    stages = [FeatureStage(2), TextStage("minilm", 6, [("title", None)])]
+    stages = [FeatureStage(2), TextStage("minilm", 6, ["title"])]
     for stage in stages:
         assert shapes.backfill(stage, engine=RayEngine(1), where="image_id < 'shapes:12'") == 12
     remote = shapes.table([stage.done_column for stage in stages], "image_id < 'shapes:12'")

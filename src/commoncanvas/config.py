@@ -26,6 +26,7 @@ from commoncanvas.errors import RecipeError
 COLOUR_CELL = 8
 """Side of the squares, pixels, between whose mean colours `AutoencoderRecipe.colour_weight` is."""
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0)]
 
 
 class Schema(BaseModel):
@@ -46,8 +47,12 @@ class DataConfig(Schema):
     filter: str | None = Field(
         None, description="SQL over the catalog's columns, or the name of a saved filter"
     )
-    text: list[str] = Field(
-        ["label", "caption"], min_length=1, description="text columns, the first that is set wins"
+    text: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, Share], Field(min_length=1)] = (
+        Field(
+            ["label", "caption"],
+            description="text columns, the first that is set wins; or a mapping of columns to shares: drawn among "
+            "those that are set, for each image and epoch anew",
+        )
     )
     heldout_text: list[str] | None = Field(
         None, description="text columns of held-out prompts; null: those of text"
@@ -55,6 +60,15 @@ class DataConfig(Schema):
     heldout_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of images never trained on, by hash of image_id"
     )
+
+    @property
+    def text_columns(self) -> list[str]:
+        return list(self.text)
+
+    @property
+    def text_mix(self) -> dict[str, float] | None:
+        """Each column's share, where texts are drawn."""
+        return self.text if isinstance(self.text, dict) else None
 
 
 class TrainConfig(Schema):
@@ -91,6 +105,28 @@ class RecipeBase(Schema):
         if Path(out).name in ("", ".."):
             raise ValueError(f"{out!r} is not the name of a folder to make, such as runs/first")
         return out
+
+
+class EncodeConfig(Schema):
+    """How the frozen networks run ahead of training, and what is kept of what they say."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    storage: Literal["fp16", "fp8"] = Field(
+        default="fp16", description="fp8: e4m3, with a scale a row; half the bytes"
+    )
+    batch_size: PositiveInt = Field(
+        default=32, description="images or texts at once; halved when memory runs out"
+    )
+    posterior: Literal["mean", "mean_std"] = Field(
+        default="mean", description="mean_std keeps the deviation too, and training draws from it"
+    )
+    flipped: bool = Field(
+        default=False, description="latents of each image's mirror image too; training draws which"
+    )
+    buckets: PositiveInt | None = Field(
+        default=None,
+        description="aspect ratios of about size x size pixels, sides in steps of so many; null: squares",
+    )
 
 
 class CaptionerRecipe(RecipeBase):
@@ -159,6 +195,11 @@ class DiffusionRecipe(RecipeBase):
     vae: str = Field(description="folder or hub id of a diffusers AutoencoderKL")
     text_encoder: str = Field(description="folder or hub id of the text encoder, or minilm")
     text_length: PositiveInt = 77
+    text_skip: NonNegativeInt = Field(
+        0,
+        description="last layers of a CLIP encoder to leave out; SD2's own text_encoder has lost its one already",
+    )
+    encode: EncodeConfig = EncodeConfig()
     unet: dict[str, Any] = Field(description="configuration of diffusers' UNet2DConditionModel")
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
@@ -259,6 +300,7 @@ def _suggest(path: list[str]) -> str:
         DiffusionRecipe,
         DataConfig,
         TrainConfig,
+        EncodeConfig,
         NoiseConfig,
         SampleConfig,
     ):

@@ -1,8 +1,10 @@
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,10 +12,15 @@ from safetensors.torch import load_file, save_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.images.image import encode_image
-from commoncanvas.latents.encode import FeatureStage, LatentStage, TextStage, column_info, encode, states
-from commoncanvas.training.trainer import train
+from commoncanvas.latents.encode import column_info, encode
+from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
+from commoncanvas.latents.states import states
+from commoncanvas.provenance import read_provenance
+from commoncanvas.training.loader import epoch_draws
+from commoncanvas.training.task import make_task
+from commoncanvas.training.trainer import Trainer, train
 from tests.conftest import drawing
 from tests.training.tiny import recipe
 
@@ -29,29 +36,32 @@ def column(catalog: Catalog, name: str) -> np.ndarray:
 
 
 def test_the_same_image_gets_the_same_bits_whatever_batch_it_is_in(shapes: Catalog, vae: str) -> None:
-    stages = [LatentStage(vae, 16), TextStage("minilm", 6, [("title", None)]), FeatureStage(2)]
+    stages = [LatentStage(vae, 16), TextStage("minilm", 6, ["title"]), FeatureStage(2)]
     for stage in stages:
         batch = shapes.table([*stage.reads]).to_batches()[0]
-        together = stage.encode(batch)
-        backwards = stage.encode(batch.take(list(reversed(range(len(batch))))))
-        alone = torch.cat([stage.encode(batch.slice(row, 1)) for row in range(len(batch))])
-        assert torch.equal(together, alone), stage.name
-        assert torch.equal(together, backwards.flip(0)), stage.name
+        stage.setup()
+        together = stage(batch)
+        reversed_rows = list(reversed(range(len(batch))))
+        backwards = stage(batch.take(reversed_rows)).take(reversed_rows)
+        alone = pa.Table.from_batches([stage(batch.slice(row, 1)) for row in range(len(batch))])
+        assert pa.Table.from_batches([together]).equals(alone), stage.name
+        assert together.equals(backwards), stage.name
 
 
 def test_a_stage_takes_no_network_to_another_process_and_refuses_other_weights_there(
     shapes: Catalog, tmp_path: Path, vae: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(vae).parent)
-    stage = LatentStage(Path(vae).name, 16, "cpu")
+    stage = LatentStage(Path(vae).name, 16, device="cpu")
     pickled = pickle.dumps(stage)
     assert len(pickled) < 2000
     batch = shapes.table(["image"]).to_batches()[0]
-    expected = stage.encode(batch)
+    stage.setup()
+    expected = stage(batch)
     monkeypatch.chdir(tmp_path.parent)  # where no such folder is
     copy = pickle.loads(pickled)
     copy.setup()
-    assert torch.equal(copy.encode(batch), expected)
+    assert copy(batch).equals(expected)
     weights = next(Path(vae).rglob("*.safetensors"))
     tensors = load_file(weights)
     save_file({name: tensor + 0.1 for name, tensor in tensors.items()}, weights)
@@ -169,3 +179,149 @@ def test_a_vae_that_is_not_there_is_named(shapes: Catalog, tmp_path: Path) -> No
 def test_an_image_size_that_the_vae_cannot_divide_is_named(vae: str) -> None:
     with pytest.raises(ModelError, match="18 is not a multiple of the VAE's downsampling factor 4"):
         LatentStage(vae, 18)
+
+
+def set_text(catalog: Catalog, column: str, value: str, where: str) -> None:
+    """As a user might, with Lance's own means."""
+    catalog.open(catalog.uri).dataset.update({column: value}, where=where)
+
+
+def test_states_of_a_text_that_has_changed_stop_training_and_only_they_are_made_anew(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    encode(recipe("xs", tmp_path))
+    before = column(Catalog.open(shapes.uri), "text_minilm_6")
+    changed = "label IS NOT NULL AND title LIKE 'red%'"
+    count = shapes.count(changed)
+    assert 0 < count < 12
+    set_text(shapes, "label", "'a ' || label", changed)
+    with pytest.raises(
+        TrainingError, match=rf"{count} rows of .* another text now .* text_minilm_6 was made of"
+    ):
+        train(recipe("xs", tmp_path))
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == count
+    after = column(Catalog.open(shapes.uri), "text_minilm_6")
+    assert (before != after).reshape(12, -1).any(1).sum() == count
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == 0
+    train(recipe("xs", tmp_path))
+
+
+def test_a_text_that_is_gone_takes_its_row_out_of_training(shapes: Catalog, tmp_path: Path, vae: str) -> None:
+    encode(recipe("xs", tmp_path))
+    set_text(shapes, "label", "NULL", "title LIKE 'red%'")
+    folder = train(recipe("xs", tmp_path))
+    rows = read_provenance(folder)["rows"]
+    assert rows["train"] + rows["heldout"] == shapes.open(shapes.uri).count("label IS NOT NULL") < 12
+
+
+def test_a_text_column_that_comes_later_needs_no_overwriting(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    encode(recipe("xs", tmp_path))
+    shapes.refresh()
+    shapes.dataset.add_columns({"caption": "nullif(title, label)"})
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == 12
+    train(recipe("xs", tmp_path))
+
+
+MIX = ("--data.text", "{label: 1, title: 3}")
+
+
+def test_texts_are_drawn_by_their_shares_for_each_image_and_epoch(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    set_text(shapes, "label", "'a ' || label", "label IS NOT NULL")
+    made = encode(recipe("xs", tmp_path, *MIX))
+    assert made["text_minilm_6_label"]["rows"] == 12 and made["text_minilm_6_title"]["rows"] == 24
+    task = make_task(recipe("xs", tmp_path, *MIX))
+    ids = task.rows.table.filter(pc.field("text_column") == "label")["row_id"].to_numpy()
+    table = task.rows.catalog.take(ids, list(task.columns))
+    of = {name: states(table[f"text_minilm_6_{name}"], (6, 384)) for name in ("label", "title")}
+    drawn = {"label": 0, "title": 0}
+    for seed in range(200):
+        draws = epoch_draws(seed, 0, len(ids))
+        batch = task.batch(table, draws)["text"]
+        for number in range(len(ids)):
+            drawn["label" if torch.equal(batch[number], of["label"][number]) else "title"] += 1
+    share = drawn["label"] / sum(drawn.values())
+    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / sum(drawn.values())) ** 0.5
+    assert (epoch_draws(1, 0, 24) != epoch_draws(1, 1, 24)).all()
+
+    # One that is not set is not drawn; in a row that has the other, that one is.
+    set_text(shapes, "label", "NULL", "title LIKE 'red%'")
+    task = make_task(recipe("xs", tmp_path, *MIX))
+    reds = np.asarray(
+        Catalog.open(shapes.uri).table(["title"], "title LIKE 'red%'", with_row_id=True)["_rowid"]
+    )
+    table = task.rows.catalog.take(reds, list(task.columns))
+    batch = task.batch(table, np.zeros(len(reds)))["text"]
+    assert torch.equal(batch, states(table["text_minilm_6_title"], (6, 384)))
+
+
+def test_a_run_on_drawn_texts_resumes_to_the_same_bits_and_names_all_who_wrote_them(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    encode(recipe("xs", tmp_path, *MIX))
+    whole = train(recipe("xs", tmp_path, *MIX))
+    half = ["--out", str(tmp_path / "half"), *MIX]
+    step = Trainer.train_step
+
+    def stopping(self: Trainer, number: int, batch: Any) -> Any:
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, number, batch)
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Trainer, "train_step", stopping)
+        train(recipe("xs", tmp_path, *half))
+    resumed = train(recipe("xs", tmp_path, *half), resume=True)
+    one, other = (load_file(next((folder / "unet").glob("*.safetensors"))) for folder in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    plain = make_task(recipe("xs", tmp_path, *MIX)).rows.sha256
+    set_text(shapes, "title", "'a ' || title", "label IS NOT NULL")
+    encode(recipe("xs", tmp_path, *MIX))
+    assert make_task(recipe("xs", tmp_path, *MIX)).rows.sha256 != plain
+
+
+def test_a_mix_is_trained_on_only_once_all_of_it_is_encoded(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(
+        TrainingError,
+        match=r"no column text_minilm_6_label, text_minilm_6_title, but text_minilm_6, text_minilm_6_of;",
+    ):
+        train(recipe("xs", tmp_path, *MIX))
+
+
+def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_path: Path, vae: str) -> None:
+    stored = ["--encode.storage", "fp8", "--encode.flipped", "true", "--encode.posterior", "mean_std"]
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(CatalogError, match=r"posterior 'mean_std'.*encode --overwrite"):
+        encode(recipe("xs", tmp_path, *stored))
+    encode(recipe("xs", tmp_path, *stored), overwrite=True)
+    catalog = Catalog.open(shapes.uri)
+    assert catalog.schema.field("text_minilm_6").type == pa.list_(pa.uint8(), 4 + 6 * 384)
+    assert column_info(catalog, "latent_xs_autoencoder_16").shape == (2, 2, 8, 4, 4)
+    with pytest.raises(TrainingError, match=r"was made by .* with .*fp8.* wants it by"):
+        train(recipe("xs", tmp_path))
+    train(recipe("xs", tmp_path, *stored))
+    task = make_task(recipe("xs", tmp_path, *stored))
+    table = task.rows.catalog.take(task.rows.ids("train")[:4], list(task.columns))
+    latents = task.batch(table, np.zeros(4))["latents"]
+    assert latents.shape == (4, 2, 2, 8, 4, 4)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([task._drawn(latents, generator) for _ in range(400)])
+    mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()
+    expected = mean.mean(1)
+    spread = (deviation.square().mean(1) + mean.var(1, unbiased=False)).sqrt()
+    assert ((drawn.mean(0) - expected).abs() < 5 * spread / 20 + 1e-4).all()
+
+
+def test_what_can_be_encoded_and_not_be_trained_on_yet_is_said(
+    shapes: Catalog, tmp_path: Path, vae: str
+) -> None:
+    buckets = ["--encode.buckets", "4"]
+    encode(recipe("xs", tmp_path, *buckets))
+    with pytest.raises(RecipeError, match=r"encode\.buckets: training takes squares only"):
+        train(recipe("xs", tmp_path, *buckets))

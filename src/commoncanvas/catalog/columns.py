@@ -16,6 +16,8 @@ from commoncanvas.errors import ModelError
 
 KEY = b"commoncanvas"
 """Metadata that makes a column the one it is."""
+FINGERPRINT = "fingerprint"
+"""A setting of columns whose rows say themselves of what they were made: the column that says it."""
 ABOUT_KEY = b"commoncanvas.about"
 """Metadata that is told of a column; another path to the same weights doesn't make another column."""
 
@@ -46,7 +48,9 @@ class ColumnInfo:
     def made_by(self) -> str:
         """Maker, sources and settings in a few words, for messages."""
         sources = ", ".join(name + (f" by {digest[:12]}" if digest else "") for name, digest in self.sources)
-        settings = ", ".join(f"{name} {value!r}" for name, value in self.settings.items())
+        settings = ", ".join(
+            f"{name} {value!r}" for name, value in self.settings.items() if name != FINGERPRINT
+        )
         return f"{self.model} ({self.sha256[:12]}) from {sources}" + (f" with {settings}" if settings else "")
 
     def check(self, sha256: str) -> None:
@@ -94,9 +98,12 @@ def sources_of(schema: pa.Schema, names: Iterable[str]) -> tuple[tuple[str, str 
 
 
 def derived(schema: pa.Schema, names: Iterable[str]) -> list[str]:
-    """Columns made of `names`, or of columns that were, in the schema's order, without `names` themselves."""
+    """Columns made of `names`, or of columns that were, in the schema's order, without `names` themselves; and without
+    those whose rows can tell when what they were made of has changed.
+    """
     given = set(names)
     infos = {field.name: info for field in schema if (info := ColumnInfo.of(field))}
+    infos = {name: info for name, info in infos.items() if FINGERPRINT not in info.settings}
     reached = set(given)
     while True:
         more = {name for name, info in infos.items() if reached & {source for source, _ in info.sources}}

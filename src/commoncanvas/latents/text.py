@@ -1,19 +1,31 @@
 """Frozen text encoders: loading, and the states that the U-Net attends to.
 
-Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width.
+Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width, P the width of the pooled state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from commoncanvas.errors import MissingExtraError, ModelError
+from commoncanvas.latents.loading import components, one_line, read_json
 
 MINILM = "minilm"
+CLASSES = {
+    "clip": "CLIPTextModel",
+    "clip_text_model": "CLIPTextModel",
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
+"""transformers' class for each type of model; AutoModel for others."""
+MASKED = ("bert", "t5", "mt5", "umt5", "gemma", "gemma2", "gemma3_text")
+"""Types that must not see padding themselves; their states of padding are kept all the same."""
 
 
 def text_encoder_path(model: str) -> str:
@@ -35,48 +47,119 @@ def minilm_weights() -> Path:
 
 
 class TextEncoder:
-    """A tokenizer and a frozen encoder that condition exactly as the exported pipeline will.
+    """A tokenizer and a frozen encoder, or SDXL's pair of them, that condition exactly as the exported pipeline will.
 
     Every text is padded or cut to `length` tokens. The states of padding are kept: the U-Net sees them in training
     as it will in a plain diffusers pipeline. `use_attention_mask` in the encoder's configuration makes the
-    pipeline (and this) hide padding from the encoder itself; BERT-like encoders need it.
+    pipeline (and this) hide padding from the encoder itself.
+
+    The states are those of the last layer, after the final norm: with SD2's own encoder, which lacks OpenCLIP-H's last
+    layer, the penultimate ones. `skip` takes off so many layers more, as for an encoder that has them all. SDXL's pair
+    gives the last but one of each, before any norm, side by side, and the second's pooled state.
     """
 
-    def __init__(self, model: str, length: int) -> None:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModel
-
+    def __init__(self, model: str, length: int, skip: int = 0) -> None:
         path = text_encoder_path(model)
-        root = Path(path)
-        pipeline = (root / "text_encoder").is_dir()
-        encoder_path, tokenizer_path = (
-            (root / "text_encoder", root / "tokenizer") if pipeline else (root, root)
-        )
-        if not root.exists():
-            encoder_path = tokenizer_path = root = Path(model)
-        try:
-            config = AutoConfig.from_pretrained(str(encoder_path))
-            kind = CLIPTextModel if config.model_type in ("clip", "clip_text_model") else AutoModel
-            encoder = kind.from_pretrained(str(encoder_path), use_safetensors=True)
-            self.tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_path))
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"text encoder {model} can't be loaded: {' '.join(str(error).split())[:300]}"
-            ) from error
-        if config.model_type == "bert":
-            encoder.config.use_attention_mask = True
-        self.tokenizer.model_max_length = length
+        parts = components(path)
         self.length = length
-        self.encoder: nn.Module = encoder.eval().requires_grad_(False)
-        self.width: int = encoder.config.hidden_size
+        self.pair = "text_encoder_2" in parts
+        if self.pair and parts["text_encoder_2"] != "CLIPTextModelWithProjection":
+            raise ModelError(
+                f"text encoder {model}: a pipeline whose second encoder is a {parts['text_encoder_2']} is not known; "
+                "give one of its encoders, as a folder of its own"
+            )
+        if self.pair and skip:
+            raise ModelError(
+                f"text encoder {model}: text_skip {skip} is for single encoders, not for SDXL's pair"
+            )
+        one = "text_encoder" if "text_encoder" in parts else ""
+        names = (one, "text_encoder_2") if self.pair else (one,)
+        loaded = [
+            self._load(model, path, name, parts.get(name.replace("text_encoder", "tokenizer"), ""), skip)
+            for name in names
+        ]
+        self.encoders: list[Any] = [encoder for encoder, _ in loaded]
+        self.tokenizers = [tokenizer for _, tokenizer in loaded]
+        self.width: int = sum(encoder.config.hidden_size for encoder in self.encoders)
+        self.pooled_width: int = self.encoders[-1].config.projection_dim if self.pair else 0
+
+    def _load(self, model: str, path: str, name: str, words: str, skip: int) -> tuple[nn.Module, Any]:
+        import transformers
+
+        kind = read_json(path, "config.json", name).get("model_type", "")
+        architecture = CLASSES.get(kind, "AutoModel")
+        if name == "text_encoder_2":
+            architecture = "CLIPTextModelWithProjection"
+        try:
+            encoder = getattr(transformers, architecture).from_pretrained(
+                path, subfolder=name, use_safetensors=True, dtype=torch.float32
+            )
+            # By its class where a pipeline says it: AutoTokenizer looks for a config.json, which is with the encoder.
+            tokenizer = getattr(transformers, words, transformers.AutoTokenizer).from_pretrained(
+                path, subfolder=name.replace("text_encoder", "tokenizer")
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"text encoder {model} can't be loaded: {one_line(error)}") from error
+        if tokenizer.pad_token is None:
+            raise ModelError(f"text encoder {model} has no padding token, which texts are filled up with")
+        if kind in MASKED:
+            encoder.config.use_attention_mask = True
+        if skip:
+            _take_off(encoder, skip, model)
+        tokenizer.model_max_length = self.length
+        tokenizer.padding_side = "right"
+        return encoder.eval().requires_grad_(False), tokenizer
+
+    @property
+    def encoder(self) -> Any:
+        """The one, where there is no pair."""
+        return self.encoders[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.tokenizers[0]
+
+    @property
+    def modules(self) -> nn.ModuleList:
+        """What has weights."""
+        return nn.ModuleList(self.encoders)
+
+    def place(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        for encoder in self.encoders:
+            encoder.to(device, dtype)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> states [B, L, D]."""
+        return self.encode(texts)[0]
 
     @torch.no_grad()
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> states [B, L, D], float32."""
-        tokens = self.tokenizer(
+    def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+        """Texts -> states [B, L, D], and the pooled state [B, P] where the encoders are a pair."""
+        if not self.pair:
+            return self._run(self.encoder, self.tokenizer, texts)[0], None
+        outputs = [
+            self._run(encoder, tokenizer, texts, output_hidden_states=True)
+            for encoder, tokenizer in zip(self.encoders, self.tokenizers, strict=True)
+        ]
+        return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
+
+    def _run(self, encoder: nn.Module, tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
+        tokens = tokenizer(
             list(texts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
-        masked = getattr(self.encoder.config, "use_attention_mask", False)
-        device = next(self.encoder.parameters()).device
+        masked = getattr(encoder.config, "use_attention_mask", False)
+        device = next(encoder.parameters()).device
         mask = tokens.attention_mask.to(device) if masked else None
-        states: Tensor = self.encoder(tokens.input_ids.to(device), attention_mask=mask)[0]
-        return states
+        return encoder(tokens.input_ids.to(device), attention_mask=mask, **options)
+
+
+def _take_off(encoder: Any, skip: int, model: str) -> None:
+    """Leave out the last `skip` layers of a CLIP encoder, for good: the exported pipeline then needs no clip_skip."""
+    inner = getattr(encoder, "text_model", encoder)
+    layers = getattr(getattr(inner, "encoder", None), "layers", None)
+    if layers is None or not encoder.config.model_type.startswith("clip") or skip >= len(layers):
+        raise ModelError(
+            f"text encoder {model}: text_skip {skip} is for CLIP's encoders, of more layers than that"
+        )
+    inner.encoder.layers = layers[:-skip]
+    encoder.config.num_hidden_layers -= skip

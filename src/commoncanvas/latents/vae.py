@@ -7,27 +7,39 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeAlias
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderDC, AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
 from commoncanvas.errors import ModelError
+from commoncanvas.latents.loading import components, one_line, read_json
+
+VAE: TypeAlias = "AutoencoderKL | AutoencoderDC"
+CLASSES = ("AutoencoderKL", "AutoencoderDC")
 
 
-def load_vae(model: str) -> AutoencoderKL:
-    """The frozen AutoencoderKL in a folder (or its `vae/` subfolder), or of a hub id. Raises ModelError."""
+def load_vae(model: str) -> VAE:
+    """The frozen autoencoder in a folder or of a hub id, be it alone or a pipeline's `vae`. Raises ModelError."""
     folder = Path(model)
-    subfolder = "vae" if (folder / "vae").is_dir() else None
-    if folder.exists() and not (folder / (subfolder or ".") / "config.json").is_file():
+    subfolder = "vae" if "vae" in components(model) else ""
+    if folder.exists() and not (folder / subfolder / "config.json").is_file():
         raise ModelError(f"{model} is not a VAE's folder: it has no config.json; train one, or give a hub id")
+    kind = read_json(model, "config.json", subfolder).get("_class_name", "AutoencoderKL")
+    if kind not in CLASSES:
+        raise ModelError(f"VAE {model} is a {kind}; known here: {', '.join(CLASSES)}")
     try:
-        vae = AutoencoderKL.from_pretrained(model, subfolder=subfolder, use_safetensors=True)
+        vae: VAE = getattr(diffusers, kind).from_pretrained(
+            model, subfolder=subfolder or None, use_safetensors=True, torch_dtype=torch.float32
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(f"VAE {model} can't be loaded: {' '.join(str(error).split())[:300]}") from error
-    return vae.eval().requires_grad_(False)
+        raise ModelError(f"VAE {model} can't be loaded: {one_line(error)}") from error
+    vae.eval().requires_grad_(False)
+    return vae
 
 
 def to_pixels(images_BHWC: Tensor) -> Tensor:
@@ -41,15 +53,43 @@ def to_images(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
     return images.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def scale(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+@torch.no_grad()
+def posterior(vae: VAE, pixels_BCHW: Tensor, deviation: bool = False) -> Tensor:
+    """Pixels -> the posterior's mean [B, C, H, W], before scaling; with `deviation` mean and standard deviation
+    [B, 2, C, H, W]. What AutoencoderDC gives is its one latent.
+    """
+    encoded = vae.encode(pixels_BCHW)
+    if isinstance(vae, AutoencoderDC):
+        latent: Tensor = encoded.latent
+        return latent
+    gaussian = encoded.latent_dist
+    if deviation:
+        return torch.stack([gaussian.mean, gaussian.std], dim=1)
+    mean: Tensor = gaussian.mode()
+    return mean
+
+
+def scale(vae: VAE, latents: Tensor) -> Tensor:
     """Raw latents -> what the U-Net sees, as diffusers' pipelines undo it: (latent - shift) * scaling_factor."""
-    scaled: Tensor = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+    shift = getattr(vae.config, "shift_factor", None) or 0.0
+    scaled: Tensor = (latents - shift) * vae.config.scaling_factor
     return scaled
 
 
-def latent_side(vae: AutoencoderKL, size: int) -> int:
+def downsampling(vae: VAE) -> int:
+    """Pixels a side of what one cell of the latent stands for."""
+    blocks = (
+        vae.config.encoder_block_out_channels
+        if isinstance(vae, AutoencoderDC)
+        else vae.config.block_out_channels
+    )
+    factor: int = 2 ** (len(blocks) - 1)
+    return factor
+
+
+def latent_side(vae: VAE, size: int) -> int:
     """Cells a side of the latent of a square image of `size` pixels. Raises ModelError if it doesn't divide."""
-    factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+    factor = downsampling(vae)
     if size % factor:
         raise ModelError(f"image size {size} is not a multiple of the VAE's downsampling factor {factor}")
     return size // factor

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -45,7 +46,7 @@ class AutoencoderTask:
             model.decode(torch.zeros(1, model.config.latent_channels, side, side))
         self.model: nn.Module = model
 
-    def batch(self, table: pa.Table) -> Batch:
+    def batch(self, table: pa.Table, draws: NDArray[np.float64] | None = None) -> Batch:
         # Bytes here, floats on the device: torch's threads for this one would fight those of the running step.
         images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
         return {"images": torch.from_numpy(np.stack(images))}

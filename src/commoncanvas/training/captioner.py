@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +16,9 @@ from torch.nn import functional as F
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode
-from commoncanvas.latents.encode import column_info, feature_column, states
+from commoncanvas.latents.encode import column_info
+from commoncanvas.latents.stages import feature_column
+from commoncanvas.latents.states import states
 from commoncanvas.latents.text import MINILM, minilm_weights
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.provenance import Part
@@ -28,11 +32,11 @@ DRAWN = 24
 
 class CaptionerTask:
     def __init__(self, recipe: CaptionerRecipe, version: int | str | None) -> None:
-        if len(recipe.data.text) != 1:
+        if len(recipe.data.text_columns) != 1:
             raise TrainingError(
                 f"{recipe.name}: data.text must name the one column of human text, such as [label]"
             )
-        (self.text_column,) = recipe.data.text
+        (self.text_column,) = recipe.data.text_columns
         self.feature_column = feature_column(recipe.feature_grid)
         self.columns = (self.feature_column, self.text_column)
         self.rows = select_rows(recipe.data, self.columns, version)
@@ -57,7 +61,7 @@ class CaptionerTask:
         decoder.word_VE.weight.data.copy_(self.words.embeddings())
         self.model: nn.Module = decoder
 
-    def batch(self, table: pa.Table) -> Batch:
+    def batch(self, table: pa.Table, draws: NDArray[np.float64] | None = None) -> Batch:
         return {
             "features": states(table[self.feature_column], self.shape),
             "tokens": self.words.numbers(table[self.text_column].to_pylist()),

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import diffusers
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from commoncanvas import licenses
-from commoncanvas.catalog.columns import ColumnInfo, sources_of
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, draw_timesteps, loss_weights, target
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError, TrainingError
-from commoncanvas.latents.encode import column_info, latent_column, states, text_column
+from commoncanvas.latents.encode import column_info, present, text_sources
+from commoncanvas.latents.stages import first_set, latent_column, latent_info, stale, text_info
+from commoncanvas.latents.states import states
 from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import load_vae, scale, weights_sha256
+from commoncanvas.latents.vae import VAE, load_vae, scale
 from commoncanvas.provenance import Part, part
-from commoncanvas.training.rows import select_rows
+from commoncanvas.training.rows import TrainingRows, select_rows
 from commoncanvas.training.task import Batch, configuring
 from commoncanvas.visual import labelled_grid
 
@@ -30,18 +36,32 @@ from commoncanvas.visual import labelled_grid
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, version: int | str | None) -> None:
         self.recipe = recipe
-        self.columns = (
-            latent_column(recipe.vae, recipe.size),
-            text_column(recipe.text_encoder, recipe.text_length),
-        )
-        self.rows = select_rows(recipe.data, self.columns, version)
+        catalog = Catalog.open(recipe.data.catalog, version=version or recipe.data.version)
+        declared = text_sources(recipe)
+        self.sources = {
+            column: texts
+            for column, sources in declared.items()
+            if (texts := present(sources, catalog)) or recipe.data.text_mix is None
+        }
+        self.latents = latent_column(recipe.vae, recipe.size)
+        drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
+        self.columns = (self.latents, *self.sources, *drawn)
+        self.rows = self._select(version)
         self.vae = load_vae(recipe.vae)
-        self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length)
-        vae = part("vae", recipe.vae, weights_sha256(self.vae))
-        encoder = Part("text_encoder", recipe.text_encoder, weights_sha256(self.text_encoder.encoder))
-        texts = [name for name in recipe.data.text if name in self.rows.catalog.schema.names]
-        self.latent_shape = self._checked(self.columns[0], vae, ["image"])
-        self.text_shape = self._checked(self.columns[1], encoder, texts)
+        self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length, recipe.text_skip)
+        _trainable(recipe, self.vae, self.text_encoder)
+        latents = latent_info(self.vae, recipe.vae, recipe.size, recipe.encode)
+        text = {
+            name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
+            for name in self.sources
+        }
+        for name, info in {self.latents: latents, **text}.items():
+            self._check(name, info)
+        self._check_fresh()
+        self.stored_shape, self.latent_shape = latents.shape, latents.shape[-3:]
+        self.text_shape = (recipe.text_length, self.text_encoder.width)
+        vae = part("vae", recipe.vae, latents.sha256)
+        encoder = Part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
         self.parts: tuple[Part, ...] = (vae, encoder, *self._captioners())
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy), self.rows.catalog)
@@ -61,17 +81,46 @@ class DiffusionTask:
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         self.empty_LD = self.text_encoder([""])[0]
 
-    def _checked(self, column: str, part: Part, sources: Sequence[str]) -> tuple[int, ...]:
-        """The shape of a column's values. Raises TrainingError unless `part` made it, of `sources` as they are now."""
+    def _select(self, version: int | str | None) -> TrainingRows:
+        """Rows that have latents and a text, with its states."""
+        if self.recipe.data.text_mix is None:
+            (texts,) = self.sources.values()
+            has_text = [f"{first_set(texts)} IS NOT NULL"] if texts else []
+            return select_rows(self.recipe.data, self.columns, version, conditions=has_text)
+        names = Catalog.open(
+            self.recipe.data.catalog, version=version or self.recipe.data.version
+        ).schema.names
+        if missing := [column for column in self.sources if column not in names]:
+            return select_rows(self.recipe.data, missing, version)  # says so
+        both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, (text,) in self.sources.items()]
+        any_text = f"({' OR '.join(both)})" if both else "FALSE"
+        return select_rows(self.recipe.data, [self.latents], version, conditions=[any_text])
+
+    def _check_fresh(self) -> None:
+        """Raises TrainingError if a row's states are of another text than it has by now."""
+        catalog = self.rows.catalog
+        for column, texts in self.sources.items():
+            changed = all_of(
+                self.rows.filter,
+                f"{column} IS NOT NULL",
+                f"{first_set(texts)} IS NOT NULL",
+                stale(column, texts),
+            )
+            if count := catalog.count(changed):
+                raise TrainingError(
+                    f"{count} rows of {catalog.uri} have another text now than column {column} was made of; "
+                    "run encode, which makes just those anew"
+                )
+
+    def _check(self, column: str, wanted: ColumnInfo) -> None:
+        """Raises TrainingError unless the column is there and made as the recipe wants it."""
         catalog = self.rows.catalog
         made = column_info(catalog, column)
-        expected = ColumnInfo(part.sha256, sources_of(catalog.schema, sources), made.shape, part.model)
-        if made.identity != expected.identity:
+        if made.identity != wanted.identity:
             raise TrainingError(
                 f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-                f"{expected.made_by}; run encode --overwrite"
+                f"{wanted.made_by}; run encode --overwrite"
             )
-        return made.shape
 
     def _captioners(self) -> list[Part]:
         """The models that wrote captions which it learns from."""
@@ -96,12 +145,43 @@ class DiffusionTask:
         nn.init.zeros_(unet.conv_out.bias)
         return cast(nn.Module, unet)
 
-    def batch(self, table: pa.Table) -> Batch:
-        latents, text = (table[name] for name in self.columns)
-        return {"latents": states(latents, self.latent_shape), "text": states(text, self.text_shape)}
+    def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
+        return {"latents": states(table[self.latents], self.stored_shape), "text": self._texts(table, draws)}
+
+    def _texts(self, table: pa.Table, draws_B: NDArray[np.float64]) -> Tensor:
+        """Text states [B, L, D]; of several, those that a row's number draws by the recipe's shares."""
+        mix = self.recipe.data.text_mix
+        if mix is None:
+            return states(table[next(iter(self.sources))], self.text_shape)
+        drawable = {
+            text: pc.and_(table[name].is_valid(), table[text].is_valid())
+            for name, (text,) in self.sources.items()
+        }
+        shares_BN = np.stack([set_B.to_numpy() * mix[text] for text, set_B in drawable.items()], axis=1)
+        ends_BN = np.cumsum(shares_BN, axis=1)
+        drawn_B = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
+        text_BLD = torch.empty(len(table), *self.text_shape, dtype=torch.float16)
+        for number, name in enumerate(self.sources):
+            places = np.flatnonzero(drawn_B == number)
+            if len(places):
+                text_BLD[places] = states(table[name].take(pa.array(places)), self.text_shape)
+        return text_BLD
+
+    def _drawn(self, stored: Tensor, generator: Generator) -> Tensor:
+        """Latents [B, C, H, W] as they are stored, unscaled: of the image or its mirror image, the mean or a sample."""
+        latents = stored.float()
+        config = self.recipe.encode
+        size, device = len(latents), latents.device
+        if config.flipped:
+            which = torch.randint(2, (size,), generator=generator, device=device)
+            latents = latents[torch.arange(size, device=device), which]
+        if config.posterior == "mean_std":
+            mean, deviation = latents.unbind(1)
+            latents = mean + deviation * torch.randn(mean.shape, generator=generator, device=device)
+        return latents
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
-        latents_BCHW = scale(self.vae, batch["latents"].float())
+        latents_BCHW = scale(self.vae, self._drawn(batch["latents"], generator))
         text_BLD = batch["text"].float()
         size, device = len(latents_BCHW), latents_BCHW.device
 
@@ -147,3 +227,17 @@ class DiffusionTask:
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         self.pipeline(model.to("cpu")).save_pretrained(folder, safe_serialization=True)
         return {"diffusers": diffusers.__version__}
+
+
+def _trainable(recipe: DiffusionRecipe, vae: VAE, encoder: TextEncoder) -> None:
+    """Raises RecipeError for what can be encoded, and not yet be trained on."""
+    if recipe.encode.buckets is not None:
+        raise RecipeError(f"{recipe.name}: encode.buckets: training takes squares only; leave it out")
+    if not isinstance(vae, AutoencoderKL):
+        raise RecipeError(
+            f"{recipe.name}: vae {recipe.vae} is no AutoencoderKL, which the trained pipeline needs"
+        )
+    if encoder.pair:
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, and training takes a single encoder"
+        )

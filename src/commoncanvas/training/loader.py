@@ -22,6 +22,24 @@ def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
     return generator.permutation(rows)
 
 
+@lru_cache(maxsize=2)
+def epoch_draws(seed: int, epoch: int, rows: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row [rows], anew in each epoch: by it a row's text is drawn."""
+    key = np.array([seed, epoch + 2**63], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).random(rows)
+
+
+def step_draws(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.float64]:
+    """The numbers [batch_size] of the rows that `step_rows` gives."""
+    epochs = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64) // rows
+    positions = step_rows(seed, step, batch_size, rows)
+    draws = np.empty(batch_size)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        draws[here] = epoch_draws(seed, int(epoch), rows)[positions[here]]
+    return draws
+
+
 def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.int64]:
     """Positions [batch_size] in 0..rows-1 that step `step` trains on, known without replaying the steps before it.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.heldout import heldout_mask
 from commoncanvas.catalog.where import all_of
@@ -24,12 +25,14 @@ from commoncanvas.errors import TrainingError
 @dataclass(frozen=True)
 class TrainingRows:
     """`table`: image_id, row_id, split ('train' or 'heldout'), text, text_column (the one that it is from), license,
-    creator; sorted by image_id.
+    creator; sorted by image_id. Where training draws its texts, `mixed` are the columns that it draws from, and the
+    table has them all in one, `texts`.
     """
 
     catalog: Catalog
     filter: str
     table: pa.Table
+    mixed: tuple[str, ...] = ()
 
     def ids(self, split: str) -> NDArray[np.uint64]:
         """Stable row ids [N] of one split."""
@@ -38,6 +41,8 @@ class TrainingRows:
 
     def text_columns(self) -> list[str]:
         """The columns that training's texts are from, in alphabetical order."""
+        if self.mixed:
+            return sorted(self.mixed)
         chosen = self.table.filter(pc.field("split") == "train")["text_column"]
         return sorted(name for name in pc.unique(chosen).to_pylist() if name is not None)
 
@@ -48,9 +53,8 @@ class TrainingRows:
     def sha256(self) -> str:
         """Digest of what was chosen: image ids, split and text, in order."""
         digest = hashlib.sha256()
-        for row in zip(
-            *(self.table[name].to_pylist() for name in ("image_id", "split", "text")), strict=True
-        ):
+        names = ("image_id", "split", "texts" if self.mixed else "text")
+        for row in zip(*(self.table[name].to_pylist() for name in names), strict=True):
             digest.update(repr(row).encode())
         return digest.hexdigest()
 
@@ -61,8 +65,10 @@ def select_rows(
     version: int | str | None = None,
     text: Sequence[str] | None = None,
     heldout_text: Sequence[str] | None = None,
+    conditions: Sequence[str] = (),
 ) -> TrainingRows:
-    """Choose the rows of `data` whose columns `requires` are all set and whose licence the policy allows.
+    """Choose the rows of `data` whose columns `requires` are all set, whose licence the policy allows, and that meet
+    `conditions`, SQL, too.
 
     `text` and `heldout_text` override the columns that give each split its text. Raises TrainingError if a column is
     missing or nothing is left to train on, saying which condition took the rows.
@@ -70,19 +76,25 @@ def select_rows(
     catalog = Catalog.open(data.catalog, version=version if version is not None else data.version)
     missing = [name for name in requires if name not in catalog.schema.names]
     if missing:
+        kinds = tuple({name.partition("_")[0] + "_" for name in missing})
+        like = [
+            field.name for field in catalog.schema if field.name.startswith(kinds) and ColumnInfo.of(field)
+        ]
         raise TrainingError(
-            f"catalog {data.catalog} (version {catalog.version}) has no column {', '.join(missing)}; "
-            "run the stage that makes it first"
+            f"catalog {data.catalog} (version {catalog.version}) has no column {', '.join(missing)}"
+            + (f", but {', '.join(like)}" if like else "")
+            + "; run the stage that makes it first"
         )
     conditions = [
         "fetch_status = 'ok'",
         *conditions_of(catalog, data.filter, data.version),
         licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
         *(f"{name} IS NOT NULL" for name in requires),
+        *conditions,
     ]
     where = all_of(*conditions)
 
-    columns = list(text or data.text)
+    columns = list(text or data.text_columns)
     heldout_columns = list(heldout_text or data.heldout_text or columns)
     present = [name for name in dict.fromkeys(columns + heldout_columns) if name in catalog.schema.names]
     found = catalog.table(
@@ -107,7 +119,13 @@ def select_rows(
     )
     if heldout.all():
         raise TrainingError(_explain_empty(catalog, conditions))
-    return TrainingRows(catalog, where, table)
+    mixed = tuple(name for name in data.text_mix or () if name in present) if text is None else ()
+    if mixed:
+        texts = pc.binary_join_element_wise(
+            *(found[name] for name in mixed), "\x1f", null_handling="replace", null_replacement="\x00"
+        )
+        table = table.append_column("texts", texts)
+    return TrainingRows(catalog, where, table, mixed)
 
 
 def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import Recipe
@@ -30,8 +32,11 @@ class Task(Protocol):
     def columns(self) -> tuple[str, ...]:
         """What `batch` reads of its rows."""
 
-    def batch(self, table: pa.Table) -> Batch:
-        """Tensors of one batch, on the CPU, from `columns` of its rows. Runs on the loader's thread."""
+    def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
+        """Tensors of one batch, on the CPU, from `columns` of its rows. Runs on the loader's thread.
+
+        `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
+        """
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
         """Mean loss of a batch, a scalar. All its randomness comes from `generator`, so a step can be repeated."""

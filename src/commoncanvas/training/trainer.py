@@ -26,7 +26,7 @@ from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag, write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
-from commoncanvas.training.loader import prefetch, step_rows
+from commoncanvas.training.loader import prefetch, step_draws, step_rows
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.task import Batch, Task, make_task
 
@@ -225,8 +225,9 @@ class Trainer:
         return loss.detach(), grad_norm
 
     def _read(self, step: int) -> Batch:
-        positions = step_rows(self.recipe.seed, step, self.config.batch_size, len(self.rows))
-        return self.task.batch(self.task.rows.catalog.take(self.rows[positions], list(self.task.columns)))
+        place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
+        table = self.task.rows.catalog.take(self.rows[step_rows(*place)], list(self.task.columns))
+        return self.task.batch(table, step_draws(*place))
 
     def _check_finite(self, loss: torch.Tensor, grad_norm: torch.Tensor) -> None:
         """Before anything is kept: weights after a step whose gradient is not finite are lost."""

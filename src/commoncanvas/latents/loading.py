@@ -1,0 +1,45 @@
+"""What a model folder or a hub's repository says of itself, read the same way whichever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.errors import ModelError
+
+PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+def read_json(model: str, name: str, subfolder: str = "") -> dict[str, Any]:
+    """The JSON file `name` of a folder or hub id; {} if it has none. Raises ModelError if the hub can't be asked."""
+    from transformers.utils import cached_file
+
+    try:
+        path = cached_file(
+            model,
+            name,
+            subfolder=subfolder,
+            _raise_exceptions_for_missing_entries=False,
+        )
+        found = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {model} can't be read: {one_line(error)}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def components(model: str) -> dict[str, str]:
+    """The frozen parts of a diffusers pipeline, each with its class; {} if `model` isn't one."""
+    index = read_json(model, "model_index.json")
+    if index:
+        return {name: part[1] for name, part in index.items() if isinstance(part, list) and part[1]}
+    parts: dict[str, str] = {}
+    for name in PARTS:  # a folder that has some of a pipeline's
+        if (Path(model) / name).is_dir():
+            config = read_json(model, "config.json", name)
+            parts[name] = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
+    return parts
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

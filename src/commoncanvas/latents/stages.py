@@ -1,0 +1,410 @@
+"""The encode stages: what frozen networks make of a row, computed once, kept in columns, ahead of training.
+
+A sample's states don't depend on its batch: every batch is filled up to one fixed shape before it meets the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from diffusers import AutoencoderDC
+from torch import Tensor
+
+from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
+from commoncanvas.config import EncodeConfig
+from commoncanvas.device import pick_device
+from commoncanvas.errors import ModelError
+from commoncanvas.files import from_anywhere
+from commoncanvas.images.image import decode, square
+from commoncanvas.latents.crops import Crop, Size, buckets, crop, nearest
+from commoncanvas.latents.states import state_type, to_column
+from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.vae import (
+    VAE,
+    downsampling,
+    latent_side,
+    load_vae,
+    posterior,
+    to_pixels,
+    weights_sha256,
+)
+from commoncanvas.telephoning import efficientnet
+from commoncanvas.telephoning.features import fill, image_features
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DECODERS = 2
+AHEAD = 8
+"""Batches of the network that are looked at together where images of one size are to share one."""
+
+
+class FrozenStage(ABC):
+    """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape.
+
+    Pickled, it leaves its network behind; `setup` loads it again, on a device of the process that it is in then.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    info: ColumnInfo
+    network: Any
+    busy_s = 0.0
+
+    def __init__(self, column: str, config: EncodeConfig, device: str, network: Any = None) -> None:
+        self.done_column = column
+        self.config = config
+        self.device = device
+        self.at_once = self.batch_size = config.batch_size
+        self.network = network or self.load()
+
+    @property
+    def todo(self) -> str:
+        return f"{self.done_column} IS NULL"
+
+    @property
+    def writes(self) -> tuple[pa.Field, ...]:
+        return (self.info.field(self.done_column, state_type(self.info.shape, self.config.storage)),)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.__dict__.items() if name != "network"}
+        # A worker sees the GPU that it was given, whatever its number is elsewhere.
+        return kept | {"device": self.device.partition(":")[0]}
+
+    def setup(self) -> None:
+        """Raises ModelError if other weights are loaded than those that the column is named after."""
+        if "network" not in self.__dict__:
+            self.network = self.load()
+            self.info.check(self.sha256())
+        self.place(pick_device(self.device), DTYPES[self.config.precision])
+
+    def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
+        """Make the network's inputs; what is returned runs it."""
+        inputs = self.inputs(batch)
+        return lambda: self.encode(inputs)
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return self.prepare(batch)()
+
+    def column(self, states: Tensor) -> pa.Array:
+        return to_column(states, self.config.storage, f"{self.name}: the model {self.info.model}")
+
+    @torch.no_grad()
+    def filled(self, run: Callable[[Any], Tensor], inputs: Any, pad: Callable[[Any, int], Any]) -> Tensor:
+        """`run` over `inputs` [N, ...], so many at once; half as many from then on whenever memory runs out."""
+        made: list[Tensor] = []
+        start = 0
+        while start < len(inputs):
+            chosen = inputs[start : start + self.at_once]
+            try:
+                made.append(run(pad(chosen, self.at_once))[: len(chosen)].cpu())
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+                self.at_once //= 2
+                torch.cuda.empty_cache()
+                continue
+            start += len(chosen)
+        return torch.cat(made)
+
+    @abstractmethod
+    def load(self) -> Any:
+        """The network, on the CPU, in fp32."""
+
+    @abstractmethod
+    def sha256(self) -> str:
+        """Of the network's weights, as they were loaded."""
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.network.to(device)
+        if dtype != torch.float32:
+            torch.nn.Module.to(self.network, dtype)
+
+    @abstractmethod
+    def inputs(self, batch: pa.RecordBatch) -> Any:
+        """What the network takes, made on another thread."""
+
+    @abstractmethod
+    def encode(self, inputs: Any) -> pa.RecordBatch:
+        """Columns `writes`."""
+
+
+class LatentStage(FrozenStage):
+    """Images -> `latent_<vae>_<size>`, before scaling, and `..._crop`: what part of the image that is (see `Crop`).
+
+    Of each image the middle square of `size` pixels a side; with `buckets` the middle in the nearest aspect ratio of
+    about as many pixels, whose latents [C, H, W] lie at the front of rows [C * cells] as long as the longest, zeros
+    after them. `flipped` adds a leading axis: the image, and its mirror image. `posterior` mean_std adds one before
+    [C, H, W]: mean, and standard deviation.
+    """
+
+    reads = ("image",)
+
+    def __init__(
+        self, model: str, size: int, config: EncodeConfig | None = None, device: str = "auto"
+    ) -> None:
+        self.name = "latents"
+        self.size = size
+        self.model = from_anywhere(model)
+        super().__init__(latent_column(model, size), config or EncodeConfig(), device)
+        self.info = latent_info(self.network, model, size, self.config)
+        self.sizes = _sizes(self.network, size, self.config)
+        self.batch_size = self.at_once * (AHEAD if len(self.sizes) > 1 else 1)
+
+    @property
+    def writes(self) -> tuple[pa.Field, ...]:
+        crops = self.info.field(crop_column(self.done_column), pa.list_(pa.int32(), len(Crop._fields)))
+        return (*super().writes, crops)
+
+    def load(self) -> VAE:
+        return load_vae(self.model)
+
+    def sha256(self) -> str:
+        return weights_sha256(self.network)
+
+    def inputs(self, batch: pa.RecordBatch) -> list[tuple[Tensor, Crop]]:
+        def cropped(data: bytes) -> tuple[Tensor, Crop]:
+            array = decode(data)
+            image, done = crop(array, nearest(array.shape[0], array.shape[1], self.sizes))
+            return torch.from_numpy(image), done
+
+        with ThreadPoolExecutor(DECODERS, "decode") as pool:
+            return list(pool.map(cropped, batch["image"].to_pylist()))
+
+    def encode(self, inputs: list[tuple[Tensor, Crop]]) -> pa.RecordBatch:
+        groups: dict[Size, list[int]] = defaultdict(list)
+        for place, (_, done) in enumerate(inputs):
+            groups[Size(done.height, done.width)].append(place)
+        rows = torch.zeros(len(inputs), *self.info.shape)
+        for places in groups.values():
+            images = torch.stack([inputs[place][0] for place in places])
+            made = self.filled(self._posterior, images, fill)
+            if len(self.sizes) > 1:
+                made = made.flatten(-3)
+                rows[places, ..., : made.shape[-1]] = made.float()
+            else:
+                rows[places] = made.float()
+        crops = np.array([done for _, done in inputs], np.int32).reshape(-1)
+        return pa.RecordBatch.from_arrays(
+            [self.column(rows), pa.FixedSizeListArray.from_arrays(pa.array(crops), len(Crop._fields))],
+            names=[field.name for field in self.writes],
+        )
+
+    def _posterior(self, images_BHWC: Tensor) -> Tensor:
+        """uint8 images of one size -> [B, (2 if flipped,) (2 if mean_std,) C, H, W]."""
+        pixels = to_pixels(images_BHWC).to(self.network.device, self.network.dtype)
+        deviation = self.config.posterior == "mean_std"
+        made = posterior(self.network, pixels, deviation)
+        if not self.config.flipped:
+            return made
+        return torch.stack([made, posterior(self.network, pixels.flip(-1), deviation)], dim=1)
+
+
+class TextStage(FrozenStage):
+    """The first text column that is set -> `text_<encoder>_<length>`: the encoder's token states; of SDXL's pair also
+    `pooled_...`. `..._of` says which text a row's states are of, so that those of a text that has changed are known.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        length: int,
+        sources: Sequence[str],
+        config: EncodeConfig | None = None,
+        device: str = "auto",
+        *,
+        column: str | None = None,
+        present: Sequence[str] | None = None,
+        skip: int = 0,
+        network: TextEncoder | None = None,
+    ) -> None:
+        """`sources`: the text columns that count; `present`: those of them that the catalog has, by default all."""
+        self.name = "text states"
+        self.reads = tuple(sources if present is None else present)
+        self.model = from_anywhere(model)
+        self.length = length
+        self.skip = skip
+        super().__init__(column or text_column(model, length), config or EncodeConfig(), device, network)
+        self.info = text_info(self.network, model, sources, self.done_column, self.config)
+
+    @property
+    def todo(self) -> str:
+        return f"{super().todo} OR {stale(self.done_column, self.reads)}"
+
+    @property
+    def writes(self) -> tuple[pa.Field, ...]:
+        fields = [*super().writes, self.info.field(fingerprint_column(self.done_column), pa.string())]
+        if self.pooled:
+            kind = state_type((self.pooled,), self.config.storage)
+            fields.append(self.info.field(pooled_column(self.done_column), kind))
+        return tuple(fields)
+
+    @property
+    def pooled(self) -> int:
+        """Width of the pooled state, 0 if there is none."""
+        width: int = self.info.settings.get("pooled", 0)
+        return width
+
+    def load(self) -> TextEncoder:
+        return TextEncoder(self.model, self.length, self.skip)
+
+    def sha256(self) -> str:
+        return weights_sha256(self.network.modules)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.network.place(device, dtype)
+
+    def inputs(self, batch: pa.RecordBatch) -> list[str]:
+        columns = [batch[name].to_pylist() for name in self.reads]
+        return [next(text for text in row if text is not None) for row in zip(*columns, strict=True)]
+
+    def encode(self, inputs: list[str]) -> pa.RecordBatch:
+        def run(texts: list[str]) -> Tensor:
+            states, pooled = self.network.encode(texts)
+            return torch.cat([states.flatten(1), *([] if pooled is None else [pooled])], dim=1)
+
+        made = self.filled(run, inputs, lambda texts, size: texts + [""] * (size - len(texts)))
+        width = made.shape[1] - self.pooled
+        of = pa.array([fingerprint(text) for text in inputs], pa.string())
+        columns = [self.column(made[:, :width]), of]
+        if self.pooled:
+            columns.append(self.column(made[:, width:]))
+        return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.writes])
+
+
+class FeatureStage(FrozenStage):
+    """Images -> `efficientnet_lite0_<grid>`: EfficientNet-Lite0's last feature map, averaged to grid x grid cells."""
+
+    reads = ("image",)
+
+    def __init__(self, grid: int, device: str = "auto") -> None:
+        self.name = "image features"
+        self.grid = grid
+        super().__init__(feature_column(grid), EncodeConfig(), device)
+        shape = (efficientnet.FEATURES, grid, grid)
+        self.info = ColumnInfo(self.sha256(), (("image", None),), shape, "efficientnet-lite0")
+
+    def load(self) -> efficientnet.EfficientNetLite0:
+        return efficientnet.load()
+
+    def sha256(self) -> str:
+        return weights_sha256(efficientnet.weights_path())
+
+    def inputs(self, batch: pa.RecordBatch) -> list[Any]:
+        return [square(decode(data), efficientnet.INPUT_SIZE) for data in batch["image"].to_pylist()]
+
+    def encode(self, inputs: list[Any]) -> pa.RecordBatch:
+        made = self.filled(
+            lambda images: image_features(self.network, images, self.grid, self.at_once),
+            inputs,
+            lambda images, size: images,
+        )
+        return pa.RecordBatch.from_arrays([self.column(made)], names=[self.done_column])
+
+
+def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> ColumnInfo:
+    """How a column of latents is made. Raises ModelError for what the VAE can't do."""
+    if config.posterior == "mean_std" and isinstance(vae, AutoencoderDC):
+        raise ModelError(
+            f"VAE {model} is an AutoencoderDC, which has no standard deviation; encode.posterior: mean"
+        )
+    sizes = _sizes(vae, size, config)
+    factor, channels = downsampling(vae), vae.config.latent_channels
+    one: tuple[int, ...] = (channels, latent_side(vae, size), latent_side(vae, size))
+    if len(sizes) > 1:
+        one = (channels * max(one.height * one.width for one in sizes) // factor**2,)
+    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
+    return ColumnInfo(
+        weights_sha256(vae),
+        (("image", None),),
+        (*leading, *one),
+        model,
+        settings=_settings(config, LATENT_SETTINGS),
+    )
+
+
+def text_info(
+    encoder: TextEncoder, model: str, sources: Sequence[str], column: str, config: EncodeConfig
+) -> ColumnInfo:
+    """How a column of text states is made. Not of which captioner's words: each row knows its own text."""
+    settings = _settings(config, TEXT_SETTINGS) | {FINGERPRINT: fingerprint_column(column)}
+    if encoder.pair:
+        settings["pooled"] = encoder.pooled_width
+    return ColumnInfo(
+        weights_sha256(encoder.modules),
+        tuple((name, None) for name in sources),
+        (encoder.length, encoder.width),
+        model,
+        settings=settings,
+    )
+
+
+LATENT_SETTINGS = ("precision", "storage", "posterior", "flipped", "buckets")
+TEXT_SETTINGS = ("precision", "storage")
+
+
+def _settings(config: EncodeConfig, names: Sequence[str]) -> dict[str, Any]:
+    """What differs from the defaults."""
+    default = EncodeConfig()
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(default, name)}
+
+
+def _sizes(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
+    if config.buckets is None:
+        latent_side(vae, size)
+        return (Size(size, size),)
+    latent_side(vae, config.buckets)
+    return buckets(size, config.buckets)
+
+
+def stale(column: str, sources: Sequence[str]) -> str:
+    """SQL of the rows whose states are of another text than the one that is there by now."""
+    return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set(sources)})"
+
+
+def first_set(sources: Sequence[str]) -> str:
+    """SQL of the text that counts: that of the first of `sources` that is set."""
+    return sources[0] if len(sources) == 1 else f"coalesce({', '.join(sources)})"
+
+
+def fingerprint(text: str) -> str:
+    """What SQL's md5 makes of a text."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def latent_column(vae: str, size: int) -> str:
+    return f"latent_{slug(vae)}_{size}"
+
+
+def crop_column(latents: str) -> str:
+    return f"{latents}_crop"
+
+
+def text_column(encoder: str, length: int, source: str | None = None) -> str:
+    """The column of the states of all texts, or of those of one column that others are mixed with."""
+    return f"text_{slug(encoder)}_{length}" + (f"_{source}" if source else "")
+
+
+def pooled_column(text: str) -> str:
+    return text.replace("text_", "pooled_", 1)
+
+
+def fingerprint_column(text: str) -> str:
+    return f"{text}_of"
+
+
+def feature_column(grid: int) -> str:
+    return f"efficientnet_lite0_{grid}"
+
+
+def slug(model: str) -> str:
+    """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
+    return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")
