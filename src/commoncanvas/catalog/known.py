@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,52 @@ class KnownIds:
             [_among(runs, part) for runs, part in zip(self._parts, parts, strict=True)]
         )
         return found
+
+
+class KnownRows:
+    """Which rows an id may be that of, in 12 bytes a row: those whose id has the same 32 bits of a fingerprint.
+
+    That is the right one and, of 10^8, seldom another: whoever asks reads the rows anyway, with their ids.
+    """
+
+    def __init__(self, batches: Iterable[tuple[Sequence[str], NDArray[np.uint64]]]) -> None:
+        """From batches of ids and as many row ids."""
+        parts: list[list[tuple[NDArray[np.uint32], NDArray[np.uint64]]]] = [[] for _ in range(1 << BITS)]
+        for ids, row_ids in batches:
+            prints = _short(ids)
+            at = prints >> np.uint32(32 - BITS)
+            for number, part in enumerate(parts):
+                part.append((prints[at == number], row_ids[at == number]))
+        # One part after the other, as the sort takes as much again.
+        self._parts = [_joined(parts.pop(0)) for _ in range(1 << BITS)]
+
+    def __len__(self) -> int:
+        return sum(len(prints) for prints, _ in self._parts)
+
+    def candidates(self, ids: Sequence[str]) -> NDArray[np.uint64]:
+        """Row ids, each once and in order, among which are all that rows with one of `ids` had."""
+        wanted = np.unique(_short(ids))
+        found = []
+        for number, (prints, row_ids) in enumerate(self._parts):
+            mine = wanted[wanted >> np.uint32(32 - BITS) == number]
+            first, last = (np.searchsorted(prints, mine, side) for side in ("left", "right"))
+            counts = last - first
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            found.append(row_ids[np.repeat(first, counts) + within])
+        return np.unique(np.concatenate(found))
+
+
+def _short(ids: Sequence[str]) -> NDArray[np.uint32]:
+    return np.fromiter((hash(one) & 0xFFFFFFFF for one in ids), np.uint32, len(ids))
+
+
+def _joined(
+    runs: list[tuple[NDArray[np.uint32], NDArray[np.uint64]]],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    prints = np.concatenate([np.empty(0, np.uint32), *(prints for prints, _ in runs)])
+    row_ids = np.concatenate([np.empty(0, np.uint64), *(row_ids for _, row_ids in runs)])
+    order = np.argsort(prints)
+    return prints[order], row_ids[order]
 
 
 def _among(runs: list[Fingerprints], wanted: Fingerprints) -> NDArray[np.bool_]:
