@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError, one_line
+from commoncanvas.errors import DecoderError
 from commoncanvas.images.decoders import Decode, Decoders
 from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
 
@@ -88,7 +89,10 @@ class Worker:
         self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
 
     def rows(self, places: Sequence[Place]) -> list[Row]:
-        """A row a place, in the same order: columns and status, whatever happens to it. CancelledError once stopped."""
+        """A row a place, in the same order: columns and status, whatever happens to it.
+
+        CancelledError once stopped, DecoderError where nothing can be decoded.
+        """
         if self._stopped:
             raise CancelledError
         running: Future[list[Row]] = self._call(self._gather(places))
@@ -163,6 +167,8 @@ class Worker:
                 self.tally.bytes += len(data)
                 return await self._decode(self._decoders, data, WEB_FORMATS)
             return await self._decode(self._decode_local, url, source)
+        except DecoderError:
+            raise
         except (FetchError, ImageError) as error:
             return {"fetch_status": error.status, "fetch_error": one_line(error)}
         except Exception as error:
