@@ -7,6 +7,8 @@ import hashlib
 import io
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,8 @@ from commoncanvas.catalog import Catalog, FetchReport, fetch
 from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.engine import LocalEngine
-from commoncanvas.errors import CatalogError
+from commoncanvas.errors import CatalogError, DecoderError
+from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
 
 
@@ -306,6 +309,33 @@ def test_arguments_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(CatalogError, match=message):
         fetch(make(tmp_path, {"a": "b"}), **arguments)
+
+
+def test_rows_stay_as_they_are_where_nothing_can_be_decoded(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = make(tmp_path, {name: f"{server.url}/red.jpg?{name}" for name in "abcd"})
+    with monkeypatch.context() as patch:
+        patch.setattr(decoders, "START_PAUSES_S", ())
+        patch.setattr(decoders, "_MAIN", "raise SystemExit(3)")
+        with pytest.raises(DecoderError, match="can be started: exit status 3"):
+            fetch(catalog, allow_private=True, size=16)
+    assert Catalog.open(catalog.uri).count("fetch_status IS NULL") == 4
+    assert fetch(catalog, allow_private=True, size=16).statuses == {"ok": 4}
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_does_the_rest(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    for name in "abcd":
+        Image.fromarray(noise).save(tmp_path / f"{name}.jpg", quality=95)
+    catalog = make(tmp_path, {name: str(tmp_path / f"{name}.jpg") for name in "abcd"}, source="folder")
+    full = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh"]
+    words = [sys.executable, "-m", "commoncanvas", "catalog", "fetch", "--catalog", catalog.uri]
+    done = subprocess.run([*full, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search("catalog .*: what fetch made can't be written: .*File too large", done.stderr)
+    assert "Traceback" not in done.stderr and ".rs:" not in done.stderr
+    assert fetch(catalog).statuses == {"ok": 4}
 
 
 def test_every_http_answer_has_a_status_of_the_list() -> None:
