@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog import Catalog, adding, import_
+from commoncanvas.catalog import Catalog, adding, import_, takedown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filling import Filler
 from commoncanvas.catalog.known import KnownRows
@@ -172,6 +172,17 @@ def test_two_fills_and_a_stage_at_once_lose_nothing(tmp_path: Path) -> None:
     for row in found.to_pylist():
         assert row["image"] == row["image_id"].encode() * 200
         assert row["square"] == len(row["title"]) ** 2
+
+
+def test_a_filled_row_is_taken_down_with_every_trace_of_it(tmp_path: Path) -> None:
+    catalog = waiting(tmp_path / "c")
+    catalog.add([brought(3, 5, 8, image=bytes(range(256)) * 4), brought(9, image=b"n" * 1000)])
+    takedown(catalog, id=["a:3", "a:5", "a:8"], reason="asked", purge=True)
+    held = b"".join(path.read_bytes() for path in (tmp_path / "c" / "data").iterdir())
+    for trace in (bytes(range(256)), b"title 3t", b"title 5t"):
+        assert trace not in held
+    assert b"title 6t" in held and rows(catalog)["a:9"]["image"] == b"n" * 1000
+    assert len(rows(catalog)) == 37
 
 
 def test_each_image_is_written_once_in_whatever_order_they_come(
