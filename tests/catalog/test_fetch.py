@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,32 @@ def test_rows_stay_as_they_are_where_nothing_can_be_decoded(
             fetch(catalog, allow_private=True, size=16)
     assert Catalog.open(catalog.uri).count("fetch_status IS NULL") == 4
     assert fetch(catalog, allow_private=True, size=16).statuses == {"ok": 4}
+
+
+@pytest.mark.parametrize("begin", ["stage.setup()", "interrupted(stage)"])
+def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        code = f"""
+import os, signal, threading, pyarrow as pa
+from commoncanvas.catalog.fetch import FetchStage
+def interrupted(stage):
+    urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        stage(pa.record_batch({{"source": ["test"] * 100, "image_url": urls}}))
+    except KeyboardInterrupt:
+        print("interrupted")
+def run():
+    stage = FetchStage(size=16, allow_private=True)
+    {begin}
+run()
+"""
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stderr, "interrupted" in done.stdout) == ("", "interrupted" in begin)
+    assert time.monotonic() - began < 15
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_does_the_rest(tmp_path: Path) -> None:
