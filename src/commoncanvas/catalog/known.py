@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +57,23 @@ class KnownRows:
 
     def __init__(self, batches: Iterable[tuple[Sequence[str], NDArray[np.uint64]]]) -> None:
         """From batches of ids and as many row ids."""
-        parts: list[list[tuple[NDArray[np.uint32], NDArray[np.uint64]]]] = [[] for _ in range(1 << BITS)]
+        parts: list[tuple[NDArray[Any], NDArray[Any]]]
+        parts = [(np.empty(0, np.uint32), np.empty(0, np.uint64)) for _ in range(1 << BITS)]
+        counts = [0] * len(parts)
         for ids, row_ids in batches:
-            prints = _short(ids)
-            at = prints >> np.uint32(32 - BITS)
+            short = _short(ids)
+            given: tuple[NDArray[Any], NDArray[Any]] = short, row_ids
+            at = short >> np.uint32(32 - BITS)
             for number, part in enumerate(parts):
-                part.append((prints[at == number], row_ids[at == number]))
+                chosen = at == number
+                start, counts[number] = counts[number], counts[number] + int(np.count_nonzero(chosen))
+                for array, values in zip(part, given, strict=True):
+                    if counts[number] > len(array):
+                        # In place: many small arrays would leave as much again in holes when they are joined.
+                        array.resize(counts[number] * 9 // 8, refcheck=False)
+                    array[start : counts[number]] = values[chosen]
         # One part after the other, as the sort takes as much again.
-        self._parts = [_joined(parts.pop(0)) for _ in range(1 << BITS)]
+        self._parts = [_sorted_rows(*parts.pop(0), count) for count in counts]
 
     def __len__(self) -> int:
         return sum(len(prints) for prints, _ in self._parts)
@@ -85,12 +95,10 @@ def _short(ids: Sequence[str]) -> NDArray[np.uint32]:
     return np.fromiter((hash(one) & 0xFFFFFFFF for one in ids), np.uint32, len(ids))
 
 
-def _joined(
-    runs: list[tuple[NDArray[np.uint32], NDArray[np.uint64]]],
+def _sorted_rows(
+    prints: NDArray[np.uint32], row_ids: NDArray[np.uint64], count: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
-    prints = np.concatenate([np.empty(0, np.uint32), *(prints for prints, _ in runs)])
-    row_ids = np.concatenate([np.empty(0, np.uint64), *(row_ids for _, row_ids in runs)])
-    order = np.argsort(prints)
+    order = np.argsort(prints[:count])
     return prints[order], row_ids[order]
 
 
