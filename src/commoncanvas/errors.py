@@ -37,6 +37,10 @@ class EngineError(CommonCanvasError):
     """The engine that was asked for isn't there, or its workers can't do the work."""
 
 
+class DecoderError(CommonCanvasError):
+    """No process that decodes images can be started: no image's fault."""
+
+
 class MissingExtraError(CommonCanvasError):
     """A command needs an optional dependency that isn't installed."""
 

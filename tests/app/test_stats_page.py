@@ -20,7 +20,7 @@ from commoncanvas.app.histogram import histogram, short, trimmed, window
 from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, curate
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.errors import CatalogError, CommonCanvasError
 from commoncanvas.images.image import encode_image
 
 from .test_report import CHROMIUM, FLAGS, Page
@@ -179,6 +179,11 @@ def test_a_place_that_can_not_be_written_is_one_line(catalog: Catalog, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(CommonCanvasError, match=r"stats\.html can't be written"):
         write_stats_page(catalog, tmp_path / "file" / "stats.html")
+
+
+def test_a_seed_that_draws_nothing_is_one_line(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="seed -1 draws no thumbnails"):
+        write_stats_page(catalog, tmp_path / "stats.html", seed=-1)
 
 
 def test_the_command_prints_figures_and_writes_the_page_of_its_filter_and_seed(

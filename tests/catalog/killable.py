@@ -32,6 +32,17 @@ class Numbers(RowSource):
             yield {"image_id": f"numbers:{number}", "source": self.name, "title": "x" * (number % 50)}
 
 
+class Pictures(Numbers):
+    """The same rows from elsewhere, backwards, each with something in place of an image."""
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for row in reversed(list(Numbers(0).rows(report))):
+            if row["image_id"].endswith("00"):
+                time.sleep(self.pause_s)
+            image = row["image_id"].encode() * 200
+            yield {**row, "title": "another", "description": "new", "image": image, "fetch_status": "ok"}
+
+
 class Squares:
     """A slow stage with heavy rows."""
 
@@ -65,6 +76,8 @@ def main(what: str, uri: str) -> None:
     match what:
         case "import":
             import_(Numbers(0.05), uri)
+        case "fill":
+            import_(Pictures(0.05), uri)
         case "stage":
             Catalog.open(uri).backfill(Squares(0.03))
         case "stage-in-processes":

@@ -280,7 +280,7 @@ def test_rows_that_wait_for_their_image_get_it_with_the_caption_and_keep_what_th
     report = import_("commoncatalog", uri, path=path)
     assert (report.new, report.present) == (1, 3)
     assert "2 rows" in capsys.readouterr().err
-    rows = Catalog.open(uri).table(Catalog.open(uri).schema.names).to_pylist()
+    rows = Catalog.open(uri).table(Catalog.open(uri).schema.names).sort_by("image_id").to_pylist()
     assert [row["image_id"] for row in rows] == [f"flickr:{n}" for n in (1, 2, 3, 4)]
     for row in rows[:2]:
         assert row["image"] == picture(seed=int(row["source_id"] or row["image_id"][7:]))

@@ -18,6 +18,7 @@ from scipy import ndimage
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, duplicates, fetch, saved_filter, saved_filters
 from commoncanvas.catalog.duplicates import mark_duplicates, permissiveness
+from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, NsfwStage, sharpness
 from commoncanvas.catalog.sources.openmoji import read
@@ -275,8 +276,19 @@ def test_a_name_stands_for_one_filter_at_one_version(gallery: Gallery) -> None:
     gallery.catalog.tag("mine")
     with pytest.raises(CatalogError, match="no filter; use another name"):
         curate(gallery.catalog, name="mine")
+
+
+@pytest.mark.parametrize("name", ["a b", "", "-a", "a..b", "a.", "a.lock", "3", "2026", "a\n", "x" * 101])
+def test_a_name_that_could_not_be_a_tag_leaves_no_filter_behind(gallery: Gallery, name: str) -> None:
     with pytest.raises(CatalogError, match="no name of a filter"):
-        curate(gallery.catalog, name="a b")
+        curate(gallery.catalog, name=name)
+    assert not saved_filters(Catalog.open(gallery.catalog.uri))
+
+
+def test_a_version_by_its_number_has_nothing_to_do_with_a_filter_of_that_name(gallery: Gallery) -> None:
+    config = {"commoncanvas.filter.3": "width > 5"}  # earlier releases allowed such a name
+    gallery.catalog.dataset.update_config(config)
+    assert conditions_of(Catalog.open(gallery.catalog.uri), None, 3) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ import hashlib
 import io
 import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,8 @@ from commoncanvas.catalog import Catalog, FetchReport, fetch
 from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.engine import LocalEngine
-from commoncanvas.errors import CatalogError
+from commoncanvas.errors import CatalogError, DecoderError
+from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
 
 
@@ -306,6 +310,59 @@ def test_arguments_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(CatalogError, match=message):
         fetch(make(tmp_path, {"a": "b"}), **arguments)
+
+
+def test_rows_stay_as_they_are_where_nothing_can_be_decoded(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = make(tmp_path, {name: f"{server.url}/red.jpg?{name}" for name in "abcd"})
+    with monkeypatch.context() as patch:
+        patch.setattr(decoders, "START_PAUSES_S", ())
+        patch.setattr(decoders, "_MAIN", "raise SystemExit(3)")
+        with pytest.raises(DecoderError, match="can be started: exit status 3"):
+            fetch(catalog, allow_private=True, size=16)
+    assert Catalog.open(catalog.uri).count("fetch_status IS NULL") == 4
+    assert fetch(catalog, allow_private=True, size=16).statuses == {"ok": 4}
+
+
+@pytest.mark.parametrize("begin", ["stage.setup()", "interrupted(stage)"])
+def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        code = f"""
+import os, signal, threading, pyarrow as pa
+from commoncanvas.catalog.fetch import FetchStage
+def interrupted(stage):
+    urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        stage(pa.record_batch({{"source": ["test"] * 100, "image_url": urls}}))
+    except KeyboardInterrupt:
+        print("interrupted")
+def run():
+    stage = FetchStage(size=16, allow_private=True)
+    {begin}
+run()
+"""
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stderr, "interrupted" in done.stdout) == ("", "interrupted" in begin)
+    assert time.monotonic() - began < 15
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_does_the_rest(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    for name in "abcd":
+        Image.fromarray(noise).save(tmp_path / f"{name}.jpg", quality=95)
+    catalog = make(tmp_path, {name: str(tmp_path / f"{name}.jpg") for name in "abcd"}, source="folder")
+    full = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh"]
+    words = [sys.executable, "-m", "commoncanvas", "catalog", "fetch", "--catalog", catalog.uri]
+    done = subprocess.run([*full, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search("catalog .*: what fetch made can't be written: .*File too large", done.stderr)
+    assert "Traceback" not in done.stderr and ".rs:" not in done.stderr
+    assert fetch(catalog).statuses == {"ok": 4}
 
 
 def test_every_http_answer_has_a_status_of_the_list() -> None:

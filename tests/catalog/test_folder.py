@@ -168,6 +168,16 @@ def test_every_bad_json_line_is_named_and_costs_itself(photos: Path, tmp_path: P
     assert rows(tmp_path / "c.lance")["sub/c.jpg"]["tags"] == ["1", "x"]
 
 
+def test_a_parquet_value_that_python_can_not_hold_costs_its_row(photos: Path, tmp_path: Path) -> None:
+    dates = pa.array([0, 2**62, -(2**62)], pa.timestamp("us"))
+    names = ["a.jpg", "b.png", "sub/c.jpg"]
+    metadata = pa.table({"file": names, "license": ["CC0"] * 3, "date": dates})
+    pq.write_table(metadata, photos / "metadata.parquet")
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert (report.new, report.skipped["bad value"]) == (1, 2)
+    assert any(complaint.startswith("metadata.parquet row 2: bad value") for complaint in report.complaints)
+
+
 def test_sidecars_describe_the_image_beside_them(photos: Path, tmp_path: Path) -> None:
     (photos / "a.jpg.json").write_text(json.dumps({"license": "CC BY 4.0", "author": "Ada", "file": "b.png"}))
     (photos / "sub/c.json").write_text(json.dumps({"licence": "cc0"}))

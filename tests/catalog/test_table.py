@@ -166,13 +166,22 @@ def test_scan_and_table_filter_limit_and_keep_to_the_batch_size(catalog: Catalog
     assert len(catalog.table(["title"], "title != 't7'", limit=5)) == 5
 
 
-@pytest.mark.parametrize("filter", ["nosuch = 1", "title =", "title > 5 + 'x'", "frobnicate(title)"])
+@pytest.mark.parametrize(
+    "filter",
+    ["nosuch = 1", "title =", "title > 5 + 'x'", "frobnicate(title)"],
+)
 def test_a_wrong_filter_is_one_clear_line(catalog: Catalog, filter: str) -> None:
     for call in (lambda: catalog.count(filter), lambda: catalog.table(["title"], filter)):
         with pytest.raises(CatalogError, match=r"filter .* is not valid") as raised:
             call()
         assert "\n" not in str(raised.value)
         assert ".rs:" not in str(raised.value)
+
+
+@pytest.mark.parametrize("filter", ["1 / (length(title) - length(title)) > 0", "cast(title AS int) > 0"])
+def test_a_filter_that_fails_on_a_rows_value_is_one_clear_line(catalog: Catalog, filter: str) -> None:
+    catalog.add([rows(0, 3)])
+    test_a_wrong_filter_is_one_clear_line(catalog, filter)
 
 
 def test_a_column_that_is_not_there_is_named(catalog: Catalog) -> None:

@@ -384,6 +384,9 @@ def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_ba
     [
         ({}, "nothing was taken down .* pass --id"),
         ({"id": ["photos:1"]}, "pass --reason"),
+        ({"id": ["photos:1", " "], "reason": WHY}, "an id, URL or creator to take down is empty"),
+        ({"url": [""], "reason": WHY}, "an id, URL or creator to take down is empty"),
+        ({"creator": "", "reason": WHY, "purge": True}, "an id, URL or creator to take down is empty"),
         ({"creator": "Nobody", "reason": WHY}, "no row of .* by creator Nobody"),
         ({"list_file": "nowhere.txt", "reason": WHY}, "nowhere.txt can't be read"),
         ({"file": ["nowhere.jpg"], "reason": WHY}, "nowhere.jpg can't be read"),

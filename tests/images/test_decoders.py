@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import numpy as np
 import psutil
 import pytest
 
+from commoncanvas.errors import DecoderError
+from commoncanvas.images import decoders as module
 from commoncanvas.images.decoders import Decode, Decoders
 from commoncanvas.images.image import READS, ImageError, encode_image, load
 from tests.images.odd import Odd
@@ -96,6 +99,44 @@ def test_closing_ends_what_hangs(decoders: Decoders) -> None:
         threading.Timer(0.5, decoders.close).start()
         assert "its decoder ended" in str(hanging.exception(timeout=4))
     assert not children()
+
+
+def test_a_decoder_that_can_not_be_started_is_no_images_fault(
+    monkeypatch: pytest.MonkeyPatch, decoders: Decoders
+) -> None:
+    monkeypatch.setattr(module, "START_PAUSES_S", (0.0,))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(DecoderError, match="can be started: Too many open files; "):
+            decoders(b"good", READS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert decoders(b"good", ["png"])["formats"] == ["png"]
+
+
+def test_a_decoder_that_ends_before_its_first_image_is_no_images_fault(
+    monkeypatch: pytest.MonkeyPatch, decoders: Decoders
+) -> None:
+    monkeypatch.setattr(module, "START_PAUSES_S", (0.0,))
+    with monkeypatch.context() as patch:
+        no_memory = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1, 1)); "
+        patch.setattr(module, "_MAIN", no_memory + module._MAIN)
+        with pytest.raises(DecoderError, match="can be started: exit status"):
+            decoders(b"good", READS)
+    assert not children()
+    assert decoders(b"good", ["png"])["formats"] == ["png"]
+
+
+def test_a_decoder_that_can_be_started_the_second_time_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, decoders: Decoders, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "START_PAUSES_S", (0.0,))
+    (tmp_path / "first").touch()
+    once = f"import os; p = {str(tmp_path / 'first')!r}; os.path.exists(p) and (os.unlink(p), os._exit(1)); "
+    monkeypatch.setattr(module, "_MAIN", once + module._MAIN)
+    assert decoders(b"good", ["png"])["formats"] == ["png"]
+    assert not (tmp_path / "first").exists()
 
 
 @pytest.mark.parametrize("then", ["time.sleep(100)", "decoders(b'hang', [])"])

@@ -14,7 +14,7 @@ from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
 from commoncanvas.catalog.stats_table import pixels, size
 from commoncanvas.catalog.tally import Sample
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.errors import CatalogError, CommonCanvasError
 from commoncanvas.files import replace_text
 from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
 
@@ -38,6 +38,8 @@ def write_stats_page(
     the same `seed` over the same catalog draws the same. All text is escaped, and only http(s) links are made.
     Raises CatalogError, or CommonCanvasError where the page can't be written.
     """
+    if seed < 0:
+        raise CatalogError(f"seed {seed} draws no thumbnails; give 0 or more")
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     sample = Sample(thumbnails, seed)

@@ -54,7 +54,7 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
             new = adder.append(table)
             if new < len(table) and brings_images(table):
-                filler = filler or Filler(catalog)
+                filler = filler or Filler(adder)
                 filled += filler.fill(table)
             if stones.refresh():  # taken down while they were added
                 adder.remove(table.filter(pa.array(stones.refused(table)))["image_id"].to_pylist())
@@ -86,12 +86,12 @@ class Adder:
         if not len(new):
             return 0
         before = self.catalog.dataset
-        options = {"storage_options": self.catalog.storage_options}
-        fragments = lance.fragment.write_fragments(
-            new, before, mode="append", max_rows_per_file=FRAGMENT_ROWS, **options
+        after = lance.LanceDataset.commit(
+            self.catalog.uri,
+            lance.LanceOperation.Append(self.write(new)),
+            read_version=before.version,
+            storage_options=self.catalog.storage_options,
         )
-        operation = lance.LanceOperation.Append(fragments)
-        after = lance.LanceDataset.commit(self.catalog.uri, operation, read_version=before.version, **options)
         self.catalog.dataset = after
         double = self._learn(after)
         own = range(self.horizon - len(new), self.horizon)  # the commit gave its rows the last row ids
@@ -99,6 +99,17 @@ class Adder:
         return len(new) - sum(
             oldest.get(image_id, own[0]) not in own for image_id in new["image_id"].to_pylist()
         )
+
+    def write(self, rows: pa.Table | pa.RecordBatchReader) -> list[Any]:
+        """Fragments of `rows`, which are not in the table until they are committed."""
+        written: list[Any] = lance.fragment.write_fragments(
+            rows,
+            self.catalog.dataset,
+            mode="append",
+            max_rows_per_file=FRAGMENT_ROWS,
+            storage_options=self.catalog.storage_options,
+        )
+        return written
 
     def remove(self, image_ids: list[str]) -> None:
         """Delete the rows with these ids."""

@@ -28,11 +28,12 @@ from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import derived
-from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.explain import explaining, reason
 from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
 from commoncanvas.engine import Engine, LocalEngine, ahead, every
+from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog
@@ -122,7 +123,8 @@ class FragmentWork:
         for outdated in self._outdated(dataset, fragment, row_ids[:done]):
             columns = columns.append_column(outdated, pa.nulls(done, outdated.type))
         columns = columns.append_column("_rowid", pa.array(row_ids[:done], pa.uint64()))
-        metadata, fields = fragment.update_columns(columns)
+        with explaining(f"catalog {self.uri}: what {self.stage.name} made can't be written"):
+            metadata, fields = fragment.update_columns(columns)
         return Slice(
             fragment_id,
             dataset.version,
@@ -359,6 +361,8 @@ def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Sli
             untouched = [_untouched(latest, made) for made in slices]
             lost += [made for made, good in zip(slices, untouched, strict=True) if not good]
             slices = [made for made, good in zip(slices, untouched, strict=True) if good]
+        except (OSError, ValueError) as error:
+            raise CatalogError(f"catalog {catalog.uri} can't be committed to: {reason(error)}") from error
     catalog.refresh()
     return slices, lost
 

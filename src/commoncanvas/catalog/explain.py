@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from commoncanvas.errors import CatalogError
 
-_ABOUT_A_FILTER = re.compile("invalid user input|schema error|sql|plan|cast|type", re.IGNORECASE)
+_ABOUT_A_FILTER = re.compile(
+    "invalid user input|schema error|sql|plan|cast|type|filter expression", re.IGNORECASE
+)
 # Lance ends its messages with the place in its own source code.
 _RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
 

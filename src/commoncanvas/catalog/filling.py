@@ -1,23 +1,37 @@
-"""Rows that wait for their image get it where a later source brings it along, so that nothing is fetched twice."""
+"""Rows that wait for their image get it where a later source brings it along, so that nothing is fetched twice.
+
+Such a row is written anew, at the table's end, and goes where it was, in one commit: what that costs hangs on the rows
+that are filled. To write the image column of their fragments (as `Catalog.backfill` does) would write every image that
+these have, for each group of rows that comes in, since a source's order is seldom that of the table.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+import lance
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from lance.commit import CommitConflictError
 
-from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.backfill import RowIds, take_rows
+from commoncanvas.catalog.columns import derived
+from commoncanvas.catalog.known import KnownRows
 from commoncanvas.catalog.schema import IMAGE
-from commoncanvas.catalog.where import listed
+from commoncanvas.catalog.storage import Storage
+from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
-    from commoncanvas.catalog.table import Catalog
+    from commoncanvas.catalog.adding import Adder
 
 LACKING = "(fetch_status IS NULL OR fetch_status <> 'ok')"
-FILLED_AT_ONCE = 10_000
 SCAN_ROWS = 1 << 17
+WRITTEN_AT_ONCE = 256
+CONFLICT_RETRIES = 50
 _IMAGE = [column.name for column in IMAGE]
+_PLACE = ["_rowid", "_rowaddr"]
 
 
 def brings_images(table: pa.Table) -> bool:
@@ -27,49 +41,121 @@ def brings_images(table: pa.Table) -> bool:
 class Filler:
     """Knows which rows had no image when it was made, 12 bytes each."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self.lacking = KnownIds()
-        for batch in catalog.scan(["image_id"], LACKING, SCAN_ROWS):
-            self.lacking.add(batch["image_id"].to_pylist())
+    def __init__(self, adder: Adder) -> None:
+        self.adder = adder
+        self.catalog = adder.catalog
+        scan = self.catalog.scan(["image_id"], LACKING, SCAN_ROWS, with_row_id=True)
+        self.lacking = KnownRows(
+            (batch["image_id"].to_pylist(), batch["_rowid"].to_numpy()) for batch in scan
+        )
 
     def fill(self, table: pa.Table) -> int:
-        """Put the images of `table` into the rows with the same ids that still have none; returns how many it did."""
-        table = table.filter(pc.is_valid(table["image"]))
-        table = table.filter(pa.array(self.lacking.contains(table["image_id"].to_pylist()), pa.bool_()))
-        filled = 0
-        for start in range(0, len(table), FILLED_AT_ONCE):
-            part = table.slice(start, FILLED_AT_ONCE)
-            where = f"image_id IN ({listed(part['image_id'].to_pylist())})"
-            filled += self.catalog.backfill(_Fill(part), where=where)
-        return filled
+        """Put the images of `table` into the rows with the same ids that still have none; returns how many it did.
+
+        All of them in one commit or none. Raises CatalogError where others change these rows again and again.
+        """
+        row_ids = self.lacking.candidates(table["image_id"].to_pylist())
+        if not len(row_ids):
+            return 0
+        ids = table["image_id"].to_pylist()
+        has_image = table["image"].is_valid().to_pylist()
+        images = {ids[at]: at for at in range(len(ids) - 1, -1, -1) if has_image[at]}
+        old: pa.Table | None = None
+        written: list[Any] = []
+        for _ in range(CONFLICT_RETRIES):
+            self.catalog.refresh()
+            now = self._waiting(row_ids, images, table)
+            places, now = now.select(_PLACE), now.drop_columns(_PLACE)
+            # What others do to the fragments meanwhile is seldom done to these rows.
+            if not now.equals(old):
+                self._discard(written)
+                old, written = now, self._write(now, images, table) if len(now) else []
+            if not len(now):
+                return 0
+            if self._land(places, written):
+                return len(now)
+        self._discard(written)
+        raise CatalogError(
+            f"catalog {self.catalog.uri}: others change the rows that wait for images again and again; "
+            "stop them and run the import again"
+        )
+
+    def _waiting(self, row_ids: RowIds, images: dict[str, int], table: pa.Table) -> pa.Table:
+        """What the rows that are to be filled have, without what they get."""
+        dataset = self.catalog.dataset
+        got = {name for name in _IMAGE if name in table.column_names and name != "fetch_status"}
+        columns = [name for name in dataset.schema.names if name not in got]
+        rows = take_rows(dataset, row_ids, [*columns, *_PLACE])
+        mine = pa.array([image_id in images for image_id in rows["image_id"].to_pylist()], pa.bool_())
+        return rows.filter(pc.and_(mine, pc.fill_null(pc.not_equal(rows["fetch_status"], "ok"), True)))
+
+    def _write(self, old: pa.Table, images: dict[str, int], table: pa.Table) -> list[Any]:
+        schema = self.catalog.schema
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for start in range(0, len(old), WRITTEN_AT_ONCE):
+                part = old.slice(start, WRITTEN_AT_ONCE)
+                new = table.take([images[image_id] for image_id in part["image_id"].to_pylist()])
+                yield from _filled(part, new, schema).combine_chunks().to_batches()
+
+        return self.adder.write(pa.RecordBatchReader.from_batches(schema, batches()))
+
+    def _land(self, places: pa.Table, written: list[Any]) -> bool:
+        """Commit `written` in place of the rows at `places`; False if somebody changed their fragments meanwhile."""
+        dataset = self.catalog.dataset
+        fragments = places["_rowaddr"].to_numpy() >> np.uint64(32)
+        order = np.argsort(fragments, kind="stable")
+        touched, starts = np.unique(fragments[order], return_index=True)
+        changed: list[Any] = []
+        emptied: list[int] = []
+        for fragment_id, rows in zip(
+            touched.tolist(), np.split(places["_rowid"].to_numpy()[order], starts[1:]), strict=True
+        ):
+            chosen = ", ".join(map(str, rows.tolist()))
+            left = dataset.get_fragment(fragment_id).delete(f"_rowid IN ({chosen})")
+            if left is None:
+                emptied.append(fragment_id)
+            else:
+                changed.append(left)
+        operation = lance.LanceOperation.Update(
+            removed_fragment_ids=emptied, updated_fragments=changed, new_fragments=written
+        )
+        try:
+            after = lance.LanceDataset.commit(
+                self.catalog.uri,
+                operation,
+                read_version=dataset.version,
+                storage_options=self.catalog.storage_options,
+            )
+        except CommitConflictError:
+            return False
+        self.catalog.dataset = after
+        paths = {file.path for fragment in written for file in fragment.files}
+        self.adder.fragments |= {
+            fragment.fragment_id
+            for fragment in after.get_fragments()
+            if fragment.metadata.files[0].path in paths
+        }
+        return True
+
+    def _discard(self, written: list[Any]) -> None:
+        storage = Storage(self.catalog.uri, self.catalog.storage_options)
+        for file in (file for fragment in written for file in fragment.files):
+            storage.delete(f"data/{file.path}")
 
 
-class _Fill:
-    """The image as `table` has it, and its other values where the row has none; what the row knows already stays."""
-
-    name = "fill"
-    done_column = "fetch_status"
-    batch_size = 64
-    todo = LACKING
-
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table
-        self.writes = tuple(field for field in table.schema if field.name not in ("image_id", "source"))
-        self.reads = ("image_id", *(field.name for field in self.writes if field.name not in _IMAGE))
-        self._at: dict[str, int] = {}
-
-    def setup(self) -> None:
-        ids = self.table["image_id"].to_pylist()
-        self._at = {image_id: at for at, image_id in reversed(list(enumerate(ids)))}
-
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        new = self.table.take([self._at[image_id] for image_id in batch["image_id"].to_pylist()])
-        columns = [
-            new[field.name]
-            if field.name in _IMAGE
-            else pc.coalesce(batch[field.name], new[field.name].combine_chunks())
-            for field in self.writes
-        ]
-        table = pa.table(columns, schema=pa.schema(self.writes))
-        return table.combine_chunks().to_batches()[0]
+def _filled(old: pa.Table, new: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The image as `new` has it, its other values where `old` has none; what was made of these is made anew."""
+    given = [name for name in new.column_names if name not in ("image_id", "source")]
+    outdated = derived(schema, given)
+    columns = []
+    for field in schema:
+        if field.name in outdated:
+            columns.append(pa.nulls(len(old), field.type))
+        elif field.name not in given:
+            columns.append(old[field.name])
+        elif field.name in _IMAGE:
+            columns.append(new[field.name])
+        else:
+            columns.append(pc.coalesce(old[field.name].combine_chunks(), new[field.name].combine_chunks()))
+    return pa.table(columns, schema=schema)

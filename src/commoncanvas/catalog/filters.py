@@ -10,7 +10,8 @@ from commoncanvas.catalog.table import Catalog
 from commoncanvas.errors import CatalogError
 
 _KEY = "commoncanvas.filter."
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Also a tag's name, which Lance is strict about; of digits alone it would read as a version's number.
+_NAME = re.compile(r"(?!\d+$)(?!.*(\.\.|\.lock$|\.$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RETRIES = 50
 
 
@@ -41,7 +42,7 @@ def expression(catalog: Catalog, filter: str | None) -> str | None:
 
 def conditions_of(catalog: Catalog, filter: str | None, version: int | str | None) -> list[str]:
     """SQL of `filter`, itself or by its name, and of the filter that was saved with the tag `version`, if any was."""
-    tagged = saved_filters(catalog).get(str(version))
+    tagged = saved_filters(catalog).get(version) if isinstance(version, str) else None
     named = expression(catalog, filter)
     return list(dict.fromkeys(condition for condition in (tagged, named) if condition is not None))
 
@@ -73,7 +74,9 @@ def save_filter(catalog: Catalog, name: str, expression: str) -> None:
 def check_name(catalog: Catalog, name: str, expression: str) -> None:
     """Raise CatalogError if `expression` could not be saved as `name`."""
     if not _NAME.fullmatch(name):
-        raise CatalogError(f"{name!r} is no name of a filter; write letters, digits and . _ - as in c-v1")
+        raise CatalogError(
+            f"{name!r} is no name of a filter; write a letter, then letters, digits, _ or -, as in c-v1"
+        )
     tagged = catalog.tags().get(name)
     if tagged is None:
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,59 @@ class KnownIds:
             [_among(runs, part) for runs, part in zip(self._parts, parts, strict=True)]
         )
         return found
+
+
+class KnownRows:
+    """Which rows an id may be that of, in 12 bytes a row: those whose id has the same 32 bits of a fingerprint.
+
+    That is the right one and, of 10^8, seldom another: whoever asks reads the rows anyway, with their ids.
+    """
+
+    def __init__(self, batches: Iterable[tuple[Sequence[str], NDArray[np.uint64]]]) -> None:
+        """From batches of ids and as many row ids."""
+        parts: list[tuple[NDArray[Any], NDArray[Any]]]
+        parts = [(np.empty(0, np.uint32), np.empty(0, np.uint64)) for _ in range(1 << BITS)]
+        counts = [0] * len(parts)
+        for ids, row_ids in batches:
+            short = _short(ids)
+            given: tuple[NDArray[Any], NDArray[Any]] = short, row_ids
+            at = short >> np.uint32(32 - BITS)
+            for number, part in enumerate(parts):
+                chosen = at == number
+                start, counts[number] = counts[number], counts[number] + int(np.count_nonzero(chosen))
+                for array, values in zip(part, given, strict=True):
+                    if counts[number] > len(array):
+                        # In place: many small arrays would leave as much again in holes when they are joined.
+                        array.resize(counts[number] * 9 // 8, refcheck=False)
+                    array[start : counts[number]] = values[chosen]
+        # One part after the other, as the sort takes as much again.
+        self._parts = [_sorted_rows(*parts.pop(0), count) for count in counts]
+
+    def __len__(self) -> int:
+        return sum(len(prints) for prints, _ in self._parts)
+
+    def candidates(self, ids: Sequence[str]) -> NDArray[np.uint64]:
+        """Row ids, each once and in order, among which are all that rows with one of `ids` had."""
+        wanted = np.unique(_short(ids))
+        found = []
+        for number, (prints, row_ids) in enumerate(self._parts):
+            mine = wanted[wanted >> np.uint32(32 - BITS) == number]
+            first, last = (np.searchsorted(prints, mine, side) for side in ("left", "right"))
+            counts = last - first
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            found.append(row_ids[np.repeat(first, counts) + within])
+        return np.unique(np.concatenate(found))
+
+
+def _short(ids: Sequence[str]) -> NDArray[np.uint32]:
+    return np.fromiter((hash(one) & 0xFFFFFFFF for one in ids), np.uint32, len(ids))
+
+
+def _sorted_rows(
+    prints: NDArray[np.uint32], row_ids: NDArray[np.uint64], count: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    order = np.argsort(prints[:count])
+    return prints[order], row_ids[order]
 
 
 def _among(runs: list[Fingerprints], wanted: Fingerprints) -> NDArray[np.bool_]:

@@ -48,13 +48,20 @@ class Request:
         list_file: str | Path | None,
         files: Sequence[str | Path],
     ) -> Request:
-        """Read the files that it names. Raises CatalogError."""
+        """Read the files that it names. Raises CatalogError, also for a word that is empty."""
+        ids, urls = ([text.strip() for text in texts] for texts in (ids, urls))
+        creator = None if creator is None else creator.strip()
+        if "" in (*ids, *urls, creator):
+            # A variable that a script forgot to set; the person would be told that their works are gone.
+            raise CatalogError(
+                "an id, URL or creator to take down is empty; say which is meant, or leave it out"
+            )
         listed = _lines(list_file) if list_file is not None else []
         images = {path: _read(path) for path in files}
         return cls(
             (*ids, *(line for line in listed if "://" not in line)),
             (*urls, *(line for line in listed if "://" in line)),
-            creator.strip() if creator else None,
+            creator,
             {hashlib.sha256(data).hexdigest(): str(path) for path, data in images.items()},
             tuple(_phash(path, data) for path, data in images.items()),
         )

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
+from commoncanvas.errors import DecoderError
 from commoncanvas.images.image import (
     Animated,
     Format,
@@ -34,6 +36,11 @@ DECODE_SECONDS = 60.0
 """An image that takes longer is given up: a second or two is what the largest allowed one takes."""
 ORPHAN_SECONDS = 5.0
 """What has not ended so long after its time ends itself: its parent, which would have killed it, is gone."""
+START_SECONDS = 60.0
+"""So long it may take to import what decodes."""
+START_PAUSES_S = (1.0, 5.0)
+"""Memory or files that are short now may not be a moment later."""
+_READY = "ready"
 _GO = "may I decode a large one?"
 _MAIN = "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders import serve; serve({fd})"
 
@@ -69,7 +76,10 @@ class Decoders:
             self._idle.put(decoder)
 
     def __call__(self, data: bytes, formats: Sequence[str]) -> Row:
-        """As `Decode`; ImageError also for what takes too long (timeout) or ends its process (internal)."""
+        """As `Decode`; ImageError also for what takes too long (timeout) or ends its process (internal).
+
+        DecoderError where no process can be started.
+        """
         decoder = self._idle.get()
         try:
             return decoder(data, formats)
@@ -96,8 +106,8 @@ class _Decoder:
 
     def __call__(self, data: bytes, formats: Sequence[str]) -> Row:
         held = False
+        pipe = self._pipe or self._start()
         try:
-            pipe = self._pipe or self._start()
             pipe.send(tuple(formats))
             pipe.send_bytes(data)
             answer = self._answer(pipe)
@@ -122,15 +132,34 @@ class _Decoder:
         return pipe.recv()
 
     def _start(self) -> Connection[Any, Any]:
+        for pause in (*START_PAUSES_S, None):
+            try:
+                return self._started()
+            except (EOFError, OSError) as error:
+                status = self.bury()
+                if pause is None:
+                    ended = isinstance(error, EOFError | ConnectionError)
+                    said = f"exit status {status}" if ended else getattr(error, "strerror", None) or error
+                    raise DecoderError(
+                        f"no process that decodes images can be started: {said}; "
+                        "free memory or allow more open files (ulimit -n), or use fewer --workers, and run it again"
+                    ) from error
+            time.sleep(pause)
+        raise AssertionError
+
+    def _started(self) -> Connection[Any, Any]:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             # Not by multiprocessing, which would run the user's main module once more.
             code = _MAIN.format(path=sys.path, fd=theirs.fileno())
             command = [sys.executable, "-c", code]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
-        self._pipe = Connection(ours.detach())
-        self._pipe.send((self._decode, self._timeout_s + ORPHAN_SECONDS))
-        return self._pipe
+            self._pipe = pipe = Connection(ours.detach())
+        pipe.send((self._decode, self._timeout_s + ORPHAN_SECONDS))
+        if not pipe.poll(START_SECONDS):
+            raise TimeoutError(f"it takes longer than {START_SECONDS:g} s")
+        pipe.recv()
+        return pipe
 
     def kill(self) -> None:
         """From any thread; whoever waits for an answer sees that there is none."""
@@ -177,6 +206,7 @@ def serve(fd: int) -> None:
     with suppress(EOFError, OSError):
         decode, seconds = pipe.recv()
         turn = _Turn(pipe, seconds)
+        pipe.send(_READY)
         while True:
             _end_after(0)
             formats, data = pipe.recv(), pipe.recv_bytes()

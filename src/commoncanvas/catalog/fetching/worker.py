@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError, one_line
+from commoncanvas.errors import DecoderError
 from commoncanvas.images.decoders import Decode, Decoders
 from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
 
@@ -26,6 +29,8 @@ Place = tuple[str, Sequence[str | None]]
 ELSEWHERE = ("not_found", "forbidden", "connection")
 """Statuses after which a row's other URL is tried."""
 DNS_THREADS = 16
+EXIT_SECONDS = 5.0
+"""So long the interpreter's end waits for a worker that nobody has closed."""
 
 
 @dataclass
@@ -85,10 +90,14 @@ class Worker:
         # A loop of our own: the caller may have a running one (a notebook does).
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
+        atexit.register(self._at_exit)
         self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
 
     def rows(self, places: Sequence[Place]) -> list[Row]:
-        """A row a place, in the same order: columns and status, whatever happens to it. CancelledError once stopped."""
+        """A row a place, in the same order: columns and status, whatever happens to it.
+
+        CancelledError once stopped, DecoderError where nothing can be decoded.
+        """
         if self._stopped:
             raise CancelledError
         running: Future[list[Row]] = self._call(self._gather(places))
@@ -116,6 +125,7 @@ class Worker:
             task.cancel()
 
     def close(self) -> None:
+        atexit.unregister(self._at_exit)
         if self._thread.is_alive():
             self._call(self._close()).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -125,6 +135,13 @@ class Worker:
         self._decoders.close()
         self._waiting.shutdown()
 
+    def _at_exit(self) -> None:
+        """Python would complain of each task and connection that it finds."""
+        with suppress(Exception):
+            self._call(self._end_tasks()).result(EXIT_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(EXIT_SECONDS)
+
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
@@ -132,12 +149,15 @@ class Worker:
         return Downloader(self._limits, allow_private, contact)
 
     async def _close(self) -> None:
+        await self._end_tasks()
+        await self._loop.shutdown_default_executor()
+
+    async def _end_tasks(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._downloader.close()
-        await self._loop.shutdown_default_executor()
 
     async def _gather(self, places: Sequence[Place]) -> list[Row]:
         return list(await asyncio.gather(*(self._row(*place) for place in places)))
@@ -163,6 +183,8 @@ class Worker:
                 self.tally.bytes += len(data)
                 return await self._decode(self._decoders, data, WEB_FORMATS)
             return await self._decode(self._decode_local, url, source)
+        except DecoderError:
+            raise
         except (FetchError, ImageError) as error:
             return {"fetch_status": error.status, "fetch_error": one_line(error)}
         except Exception as error:

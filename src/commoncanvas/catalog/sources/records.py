@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas.catalog.sources.source import Report
+from commoncanvas.catalog.sources.tables import batch_rows
 from commoncanvas.errors import SourceError
 
 Record = tuple[str, dict[str, Any]]
@@ -123,9 +124,8 @@ def _read_parquet(path: Path, report: Report) -> Iterator[Record]:
     row = 0
     try:
         for batch in _parquet(path).iter_batches(batch_size=1024):
-            for record in batch.to_pylist():
-                row += 1
-                yield f"{path.name} row {row}", record
+            yield from batch_rows(batch, path.name, row, report)
+            row += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"metadata {path} can't be read after row {row}: {error}") from error
 

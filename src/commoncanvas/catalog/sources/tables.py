@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.sources.records import Record
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
+
+if TYPE_CHECKING:
+    from commoncanvas.catalog.sources.records import Record
 
 IMAGE_ROWS = 16
 """Rows read at once where a column holds images."""
