@@ -110,13 +110,14 @@ def _sheet(catalog: Catalog, sample: Sample) -> list[tuple[Credit, bytes]]:
     """Credit and WebP file of each image of the sample that can be read."""
     found = []
     for row in catalog.take(sample.row_ids, [*COLUMNS, "image"]).to_pylist() if len(sample.row_ids) else []:
-        thumbnail = _thumbnail(row.pop("image"))
-        if thumbnail is not None:
-            found.append((credit(row), thumbnail))
+        small = thumbnail(row.pop("image"))
+        if small is not None:
+            found.append((credit(row), small))
     return found
 
 
-def _thumbnail(image: Any) -> bytes | None:
+def thumbnail(image: Any) -> bytes | None:
+    """A small WebP file of a stored image; None if it can't be read."""
     try:
         array, _ = load(image or b"", THUMBNAIL_SIDE, formats=WEB_FORMATS)
     except ImageError:

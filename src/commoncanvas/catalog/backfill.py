@@ -81,6 +81,7 @@ class FragmentWork:
     stage: Stage
     where: str | None
     on_progress: Callable[[int], object] | None
+    only: RowIds | None = None
     done: dict[int, RowIds] = field(default_factory=dict)
     """Rows done by earlier slices of this run: one that `todo` still names after its work isn't done twice."""
     elsewhere: bool = False
@@ -214,6 +215,8 @@ class FragmentWork:
         pending = all_of(self.stage.todo, self.where)
         scanner = dataset.scanner(columns=[], filter=pending, with_row_id=True, fragments=[fragment])
         row_ids: RowIds = scanner.to_table()["_rowid"].to_numpy()
+        if self.only is not None:
+            row_ids = row_ids[np.isin(row_ids, self.only)]
         earlier = self.done.get(fragment.fragment_id)
         return row_ids if earlier is None else row_ids[~np.isin(row_ids, earlier)]
 
@@ -240,8 +243,9 @@ def run(
     engine: Engine | None = None,
     where: str | None = None,
     on_progress: Callable[[int], object] | None = None,
+    only: RowIds | None = None,
 ) -> int:
-    """See `Catalog.backfill`."""
+    """See `Catalog.backfill`. `only`: row ids; others are left alone."""
     engine = engine or LocalEngine()
     catalog.refresh()
     catalog.check_columns(stage.reads)
@@ -252,7 +256,7 @@ def run(
     # A worker may be in another folder.
     uri = catalog.uri if "://" in catalog.uri else str(Path(catalog.uri).absolute())
     report = None if elsewhere else on_progress
-    work = FragmentWork(uri, catalog.storage_options, stage, where, report, elsewhere=elsewhere)
+    work = FragmentWork(uri, catalog.storage_options, stage, where, report, only, elsewhere=elsewhere)
     fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
     # Two runs at once start at different places, so that they share the work instead of racing for it.
     start = random.randrange(len(fragment_ids)) if fragment_ids else 0

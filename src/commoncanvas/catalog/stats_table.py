@@ -29,11 +29,11 @@ def render(found: CatalogStats) -> RenderableType:
     title.stylize("bold", 0, len(found.uri))
     people = {_person(each.name, each.url): each.images for each in found.top_creators}
     tables = [
-        _table("source", found.sources, found.rows),
-        _table("fetch", found.fetch_statuses, found.rows),
-        _table("creator", people, found.rows, len(people) < found.creators),
-        _table("camera", found.top_cameras, found.rows, len(found.top_cameras) < found.cameras),
-        _table("column", found.filled, found.rows),
+        count_table("source", found.sources, found.rows),
+        count_table("fetch", found.fetch_statuses, found.rows),
+        count_table("creator", people, found.rows, len(people) < found.creators),
+        count_table("camera", found.top_cameras, found.rows, len(found.top_cameras) < found.cameras),
+        count_table("column", found.filled, found.rows),
     ]
     blank = Text("")
     return Group(
@@ -174,12 +174,15 @@ def _headed(*names: str) -> Any:
     return table
 
 
-def _table(title: str, counts: Mapping[str, int], rows: int, more: bool = False) -> Any:
+def count_table(
+    title: str, counts: Mapping[str, int], rows: int, more: bool = False, of: str = "images"
+) -> Any:
+    """Names and how many `of` them there are, SHOWN at most; None if there is none."""
     from rich.text import Text
 
     if not counts:
         return None
-    table = _headed(title, "images", "%")
+    table = _headed(title, of, "%")
     shown = list(counts.items())
     if len(shown) > SHOWN:
         shown, more = shown[:SHOWN], True

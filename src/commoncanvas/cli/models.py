@@ -99,6 +99,67 @@ def caption(
     show(report, json_)
 
 
+@captions.command
+def report(
+    *,
+    catalog: Uri,
+    column: str = "caption",
+    where: str | None = None,
+    html: str | None = None,
+    clip: str | None = None,
+    clip_pretrained: str | None = None,
+    sample: int = 1000,
+    seed: int = 0,
+    json_: Json = False,
+) -> None:
+    """Say what the captions are like: words, repeats, boilerplate, and how well they fit images and human text.
+
+    Args:
+        where: SQL condition on the rows, or a saved filter's name.
+        html: also write a page with the best and the worst twenty and their pictures, one file.
+        clip: an open_clip model for the CLIP score: a folder, hf-hub:..., or a name with its --clip-pretrained.
+        clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
+        sample: captions that are compared, drawn by SEED.
+    """
+    from commoncanvas.telephoning.report import caption_report
+
+    scorer = None
+    if clip is not None:
+        from commoncanvas.telephoning.clip import ClipModel
+
+        scorer = ClipModel(clip, clip_pretrained)
+    found = caption_report(catalog, column=column, filter=where, clip=scorer, sample=sample, seed=seed)
+    if html is not None:
+        from commoncanvas.app.captions_page import write_captions_page
+
+        write_captions_page(found, html)
+        say(f"page written to {html}")
+    show(found, json_)
+
+
+@captions.command
+def drop(
+    *,
+    catalog: Uri,
+    rules: str,
+    column: str = "caption",
+    where: str | None = None,
+    dry_run: bool = False,
+    json_: Json = False,
+) -> None:
+    """Take bad captions out, by rules on their words; each row's status says which rule took it.
+
+    Args:
+        rules: comma-separated: empty, repeats, boilerplate, leftovers, min-words=N, max-words=N.
+        where: SQL condition on the rows, or a saved filter's name.
+        dry_run: only count.
+    """
+    from commoncanvas.telephoning.dropping import drop_captions
+
+    given = [rule for rule in rules.split(",") if rule]
+    show(drop_captions(catalog, given, column=column, where=where, dry_run=dry_run), json_)
+
+
 @app.command
 def encode(
     recipe: str,

@@ -16,6 +16,7 @@ from commoncanvas.console import say
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig
+from commoncanvas.telephoning.rules import STATUSES as DROPPED
 from commoncanvas.telephoning.sentences import agreement
 from commoncanvas.telephoning.stage import CaptionStage
 
@@ -114,8 +115,9 @@ def _retries(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         chosen += [one for one in STATUSES if one not in ("ok", "cut")] if name == "failed" else [name]
     for name in chosen:
-        if name not in STATUSES:
+        if name not in (*STATUSES, *DROPPED):
             raise CatalogError(
-                f"there is no caption status {name}; there are: {', '.join(STATUSES)}, or failed, all without a caption"
+                f"there is no caption status {name}; there are: {', '.join((*STATUSES, *DROPPED))}, or failed, "
+                "all for which the captioner had none"
             )
     return tuple(dict.fromkeys(chosen))

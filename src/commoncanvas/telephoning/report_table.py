@@ -1,0 +1,69 @@
+"""The report of captions as the terminal shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from commoncanvas.catalog.credits import clean
+from commoncanvas.catalog.stats_table import count_table
+from commoncanvas.telephoning.rules import RULES
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from commoncanvas.telephoning.report import CaptionReport, Fit
+
+
+def render(found: CaptionReport) -> RenderableType:
+    """See `CaptionReport.render`."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.text import Text
+
+    title = Text(f"{found.column} of {found.uri} version {found.version}")
+    title.stylize("bold", 0, len(found.column))
+    tables = [
+        count_table("status", found.statuses, found.rows),
+        count_table("caption of several images", found.top_captions, found.captions, of="captions"),
+        count_table("opening", found.top_openings, found.captions, of="captions"),
+        count_table(
+            "rule", {f"{n}: {RULES[n][1]}": c for n, c in found.taken_by.items()}, found.captions, of="takes"
+        ),
+    ]
+    return Group(
+        title,
+        *(Text(line) for line in summary(found)),
+        Text(""),
+        Columns([table for table in tables if table], padding=(1, 3)),
+    )
+
+
+def summary(found: CaptionReport) -> list[str]:
+    """What the report says in sentences."""
+    lines = [f"{found.captions:,} captions of {found.rows:,} fetched images"]
+    if found.made_by:
+        settings = ", ".join(f"{name} {value}" for name, value in found.made_by.items() if value is not None)
+        lines.append(clean(f"written by {settings}") or "")
+    if not found.captions:
+        return lines
+    quantiles = found.words_quantiles
+    lines += [
+        f"{found.words_mean:.1f} words on average ({quantiles['5 %']} to {quantiles['95 %']} in nine of ten, at most "
+        f"{quantiles['most']}); {found.vocabulary:,} different words"
+        + (f", {found.vocabulary_of_10k_words:,.0f} in 10,000" if found.vocabulary_of_10k_words else ""),
+        f"{found.distinct:,} different captions; {found.shared:,} are another image's too",
+    ]
+    if found.clip:
+        lines.append(f"CLIP score {_fit(found.clip, '.1f')}")
+    if found.human:
+        lines.append(f"sentence cosine with human text {_fit(found.human, '.3f')}")
+    if not found.clip:
+        lines.append("no CLIP score: give --clip")
+    return lines
+
+
+def _fit(found: Fit, digits: str) -> str:
+    return (
+        f"{found.matched:{digits}}, shuffled {found.shuffled:{digits}}; nearest of {found.rows:,} in "
+        f"{found.retrieval:.1%}, by chance {found.chance:.1%}"
+    )

@@ -1,0 +1,63 @@
+"""`caption` and `encode` with small models, to be killed: each notes what its model has been at, row by row.
+
+Run: python -m tests.killable_models WHAT CATALOG MODEL LOG
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.catalog import adding, backfill, fetch, import_
+from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
+from commoncanvas.latents import stages
+from commoncanvas.latents.encode import encode
+from commoncanvas.telephoning import CaptionerConfig, caption
+from commoncanvas.telephoning.generation import GeneratingCaptioner
+
+FRAGMENT_ROWS = 40
+WHERE = "array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')"
+
+
+def noting(kind: Any, name: str, log: Path, ids: Any) -> None:
+    """Let `kind.name` write down what it has done."""
+    call = getattr(kind, name)
+
+    def noted(self: Any, *arguments: Any) -> Any:
+        result = call(self, *arguments)
+        with log.open("a") as file:
+            file.write("".join(f"{one}\n" for one in ids(*arguments)))
+        return result
+
+    setattr(kind, name, noted)
+
+
+def main(what: str, uri: str, model: str, log: str) -> None:
+    adding.FRAGMENT_ROWS = adding.GROUP_ROWS = FRAGMENT_ROWS
+    backfill.SLICE_SECONDS = 1e9  # a whole fragment, as of one that takes less than a minute
+    backfill.COMMIT_SECONDS = 0.0
+    match what:
+        case "rows":
+            import_("openmoji", uri)
+            fetch(uri, size=48, format="png", where=WHERE)
+        case "caption":
+            noting(GeneratingCaptioner, "caption", Path(log), lambda prepared, ids: ids)
+            config = CaptionerConfig("vlm", model, max_tokens=6, precision="fp32", batch_size=2, device="cpu")
+            caption(uri, config, where=None)
+        case "encode":
+            noting(stages.TextStage, "encode", Path(log), lambda texts: texts)
+            encode(recipe(uri, model))
+
+
+def recipe(uri: str, model: str) -> DiffusionRecipe:
+    made = load_recipe(
+        "xs", ["--data.catalog", uri, "--vae", model, "--text_encoder", model, "--text_length", "8"]
+    )
+    assert isinstance(made, DiffusionRecipe)
+    data = made.data.model_copy(update={"text": ["title"], "filter": None})
+    return made.model_copy(update={"data": data, "size": 32, "encode": EncodeConfig(batch_size=8)})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

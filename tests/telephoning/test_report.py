@@ -1,0 +1,242 @@
+"""The report on a column of captions, what rules take out of it, and the CLIP score."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from commoncanvas.app.captions_page import write_captions_page
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.telephoning import CaptionerConfig, caption
+from commoncanvas.telephoning.clip import ClipModel
+from commoncanvas.telephoning.dropping import DropStage, drop_captions
+from commoncanvas.telephoning.report import TextSurvey, caption_report, fit
+from tests.conftest import COLOURS, SHAPES, drawing
+from tests.telephoning import models
+
+INFO = ColumnInfo(
+    "1" * 64, (("image", None),), (), "writer", settings={"prompt": "What is it?"}, revision="abc"
+)
+
+
+class Writer:
+    """A stage that writes captions from titles by a function."""
+
+    name, reads, batch_size, done_column = "written", ("title",), 100, "caption_status"
+    todo = "caption_status IS NULL"
+
+    def __init__(self, write: Any) -> None:
+        import pyarrow as pa
+
+        self.write = write
+        self.writes = tuple(INFO.field(name, pa.string()) for name in ("caption", "caption_status"))
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, batch: Any) -> Any:
+        import pyarrow as pa
+
+        said = [self.write(title) for title in batch["title"].to_pylist()]
+        return pa.RecordBatch.from_arrays(
+            [pa.array(said, pa.string()), pa.array(["ok"] * len(said))], names=["caption", "caption_status"]
+        )
+
+
+def written(catalog: Catalog, write: Any) -> Catalog:
+    catalog.backfill(Writer(write))
+    return Catalog.open(catalog.uri)
+
+
+def test_the_report_counts_what_is_there(shapes: Catalog) -> None:
+    def write(title: str) -> str:
+        if title.startswith("red"):
+            return "a photo of red"
+        return f"{title} {title} {title}" if title.startswith("blue") else f"the {title}"
+
+    catalog = written(shapes, write)
+    red, blue = (catalog.count(f"title LIKE '{colour}%'") for colour in ("red", "blue"))
+    found = caption_report(catalog, sample=1000)
+    assert (found.rows, found.captions, found.statuses) == (24, 24, {"ok": 24})
+    assert found.made_by == {
+        "model": "writer",
+        "revision": "abc",
+        "weights": "1" * 12,
+        "prompt": "What is it?",
+    }
+    said = [row or "" for row in catalog.table(["caption"])["caption"].to_pylist()]
+    assert found.distinct == len(set(said))
+    assert found.shared == sum(said.count(one) > 1 for one in said)
+    assert found.top_captions["a photo of red"] == red
+    assert found.taken_by == {"empty": 0, "repeats": blue, "boilerplate": red, "leftovers": 0}
+    assert found.words_mean == pytest.approx(np.mean([len(one.split()) for one in said]))
+    assert found.vocabulary == len({word for one in said for word in one.split()})
+    assert found.human is not None and found.human.rows == 24
+    assert found.human.matched > found.human.shuffled and found.human.retrieval > found.human.chance
+    assert len(found.best) == len(found.worst) == 12 and found.best[0][1] >= found.worst[0][1]
+    again = caption_report(catalog, sample=10, seed=1)
+    assert again.human is not None and again.human.rows == 10 and again.captions == 24
+
+
+def test_a_report_of_nothing_and_of_no_column(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="caption"):
+        caption_report(shapes)
+    found = caption_report(written(shapes, lambda title: None))
+    assert (found.captions, found.human, found.best) == (0, None, ())
+    write_captions_page(found, tmp_path / "page.html")
+    assert "0 captions" in (tmp_path / "page.html").read_text()
+    with pytest.raises(CatalogError, match="sample 1"):
+        caption_report(shapes, sample=1)
+
+
+def test_hostile_captions_stay_text_on_the_page(shapes: Catalog, tmp_path: Path) -> None:
+    catalog = written(shapes, lambda title: f"{title} <script>alert(1)</script>\u202e\"'&")
+    write_captions_page(caption_report(catalog), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\u202e" not in page
+
+
+def test_how_well_things_fit_is_their_cosine_beside_that_of_others() -> None:
+    draw = np.random.default_rng(0)
+    first = draw.standard_normal((50, 8)).astype(np.float32)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    found, cosines = fit(first, first)
+    assert found.matched == pytest.approx(1) and found.retrieval == 1 and found.chance == 0.02
+    others = [float(first[i] @ first[j]) for i in range(50) for j in range(50) if i != j]
+    assert found.shuffled == pytest.approx(np.mean(others), abs=1e-6)
+    assert cosines == pytest.approx(np.ones(50))
+    same = np.repeat(first[:1], 50, axis=0)  # one caption for all: the nearest by chance alone
+    assert fit(first, same)[0].retrieval == pytest.approx(1 / 50)
+    rolled, _ = fit(first, np.roll(first, 1, axis=0))
+    assert rolled.retrieval == 0 and rolled.matched < 0.5
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP, taught the shapes, saved as open_clip saves its models."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    torch.manual_seed(0)
+    network = open_clip.CLIP(**config)
+    tokenizer = open_clip.SimpleTokenizer(context_length=16)
+    names = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    pixels = torch.stack(
+        [torch.from_numpy(drawing(*name).copy()).permute(2, 0, 1) / 127.5 - 1 for name in names]
+    )
+    tokens = tokenizer([" ".join(name) for name in names])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    for _ in range(60):
+        images, texts, scale = network(pixels, tokens)
+        logits = scale * images @ texts.T
+        loss = sum(
+            torch.nn.functional.cross_entropy(one, torch.arange(len(names))) for one in (logits, logits.T)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    half = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": half}))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
+
+
+def test_the_clip_score_tells_right_captions_from_wrong_ones(shapes: Catalog, clip: Path) -> None:
+    catalog = written(shapes, lambda title: "green dot" if title.startswith("red") else title)
+    wrong = set(catalog.table(["title"], "title LIKE 'red%'", with_row_id=True)["_rowid"].to_pylist())
+    found = caption_report(catalog, clip=ClipModel(str(clip), device="cpu"))
+    assert found.clip is not None and found.ranked_by == "CLIP score"
+    assert found.clip.matched > found.clip.shuffled + 5
+    assert found.clip.retrieval > 5 * found.clip.chance
+    assert {row for row, _ in found.worst[: len(wrong)]} == wrong
+    assert not wrong & {row for row, _ in found.best}
+
+
+def test_a_clip_model_that_cannot_be_loaded_is_named(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"CLIP model .* can't be loaded"):
+        ClipModel(str(tmp_path))
+    with pytest.raises(ModelError, match="is no folder; give one"):
+        ClipModel("ViT-B-32")
+    with pytest.raises(ModelError, match="can't be loaded"):
+        ClipModel("no-such-model", "no-such-tag")
+
+
+def test_rules_take_captions_out_and_say_how_many(shapes: Catalog) -> None:
+    catalog = written(shapes, lambda title: f"a photo of {title}" if title.startswith("red") else title)
+    red = catalog.count("title LIKE 'red%'")
+    rules = ["boilerplate", "min-words=2", "max-words=4"]
+    counted = drop_captions(catalog.uri, rules, dry_run=True)
+    assert counted["would_be_dropped"] == red and Catalog.open(catalog.uri).version == catalog.version
+    report = drop_captions(catalog.uri, rules)
+    assert report["taken_by"] == {"boilerplate": red, "min-words=2": 0, "max-words=4": red}
+    assert (report["captions"], report["dropped"], report["left"]) == (24, red, 24 - red)
+    after = Catalog.open(catalog.uri)
+    assert after.count("caption IS NULL AND caption_status = 'dropped_boilerplate'") == red
+    assert after.count("caption = title AND caption_status = 'ok'") == 24 - red
+    assert drop_captions(catalog.uri, rules)["dropped"] == 0
+    assert Catalog.open(catalog.uri, version=catalog.version).count("caption IS NOT NULL") == 24
+    assert ColumnInfo.of(after.schema.field("caption")) == INFO
+
+
+def test_dropping_that_is_killed_is_finished_by_the_next(
+    shapes: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = written(shapes, lambda title: title)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+
+        def killed(self: DropStage, batch: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patched.setattr(DropStage, "__call__", killed)
+        drop_captions(catalog.uri, ["min-words=3"])
+    assert Catalog.open(catalog.uri).count("caption IS NOT NULL") == 24
+    assert drop_captions(catalog.uri, ["min-words=3"], where="title LIKE 'red%'")["dropped"] > 0
+    drop_captions(catalog.uri, ["min-words=3"])
+    assert Catalog.open(catalog.uri).count("caption IS NOT NULL") == 0
+
+
+def test_what_was_dropped_can_be_written_anew(shapes: Catalog, tmp_path: Path) -> None:
+    config = CaptionerConfig(
+        "vlm", models.llava(tmp_path / "llava"), max_tokens=4, precision="fp32", device="cpu"
+    )
+    assert caption(shapes.uri, config, where=None)["captions"] == 24
+    dropped = drop_captions(shapes.uri, ["max-words=0"])["dropped"]
+    assert dropped > 0
+    assert caption(shapes.uri, config, where=None)["captions"] == 0
+    assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"])["captions"] == dropped
+
+
+def test_a_survey_of_many_words_measures_stretches_of_ten_thousand() -> None:
+    survey = TextSurvey()
+    survey.add([" ".join(f"w{(11 * place + n) % 500}" for n in range(11)) for place in range(4000)])
+    assert survey.stretch == 500 and len(survey.vocabulary) == 500 and survey.captions == 4000
+
+
+def test_the_commands_print_what_the_calls_return(shapes: Catalog, tmp_path: Path) -> None:
+    written(shapes, lambda title: title)
+    base = [sys.executable, "-m", "commoncanvas", "caption"]
+    words = [*base, "report", "--catalog", shapes.uri, "--html", str(tmp_path / "c.html"), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["captions"] == 24 and (tmp_path / "c.html").exists()
+    words = [*base, "drop", "--catalog", shapes.uri, "--rules", "empty,min-words=9", "--dry-run", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["would_be_dropped"] == 24
