@@ -72,8 +72,8 @@ def test_killed_twenty_times_it_ends_as_one_never_killed_and_repeats_no_more_tha
         catalog.dataset.validate()
         done = catalog.count(f"{DONE[what]} IS NOT NULL") if DONE[what] in catalog.schema.names else 0
         at = lines(log)
-        # At most three fragments were open: one at the model, one being written, one being committed.
-        assert len(at) <= max(done - committed, 0) + 3 * FRAGMENT_ROWS
+        # At most two fragments were open: one at the model, one being written.
+        assert len(at) <= max(done - committed, 0) + 2 * FRAGMENT_ROWS
         assert max(Counter(at).values(), default=0) <= (
             1 if what == "caption" else 3
         )  # some titles are twins

@@ -51,7 +51,7 @@ class Stage(Protocol):
 @runtime_checkable
 class Preparing(Protocol):
     """What a stage may be besides: one that has a model, and readies a batch on another thread while the model is at
-    the one before. In a process only one such call at a time is finished; others read, prepare and write meanwhile.
+    the one before.
     """
 
     busy_s: float

@@ -75,11 +75,6 @@ def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int],
                     yield future.result()
         if failures:
             raise failures[0]
-    except BaseException:
-        # Ctrl-C, or a caller that has had enough: what can be ended is not waited for.
-        if stop := getattr(function, "stop", None):
-            stop()
-        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

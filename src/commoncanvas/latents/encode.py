@@ -30,8 +30,6 @@ from commoncanvas.latents.states import states
 from commoncanvas.latents.vae import scale
 
 STATISTICS_ROWS = 4096
-IN_TURN = 2
-"""While one fragment is written, the network is at the next."""
 
 
 def column_info(catalog: Catalog, name: str) -> ColumnInfo:
@@ -56,7 +54,7 @@ def encode(
     A column that other weights made is refused, unless `overwrite` drops it first. `engine` and `workers`: see
     `engine_of`; each worker loads the networks. Raises CatalogError, EngineError, ModelError.
     """
-    engine = engine_of(engine, workers, recipe.train.device, at_once=IN_TURN)
+    engine = engine_of(engine, workers, recipe.train.device)
     catalog = Catalog.open(recipe.data.catalog)
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)

@@ -167,6 +167,11 @@ class LatentStage(FrozenStage):
     def load(self) -> VAE:
         return load_vae(self.model)
 
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        super().place(device, dtype)
+        # A sixth faster in bf16, up to four tenths in fp32 (benchmarks/encoding.py's VAE, two cores).
+        self.network.to(memory_format=torch.channels_last)
+
     def sha256(self) -> str:
         return weights_sha256(self.network)
 
@@ -200,7 +205,9 @@ class LatentStage(FrozenStage):
 
     def _posterior(self, images_BHWC: Tensor) -> Tensor:
         """uint8 images of one size -> [B, (2 if flipped,) (2 if mean_std,) C, H, W]."""
-        pixels = to_pixels(images_BHWC).to(self.network.device, self.network.dtype)
+        pixels = to_pixels(images_BHWC).to(
+            self.network.device, self.network.dtype, memory_format=torch.channels_last
+        )
         deviation = self.config.posterior == "mean_std"
         made = posterior(self.network, pixels, deviation)
         if not self.config.flipped:

@@ -22,8 +22,6 @@ from commoncanvas.telephoning.stage import CaptionStage
 
 COMPARED = 1000
 """Rows whose captions are compared with their titles at the end of a run."""
-IN_TURN = 2
-"""While one fragment is written, the model is at the next."""
 
 
 def caption(
@@ -50,7 +48,7 @@ def caption(
             f"column {column!r}: give a name of small letters, digits and _, such as caption_long"
         )
     again = _retries(retry)
-    engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto", at_once=IN_TURN)
+    engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
     if config.kind == "openai":
         config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
     table = Catalog.open(catalog)
