@@ -2,9 +2,10 @@
 
 Run: python benchmarks/reading.py [--peer-venv FOLDER] [--rows 8000] [--rounds 3]. Samples as SD2's encoders make them
 at 256 pixels: latents 4 x 32 x 32, text states of 1,024 values a token. Ours: fp16 and fp8 columns of 32 tokens, read
-as training reads them (a random batch by row id, tensors made, a thread ahead of the reader). The peer: an MDS file of
-fp16 of 77 tokens, as mosaicml/diffusion keeps them, and one of 32, read by a shuffled StreamingDataset in a DataLoader
-of 2 workers that makes the same tensors. Batches of 32; a whole epoch each, after one that warms the disk's cache up.
+as training reads them (random batches by row id, on threads ahead of the reader; fp8 becomes numbers on the device).
+The peer: an MDS file of fp16 of 77 tokens, as mosaicml/diffusion keeps them, and one of 32, read by a shuffled
+StreamingDataset in a DataLoader of 2 workers that makes tensors. Batches of 32; a whole epoch each, after one that
+warms the disk's cache up.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
 def read_ours(uri: Path) -> float:
     """Rows a second of an epoch, as the trainer reads them."""
     from commoncanvas.catalog import Catalog
-    from commoncanvas.latents.states import states
+    from commoncanvas.latents.states import stored
     from commoncanvas.training.loader import prefetch, step_rows
 
     catalog = Catalog.open(uri)
@@ -108,7 +109,7 @@ def read_ours(uri: Path) -> float:
 
     def read(step: int) -> dict[str, object]:
         table = catalog.take(ids[step_rows(0, step, BATCH, len(ids))], ["latent", "text"])
-        return {"latents": states(table["latent"], LATENT), "text": states(table["text"], (32, WIDTH))}
+        return {"latents": stored(table["latent"], LATENT), "text": stored(table["text"], (32, WIDTH))}
 
     steps = len(ids) // BATCH
     rate = 0.0

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 
 from commoncanvas.errors import CommonCanvasError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # glibc's names in malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -32,6 +37,27 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     return device
+
+
+def in_batches(run: Callable[[Sequence[T], int], R], items: Sequence[T], size: int) -> tuple[list[R], int]:
+    """What `run` makes of `items`, `size` at once and half as many whenever memory has run out; and that size.
+
+    `run` takes some of them, and the size that their batch is to have. Raises torch.OutOfMemoryError for one alone.
+    """
+    made: list[R] = []
+    start = 0
+    while start < len(items):
+        chosen = items[start : start + size]
+        try:
+            made.append(run(chosen, size))
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            torch.cuda.empty_cache()
+            continue
+        start += len(chosen)
+    return made, size
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,7 @@
+import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingE
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import column_info, encode
 from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
-from commoncanvas.latents.states import states
+from commoncanvas.latents.states import states, values
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.loader import epoch_draws
 from commoncanvas.training.task import make_task
@@ -309,9 +312,11 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     task = make_task(recipe("xs", tmp_path, *stored))
     table = task.rows.catalog.take(task.rows.ids("train")[:4], list(task.columns))
     latents = task.batch(table, np.zeros(4))["latents"]
+    latents = values(latents, (2, 2, 8, 4, 4))
     assert latents.shape == (4, 2, 2, 8, 4, 4)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([task._drawn(latents, generator) for _ in range(400)])
+    batch = task.batch(table, np.zeros(4))["latents"]
+    drawn = torch.stack([task._drawn(batch, generator) for _ in range(400)])
     mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()
     expected = mean.mean(1)
     spread = (deviation.square().mean(1) + mean.var(1, unbiased=False)).sqrt()
@@ -325,3 +330,22 @@ def test_what_can_be_encoded_and_not_be_trained_on_yet_is_said(
     encode(recipe("xs", tmp_path, *buckets))
     with pytest.raises(RecipeError, match=r"encode\.buckets: training takes squares only"):
         train(recipe("xs", tmp_path, *buckets))
+
+
+def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_path: Path, vae: str) -> None:
+    command = [sys.executable, "-m", "commoncanvas", "encode", "xs", "--catalog", shapes.uri, "--json"]
+    words = [
+        "--vae",
+        vae,
+        "--size",
+        "16",
+        "--text_length",
+        "6",
+        "--data.filter",
+        "null",
+        "--encode.batch_size",
+        "4",
+    ]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["latent_xs_autoencoder_16"]["rows"] == 24

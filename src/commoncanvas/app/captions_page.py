@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from commoncanvas import __version__
 from commoncanvas.app.histogram import histogram, trimmed
-from commoncanvas.app.report import bars, environment
+from commoncanvas.app.report import bars, write_page
 from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
-from commoncanvas.errors import CommonCanvasError
-from commoncanvas.files import replace_text
 from commoncanvas.telephoning.report import CaptionReport
 from commoncanvas.telephoning.report_table import summary
 from commoncanvas.telephoning.rules import RULES
@@ -30,29 +27,20 @@ def write_captions_page(found: CaptionReport, out: str | Path) -> None:
     """
     catalog = Catalog.open(found.uri, version=found.version)
     rules = {f"{name}: {RULES[name][1]}": count for name, count in found.taken_by.items()}
-    page = (
-        environment()
-        .get_template("captions.html.j2")
-        .render(
-            r=found,
-            name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
-            program=f"CommonCanvas {__version__}",
-            lines=summary(found)[1:],
-            lengths=_lengths(found.lengths),
-            statuses=bars(found.statuses),
-            openings=bars(_clean(found.top_openings)),
-            captions=bars(_clean(found.top_captions)),
-            rules=bars(rules),
-            best=_shown(catalog, found.column, found.best),
-            worst=_shown(catalog, found.column, found.worst),
-        )
+    write_page(
+        out,
+        "captions.html.j2",
+        r=found,
+        name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
+        lines=summary(found)[1:],
+        lengths=_lengths(found.lengths),
+        statuses=bars(found.statuses),
+        openings=bars(_clean(found.top_openings)),
+        captions=bars(_clean(found.top_captions)),
+        rules=bars(rules),
+        best=_shown(catalog, found.column, found.best),
+        worst=_shown(catalog, found.column, found.worst),
     )
-    path = Path(out)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, page)
-    except OSError as error:
-        raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def _lengths(lengths: Mapping[int, int]) -> str:

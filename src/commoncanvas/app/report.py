@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
 from commoncanvas.catalog.credits import clean
+from commoncanvas.errors import CommonCanvasError
+from commoncanvas.files import replace_text
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -107,6 +110,17 @@ def environment() -> Environment:
         "clean": clean,
     }
     return made
+
+
+def write_page(out: str | Path, template: str, **values: Any) -> None:
+    """Fill in `template` and put it at `out`, whole or not at all. Raises CommonCanvasError if it can't be written."""
+    page = environment().get_template(template).render(program=f"CommonCanvas {__version__}", **values)
+    path = Path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, page)
+    except OSError as error:
+        raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from commoncanvas import __version__, licenses
+from commoncanvas import licenses
 from commoncanvas.app.histogram import histogram, trimmed, window
-from commoncanvas.app.report import bars, environment, ratio
+from commoncanvas.app.report import bars, ratio, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
 from commoncanvas.catalog.stats_table import pixels, size
 from commoncanvas.catalog.tally import Sample
-from commoncanvas.errors import CatalogError, CommonCanvasError
-from commoncanvas.files import replace_text
+from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
 
 THUMBNAILS = 48
@@ -44,35 +43,26 @@ def write_stats_page(
         catalog = Catalog.open(catalog)
     sample = Sample(thumbnails, seed)
     found = stats(catalog, filter=filter, sample=sample)
-    page = (
-        environment()
-        .get_template("stats.html.j2")
-        .render(
-            s=found,
-            name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
-            program=f"CommonCanvas {__version__}",
-            policies=[found.by_policy[name] for name in POLICIES],
-            licenses={one.name: licenses.parse(one.name) for one in found.by_license},
-            sources=bars(_clean(found.sources)),
-            statuses=bars(_clean(found.fetch_statuses)),
-            creators=[(one, one.images / found.top_creators[0].images) for one in found.top_creators],
-            cameras=bars(_clean(found.top_cameras), most=len(found.top_cameras)),
-            columns=[(name, count, ratio(count, found.rows)) for name, count in _clean(found.filled).items()],
-            charts=_charts(found),
-            dated=sum(found.years.values()),
-            sized=sum(found.aspects.values()),
-            sheet=_sheet(catalog, sample),
-            seed=seed,
-            size=size,
-            pixels=pixels,
-        )
+    write_page(
+        out,
+        "stats.html.j2",
+        s=found,
+        name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
+        policies=[found.by_policy[name] for name in POLICIES],
+        licenses={one.name: licenses.parse(one.name) for one in found.by_license},
+        sources=bars(_clean(found.sources)),
+        statuses=bars(_clean(found.fetch_statuses)),
+        creators=[(one, one.images / found.top_creators[0].images) for one in found.top_creators],
+        cameras=bars(_clean(found.top_cameras), most=len(found.top_cameras)),
+        columns=[(name, count, ratio(count, found.rows)) for name, count in _clean(found.filled).items()],
+        charts=_charts(found),
+        dated=sum(found.years.values()),
+        sized=sum(found.aspects.values()),
+        sheet=_sheet(catalog, sample),
+        seed=seed,
+        size=size,
+        pixels=pixels,
     )
-    path = Path(out)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, page)
-    except OSError as error:
-        raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
     return found
 
 

@@ -164,6 +164,7 @@ def drop(
 def encode(
     recipe: str,
     *overrides: Overrides,
+    catalog: Annotated[str | None, Parameter(help="instead of the recipe's data.catalog")] = None,
     overwrite: bool = False,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -177,7 +178,8 @@ def encode(
     from commoncanvas.config import load_recipe
     from commoncanvas.latents.encode import encode as run
 
-    show(run(load_recipe(recipe, overrides), overwrite=overwrite, engine=engine, workers=workers), json_)
+    words = [*overrides, *(["--data.catalog", catalog] if catalog else [])]
+    show(run(load_recipe(recipe, words), overwrite=overwrite, engine=engine, workers=workers), json_)
 
 
 @app.command

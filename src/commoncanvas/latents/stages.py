@@ -22,7 +22,7 @@ from torch import Tensor
 
 from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
 from commoncanvas.config import EncodeConfig
-from commoncanvas.device import pick_device
+from commoncanvas.device import in_batches, pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
@@ -99,20 +99,10 @@ class FrozenStage(ABC):
 
     @torch.no_grad()
     def filled(self, run: Callable[[Any], Tensor], inputs: Any, pad: Callable[[Any, int], Any]) -> Tensor:
-        """`run` over `inputs` [N, ...], so many at once; half as many from then on whenever memory runs out."""
-        made: list[Tensor] = []
-        start = 0
-        while start < len(inputs):
-            chosen = inputs[start : start + self.at_once]
-            try:
-                made.append(run(pad(chosen, self.at_once))[: len(chosen)].cpu())
-            except torch.OutOfMemoryError:
-                if self.at_once == 1:
-                    raise
-                self.at_once //= 2
-                torch.cuda.empty_cache()
-                continue
-            start += len(chosen)
+        """`run` over `inputs` [N, ...], in batches that `pad` fills up."""
+        made, self.at_once = in_batches(
+            lambda chosen, size: run(pad(chosen, size))[: len(chosen)].cpu(), inputs, self.at_once
+        )
         return torch.cat(made)
 
     @abstractmethod

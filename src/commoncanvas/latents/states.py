@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -29,24 +28,34 @@ def state_type(shape: Sequence[int], storage: Storage) -> pa.DataType:
 
 def to_column(states_BX: Tensor, storage: Storage, what: str) -> pa.Array:
     """States [B, ...] -> B rows. Raises CatalogError, which names `what` made them, for values that fp16 can't hold."""
-    values = states_BX.detach().float().cpu().flatten(1)
-    halves = values.half()
+    floats = states_BX.detach().float().cpu().flatten(1)
+    halves = floats.half()
     bad = ~torch.isfinite(halves).all(1)
     if bad.any():
         raise CatalogError(f"{int(bad.sum())} rows give values outside fp16; {what} is broken")
     if storage == "fp16":
-        return pa.FixedSizeListArray.from_arrays(pa.array(halves.numpy().reshape(-1)), values.shape[1])
-    rows = to_fp8(values)
+        return pa.FixedSizeListArray.from_arrays(pa.array(halves.numpy().reshape(-1)), floats.shape[1])
+    rows = to_fp8(floats)
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.numpy().reshape(-1)), rows.shape[1])
 
 
 def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
     """A column of N rows, stored either way -> fp16 tensor [N, *shape]."""
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if values.dtype == np.uint8:
-        rows = torch.from_numpy(values.copy()).view(len(column), -1)
-        return from_fp8(rows).half().view(len(column), *shape)
-    return torch.from_numpy(np.array(values, dtype=np.float16)).view(len(column), *shape)
+    return values(stored(column, shape), shape).half()
+
+
+def stored(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
+    """A column of N rows as it is stored: fp16 [N, *shape], or fp8's bytes [N, M], for `values` to read where there is
+    more power than on a loader's thread.
+    """
+    found = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    tensor = torch.from_numpy(found.copy())  # Arrow's memory must not be written to
+    return tensor.view(len(column), -1) if tensor.dtype == torch.uint8 else tensor.view(len(column), *shape)
+
+
+def values(stored: Tensor, shape: Sequence[int]) -> Tensor:
+    """What `stored` gives, on any device -> float32 [N, *shape]."""
+    return from_fp8(stored).view(-1, *shape) if stored.dtype == torch.uint8 else stored.float()
 
 
 def to_fp8(values_BN: Tensor) -> Tensor:

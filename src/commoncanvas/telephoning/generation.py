@@ -10,6 +10,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.device import pick_device
+from commoncanvas.device import in_batches, pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.vae import weights_sha256
@@ -104,26 +105,19 @@ class GeneratingCaptioner(ABC):
             groups[_shapes(inputs)].append(place)
         captions: dict[int, Caption] = {}
         for places in groups.values():
-            start = 0
-            while start < len(places):
-                chosen = places[start : start + self.batch_size]
-                try:
-                    written = self._batch(
-                        [prepared[place] for place in chosen], [ids[place] for place in chosen]
-                    )
-                except torch.OutOfMemoryError:
-                    if self.batch_size == 1:
-                        raise
-                    self.batch_size //= 2
-                    torch.cuda.empty_cache()
-                    continue
-                captions |= zip(chosen, written, strict=True)
-                start += len(chosen)
+            written, self.batch_size = in_batches(
+                lambda chosen, size: self._batch(
+                    [prepared[n] for n in chosen], [ids[n] for n in chosen], size
+                ),
+                places,
+                self.batch_size,
+            )
+            captions |= zip(places, chain.from_iterable(written), strict=True)
         return [captions[place] for place in range(len(prepared))]
 
     @torch.no_grad()
-    def _batch(self, prepared: list[Inputs], ids: list[str]) -> list[Caption]:
-        over = self.batch_size - len(prepared)
+    def _batch(self, prepared: list[Inputs], ids: list[str], size: int) -> list[Caption]:
+        over = size - len(prepared)
         filled = prepared + prepared[-1:] * over
         inputs = {
             name: torch.cat([each[name] for each in filled]).to(self.device, _kind(first, self.network.dtype))

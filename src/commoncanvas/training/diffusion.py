@@ -24,7 +24,7 @@ from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import column_info, present, text_sources
 from commoncanvas.latents.stages import first_set, latent_column, latent_info, stale, text_info
-from commoncanvas.latents.states import states
+from commoncanvas.latents.states import stored, values
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import VAE, load_vae, scale
 from commoncanvas.provenance import Part, part
@@ -146,13 +146,13 @@ class DiffusionTask:
         return cast(nn.Module, unet)
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
-        return {"latents": states(table[self.latents], self.stored_shape), "text": self._texts(table, draws)}
+        return {"latents": stored(table[self.latents], self.stored_shape), "text": self._texts(table, draws)}
 
     def _texts(self, table: pa.Table, draws_B: NDArray[np.float64]) -> Tensor:
-        """Text states [B, L, D]; of several, those that a row's number draws by the recipe's shares."""
+        """Text states as they are stored; of several, those that a row's number draws by the recipe's shares."""
         mix = self.recipe.data.text_mix
         if mix is None:
-            return states(table[next(iter(self.sources))], self.text_shape)
+            return stored(table[next(iter(self.sources))], self.text_shape)
         drawable = {
             text: pc.and_(table[name].is_valid(), table[text].is_valid())
             for name, (text,) in self.sources.items()
@@ -160,16 +160,17 @@ class DiffusionTask:
         shares_BN = np.stack([set_B.to_numpy() * mix[text] for text, set_B in drawable.items()], axis=1)
         ends_BN = np.cumsum(shares_BN, axis=1)
         drawn_B = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
-        text_BLD = torch.empty(len(table), *self.text_shape, dtype=torch.float16)
+        parts, order = [], []
         for number, name in enumerate(self.sources):
             places = np.flatnonzero(drawn_B == number)
-            if len(places):
-                text_BLD[places] = states(table[name].take(pa.array(places)), self.text_shape)
-        return text_BLD
+            order.append(places)
+            parts.append(stored(table[name].take(pa.array(places)), self.text_shape))
+        back = torch.from_numpy(np.argsort(np.concatenate(order)))
+        return torch.cat(parts)[back]
 
-    def _drawn(self, stored: Tensor, generator: Generator) -> Tensor:
-        """Latents [B, C, H, W] as they are stored, unscaled: of the image or its mirror image, the mean or a sample."""
-        latents = stored.float()
+    def _drawn(self, batch: Tensor, generator: Generator) -> Tensor:
+        """Stored latents -> [B, C, H, W], unscaled: of the image or its mirror image, the mean or a sample."""
+        latents = values(batch, self.stored_shape)
         config = self.recipe.encode
         size, device = len(latents), latents.device
         if config.flipped:
@@ -182,7 +183,7 @@ class DiffusionTask:
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
         latents_BCHW = scale(self.vae, self._drawn(batch["latents"], generator))
-        text_BLD = batch["text"].float()
+        text_BLD = values(batch["text"], self.text_shape)
         size, device = len(latents_BCHW), latents_BCHW.device
 
         noise_BCHW = torch.randn(latents_BCHW.shape, generator=generator, device=device)

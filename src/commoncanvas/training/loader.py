@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-
-from commoncanvas.engine import ahead
 
 Batch = TypeVar("Batch")
 
@@ -55,10 +55,18 @@ def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.in
 
 
 def prefetch(
-    make: Callable[[int], Batch], first: int, stop: int, depth: int = 3
+    make: Callable[[int], Batch], first: int, stop: int, depth: int = 5
 ) -> Iterator[tuple[int, Batch]]:
-    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them."""
-    steps = range(first, stop)
-    with closing(ahead(map(make, steps), depth)) as made:
-        for step in steps:
-            yield step, next(made)
+    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them; the
+    others side by side, on threads.
+    """
+    steps = iter(range(first, stop))
+    pool = ThreadPoolExecutor(max(1, depth - 1), "read")
+    try:
+        made = deque((step, pool.submit(make, step)) for step in islice(steps, depth))
+        while made:
+            step, batch = made.popleft()
+            yield step, batch.result()
+            made.extend((step, pool.submit(make, step)) for step in islice(steps, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
