@@ -16,7 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from tests.killable_models import DROPPED_BY
 
-KILLS = 4
+KILLS = 3
 REPOSITORY = Path(__file__).parents[2]
 INFO = ColumnInfo("2" * 64, (("image", None),), (), "writer")
 

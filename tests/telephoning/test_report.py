@@ -145,8 +145,8 @@ def test_how_well_things_fit_is_their_cosine_beside_that_of_others() -> None:
 
 def test_clip_scores_below_zero_count_as_zero_in_the_baseline_as_in_the_score() -> None:
     images = np.array([[1, 0], [-1, 0]], np.float32)
-    found, scores = fit(images, np.array([[1, 0], [1, 0]], np.float32), factor=100, least=0)
-    assert scores.tolist() == [100, 0]
+    found, cosines = fit(images, np.array([[1, 0], [1, 0]], np.float32), factor=100, least=0)
+    assert cosines.tolist() == [1, -1]  # by which they are ranked, below zero too
     # Of the two shuffled pairs one is opposite (0), one the same (100); the mean of their cosines is 0.
     assert (found.matched, found.shuffled) == (50, 50)
 
@@ -189,9 +189,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(60):
         images, texts, scale = network(pixels, tokens)
         logits = scale * images @ texts.T
-        loss = sum(
-            torch.nn.functional.cross_entropy(one, torch.arange(len(names))) for one in (logits, logits.T)
-        )
+        cross_entropy, own = torch.nn.functional.cross_entropy, torch.arange(len(names))
+        loss = cross_entropy(logits, own) + cross_entropy(logits.T, own)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -214,6 +213,7 @@ def test_the_clip_score_tells_right_captions_from_wrong_ones(shapes: Catalog, cl
     assert {one.row_id for one in found.worst[: len(wrong)]} == wrong
     assert not wrong & {one.row_id for one in found.best}
     assert {one.caption for one in found.worst[: len(wrong)]} == {"green dot"}
+    assert found.clip_model == clip.name  # a page that is handed on doesn't say where it was
 
 
 def test_a_clip_model_that_cannot_be_loaded_is_named(clip: Path, tmp_path: Path) -> None:
@@ -314,7 +314,9 @@ def test_captions_far_from_their_images_are_dropped_and_the_scores_of_the_others
     assert drop_captions(catalog.uri, [], min_clip=1.0, clip=model)["left"] == 1
 
 
-def test_what_cannot_be_dropped_is_refused_with_what_to_do(shapes: Catalog) -> None:
+def test_what_cannot_be_dropped_is_refused_with_what_to_do(shapes: Catalog, clip: Path) -> None:
+    with pytest.raises(CatalogError, match="drops nothing; give --min-clip"):
+        drop_captions(shapes.uri, ["empty"], clip=ClipModel(str(clip), device="cpu"))
     with pytest.raises(CatalogError, match=r"title of .* has no title_status"):
         drop_captions(shapes.uri, ["empty"], column="title")
     with pytest.raises(CatalogError, match="no rule was given"):

@@ -43,7 +43,9 @@ class ClipModel:
             raise ModelError(
                 f"CLIP model {model} is no folder; give one, hf-hub:..., or also --clip-pretrained"
             )
-        self.name = model if ":" in name else f"{model}, {pretrained}"
+        # Pages and columns are handed on; where the folder was is nobody's business.
+        self.name = Path(model).resolve().name if Path(model).is_dir() else model
+        self.name += f", {pretrained}" if ":" not in name else ""
         try:
             _refuse_code(name)
             # Without its weights it would be one of random weights, and a warning.

@@ -107,6 +107,8 @@ def drop_captions(
     parsed = parse_rules(rules)
     if not parsed and min_clip is None:
         raise CatalogError(f"no rule was given; there are: {known()}, and --min-clip")
+    if min_clip is None and clip is not None:
+        raise CatalogError("a CLIP model alone drops nothing; give --min-clip too, a cosine such as 0.2")
     if min_clip is not None and (clip is None or not -1 <= min_clip <= 1):
         raise CatalogError(
             f"min-clip {min_clip:g}: give a cosine from -1 to 1, such as 0.2, and a model: --clip"

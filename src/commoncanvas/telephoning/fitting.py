@@ -45,20 +45,22 @@ class Fitted(NamedTuple):
     """The fit of a sample, and of each of its N rows that could be compared."""
 
     fit: Fit
+    cosines: NDArray[np.float64]
     scores: NDArray[np.float64]
+    """What is shown of the cosines: the same, or CLIP scores."""
     row_ids: NDArray[np.uint64]
 
 
 def fit(
     first_ND: NDArray[np.float32], second_ND: NDArray[np.float32], *, factor: float = 1.0, least: float = -1.0
 ) -> tuple[Fit, NDArray[np.float64]]:
-    """Unit vectors of N >= 2 things and of their captions -> how well they fit, and each pair's score [N].
+    """Unit vectors of N >= 2 things and of their captions -> how well they fit, and each pair's cosine [N].
 
     A score is `factor` times the cosine, or times `least` where the cosine is below that.
     """
     first_ND, second_ND = first_ND.astype(np.float64), second_ND.astype(np.float64)
     matched_N = np.einsum("nd,nd->n", first_ND, second_ND)
-    scores_N = factor * np.maximum(matched_N, least)
+    matched = factor * float(np.maximum(matched_N, least).sum())
     count, total, nearest = len(matched_N), 0.0, 0.0
     for start in range(0, count, BLOCK):
         cosines_BN = first_ND[start : start + BLOCK] @ second_ND.T
@@ -67,8 +69,8 @@ def fit(
         # Its own is the nearest; those that are as near (the same words) share the place.
         beaten_B = (cosines_BN > own_B + ALIKE).any(1)
         nearest += float(np.where(beaten_B, 0.0, 1 / (cosines_BN >= own_B - ALIKE).sum(1)).sum())
-    shuffled = (total - float(scores_N.sum())) / (count * (count - 1))
-    return Fit(count, float(scores_N.mean()), shuffled, nearest / count, 1 / count), scores_N
+    shuffled = (total - matched) / (count * (count - 1))
+    return Fit(count, matched / count, shuffled, nearest / count, 1 / count), matched_N
 
 
 def fit_images(
@@ -92,8 +94,8 @@ def fit_images(
             kept.append(chosen[good])
     if sum(map(len, kept)) < 2:
         return None
-    found, scores = fit(np.concatenate(images), np.concatenate(texts), factor=100, least=0)
-    return Fitted(found, scores, np.concatenate(kept))
+    found, cosines = fit(np.concatenate(images), np.concatenate(texts), factor=100, least=0)
+    return Fitted(found, cosines, 100 * cosines.clip(0), np.concatenate(kept))
 
 
 def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fitted | None:
@@ -115,7 +117,7 @@ def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fit
         )
     except MissingExtraError:
         return None
-    return Fitted(found, cosines, row_ids[places])
+    return Fitted(found, cosines, cosines, row_ids[places])
 
 
 def first_text(texts: Sequence[str | None]) -> str | None:

@@ -195,7 +195,8 @@ def caption_report(
     ranked = by_clip or by_human
     best, worst = [], []
     if ranked:
-        order = np.argsort(-ranked.scores, kind="stable")
+        # By cosine: CLIP scores of 0 are all alike.
+        order = np.argsort(-ranked.cosines, kind="stable")
         shown = min(SHOWN, len(order) // 2)
         best, worst = (
             _scored(catalog, column, ranked.row_ids[places], ranked.scores[places])
