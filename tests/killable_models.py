@@ -1,4 +1,4 @@
-"""`caption` and `encode` with small models, to be killed: each notes what its model has been at, row by row.
+"""`caption`, `encode` and `caption drop`, to be killed: those with a model note what it has been at, row by row.
 
 Run: python -m tests.killable_models WHAT CATALOG MODEL LOG
 """
@@ -6,6 +6,7 @@ Run: python -m tests.killable_models WHAT CATALOG MODEL LOG
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
 from commoncanvas.latents import stages
 from commoncanvas.latents.encode import encode
 from commoncanvas.telephoning import CaptionerConfig, caption
+from commoncanvas.telephoning.dropping import DropStage, drop_captions
 from commoncanvas.telephoning.generation import GeneratingCaptioner
 
 FRAGMENT_ROWS = 40
+DROPPED_BY = ("min_words", "max_words")
 WHERE = "array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')"
 
 
@@ -45,6 +48,17 @@ def main(what: str, uri: str, model: str, log: str) -> None:
             noting(GeneratingCaptioner, "caption", Path(log), lambda prepared, ids: ids)
             config = CaptionerConfig("vlm", model, max_tokens=6, precision="fp32", batch_size=2, device="cpu")
             caption(uri, config, where=None)
+        case "imported":
+            import_("openmoji", uri)
+        case "drop":
+            judge = DropStage.__call__
+
+            def slowly(self: DropStage, batch: Any) -> Any:
+                time.sleep(0.02)
+                return judge(self, batch)
+
+            DropStage.__call__ = slowly  # type: ignore[method-assign]
+            drop_captions(uri, ["min-words=2", "max-words=3"])
         case "encode":
             noting(stages.TextStage, "encode", Path(log), lambda texts: texts)
             encode(recipe(uri, model))

@@ -333,6 +333,7 @@ def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) ->
         code = f"""
 import os, signal, threading, pyarrow as pa
 from commoncanvas.catalog.fetch import FetchStage
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 def interrupted(stage):
     urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

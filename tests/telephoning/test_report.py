@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.telephoning.clip import ClipModel
 from commoncanvas.telephoning.dropping import DropStage, drop_captions
-from commoncanvas.telephoning.report import TextSurvey, caption_report, fit
+from commoncanvas.telephoning.fitting import BLOCK, fit
+from commoncanvas.telephoning.report import TextSurvey, caption_report
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.telephoning import models
 
@@ -77,12 +79,13 @@ def test_the_report_counts_what_is_there(shapes: Catalog) -> None:
     assert found.distinct == len(set(said))
     assert found.shared == sum(said.count(one) > 1 for one in said)
     assert found.top_captions["a photo of red"] == red
+    assert found.top_boilerplate == {"a photo of": red} and found.not_ascii == 0
     assert found.taken_by == {"empty": 0, "repeats": blue, "boilerplate": red, "leftovers": 0}
     assert found.words_mean == pytest.approx(np.mean([len(one.split()) for one in said]))
     assert found.vocabulary == len({word for one in said for word in one.split()})
     assert found.human is not None and found.human.rows == 24
     assert found.human.matched > found.human.shuffled and found.human.retrieval > found.human.chance
-    assert len(found.best) == len(found.worst) == 12 and found.best[0][1] >= found.worst[0][1]
+    assert len(found.best) == len(found.worst) == 12 and found.best[0].score >= found.worst[0].score
     again = caption_report(catalog, sample=10, seed=1)
     assert again.human is not None and again.human.rows == 10 and again.captions == 24
 
@@ -96,6 +99,10 @@ def test_a_report_of_nothing_and_of_no_column(shapes: Catalog, tmp_path: Path) -
     assert "0 captions" in (tmp_path / "page.html").read_text()
     with pytest.raises(CatalogError, match="sample 1"):
         caption_report(shapes, sample=1)
+    with pytest.raises(CatalogError, match="seed -1"):
+        caption_report(shapes, seed=-1)
+    with pytest.raises(CatalogError, match=r"column width of .* holds int32, not text"):
+        caption_report(shapes, column="width")
 
 
 def test_hostile_captions_stay_text_on_the_page(shapes: Catalog, tmp_path: Path) -> None:
@@ -103,6 +110,22 @@ def test_hostile_captions_stay_text_on_the_page(shapes: Catalog, tmp_path: Path)
     write_captions_page(caption_report(catalog), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<script>" not in page and "&lt;script&gt;" in page and "\u202e" not in page
+    for number in range(24):  # each is among the best or the worst, with its id and who made it
+        assert page.count(f"<code>shapes:{number:02}</code>") == 1
+    assert all(page.count(f"painter {number}") == 8 for number in range(3))
+
+
+def test_an_image_that_cannot_be_read_costs_its_row_not_the_report(
+    shapes: Catalog, clip: Path, tmp_path: Path
+) -> None:
+    catalog = written(shapes, lambda title: title)
+    catalog.dataset.update({"image": "X'00ff'"}, where="title = 'red bar'")
+    found = caption_report(shapes.uri, clip=ClipModel(str(clip), device="cpu"))
+    assert found.clip is not None and (found.sample, found.clip.rows) == (24, 23)
+    write_captions_page(found, tmp_path / "page.html")
+    assert (
+        "1 of 24 drawn by seed 0 have an image that can&#39;t be read" in (tmp_path / "page.html").read_text()
+    )
 
 
 def test_how_well_things_fit_is_their_cosine_beside_that_of_others() -> None:
@@ -118,6 +141,28 @@ def test_how_well_things_fit_is_their_cosine_beside_that_of_others() -> None:
     assert fit(first, same)[0].retrieval == pytest.approx(1 / 50)
     rolled, _ = fit(first, np.roll(first, 1, axis=0))
     assert rolled.retrieval == 0 and rolled.matched < 0.5
+
+
+def test_clip_scores_below_zero_count_as_zero_in_the_baseline_as_in_the_score() -> None:
+    images = np.array([[1, 0], [-1, 0]], np.float32)
+    found, cosines = fit(images, np.array([[1, 0], [1, 0]], np.float32), factor=100, least=0)
+    assert cosines.tolist() == [1, -1]  # by which they are ranked, below zero too
+    # Of the two shuffled pairs one is opposite (0), one the same (100); the mean of their cosines is 0.
+    assert (found.matched, found.shuffled) == (50, 50)
+
+
+def test_a_sample_of_several_blocks_fits_as_all_pairs_at_once_would() -> None:
+    draw = np.random.default_rng(1)
+    first, second = (draw.standard_normal((BLOCK + 77, 6)).astype(np.float32) for _ in range(2))
+    second += first
+    first, second = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (first, second))
+    found, _ = fit(first, second)
+    cosines = first.astype(np.float64) @ second.astype(np.float64).T
+    own = np.diag(cosines)
+    count = len(own)
+    assert found.matched == pytest.approx(own.mean())
+    assert found.shuffled == pytest.approx((cosines.sum() - own.sum()) / (count * (count - 1)))
+    assert found.retrieval == pytest.approx((cosines.argmax(1) == np.arange(count)).mean(), abs=2 / count)
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +189,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(60):
         images, texts, scale = network(pixels, tokens)
         logits = scale * images @ texts.T
-        loss = sum(
-            torch.nn.functional.cross_entropy(one, torch.arange(len(names))) for one in (logits, logits.T)
-        )
+        cross_entropy, own = torch.nn.functional.cross_entropy, torch.arange(len(names))
+        loss = cross_entropy(logits, own) + cross_entropy(logits.T, own)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     half = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": half}))
@@ -166,8 +210,10 @@ def test_the_clip_score_tells_right_captions_from_wrong_ones(shapes: Catalog, cl
     assert found.clip is not None and found.ranked_by == "CLIP score"
     assert found.clip.matched > found.clip.shuffled + 5
     assert found.clip.retrieval > 5 * found.clip.chance
-    assert {row for row, _ in found.worst[: len(wrong)]} == wrong
-    assert not wrong & {row for row, _ in found.best}
+    assert {one.row_id for one in found.worst[: len(wrong)]} == wrong
+    assert not wrong & {one.row_id for one in found.best}
+    assert {one.caption for one in found.worst[: len(wrong)]} == {"green dot"}
+    assert found.clip_model == clip.name  # a page that is handed on doesn't say where it was
 
 
 def test_a_clip_model_that_cannot_be_loaded_is_named(clip: Path, tmp_path: Path) -> None:
@@ -177,6 +223,49 @@ def test_a_clip_model_that_cannot_be_loaded_is_named(clip: Path, tmp_path: Path)
         ClipModel("ViT-B-32")
     with pytest.raises(ModelError, match="can't be loaded"):
         ClipModel("no-such-model", "no-such-tag")
+    folder = tmp_path / "clip"
+    shutil.copytree(clip, folder)
+    weights = folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="can't be loaded"):
+        ClipModel(str(folder))
+    weights.unlink()  # open_clip would go on with random weights
+    with pytest.raises(ModelError, match="could not be loaded"):
+        ClipModel(str(folder))
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("sprung"),)
+
+
+def test_loading_a_clip_model_runs_no_code_of_its_own(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "clip"
+    shutil.copytree(clip, folder)
+    (folder / "open_clip_model.safetensors").unlink()
+    torch.save({"state_dict": {"trap": Trap()}}, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(ModelError, match="can't be loaded"):
+        ClipModel(str(folder))
+    assert not (tmp_path / "sprung").exists()
+
+    shutil.rmtree(folder)
+    shutil.copytree(clip, folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"] |= {
+        "hf_tokenizer_name": "its own",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"auto_map": {"AutoTokenizer": [None, "trap.Tokenizer"]}, "tokenizer_class": "Tokenizer"})
+    )
+    (folder / "trap.py").write_text("open('sprung', 'w')")
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        ClipModel(str(folder))
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_rules_take_captions_out_and_say_how_many(shapes: Catalog) -> None:
@@ -187,6 +276,7 @@ def test_rules_take_captions_out_and_say_how_many(shapes: Catalog) -> None:
     assert counted["would_be_dropped"] == red and Catalog.open(catalog.uri).version == catalog.version
     report = drop_captions(catalog.uri, rules)
     assert report["taken_by"] == {"boilerplate": red, "min-words=2": 0, "max-words=4": red}
+    assert report["taken_in_order"] == {"boilerplate": red, "min-words=2": 0, "max-words=4": 0}
     assert (report["captions"], report["dropped"], report["left"]) == (24, red, 24 - red)
     after = Catalog.open(catalog.uri)
     assert after.count("caption IS NULL AND caption_status = 'dropped_boilerplate'") == red
@@ -194,6 +284,45 @@ def test_rules_take_captions_out_and_say_how_many(shapes: Catalog) -> None:
     assert drop_captions(catalog.uri, rules)["dropped"] == 0
     assert Catalog.open(catalog.uri, version=catalog.version).count("caption IS NOT NULL") == 24
     assert ColumnInfo.of(after.schema.field("caption")) == INFO
+
+
+def test_captions_far_from_their_images_are_dropped_and_the_scores_of_the_others_kept(
+    shapes: Catalog, clip: Path
+) -> None:
+    catalog = written(shapes, lambda title: "green dot" if title.startswith("red") else title)
+    catalog.dataset.update({"image": "X'00ff'"}, where="title = 'blue bar'")
+    model = ClipModel(str(clip), device="cpu")
+    red = catalog.count("title LIKE 'red%'")
+    found = caption_report(catalog.uri, clip=model)
+    limit = (found.worst[red - 1].score + found.worst[red].score) / 200
+    counted = drop_captions(catalog.uri, [], min_clip=limit, clip=model, dry_run=True)
+    assert counted["would_be_dropped"] == red
+    assert "caption_clip" not in Catalog.open(catalog.uri).schema.names
+    report = drop_captions(catalog.uri, ["empty", "max-words=3"], min_clip=limit, clip=model)
+    assert report["taken_in_order"] == {"empty": 0, "max-words=3": 0, f"min-clip={limit:g}": red}
+    after = Catalog.open(catalog.uri)
+    assert after.count("caption_status = 'dropped_min_clip' AND title LIKE 'red%'") == red
+    assert after.count("caption_clip IS NULL") == red  # made of captions that are gone
+    assert after.count("isnan(caption_clip) AND caption IS NOT NULL AND title = 'blue bar'") == 1
+    by_image = {one.image_id: one.score for one in found.best}
+    for row in after.table(["image_id", "caption_clip"], "caption_clip > 0").to_pylist():
+        if row["image_id"] in by_image:
+            assert 100 * row["caption_clip"] == pytest.approx(by_image[row["image_id"]], abs=1e-3)
+    made = ColumnInfo.of(after.schema.field("caption_clip"))
+    assert made is not None and made.sources == (("image", None), ("caption", INFO.sha256))
+    # Another limit reads the scores that are there; an image was never looked at again.
+    assert drop_captions(catalog.uri, [], min_clip=1.0, clip=model)["left"] == 1
+
+
+def test_what_cannot_be_dropped_is_refused_with_what_to_do(shapes: Catalog, clip: Path) -> None:
+    with pytest.raises(CatalogError, match="drops nothing; give --min-clip"):
+        drop_captions(shapes.uri, ["empty"], clip=ClipModel(str(clip), device="cpu"))
+    with pytest.raises(CatalogError, match=r"title of .* has no title_status"):
+        drop_captions(shapes.uri, ["empty"], column="title")
+    with pytest.raises(CatalogError, match="no rule was given"):
+        drop_captions(shapes.uri, [])
+    with pytest.raises(CatalogError, match="a model: --clip"):
+        drop_captions(shapes.uri, [], min_clip=0.2)
 
 
 def test_dropping_that_is_killed_is_finished_by_the_next(
@@ -230,13 +359,19 @@ def test_a_survey_of_many_words_measures_stretches_of_ten_thousand() -> None:
     assert survey.stretch == 500 and len(survey.vocabulary) == 500 and survey.captions == 4000
 
 
-def test_the_commands_print_what_the_calls_return(shapes: Catalog, tmp_path: Path) -> None:
+def test_the_commands_print_what_the_calls_return(shapes: Catalog, clip: Path, tmp_path: Path) -> None:
     written(shapes, lambda title: title)
     base = [sys.executable, "-m", "commoncanvas", "caption"]
     words = [*base, "report", "--catalog", shapes.uri, "--html", str(tmp_path / "c.html"), "--json"]
+    words += ["--clip", str(clip)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["captions"] == 24 and (tmp_path / "c.html").exists()
+    printed = json.loads(done.stdout)
+    assert printed["captions"] == printed["clip"]["rows"] == 24 and (tmp_path / "c.html").exists()
+    assert printed["best"][0].keys() == {"row_id", "image_id", "caption", "score"}
+    words.remove("--json")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "24 captions of 24 fetched images" in done.stdout and "CLIP score by" in done.stdout
     words = [*base, "drop", "--catalog", shapes.uri, "--rules", "empty,min-words=9", "--dry-run", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["would_be_dropped"] == 24

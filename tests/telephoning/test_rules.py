@@ -10,6 +10,7 @@ from commoncanvas.telephoning.rules import (
     RULES,
     boilerplate,
     leftovers,
+    opening,
     parse_rules,
     repeats,
     words,
@@ -79,7 +80,15 @@ def test_a_rule_that_is_none_is_refused_with_those_that_are(text: str) -> None:
         parse_rules([text])
 
 
-def test_no_rule_at_all_is_refused_and_statuses_do_not_meet() -> None:
-    with pytest.raises(CatalogError, match="no rule was given"):
-        parse_rules([])
-    assert not set(STATUSES) & set(DROPPED) and len(DROPPED) == len(RULES)
+def test_statuses_of_captioners_and_of_rules_do_not_meet() -> None:
+    assert not set(STATUSES) & set(DROPPED) and len(DROPPED) == len(RULES) + 1
+
+
+def test_a_rule_given_twice_is_refused() -> None:
+    with pytest.raises(CatalogError, match="min-words was given twice"):
+        parse_rules(["min-words=2", "empty", "min-words=3"])
+
+
+@given(st.sampled_from(["a photo of", "this is a picture showing", "close-up of"]), PHRASES)
+def test_the_opening_that_is_shown_is_how_the_caption_starts(start: str, rest: list[str]) -> None:
+    assert opening(f"{start} {' '.join(rest)}") == start

@@ -12,8 +12,8 @@ from commoncanvas.app.report import bars, write_page
 from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
-from commoncanvas.telephoning.report import CaptionReport
-from commoncanvas.telephoning.report_table import summary
+from commoncanvas.telephoning.report import CaptionReport, Scored
+from commoncanvas.telephoning.report_table import agreement
 from commoncanvas.telephoning.rules import RULES
 
 LONGEST = 60
@@ -32,14 +32,15 @@ def write_captions_page(found: CaptionReport, out: str | Path) -> None:
         "captions.html.j2",
         r=found,
         name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
-        lines=summary(found)[1:],
+        notes=[line for line in agreement(found) if not line.startswith(("CLIP", "sentence"))],
         lengths=_lengths(found.lengths),
         statuses=bars(found.statuses),
         openings=bars(_clean(found.top_openings)),
+        boilerplate=bars(_clean(found.top_boilerplate)),
         captions=bars(_clean(found.top_captions)),
         rules=bars(rules),
-        best=_shown(catalog, found.column, found.best),
-        worst=_shown(catalog, found.column, found.worst),
+        best=_shown(catalog, found.best),
+        worst=_shown(catalog, found.worst),
     )
 
 
@@ -55,18 +56,18 @@ def _lengths(lengths: Mapping[int, int]) -> str:
 
 
 def _clean(counts: Mapping[str, int]) -> dict[str, int]:
-    return {clean(name) or "(nothing)": count for name, count in counts.items()}
+    """The same with names that can do the page no harm; names that become one are counted together."""
+    cleaned: dict[str, int] = {}
+    for name, count in counts.items():
+        shown = clean(name) or "(nothing)"
+        cleaned[shown] = cleaned.get(shown, 0) + count
+    return cleaned
 
 
-def _shown(
-    catalog: Catalog, column: str, scored: Sequence[tuple[int, float]]
-) -> list[tuple[str, float, Credit, bytes | None]]:
-    """Caption, score, credit and WebP file of each."""
-    if not scored:
-        return []
-    row_ids = np.array([row_id for row_id, _ in scored], np.uint64)
-    rows = catalog.take(row_ids, [*COLUMNS, "image", column]).to_pylist()
+def _shown(catalog: Catalog, scored: Sequence[Scored]) -> list[tuple[Scored, str, Credit, bytes | None]]:
+    """Each with its caption as it can be shown, its credit and a WebP file."""
+    rows = catalog.take(np.array([one.row_id for one in scored], np.uint64), [*COLUMNS, "image"]).to_pylist()
     return [
-        (clean(row[column]) or "", score, credit(row), thumbnail(row["image"]))
-        for row, (_, score) in zip(rows, scored, strict=True)
+        (one, clean(one.caption) or "", credit(row), thumbnail(row["image"]))
+        for one, row in zip(scored, rows, strict=True)
     ]

@@ -33,6 +33,7 @@ from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
 from commoncanvas.engine import Engine, LocalEngine, ahead, every
+from commoncanvas.engine.threads import portable
 from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class FragmentWork:
                 except Exception as error:
                     if not results:
                         raise
-                    failure = error
+                    failure = portable(error) if self.elsewhere else error
                     break
                 results.append(result.select([column.name for column in self.stage.writes]))
                 if self.on_progress:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from commoncanvas import __version__
 from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
+
+if TYPE_CHECKING:
+    from commoncanvas.telephoning.clip import ClipModel
 
 app = App(
     name="commoncanvas",
@@ -123,11 +126,7 @@ def report(
     """
     from commoncanvas.telephoning.report import caption_report
 
-    scorer = None
-    if clip is not None:
-        from commoncanvas.telephoning.clip import ClipModel
-
-        scorer = ClipModel(clip, clip_pretrained)
+    scorer = _clip(clip, clip_pretrained)
     found = caption_report(catalog, column=column, filter=where, clip=scorer, sample=sample, seed=seed)
     if html is not None:
         from commoncanvas.app.captions_page import write_captions_page
@@ -141,23 +140,45 @@ def report(
 def drop(
     *,
     catalog: Uri,
-    rules: str,
+    rules: str = "",
     column: str = "caption",
     where: str | None = None,
+    min_clip: float | None = None,
+    clip: str | None = None,
+    clip_pretrained: str | None = None,
     dry_run: bool = False,
     json_: Json = False,
 ) -> None:
-    """Take bad captions out, by rules on their words; each row's status says which rule took it.
+    """Take bad captions out, by rules on their words and images; each row's status says which rule took it.
 
     Args:
         rules: comma-separated: empty, repeats, boilerplate, leftovers, min-words=N, max-words=N.
         where: SQL condition on the rows, or a saved filter's name.
-        dry_run: only count.
+        min_clip: also take captions whose cosine with their image is below this (0.2: CLIP score 20), by --clip.
+        clip: an open_clip model: a folder, hf-hub:..., or a name with its --clip-pretrained.
+        clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
+        dry_run: only count; scores for --min-clip are not kept then.
     """
     from commoncanvas.telephoning.dropping import drop_captions
 
-    given = [rule for rule in rules.split(",") if rule]
-    show(drop_captions(catalog, given, column=column, where=where, dry_run=dry_run), json_)
+    report = drop_captions(
+        catalog,
+        [rule for rule in rules.split(",") if rule],
+        column=column,
+        where=where,
+        min_clip=min_clip,
+        clip=_clip(clip, clip_pretrained),
+        dry_run=dry_run,
+    )
+    show(report, json_)
+
+
+def _clip(model: str | None, pretrained: str | None) -> ClipModel | None:
+    if model is None:
+        return None
+    from commoncanvas.telephoning.clip import ClipModel
+
+    return ClipModel(model, pretrained)
 
 
 @app.command

@@ -267,18 +267,13 @@ def _worker_class() -> type:
 
         def run(self, item: int) -> tuple[Any, BaseException | None]:
             """The function's result, or its exception."""
-            import pickle
-            import traceback
 
             try:
                 return self.function(item), None
             except Exception as error:
+                from commoncanvas.engine.threads import portable
+
                 # By hand, since Ray gives back a type of its own, and none at all for some exceptions.
-                error.add_note(traceback.format_exc())
-                try:
-                    pickle.loads(pickle.dumps(error))
-                except Exception:
-                    return None, RuntimeError(f"{type(error).__name__}: {error}")
-                return None, error
+                return None, portable(error)
 
     return CommonCanvas

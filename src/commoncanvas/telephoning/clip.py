@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.device import pick_device
 from commoncanvas.errors import MissingExtraError, ModelError
+from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.telephoning.fitting import readable
 
 BATCH = 32
+CONFIG = "open_clip_config.json"
+HUB, FOLDER = "hf-hub:", "local-dir:"
 
 
 class ClipModel:
@@ -30,31 +38,50 @@ class ClipModel:
             raise MissingExtraError(
                 "the CLIP score needs open_clip; pip install 'commoncanvas[clip]'"
             ) from error
-        name = f"local-dir:{Path(model).absolute()}" if Path(model).is_dir() else model
+        name = f"{FOLDER}{Path(model).absolute()}" if Path(model).is_dir() else model
         if ":" not in name and pretrained is None:
             raise ModelError(
                 f"CLIP model {model} is no folder; give one, hf-hub:..., or also --clip-pretrained"
             )
+        # Pages and columns are handed on; where the folder was is nobody's business.
+        self.name = Path(model).resolve().name if Path(model).is_dir() else model
+        self.name += f", {pretrained}" if ":" not in name else ""
         try:
-            self._network, _, self._transform = open_clip.create_model_and_transforms(
+            _refuse_code(name)
+            # Without its weights it would be one of random weights, and a warning.
+            self._network, self._transform = open_clip.create_model_from_pretrained(
                 name, pretrained=pretrained, weights_only=True
             )
             self._tokenizer: Any = open_clip.get_tokenizer(name)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        except (
+            Exception
+        ) as error:  # what a broken file makes open_clip, torch and safetensors raise has no one base
             raise ModelError(
                 f"CLIP model {model} can't be loaded: {' '.join(str(error).split())[:300]}"
             ) from error
         self._device = pick_device(device)
         self._network.to(self._device).eval()
 
-    @torch.no_grad()
+    def sha256(self) -> str:
+        """Of the weights."""
+        return weights_sha256(self._network)
+
+    def prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """uint8 [H, W, 3] -> what the model takes; from any thread."""
+        pixels: torch.Tensor = self._transform(Image.fromarray(image))
+        return pixels
+
     def images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """uint8 [H, W, 3] each -> unit vectors [N, D]."""
         parts = []
         for start in range(0, len(images), BATCH):
-            pixels = [self._transform(Image.fromarray(image)) for image in images[start : start + BATCH]]
-            parts.append(self._network.encode_image(torch.stack(pixels).to(self._device), normalize=True))
-        return _joined(parts)
+            parts.append(self.prepared([self.prepare(image) for image in images[start : start + BATCH]]))
+        return np.concatenate(parts)
+
+    @torch.no_grad()
+    def prepared(self, images: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """A batch of N from `prepare` -> unit vectors [N, D]."""
+        return _numpy(self._network.encode_image(torch.stack(list(images)).to(self._device), normalize=True))
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -62,10 +89,67 @@ class ClipModel:
         parts = []
         for start in range(0, len(texts), BATCH):
             tokens = self._tokenizer(list(texts[start : start + BATCH])).to(self._device)
-            parts.append(self._network.encode_text(tokens, normalize=True))
-        return _joined(parts)
+            parts.append(_numpy(self._network.encode_text(tokens, normalize=True)))
+        return np.concatenate(parts)
 
 
-def _joined(parts: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-    joined: NDArray[np.float32] = torch.cat(list(parts)).float().cpu().numpy()
-    return joined
+class ClipStage:
+    """Captions -> the cosine with their image in `<column>_clip`, -1 to 1; NaN where the image can't be read."""
+
+    name = "CLIP scores"
+    batch_size = BATCH
+    busy_s = 0.0
+
+    def __init__(self, catalog: Catalog, column: str, clip: ClipModel) -> None:
+        self.clip = clip
+        self.reads = ("image", column)
+        self.done_column = f"{column}_clip"
+        self.todo = f"{self.done_column} IS NULL AND {column} IS NOT NULL"
+        info = ColumnInfo(clip.sha256(), sources_of(catalog.schema, self.reads), (), clip.name)
+        self.writes = (info.field(self.done_column, pa.float32()),)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
+        """Decode and resize; what is returned lets the model score."""
+        images, captions = (batch[name].to_pylist() for name in self.reads)
+        arrays = map(readable, images)
+        prepared = [None if array is None else self.clip.prepare(array) for array in arrays]
+        return lambda: pa.RecordBatch.from_arrays(
+            [pa.array(self._scores(prepared, captions), from_pandas=False)], names=[self.done_column]
+        )
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return self.prepare(batch)()
+
+    def _scores(
+        self, prepared: Sequence[torch.Tensor | None], captions: Sequence[str]
+    ) -> NDArray[np.float32]:
+        scores = np.full(len(captions), np.nan, np.float32)
+        good = [place for place, one in enumerate(prepared) if one is not None]
+        if good:
+            images = self.clip.prepared([one for one in prepared if one is not None])
+            scores[good] = np.einsum("nd,nd->n", images, self.clip.texts([captions[place] for place in good]))
+        return scores
+
+
+def _refuse_code(name: str) -> None:
+    """Raise ModelError for a configuration that has its tokenizer load with code of the model's own."""
+    if name.startswith(FOLDER):
+        path = Path(name.removeprefix(FOLDER)) / CONFIG
+    elif name.startswith(HUB):
+        from huggingface_hub import hf_hub_download
+
+        model, _, revision = name.removeprefix(HUB).partition("@")
+        path = Path(hf_hub_download(model, CONFIG, revision=revision or None))
+    else:
+        return
+    text = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {}).get("text_cfg", {})
+    if text.get("tokenizer_kwargs", {}).get("trust_remote_code"):
+        raise ModelError(f"{CONFIG} asks for trust_remote_code, which would run the model's own code")
+
+
+def _numpy(vectors: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = vectors.float().cpu().numpy()
+    return array

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run
+from commoncanvas.catalog.backfill import run, run_shown
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
-from commoncanvas.telephoning.rules import Rule, parse_rules
+from commoncanvas.errors import CatalogError
+from commoncanvas.telephoning.report import check_text
+from commoncanvas.telephoning.rules import MIN_CLIP, Rule, known, parse_rules, status
+
+if TYPE_CHECKING:
+    from commoncanvas.telephoning.clip import ClipModel, ClipStage
 
 SCAN_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Least:
+    """The rule `min-clip`: captions whose cosine with their image, in the column `scores`, is below `cosine`."""
+
+    cosine: float
+    scores: str
+
+    @property
+    def text(self) -> str:
+        return f"{MIN_CLIP}={self.cosine:g}"
+
+    def bad(self, score: float | None) -> bool:
+        """No score, or NaN since the image can't be read, is no bad one."""
+        return score is not None and score < self.cosine
 
 
 @dataclass
@@ -26,13 +48,14 @@ class DropStage:
     column: str
     rules: Sequence[Rule]
     fields: tuple[pa.Field, pa.Field]
+    least: Least | None = None
 
     name = "dropped"
     batch_size = 4096
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (self.column, self.done_column)
+        return (self.column, self.done_column, *([self.least.scores] if self.least else []))
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
@@ -51,10 +74,13 @@ class DropStage:
         """Nothing to load."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        # A caption that has changed since it was judged may be good by now: it stays.
+        # A caption that has changed since it was judged may be good by now: it stays. Its score is null then.
+        names = [rule.status for rule in self.rules] + [status(MIN_CLIP)] * (self.least is not None)
+        captions, statuses = (batch[name].to_pylist() for name in self.reads[:2])
+        taken = first_of(judged(batch, self.column, self.rules, self.least))
         rows = [
-            (None, rule.status) if (rule := first(self.rules, caption)) else (caption, status)
-            for caption, status in zip(*(batch[name].to_pylist() for name in self.reads), strict=True)
+            (None, names[rule]) if rule >= 0 else (caption, before or "ok")
+            for caption, before, rule in zip(captions, statuses, taken.tolist(), strict=True)
         ]
         columns = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
         return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.fields])
@@ -66,44 +92,95 @@ def drop_captions(
     *,
     column: str = "caption",
     where: str | None = None,
+    min_clip: float | None = None,
+    clip: ClipModel | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
     """Take out the captions in `column` that one of `rules` takes (see `rules.RULES`), or only count them.
 
-    A caption becomes null, its status `dropped_<rule>`; earlier versions of the table still have it. Returns how many
-    captions there were, how many each rule takes on its own, and how many are taken by the rules together. Killed and
-    run again, it does what is left. Raises CatalogError.
+    `min_clip`: also those whose cosine with their image by `clip` is below that; what `clip` finds is kept in
+    `<column>_clip`, and made anew where a caption is. A caption becomes null, its status `dropped_<rule>`; earlier
+    versions of the table still have it. Returns how many captions there were, how many each rule takes on its own and
+    in the order given (the rules' statuses), and how many are taken by all together. Killed and run again, it does
+    what is left. Raises CatalogError.
     """
     parsed = parse_rules(rules)
-    table = Catalog.open(catalog)
-    status = f"{column}_status"
-    table.check_columns([column, status])
-    stage = DropStage(column, parsed, (table.schema.field(column), table.schema.field(status)))
-    condition = all_of(f"{column} IS NOT NULL", expression(table, where))
-    alone = dict.fromkeys((rule.text for rule in parsed), 0)
-    found: list[Any] = []
-    captions = 0
-    for batch in table.scan([column], condition, batch_size=SCAN_ROWS, with_row_id=True):
-        said, ids = batch[column].to_pylist(), batch["_rowid"].to_numpy()
-        bad = np.array([[rule.bad(caption) for rule in parsed] for caption in said], bool).reshape(
-            -1, len(parsed)
+    if not parsed and min_clip is None:
+        raise CatalogError(f"no rule was given; there are: {known()}, and --min-clip")
+    if min_clip is None and clip is not None:
+        raise CatalogError("a CLIP model alone drops nothing; give --min-clip too, a cosine such as 0.2")
+    if min_clip is not None and (clip is None or not -1 <= min_clip <= 1):
+        raise CatalogError(
+            f"min-clip {min_clip:g}: give a cosine from -1 to 1, such as 0.2, and a model: --clip"
         )
-        captions += len(said)
-        for rule, count in zip(parsed, bad.sum(0).tolist(), strict=True):
-            alone[rule.text] += count
-        found.append(ids[bad.any(1)])
-    taken = np.concatenate(found) if found else np.empty(0, np.uint64)
-    if len(taken) and not dry_run:
-        with progress(stage.name, len(taken), "captions") as bar:
-            run(table, stage, where=condition, on_progress=bar.advance, only=taken)
+    table = Catalog.open(catalog)
+    check_text(table, column)
+    done = f"{column}_status"
+    if done not in table.schema.names:
+        raise CatalogError(
+            f"column {column} of {table.uri} has no {done} to say what was dropped; write it with: "
+            f"commoncanvas caption --column {column} --overwrite"
+        )
+    condition = all_of(f"{column} IS NOT NULL", expression(table, where))
+    scoring = least = None
+    if min_clip is not None and clip is not None:
+        from commoncanvas.telephoning.clip import ClipStage
+
+        scoring, least = ClipStage(table, column, clip), Least(min_clip, f"{column}_clip")
+        if not dry_run:
+            run_shown(table, scoring, condition)
+    texts = [rule.text for rule in parsed] + ([least.text] if least else [])
+    alone, in_order = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64)
+    found: list[NDArray[np.uint64]] = []
+    captions = 0
+    for batch in _batches(table, column, condition, least, scoring if dry_run else None):
+        bad = judged(batch, column, parsed, least)
+        taken = first_of(bad)
+        captions += len(batch)
+        alone += bad.sum(0)
+        in_order += np.bincount(taken[taken >= 0], minlength=len(texts))
+        found.append(batch["_rowid"].to_numpy()[taken >= 0])
+    row_ids = np.concatenate(found) if found else np.empty(0, np.uint64)
+    if len(row_ids) and not dry_run:
+        fields = (table.schema.field(column), table.schema.field(done))
+        stage = DropStage(column, parsed, fields, least)
+        with progress(stage.name, len(row_ids), "captions") as bar:
+            run(table, stage, where=condition, on_progress=bar.advance, only=row_ids)
     return {
         "captions": captions,
-        "taken_by": alone,
-        "dropped" if not dry_run else "would_be_dropped": len(taken),
-        "left": captions - len(taken),
+        "taken_by": dict(zip(texts, alone.tolist(), strict=True)),
+        "taken_in_order": dict(zip(texts, in_order.tolist(), strict=True)),
+        "dropped" if not dry_run else "would_be_dropped": len(row_ids),
+        "left": captions - len(row_ids),
     }
 
 
-def first(rules: Sequence[Rule], caption: str) -> Rule | None:
-    """The first rule that takes a caption."""
-    return next((rule for rule in rules if rule.bad(caption)), None)
+def judged(
+    batch: pa.RecordBatch, column: str, rules: Sequence[Rule], least: Least | None
+) -> NDArray[np.bool_]:
+    """N rows -> [N, rules]: which rule takes which; a row without a caption is taken by none. `least` comes last."""
+    columns = [
+        [caption is not None and rule.bad(caption) for caption in batch[column].to_pylist()] for rule in rules
+    ]
+    if least:
+        columns.append([least.bad(score) for score in batch[least.scores].to_pylist()])
+    return np.array(columns, bool).T
+
+
+def first_of(bad: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[N, rules] -> [N]: the first rule that takes each, -1 for none."""
+    return np.where(bad.any(1), bad.argmax(1), -1)
+
+
+def _batches(
+    table: Catalog, column: str, condition: str, least: Least | None, scoring: ClipStage | None
+) -> Iterator[pa.RecordBatch]:
+    """The captions with their row ids, and scores if they count; by `scoring` they are made here, to be thrown away."""
+    if scoring is None:
+        columns = [column, *([least.scores] if least else [])]
+        yield from table.scan(columns, condition, batch_size=SCAN_ROWS, with_row_id=True)
+        return
+    with progress(scoring.name, table.count(condition), "captions") as bar:
+        for batch in table.scan(scoring.reads, condition, batch_size=scoring.batch_size, with_row_id=True):
+            yield batch.append_column(scoring.done_column, scoring(batch)[scoring.done_column])
+            bar.advance(len(batch))

@@ -9,15 +9,16 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
-from commoncanvas.errors import CatalogError, MissingExtraError
-from commoncanvas.images.image import decode
-from commoncanvas.telephoning.rules import RULES, boilerplate, leftovers, repeats, words
+from commoncanvas.errors import CatalogError
+from commoncanvas.telephoning.fitting import Fit, fit_human, fit_images
+from commoncanvas.telephoning.rules import leftovers, opening, repeats, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,26 +26,19 @@ if TYPE_CHECKING:
     from commoncanvas.telephoning.clip import ClipModel
 
 SCAN_ROWS = 65_536
-HUMAN = ("label", "title")
-"""Columns of human text that captions are compared with, the first that is set."""
 SHOWN = 20
 OPENING_WORDS = 3
 TOP = 10
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How well captions fit what they are compared with, over `rows` drawn at random.
+class Scored:
+    """A caption and its score, by `CaptionReport.ranked_by`."""
 
-    `matched`: the mean score of a caption with its own; `shuffled`: with all the others'. `retrieval`: the share of
-    images or texts whose own caption is the nearest of all, by chance 1 / rows.
-    """
-
-    rows: int
-    matched: float
-    shuffled: float
-    retrieval: float
-    chance: float
+    row_id: int
+    image_id: str
+    caption: str
+    score: float
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,23 @@ class CaptionReport:
     """Captions that another image has too."""
     top_captions: dict[str, int]
     top_openings: dict[str, int]
+    top_boilerplate: dict[str, int]
+    """Openings that the rule `boilerplate` takes, as their words are."""
     taken_by: dict[str, int]
     """Captions that a rule without a number would take."""
+    not_ascii: int
+    """Captions with a character that isn't ASCII, such as an accent, an emoji or another script."""
+    sample: int
+    """Captions that were drawn by `seed` to be compared."""
+    seed: int
     clip: Fit | None
+    """Agreement with the images, by `clip_model`; the rows are those whose image can be read."""
+    clip_model: str | None
     human: Fit | None
     """Sentence cosine with human text."""
     ranked_by: str | None
-    best: tuple[tuple[int, float], ...]
-    """Row ids and scores."""
-    worst: tuple[tuple[int, float], ...]
+    best: tuple[Scored, ...]
+    worst: tuple[Scored, ...]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,6 +105,8 @@ class TextSurvey:
         self.lengths: Counter[int] = Counter()
         self.vocabulary: set[str] = set()
         self.openings: Counter[str] = Counter()
+        self.boilerplate: Counter[str] = Counter()
+        self.not_ascii = 0
         self.taken = dict.fromkeys(("empty", "repeats", "boilerplate", "leftovers"), 0)
         self._hashes: list[NDArray[np.uint64]] = []
         self._stretch: set[str] = set()
@@ -118,7 +122,10 @@ class TextSurvey:
             self.openings[" ".join(said[:OPENING_WORDS])] += 1
             self.taken["empty"] += not said
             self.taken["repeats"] += repeats(caption)
-            self.taken["boilerplate"] += boilerplate(caption)
+            if opened := opening(caption):
+                self.taken["boilerplate"] += 1
+                self.boilerplate[opened] += 1
+            self.not_ascii += not caption.isascii()
             self.taken["leftovers"] += leftovers(caption)
             hashes[place] = text_hash(caption)
             self._measure(said)
@@ -168,7 +175,9 @@ def caption_report(
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    catalog.check_columns([column])
+    check_text(catalog, column)
+    if seed < 0:
+        raise CatalogError(f"seed {seed} draws no captions; give 0 or more")
     if sample < 2:
         raise CatalogError(
             f"sample {sample}: give at least 2 captions, so that there are others to compare with"
@@ -182,18 +191,17 @@ def caption_report(
     row_ids = np.concatenate(ids) if ids else np.empty(0, np.uint64)
     chosen = np.sort(np.random.default_rng(seed).permutation(row_ids)[:sample])
     distinct, shared, top = survey.shared()
-    clip_fit, clip_scores, clip_rows = _clip_fit(catalog, column, chosen, clip)
-    human_fit, human_scores, human_rows = _human_fit(catalog, column, chosen)
-    by, scores, scored = (
-        ("CLIP score", clip_scores, clip_rows)
-        if clip_fit
-        else ("sentence cosine with human text", human_scores, human_rows)
-        if human_fit
-        else (None, np.empty(0), np.empty(0, np.uint64))
-    )
-    order = np.argsort(-scores, kind="stable")
-    shown = min(SHOWN, len(order) // 2)
-    pairs = [(int(scored[place]), float(scores[place])) for place in order]
+    by_clip, by_human = fit_images(catalog, column, chosen, clip), fit_human(catalog, column, chosen)
+    ranked = by_clip or by_human
+    best, worst = [], []
+    if ranked:
+        # By cosine: CLIP scores of 0 are all alike.
+        order = np.argsort(-ranked.cosines, kind="stable")
+        shown = min(SHOWN, len(order) // 2)
+        best, worst = (
+            _scored(catalog, column, ranked.row_ids[places], ranked.scores[places])
+            for places in (order[:shown], order[::-1][:shown])
+        )
     info = ColumnInfo.of(catalog.schema.field(column))
     return CaptionReport(
         uri=catalog.uri,
@@ -215,71 +223,38 @@ def caption_report(
         shared=shared,
         top_captions=_named(catalog, column, there, top),
         top_openings=dict(survey.openings.most_common(TOP)),
+        top_boilerplate=dict(survey.boilerplate.most_common(TOP)),
         taken_by=survey.taken,
-        clip=clip_fit,
-        human=human_fit,
-        ranked_by=by,
-        best=tuple(pairs[:shown]),
-        worst=tuple(pairs[::-1][:shown]),
+        not_ascii=survey.not_ascii,
+        sample=len(chosen),
+        seed=seed,
+        clip=by_clip.fit if by_clip else None,
+        clip_model=clip.name if clip else None,
+        human=by_human.fit if by_human else None,
+        ranked_by=("CLIP score" if by_clip else "sentence cosine with human text") if ranked else None,
+        best=tuple(best),
+        worst=tuple(worst),
     )
 
 
-def fit(first_ND: NDArray[np.float32], second_ND: NDArray[np.float32]) -> tuple[Fit, NDArray[np.float64]]:
-    """Unit vectors of N things and of their captions -> how well they fit, in cosines, and each pair's [N]."""
-    cosines_NN = first_ND.astype(np.float64) @ second_ND.astype(np.float64).T
-    matched_N = np.diag(cosines_NN).copy()
-    count = len(matched_N)
-    shuffled = (cosines_NN.sum() - matched_N.sum()) / (count * (count - 1))
-    # Its own is the nearest; those that are as near (the same words) share the place.
-    ties_N = (cosines_NN >= matched_N[:, None] - 1e-6).sum(1)
-    nearest_N = np.where((cosines_NN > matched_N[:, None] + 1e-6).any(1), 0.0, 1 / ties_N)
-    return Fit(count, float(matched_N.mean()), float(shuffled), float(nearest_N.mean()), 1 / count), matched_N
-
-
-def _clip_fit(
-    catalog: Catalog, column: str, row_ids: NDArray[np.uint64], clip: ClipModel | None
-) -> tuple[Fit | None, NDArray[np.float64], NDArray[np.uint64]]:
-    """CLIP scores are 100 times the cosine where it is above 0 (as CLIPScore, arXiv 2104.08718, but for its factor)."""
-    if clip is None or len(row_ids) < 2:
-        return None, np.empty(0), row_ids[:0]
-    images, texts = [], []
-    for start in range(0, len(row_ids), 256):
-        table = catalog.take(row_ids[start : start + 256], ["image", column])
-        images.append(clip.images([decode(data) for data in table["image"].to_pylist()]))
-        texts.append(clip.texts(table[column].to_pylist()))
-    found, cosines = fit(np.concatenate(images), np.concatenate(texts))
-    scores = 100 * cosines.clip(0)
-    return (
-        Fit(found.rows, float(scores.mean()), 100 * max(found.shuffled, 0.0), found.retrieval, found.chance),
-        scores,
-        row_ids,
-    )
-
-
-def _human_fit(
-    catalog: Catalog, column: str, row_ids: NDArray[np.uint64]
-) -> tuple[Fit | None, NDArray[np.float64], NDArray[np.uint64]]:
-    from commoncanvas.telephoning.sentences import embed
-
-    names = [name for name in HUMAN if name in catalog.schema.names and name != column]
-    table = catalog.take(row_ids, [column, *names]) if len(row_ids) and names else None
-    if table is None:
-        return None, np.empty(0), row_ids[:0]
-    human = [
-        next((text for text in row if text), None)
-        for row in zip(*(table[name].to_pylist() for name in names), strict=True)
-    ]
-    places = [place for place, text in enumerate(human) if text]
-    if len(places) < 2:
-        return None, np.empty(0), row_ids[:0]
-    captions = table[column].to_pylist()
-    try:
-        found, cosines = fit(
-            embed([human[place] or "" for place in places]), embed([captions[p] for p in places])
+def check_text(catalog: Catalog, column: str) -> None:
+    """Raise CatalogError if `column` isn't there, or holds no texts."""
+    catalog.check_columns([column])
+    kind = catalog.schema.field(column).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise CatalogError(
+            f"column {column} of {catalog.uri} holds {kind}, not text; give a column of captions"
         )
-    except MissingExtraError:
-        return None, np.empty(0), row_ids[:0]
-    return found, cosines, row_ids[places]
+
+
+def _scored(
+    catalog: Catalog, column: str, row_ids: NDArray[np.uint64], scores: NDArray[np.float64]
+) -> list[Scored]:
+    rows = catalog.take(row_ids, ["image_id", column]).to_pylist()
+    return [
+        Scored(int(row_id), row["image_id"], row[column], float(score))
+        for row_id, row, score in zip(row_ids, rows, scores, strict=True)
+    ]
 
 
 def _statuses(catalog: Catalog, column: str, condition: str | None) -> dict[str, int]:
@@ -322,7 +297,3 @@ def _quantiles(lengths: Counter[int]) -> dict[str, int]:
         name: int(values[min(int(np.searchsorted(ends, share * ends[-1])), len(values) - 1)])
         for name, share in shares.items()
     }
-
-
-def rule_text(name: str) -> str:
-    return RULES[name][1]

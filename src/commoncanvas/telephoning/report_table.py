@@ -11,7 +11,8 @@ from commoncanvas.telephoning.rules import RULES
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.telephoning.report import CaptionReport, Fit
+    from commoncanvas.telephoning.fitting import Fit
+    from commoncanvas.telephoning.report import CaptionReport
 
 
 def render(found: CaptionReport) -> RenderableType:
@@ -26,6 +27,7 @@ def render(found: CaptionReport) -> RenderableType:
         count_table("status", found.statuses, found.rows),
         count_table("caption of several images", found.top_captions, found.captions, of="captions"),
         count_table("opening", found.top_openings, found.captions, of="captions"),
+        count_table("boilerplate", found.top_boilerplate, found.captions, of="captions"),
         count_table(
             "rule", {f"{n}: {RULES[n][1]}": c for n, c in found.taken_by.items()}, found.captions, of="takes"
         ),
@@ -51,14 +53,31 @@ def summary(found: CaptionReport) -> list[str]:
         f"{found.words_mean:.1f} words on average ({quantiles['5 %']} to {quantiles['95 %']} in nine of ten, at most "
         f"{quantiles['most']}); {found.vocabulary:,} different words"
         + (f", {found.vocabulary_of_10k_words:,.0f} in 10,000" if found.vocabulary_of_10k_words else ""),
-        f"{found.distinct:,} different captions; {found.shared:,} are another image's too",
+        f"{found.distinct:,} different captions; {found.shared:,} are another image's too; "
+        f"{found.not_ascii:,} have characters beyond ASCII",
+        *agreement(found),
     ]
+    return lines
+
+
+def agreement(found: CaptionReport) -> list[str]:
+    """How well captions fit, or why that isn't known."""
+    drawn = f"of {found.sample:,} drawn by seed {found.seed}"
+    lines = []
     if found.clip:
-        lines.append(f"CLIP score {_fit(found.clip, '.1f')}")
+        lines.append(f"CLIP score by {clean(found.clip_model)} {_fit(found.clip, '.1f')}")
+        if found.clip.rows < found.sample:
+            lines.append(f"{found.sample - found.clip.rows:,} {drawn} have an image that can't be read")
+    elif found.clip_model:
+        lines.append(f"no CLIP score: fewer than two {drawn} have an image that can be read")
+    else:
+        lines.append("no CLIP score: give --clip")
     if found.human:
         lines.append(f"sentence cosine with human text {_fit(found.human, '.3f')}")
-    if not found.clip:
-        lines.append("no CLIP score: give --clip")
+    else:
+        lines.append(
+            f"no sentence cosine: fewer than two {drawn} have human text, or the model isn't installed"
+        )
     return lines
 
 

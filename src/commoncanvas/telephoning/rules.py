@@ -29,9 +29,15 @@ def words(caption: str) -> list[str]:
     return _WORD.findall(caption.lower())
 
 
+def opening(caption: str) -> str | None:
+    """The words by which it says that it is a picture ("a photo of"); None if it opens otherwise."""
+    found = _OPENING.match(" ".join(words(caption)))
+    return found[0] if found else None
+
+
 def boilerplate(caption: str) -> bool:
-    """Whether it opens by saying that it is a picture ("a photo of ...")."""
-    return bool(_OPENING.match(" ".join(words(caption))))
+    """Whether it opens by saying that it is a picture."""
+    return opening(caption) is not None
 
 
 def repeats(caption: str) -> bool:
@@ -74,26 +80,40 @@ class Rule:
 
     @property
     def status(self) -> str:
-        """What a caption that it took has for a status."""
-        return f"dropped_{self.name.replace('-', '_')}"
+        return status(self.name)
 
 
-STATUSES = tuple(f"dropped_{name.replace('-', '_')}" for name in RULES)
+MIN_CLIP = "min-clip"
+"""The rule that looks at the image too; see `dropping`."""
+
+
+def status(name: str) -> str:
+    """What a caption that the rule `name` took has for a status."""
+    return f"dropped_{name.replace('-', '_')}"
+
+
+STATUSES = tuple(map(status, (*RULES, MIN_CLIP)))
 
 
 def parse_rules(names: Sequence[str]) -> list[Rule]:
-    """Rules by name, `min-words=3` with their number. Raises CatalogError for others."""
+    """Rules by name, `min-words=3` with their number. Raises CatalogError for others, and for one that comes twice."""
     rules = []
     for text in names:
         name, equals, number = text.partition("=")
         if name not in RULES:
-            raise CatalogError(f"there is no rule {text!r}; there are: {', '.join(map(_shown, RULES))}")
+            raise CatalogError(f"there is no rule {text!r}; there are: {known()}")
         if (name in NUMBERED) != bool(equals) or (equals and not number.isdecimal()):
             raise CatalogError(f"rule {text!r}: write {_shown(name)}")
         rules.append(Rule(name, text, RULES[name][0](int(number or 0))))
-    if not rules:
-        raise CatalogError(f"no rule was given; there are: {', '.join(map(_shown, RULES))}")
+    for rule in rules:
+        if [other.name for other in rules].count(rule.name) > 1:
+            raise CatalogError(f"rule {rule.name} was given twice; give it once")
     return rules
+
+
+def known() -> str:
+    """All rules, as one writes them."""
+    return ", ".join(map(_shown, RULES))
 
 
 def _shown(name: str) -> str:

@@ -1,0 +1,133 @@
+"""How well a sample of captions fits its images, and human text: each figure beside that of shuffled captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import MissingExtraError
+from commoncanvas.images.image import ImageError, decode
+
+if TYPE_CHECKING:
+    from commoncanvas.telephoning.clip import ClipModel
+
+HUMAN = ("label", "title", "description")
+"""Columns of human text that captions are compared with, the first that is set."""
+TAKEN = 256
+"""Images in memory at once."""
+BLOCK = 1024
+"""Rows of the matrix of all pairs in memory at once."""
+ALIKE = 1e-6
+"""Cosines that differ by less are of the same words."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well captions fit what they are compared with, over `rows` drawn at random.
+
+    `matched`: the mean score of a caption with its own; `shuffled`: with all the others'. `retrieval`: the share of
+    images or texts whose own caption is the nearest of all, by chance 1 / rows.
+    """
+
+    rows: int
+    matched: float
+    shuffled: float
+    retrieval: float
+    chance: float
+
+
+class Fitted(NamedTuple):
+    """The fit of a sample, and of each of its N rows that could be compared."""
+
+    fit: Fit
+    cosines: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    """What is shown of the cosines: the same, or CLIP scores."""
+    row_ids: NDArray[np.uint64]
+
+
+def fit(
+    first_ND: NDArray[np.float32], second_ND: NDArray[np.float32], *, factor: float = 1.0, least: float = -1.0
+) -> tuple[Fit, NDArray[np.float64]]:
+    """Unit vectors of N >= 2 things and of their captions -> how well they fit, and each pair's cosine [N].
+
+    A score is `factor` times the cosine, or times `least` where the cosine is below that.
+    """
+    first_ND, second_ND = first_ND.astype(np.float64), second_ND.astype(np.float64)
+    matched_N = np.einsum("nd,nd->n", first_ND, second_ND)
+    matched = factor * float(np.maximum(matched_N, least).sum())
+    count, total, nearest = len(matched_N), 0.0, 0.0
+    for start in range(0, count, BLOCK):
+        cosines_BN = first_ND[start : start + BLOCK] @ second_ND.T
+        own_B = matched_N[start : start + BLOCK, None]
+        total += factor * float(np.maximum(cosines_BN, least).sum())
+        # Its own is the nearest; those that are as near (the same words) share the place.
+        beaten_B = (cosines_BN > own_B + ALIKE).any(1)
+        nearest += float(np.where(beaten_B, 0.0, 1 / (cosines_BN >= own_B - ALIKE).sum(1)).sum())
+    shuffled = (total - matched) / (count * (count - 1))
+    return Fit(count, matched / count, shuffled, nearest / count, 1 / count), matched_N
+
+
+def fit_images(
+    catalog: Catalog, column: str, row_ids: NDArray[np.uint64], clip: ClipModel | None
+) -> Fitted | None:
+    """CLIP scores, max(100 * cosine, 0): CLIPScore (arXiv 2104.08718) with 100 for its factor of 2.5, as torchmetrics
+    has it. Images that can't be read are left out; None if fewer than two are left, or without a model.
+    """
+    if clip is None:
+        return None
+    images, texts, kept = [], [], []
+    for start in range(0, len(row_ids), TAKEN):
+        chosen = row_ids[start : start + TAKEN]
+        table = catalog.take(chosen, ["image", column])
+        pixels = [readable(data) for data in table["image"].to_pylist()]
+        good = [place for place, one in enumerate(pixels) if one is not None]
+        if good:
+            captions = table[column].to_pylist()
+            images.append(clip.images([one for one in pixels if one is not None]))
+            texts.append(clip.texts([captions[place] for place in good]))
+            kept.append(chosen[good])
+    if sum(map(len, kept)) < 2:
+        return None
+    found, cosines = fit(np.concatenate(images), np.concatenate(texts), factor=100, least=0)
+    return Fitted(found, cosines, 100 * cosines.clip(0), np.concatenate(kept))
+
+
+def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fitted | None:
+    """Sentence cosines with the first of HUMAN that a row has; None if fewer than two have any, or without MiniLM."""
+    from commoncanvas.telephoning.sentences import embed
+
+    names = [name for name in HUMAN if name in catalog.schema.names and name != column]
+    if not names or not len(row_ids):
+        return None
+    table = catalog.take(row_ids, [column, *names])
+    human = [first_text(row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+    places = [place for place, text in enumerate(human) if text]
+    if len(places) < 2:
+        return None
+    captions = table[column].to_pylist()
+    try:
+        found, cosines = fit(
+            embed([human[place] or "" for place in places]), embed([captions[p] for p in places])
+        )
+    except MissingExtraError:
+        return None
+    return Fitted(found, cosines, cosines, row_ids[places])
+
+
+def first_text(texts: Sequence[str | None]) -> str | None:
+    """The first that says something."""
+    return next((text for text in texts if text and text.strip()), None)
+
+
+def readable(image: bytes | None) -> NDArray[np.uint8] | None:
+    """A stored image, uint8 [H, W, 3]; None if it can't be read."""
+    try:
+        return decode(image or b"")
+    except ImageError:
+        return None
