@@ -23,6 +23,8 @@ from commoncanvas.errors import SourceError
 
 from . import test_commoncatalog, test_wikimedia
 from .imports import imported, picture
+from .killable import ROWS, Places
+from .test_faults import content, kill_until_done
 from .yfcc import line
 
 LONGITUDES, LATITUDES = st.floats(-180, 180), st.floats(-90, 90)
@@ -287,3 +289,17 @@ def test_a_catalog_from_before_countries_takes_them_for_new_rows_and_keeps_the_o
     assert credits(uri, out=tmp_path / "credits.txt") == 5
     assert Catalog.open(uri).drop_columns(["country"]) == ["country"]
     assert json.loads(json.dumps(stats(uri).to_dict()))["countries"] == {}
+
+
+def test_an_import_with_countries_killed_again_and_again_in_an_older_catalog_ends_as_one_never_killed(
+    tmp_path: Path,
+) -> None:
+    for name in ("killed.lance", "whole.lance"):
+        Catalog.create(tmp_path / name).add([to_batch([{"image_id": "numbers:7", "source": "numbers"}])])
+    assert kill_until_done("places", tmp_path / "killed.lance", seed=1) >= 2
+    import_(Places(0), tmp_path / "whole.lance")
+    killed, whole = (
+        content(tmp_path / each, ["image_id", "country"]) for each in ("killed.lance", "whole.lance")
+    )
+    assert killed.equals(whole)
+    assert stats(tmp_path / "killed.lance").countries == {"DE": ROWS // 4}

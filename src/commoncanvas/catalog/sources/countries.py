@@ -44,7 +44,7 @@ HOW = "the input says where pictures were taken; to know the countries, pip inst
 _EARTH_KM = 6371.0088
 _POLE = 85.0
 """Degrees of latitude beyond which the map is cut: Mercator's has no poles."""
-_CHUNK = 16
+_CHUNK = 8
 """Points of a piece of coast."""
 
 
