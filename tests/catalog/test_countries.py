@@ -49,6 +49,15 @@ def country(longitude: Any, latitude: Any) -> str | None:
         (-157.83, 21.27, "US"),  # off Waikiki
         (0.0, -90.0, "AQ"),
         (20.9, 42.6, "XK"),
+        (-52.33, 4.93, "GF"),
+        (-61.55, 16.24, "GP"),
+        (-61.07, 14.61, "MQ"),
+        (55.45, -20.89, "RE"),
+        (45.22, -12.78, "YT"),
+        (15.64, 78.22, "SJ"),
+        (25.78, 71.1, "NO"),
+        (-68.27, 12.15, "BQ"),
+        (8.74, 41.92, "FR"),
     ],
 )
 def test_well_known_places_are_in_their_country(longitude: float, latitude: float, code: str) -> None:
