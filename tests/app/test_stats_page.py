@@ -20,6 +20,7 @@ from commoncanvas.app.histogram import histogram, short, trimmed, window
 from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, curate
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.errors import CatalogError, CommonCanvasError
 from commoncanvas.images.image import encode_image
 
@@ -27,6 +28,7 @@ from .test_report import CHROMIUM, FLAGS, Page
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m'
 LICENSES = ["CC-BY-4.0", "CC-BY-NC-2.0", "CC-BY-ND-2.0", "unknown", None, "all-rights-reserved"]
+COUNTRIES = ["DE", "FR", "JP", "BR", "US", "KE", "NZ"]
 SECTIONS = ("policies", "licences", "people", "plots", "dropped", "sheet", "columns")
 
 
@@ -46,6 +48,7 @@ def rows(count: int = 120, fetched: bool = True) -> list[dict[str, Any]]:
             "page_url": f"https://photos.example/{number}",
             "title": f"Photo no. {number}",
             "camera": f"Canon {number % 3}",
+            "country": COUNTRIES[number % 7] if number % 3 else None,
             "taken_at": f"20{10 + number % 9}-05-05T00:00:00Z",
         }
         | (
@@ -67,7 +70,8 @@ def made(path: Path, listed: list[dict[str, Any]]) -> Catalog:
     catalog = Catalog.create(path)
     for row in listed:
         row["taken_at"] = datetime.fromisoformat(row["taken_at"]) if "taken_at" in row else None
-    catalog.add([to_batch(listed)])
+    catalog.add_columns([COUNTRY])
+    catalog.add([to_batch(listed, [COUNTRY])])
     return catalog
 
 
@@ -106,6 +110,8 @@ def test_the_figures_of_the_command_are_on_the_page(catalog: Catalog, page: Path
         assert name in text
     assert [found.commercial, found.noncommercial, found.by_policy["neither"].images] == [20, 40, 80]
     assert "20 of 30 creators" in text and "timeout" in text and "Filter c-v1" in text
+    assert "7 countries where known" in text and re.search(r"unknown\s*40\s*33", text)
+    assert (sum(found.countries.values()), found.no_country) == (80, 40)
     (filter,) = found.dropped.filters
     assert [step.noncommercial for step in filter.steps] == [60, 40, 0, 4] and filter.noncommercial == 16
     assert "not creator <> 'Ada 1'" in text

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog import Catalog, adding, backfill, curate, duplicates, fetch, import_, takedown
 from commoncanvas.catalog.sources import Report, RowSource, source
+from commoncanvas.catalog.sources.countries import COUNTRY, PLACE
 from commoncanvas.engine import LocalEngine
 
 ROWS = 3000
@@ -30,6 +31,16 @@ class Numbers(RowSource):
             if number % 100 == 0:
                 time.sleep(self.pause_s)
             yield {"image_id": f"numbers:{number}", "source": self.name, "title": "x" * (number % 50)}
+
+
+class Places(Numbers):
+    """The same rows, each fourth taken in Berlin, the others nobody knows where."""
+
+    columns = (COUNTRY,)
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for number, row in enumerate(super().rows(report)):
+            yield {**row, PLACE: (None, None) if number % 4 else (13.377704, 52.516275)}
 
 
 class Pictures(Numbers):
@@ -76,6 +87,8 @@ def main(what: str, uri: str) -> None:
     match what:
         case "import":
             import_(Numbers(0.05), uri)
+        case "places":
+            import_(Places(0.05), uri)
         case "fill":
             import_(Pictures(0.05), uri)
         case "stage":

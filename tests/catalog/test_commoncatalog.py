@@ -1,4 +1,4 @@
-"""The commoncatalog source: the release's rows with their people, images and captions, and no place."""
+"""The commoncatalog source: the release's rows with their people, images and captions, and no place but its country."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def release(path: Path, *records: dict[str, Any], schema: pa.Schema = SCHEMA, **
     return path
 
 
-def test_a_released_row_keeps_its_people_image_and_caption_and_loses_its_place(tmp_path: Path) -> None:
+def test_a_released_row_keeps_its_people_image_and_caption_and_of_its_place_the_country(
+    tmp_path: Path,
+) -> None:
     path = release(tmp_path / "part-0.parquet", record())
     rows, report = imported("commoncatalog", tmp_path / "c.lance", path=path)
     assert (report.skipped, report.remarks) == ({}, {})
@@ -111,6 +113,7 @@ def test_a_released_row_keeps_its_people_image_and_caption_and_loses_its_place(t
         "original_width": 2400,
         "original_height": 1600,
         "blip2_caption": "a boat on a lake",
+        "country": "DE",
     }
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import lance
 import numpy as np
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog, stats
+from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.schema import SCHEMA, to_batch
+from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.catalog.stats import Creator, Figures
+from commoncanvas.catalog.stats_table import places
 from commoncanvas.catalog.survey import ASPECTS
 from commoncanvas.catalog.tally import Sample, Tally
 from commoncanvas.errors import CatalogError
@@ -113,6 +116,7 @@ FIELDS = {
     "creator_url": st.sampled_from(["https://a.example/1", "https://a.example/2", None]),
     "camera": st.sampled_from(["Canon", None]),
     "exif_camera": st.sampled_from(["Nikon", "Leica", None]),
+    "country": st.sampled_from(["DE", "FR", "JP", None]),
     "taken_at": st.none() | st.datetimes(datetime(1800, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
     "width": st.sampled_from([None, 1, 512, 300]),
     "height": st.sampled_from([None, 1, 512, 200]),
@@ -161,7 +165,7 @@ def by_hand(rows: list[dict[str, Any]], name: str, ids: list[str | None]) -> Fig
 def test_every_figure_is_what_counting_row_by_row_gives(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         catalog = Catalog.create(Path(folder) / "c.lance")
-        more = [pa.field(name, pa.string()) for name in ("exif_camera", "caption", "duplicate_of")]
+        more = [pa.field(name, pa.string()) for name in ("exif_camera", "caption", "duplicate_of", "country")]
         catalog.add_columns(more)
         numbered = [{**row, "image_id": f"s:{number}"} for number, row in enumerate(rows)]
         catalog.add([to_batch(numbered[:17], more), to_batch(numbered[17:], more)])
@@ -187,6 +191,9 @@ def test_every_figure_is_what_counting_row_by_row_gives(rows: list[dict[str, Any
     }
     cameras = ordered(each for row in rows if (each := row["camera"] or row["exif_camera"]))
     assert list(found.top_cameras.items()) == cameras
+    assert list(found.countries.items()) == ordered(row["country"] for row in rows if row["country"])
+    assert found.no_country + sum(found.countries.values()) == len(rows)
+    assert "country" not in found.filled
     assert found.years == dict(
         sorted(Counter(row["taken_at"].year for row in rows if row["taken_at"]).items())
     )
@@ -212,6 +219,7 @@ def test_a_table_without_a_caption_or_a_camera_still_has_figures(tmp_path: Path)
     lance.write_dataset(rows, str(tmp_path / "lean.lance"), enable_stable_row_ids=True)
     found = stats(tmp_path / "lean.lance")
     assert (found.rows, found.commercial, found.creators, found.cameras, found.years) == (2, 1, 0, 0, {})
+    assert (found.countries, found.no_country) == ({}, 2)
     assert found.fetch_statuses == {"pending": 2} and found.dropped.duplicates is None
     assert found.by_policy["commercial"].captioned == 0
 
@@ -269,3 +277,40 @@ def test_the_most_frequent_creators_are_exact_among_many(tmp_path: Path) -> None
     assert found.creators == 501
     expected = ordered(names)[:20]
     assert [(each.name, each.images) for each in found.top_creators] == expected
+
+
+COUNTS = st.dictionaries(st.from_regex("[A-Z]{2}", fullmatch=True), st.integers(1, 10**6), max_size=30)
+
+
+@given(COUNTS, st.integers(0, 10**6), st.integers(3, 25))
+def test_no_image_is_lost_between_the_countries_and_their_lines(
+    counts: dict[str, int], unknown: int, most: int
+) -> None:
+    first = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    found = SimpleNamespace(countries=first, no_country=unknown)
+    lines = places(cast(CatalogStats, found), most)
+    if not counts:
+        assert lines == {}
+        return
+    assert sum(lines.values()) == sum(counts.values()) + unknown
+    assert len(lines) <= most and lines.get("unknown", 0) == unknown
+    codes = [name for name in lines if name in counts]
+    assert (
+        codes == list(first)[: len(codes)] and {name: lines[name] for name in codes}.items() <= first.items()
+    )
+    assert len(codes) == len(first) or len(lines) == most
+
+
+def test_the_terminal_tells_the_countries_and_how_many_images_have_none(tmp_path: Path) -> None:
+    catalog = Catalog.create(tmp_path / "c.lance")
+    catalog.add_columns([COUNTRY])
+    listed = ["DE"] * 5 + ["FR"] * 3 + [None] * 2
+    rows = [{"image_id": f"s:{at}", "source": "s", "country": code} for at, code in enumerate(listed)]
+    catalog.add([to_batch(rows, [COUNTRY])])
+    with (tmp_path / "out").open("w") as file:
+        Console(file=file, width=160).print(stats(catalog).render())
+    words = (tmp_path / "out").read_text().split()
+    at = words.index("country")
+    shown = " ".join(words[at:])
+    for line in ("DE 5 50.0", "FR 3 30.0", "unknown 2 20.0"):
+        assert line in shown

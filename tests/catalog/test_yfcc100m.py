@@ -52,6 +52,7 @@ def test_a_line_becomes_a_row_with_everything_that_credit_needs(tmp_path: Path) 
         + "A morning walk by the river; <b>fog</b>\nand more of it.",
         "tags": ["fog", "river bank", "one,two"],
         "camera": "Canon EOS 40D",
+        "country": "DE",
         "taken_at": datetime(2010, 5, 23, 16, 29, 58, tzinfo=UTC),
         "uploaded_at": datetime(2010, 5, 24, 11, 29, 58, tzinfo=UTC),
     }

@@ -12,7 +12,8 @@ from commoncanvas.app.histogram import histogram, trimmed, window
 from commoncanvas.app.report import bars, ratio, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
-from commoncanvas.catalog.stats_table import pixels, size
+from commoncanvas.catalog.stats import TOP
+from commoncanvas.catalog.stats_table import pixels, places, size
 from commoncanvas.catalog.tally import Sample
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
@@ -54,6 +55,7 @@ def write_stats_page(
         statuses=bars(_clean(found.fetch_statuses)),
         creators=[(one, one.images / found.top_creators[0].images) for one in found.top_creators],
         cameras=bars(_clean(found.top_cameras), most=len(found.top_cameras)),
+        countries=_in_order(_clean(places(found, TOP))),
         columns=[(name, count, ratio(count, found.rows)) for name, count in _clean(found.filled).items()],
         charts=_charts(found),
         dated=sum(found.years.values()),
@@ -94,6 +96,12 @@ def _clean(counts: Mapping[str, int]) -> dict[str, int]:
         shown = clean(name) or "no name"
         cleaned[shown] = cleaned.get(shown, 0) + count
     return cleaned
+
+
+def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
+    """(name, count, share of the largest), as they come."""
+    largest = max(counts.values(), default=0) or 1
+    return [(name, count, count / largest) for name, count in counts.items()]
 
 
 def _sheet(catalog: Catalog, sample: Sample) -> list[tuple[Credit, bytes]]:

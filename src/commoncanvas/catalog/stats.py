@@ -1,4 +1,4 @@
-"""Statistics of a catalog, counted in one pass: licences and policies, sources, sizes, years, creators."""
+"""Statistics of a catalog, counted in one pass: licences and policies, sources, sizes, years, countries, creators."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.dropped import Dropped, dropped
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.schema import SCHEMA
+from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.catalog.survey import SIZES, Survey
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
@@ -80,6 +81,10 @@ class CatalogStats:
     cameras: int
     top_cameras: dict[str, int]
     """As the source names them, else as EXIF does."""
+    countries: dict[str, int]
+    """ISO 3166-1 alpha-2 codes of where they were taken; rows without are left out."""
+    no_country: int
+    """Rows of which it isn't known where they were taken."""
     years: dict[int, int]
     """Of `taken_at` (UTC), in order; rows without are left out."""
     long_sides: dict[int, int]
@@ -137,6 +142,8 @@ def stats(
     statuses = _counts(seen.statuses, PENDING)
     people = _without_nulls(seen.creators)
     cameras = _without_nulls(seen.cameras)
+    countries = _counts(seen.countries, NOT_STATED)
+    countries.pop(NOT_STATED, None)
     means = [float(total) / seen.sized if seen.sized else None for total in seen.size_sums]
     on_disk = _bytes_on_disk(catalog)
     years = _without_nulls(seen.years).sort_by("year")
@@ -154,6 +161,8 @@ def stats(
         top_creators=tuple(Creator(row["creator"], row["creator_url"], row[COUNT]) for row in _top(people)),
         cameras=len(cameras),
         top_cameras={row["camera"]: row[COUNT] for row in _top(cameras)},
+        countries=countries,
+        no_country=seen.rows - sum(countries.values()),
         years=dict(zip(years["year"].to_pylist(), years[COUNT].to_pylist(), strict=True)),
         long_sides=_sides(seen.long_sides, "long_side"),
         short_sides=_sides(seen.short_sides, "short_side"),
@@ -256,7 +265,8 @@ def _top(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _filled(catalog: Catalog, filter: str | None) -> dict[str, int]:
-    columns = ["label", *(name for name in catalog.schema.names if name not in SCHEMA.names)]
+    beyond = (name for name in catalog.schema.names if name not in (*SCHEMA.names, COUNTRY.name))
+    columns = ["label", *beyond]
     present = [name for name in columns if name in catalog.schema.names]
     return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in present}
 

@@ -33,6 +33,7 @@ def render(found: CatalogStats) -> RenderableType:
         count_table("fetch", found.fetch_statuses, found.rows),
         count_table("creator", people, found.rows, len(people) < found.creators),
         count_table("camera", found.top_cameras, found.rows, len(found.top_cameras) < found.cameras),
+        count_table("country", places(found, SHOWN), found.rows),
         count_table("column", found.filled, found.rows),
     ]
     blank = Text("")
@@ -46,6 +47,21 @@ def render(found: CatalogStats) -> RenderableType:
         Columns([table for table in tables if table], padding=(1, 3)),
         *(Text(line) for line in dropped_lines(found.dropped)),
     )
+
+
+def places(found: CatalogStats, most: int) -> dict[str, int]:
+    """`most` lines: the countries with the most images, the others together, and where it isn't known.
+
+    {} where no country is.
+    """
+    if not found.countries:
+        return {}
+    listed, unknown = list(found.countries.items()), bool(found.no_country)
+    if len(listed) + unknown > most:
+        cut = most - 1 - unknown
+        listed, more = listed[:cut], listed[cut:]
+        listed.append((f"{len(more):,} more", sum(count for _, count in more)))
+    return dict(listed) | ({"unknown": found.no_country} if unknown else {})
 
 
 def _summary(found: CatalogStats) -> list[str]:

@@ -33,6 +33,7 @@ _READ = (
     "creator",
     "creator_url",
     "camera",
+    "country",
     "taken_at",
     *SIZES,
     "exif_camera",
@@ -54,6 +55,7 @@ class Survey:
         self.statuses = Tally("fetch_status")
         self.creators = Tally("creator", "creator_url")
         self.cameras = Tally("camera")
+        self.countries = Tally("country")
         self.years = Tally("year")
         self.long_sides = Tally("license", "long_side")
         self.short_sides = Tally("license", "short_side")
@@ -72,8 +74,10 @@ class Survey:
         """Count a batch with `columns` and `_rowid`."""
         rows = self._derived(batch)
         self.rows += len(rows)
-        for tally in (self.licenses, self.sources, self.statuses, self.creators, self.cameras, self.years):
+        for tally in (self.licenses, self.sources, self.statuses, self.creators, self.cameras):
             tally.add(rows)
+        self.countries.add(rows)
+        self.years.add(rows)
         sized = rows.filter(pc.greater(rows["short_side"], 0))  # of null it is null, which filters out too
         self.long_sides.add(sized)
         self.short_sides.add(sized)

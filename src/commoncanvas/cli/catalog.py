@@ -39,7 +39,8 @@ def catalog_import(
         name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
         policy: leave out rows whose licence it doesn't allow (yfcc100m).
-        column: what the catalog calls a column and what the input does, as image=img (huggingface).
+        column: what the catalog calls a column and what the input does, as image=img (huggingface),
+            or country=NAME (img2dataset too).
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
     """
     from commoncanvas.catalog import import_
@@ -121,7 +122,7 @@ def fetch(
 def stats(
     *, catalog: Uri, filter: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
 ) -> None:
-    """Count what is in the catalog: C and NC side by side, licences, sources, sizes, years, creators, what was dropped.
+    """Count what is in the catalog: C and NC side by side, licences, sizes, years, countries, people, what was dropped.
 
     Args:
         filter: SQL condition on the rows.

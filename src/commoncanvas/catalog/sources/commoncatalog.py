@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, PLACE
 from commoncanvas.catalog.sources.embedded import Pending, Storing, image_bytes, with_images
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.provenance import Said, base_row, read_license
@@ -27,9 +28,10 @@ CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"
 
 _NEEDED = ("jpg", "photoid", "uid", "unickname", "licensename", "licenseurl")
-# Neither `longitude` and `latitude` nor `exif`, which can hold both: they are not even read.
+# Not `exif`, which can hold the place too: it isn't even read.
 _WANTED = (
     *_NEEDED,
+    *COORDINATES,
     CAPTION,
     "original_width",
     "original_height",
@@ -47,6 +49,8 @@ _WANTED = (
 class CommonCatalog(RowSource):
     """Rows `flickr:<photo id>`, the ids that every source of Flickr's photos gives, with image and caption.
 
+    Longitude and latitude are read only to know the country, and dropped.
+
     `--label-column caption` takes the release's column `caption` as human text; by default no column is.
     """
 
@@ -56,6 +60,7 @@ class CommonCatalog(RowSource):
         ColumnInfo(hashlib.sha256(CAPTIONER.encode()).hexdigest(), (("image", None),), (), CAPTIONER).field(
             CAPTION, pa.string()
         ),
+        COUNTRY,
     )
 
     def __init__(self, options: SourceOptions) -> None:
@@ -127,7 +132,8 @@ class CommonCatalog(RowSource):
         )
         row = base_row("flickr", photo, where, license, said, report)
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        return row and {**row, **sizes, CAPTION: fields.text(record.get(CAPTION))}
+        place = tuple(record.get(name) for name in COORDINATES)
+        return row and {**row, **sizes, CAPTION: fields.text(record.get(CAPTION)), PLACE: place}
 
 
 def decoded(value: Any) -> str | None:

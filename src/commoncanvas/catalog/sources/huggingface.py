@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
 from commoncanvas.catalog.sources.inputs import collections, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
@@ -29,7 +30,7 @@ from commoncanvas.catalog.sources.tables import (
 )
 from commoncanvas.errors import MissingExtraError, SourceError
 
-MAPPED = ("id", "image", "image_url", *(name for name in fields.ALIASES if name != "file"))
+MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
@@ -54,7 +55,8 @@ class HuggingFace(RowSource):
     """Rows `huggingface:<data set>/<id>`; where no column is mapped to `id`, it is the file (or split) and the row.
 
     `columns` maps the catalog's names to the data set's: {"image": "img", "license": "lic"}; others are found by
-    their usual names. A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION pinned.
+    their usual names, but for `country` (two letters). A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION
+    pinned.
     """
 
     name = "huggingface"
@@ -66,6 +68,7 @@ class HuggingFace(RowSource):
         for name in self.map:
             if name not in MAPPED:
                 raise SourceError(f"there is no column {name} to map; there are: {', '.join(MAPPED)}")
+        self.columns = (COUNTRY,) if "country" in self.map else ()
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
@@ -149,7 +152,8 @@ class HuggingFace(RowSource):
             label_column=self.label_column,
         )
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        return row and {**row, **sizes}
+        country = {"country": stated(record[self.map["country"]], where, report)} if self.columns else {}
+        return row and {**row, **sizes, **country}
 
 
 def _is_called(name: str, column: str) -> bool:

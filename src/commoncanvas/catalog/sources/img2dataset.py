@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
 from commoncanvas.catalog.sources.inputs import collections, input_files, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
@@ -33,13 +34,21 @@ _OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "
 
 
 class Img2Dataset(RowSource):
-    """Rows `img2dataset:<collection>/<key>`; those that img2dataset failed to download are left to `fetch`."""
+    """Rows `img2dataset:<collection>/<key>`; those that img2dataset failed to download are left to `fetch`.
+
+    `columns` can name the column with the two letters of the country that a picture was taken in: {"country": "cc"}.
+    """
 
     name = "img2dataset"
 
     def __init__(self, options: SourceOptions) -> None:
-        taken = ("paths", "license", "creator", "name", "label_column")
+        taken = ("paths", "license", "creator", "name", "label_column", "columns")
         options.only(self.name, *taken, "size")
+        for name in options.columns:
+            if name != "country":
+                raise SourceError(f"source {self.name} maps no column {name}; there is: country")
+        self.country = options.columns.get("country")
+        self.columns = (COUNTRY,) if self.country else ()
         files = input_files(options, self.name, (".parquet", ".tar"))
         self.collections = collections(options, files, self.name)
         self.license = licenses.require(options.license, where="--license") if options.license else None
@@ -67,6 +76,8 @@ class Img2Dataset(RowSource):
         check_columns(str(path), schema.names, self.license, self.creator)
         if self.label_column and self.label_column not in schema.names:
             raise SourceError(f"{path} has no column {self.label_column!r} for labels")
+        if self.country and self.country not in schema.names:
+            raise SourceError(f"{path} has no column {self.country!r} for countries")
         images = (pa.binary(), pa.large_binary(), pa.binary_view())
         return [
             name
@@ -146,7 +157,8 @@ class Img2Dataset(RowSource):
             why = " ".join(str(record.get(name) or "") for name in ("status", "error_message")).strip()
             report.remark(where, "left to fetch", why[:100])
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        return {**row, **sizes, "image_url": url}
+        country = {"country": stated(record.get(self.country), where, report)} if self.country else {}
+        return {**row, **sizes, "image_url": url, **country}
 
 
 def samples(path: Path, report: Report) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.sources.countries import COUNTRY, settle
 from commoncanvas.errors import SourceError
 
 BATCH_ROWS = 4096
@@ -40,12 +41,15 @@ class RowSource(ABC):
 
     @abstractmethod
     def rows(self, report: Report) -> Iterator[Mapping[str, Any]]:
-        """Yield rows, each a dict of base columns and of `columns`; what isn't yielded goes to `report.skip`."""
+        """Yield rows, each a dict of base columns and of `columns`; what isn't yielded goes to `report.skip`.
+
+        Where `columns` has COUNTRY, rows may have `countries.PLACE`, which `batches` turns into a country and drops.
+        """
 
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
         stream = iter(self.rows(report))
         while chunk := list(islice(stream, BATCH_ROWS)):
-            yield to_batch(chunk, self.columns)
+            yield to_batch(settle(chunk, report) if COUNTRY in self.columns else chunk, self.columns)
 
 
 @dataclass

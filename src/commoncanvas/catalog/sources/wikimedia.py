@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.countries import COUNTRY, PLACE
 from commoncanvas.catalog.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.markup import plain
@@ -27,10 +28,11 @@ class Wikimedia(RowSource):
     """Rows `wikimedia:<page id>`, which stays the same when a file is renamed.
 
     The creator is who Commons says made the work. Who uploaded it is often somebody else, and never taken for the
-    creator.
+    creator. Where a picture was taken is read only to know the country, and dropped.
     """
 
     name = "wikimedia"
+    columns = (COUNTRY,)
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name, "paths")
@@ -70,7 +72,8 @@ class Wikimedia(RowSource):
         if license is None:
             return None
         row = base_row(self.name, str(number), where, license, said, report)
-        return row and {**row, **{f"original_{name}": whole(info.get(name)) for name in ("width", "height")}}
+        sizes = {f"original_{name}": whole(info.get(name)) for name in ("width", "height")}
+        return row and {**row, **sizes, PLACE: (_text(info, "GPSLongitude"), _text(info, "GPSLatitude"))}
 
 
 def _pages(where: str, answer: Mapping[str, Any], report: Report) -> Iterator[Record]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog.schema import SCHEMA
+from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, countries
 from commoncanvas.catalog.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.sources.percent import unquote_column
 from commoncanvas.catalog.sources.source import Report, SourceOptions
@@ -45,7 +46,8 @@ READ = (
     *("photoid", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title", "description"),
     *("usertags", "pageurl", "downloadurl", "licensename", "licenseurl", "marker"),
 )
-"""What rows are made of; where a place was taken (longitude, latitude) is nobody's business here."""
+"""What rows are made of; longitude and latitude are read only to know the country, and dropped."""
+OPTIONAL = ("hash", *COORDINATES)
 MIRROR = "https://multimedia-commons.s3-us-west-2.amazonaws.com/data/images"
 SQLITE = b"SQLite format 3\0"
 SQLITE_ROWS = 16_384
@@ -69,7 +71,7 @@ class YFCC100M:
     """One row a photo of a licence that `policy` allows (by default any that may be built on); videos are skipped."""
 
     name = "yfcc100m"
-    columns: tuple[pa.Field, ...] = ()
+    columns: tuple[pa.Field, ...] = (COUNTRY,)
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name, "paths", "policy")
@@ -110,8 +112,8 @@ class YFCC100M:
 
         made = self._columns(raw, text, [found[place] for place in index] if len(index) else [], creator)
         every = [made.get(field.name, pa.nulls(len(block), field.type)) for field in SCHEMA]
-        batch = pa.RecordBatch.from_arrays(every, schema=SCHEMA)
-        return batch.filter(pa.array(keep))
+        batch = pa.RecordBatch.from_arrays(every, schema=SCHEMA).filter(pa.array(keep))
+        return batch.append_column(COUNTRY, _countries(raw, keep, report))
 
     def _columns(
         self,
@@ -202,7 +204,7 @@ def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> 
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types={name: pa.binary() for name in names},
-            include_columns=[name for name in names if name in (*READ, "hash")],
+            include_columns=[name for name in names if name in (*READ, *OPTIONAL)],
         ),
     ).combine_chunks()
     numbers = np.delete(np.arange(lines.first, lines.first + len(table) + len(bad)), bad)
@@ -238,7 +240,7 @@ def _table(path: Path, connection: sqlite3.Connection) -> tuple[str, list[str]]:
             row[1].decode("utf-8", "replace") for row in connection.execute(f'PRAGMA table_info("{table}")')
         ]
         if set(READ) <= set(names):
-            return table, [name for name in names if name in (*READ, "hash")]
+            return table, [name for name in names if name in (*READ, *OPTIONAL)]
     raise SourceError(f"{path} has no table with YFCC100M's columns ({', '.join(READ[:4])}, ...)")
 
 
@@ -294,6 +296,27 @@ def _uploaded(column: pa.StringArray) -> pa.TimestampArray:
     """Seconds since 1970."""
     digits = pc.if_else(pa.array(_matches(column, r"^\d{1,11}$")), column, pa.scalar(None, pa.string()))
     return pc.multiply(digits.cast(pa.int64()), 1_000_000).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _countries(raw: Raw, keep: NDArray[np.bool_], report: Report) -> pa.StringArray:
+    """Of the rows to keep; many have no place."""
+    if not set(COORDINATES) <= set(raw):
+        return pa.nulls(int(keep.sum()), pa.string())
+    longitude, latitude = (raw[name].filter(pa.array(keep)) for name in COORDINATES)
+    placed = np.flatnonzero(_mask(pc.not_equal(longitude, b"")))
+    if not len(placed):
+        return pa.nulls(len(longitude), pa.string())
+    found = countries(_degrees(longitude.take(placed)), _degrees(latitude.take(placed)), report)
+    seat = np.full(len(longitude), -1)
+    seat[placed] = np.arange(len(placed))
+    return found.take(pa.array(seat, mask=seat < 0))
+
+
+def _degrees(column: pa.BinaryArray) -> NDArray[np.float64]:
+    """NaN for what is no number."""
+    number = pc.match_substring_regex(column, r"^-?[0-9]{1,3}(\.[0-9]{1,30})?$")
+    written = pc.if_else(number, column, pa.scalar(None, pa.binary())).cast(pa.string())
+    return np.asarray(written.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _set(column: pa.StringArray) -> pa.StringArray:
