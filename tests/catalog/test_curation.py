@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -150,21 +151,20 @@ def test_a_kept_copy_that_goes_or_changes_leaves_nothing_dangling(gallery: Galle
     assert gallery.duplicate_of() == {"b": None, "c": "b"}
     # The picture at b's address becomes another, and is fetched anew.
     noise(2).save(gallery.folder / "b.jpg")
-    gallery.catalog.backfill(_Again("b"))
+    fetch_again(gallery.catalog, "b")
     curate(gallery.catalog, deduplicate=True)
     assert gallery.duplicate_of() == {"b": None, "c": None}
 
 
-class _Again:
-    """The fetch stage, for one row that has been fetched."""
+def fetch_again(catalog: Catalog, name: str) -> None:
+    """A row that has been fetched."""
+    from commoncanvas.catalog.fetch import FetchStage
 
-    def __new__(cls, name: str) -> Any:
-        from commoncanvas.catalog.fetch import FetchStage
+    class Again(FetchStage):
+        todo = f"image_id = 'g:{name}'"  # type: ignore[assignment]
 
-        class Again(FetchStage):
-            todo = f"image_id = 'g:{name}'"  # type: ignore[assignment]
-
-        return Again()
+    with closing(Again()) as stage:
+        catalog.backfill(stage)
 
 
 def test_scores_of_an_image_that_changed_are_made_anew(gallery: Gallery) -> None:
@@ -172,7 +172,7 @@ def test_scores_of_an_image_that_changed_are_made_anew(gallery: Gallery) -> None
     curate(gallery.catalog, min_sharpness=0, deduplicate=True)
     before = gallery.catalog.table([SHARPNESS])[SHARPNESS][0].as_py()
     drawing("1F34E").save(gallery.folder / "a.jpg")
-    gallery.catalog.backfill(_Again("a"))
+    fetch_again(gallery.catalog, "a")
     columns = [SHARPNESS, "colours_8", "duplicate_distance"]
     assert all(gallery.catalog.count(f"{name} IS NOT NULL") == 0 for name in columns)
     curate(gallery.catalog, min_sharpness=0)

@@ -156,15 +156,5 @@ def test_no_decoder_outlives_a_process_that_was_killed(then: str) -> None:
     decoder.wait(timeout=10)
 
 
-@pytest.fixture(autouse=True)
-def _others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoders that other tests of this process have left to its end are none of these tests'."""
-    monkeypatch.setattr(sys.modules[__name__], "BEFORE", [one.pid for one in psutil.Process().children()])
-
-
-BEFORE: list[int] = []
-
-
 def children() -> list[psutil.Process]:
-    mine = [one for one in psutil.Process().children() if one.pid not in BEFORE]
-    return [one for one in mine if "images.decoders" in " ".join(one.cmdline())]
+    return [one for one in psutil.Process().children() if "images.decoders" in " ".join(one.cmdline())]

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,7 @@ from commoncanvas.catalog.explain import explaining, reason
 from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
-from commoncanvas.engine import Engine, LocalEngine, ahead, every
-from commoncanvas.engine.threads import portable
+from commoncanvas.engine import Engine, LocalEngine, ahead, every, portable
 from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class FragmentWork:
     """
 
     uri: str
-    storage_options: dict[str, str] | None
+    storage_options: dict[str, str] | None = field(repr=False)
     stage: Stage
     where: str | None
     on_progress: Callable[[int], object] | None
@@ -115,6 +114,10 @@ class FragmentWork:
             else:
                 self.stage.setup()
             self._ready = True
+
+    def without_keys(self) -> tuple[FragmentWork, dict[str, str] | None]:
+        """See engine.ray.Keyed."""
+        return replace(self, storage_options=None), self.storage_options
 
     def reopen(self) -> None:
         """See the newest version from here on."""
@@ -154,7 +157,7 @@ class FragmentWork:
                 except Exception as error:
                     if not results:
                         raise
-                    failure = portable(error) if self.elsewhere else error
+                    failure = error
                     break
                 results.append(result.select([column.name for column in self.stage.writes]))
                 if self.on_progress:
@@ -182,7 +185,7 @@ class FragmentWork:
             list(fields),
             finished=done == len(computed.row_ids),
             counted=self.stage.take_counts() if self.elsewhere and isinstance(self.stage, Counting) else None,
-            failure=computed.failure,
+            failure=portable(computed.failure) if self.elsewhere and computed.failure else computed.failure,
         )
 
     def _prepared(

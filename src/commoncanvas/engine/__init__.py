@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from commoncanvas.engine.engine import ENGINES, Engine, engine_of
 from commoncanvas.engine.local import LocalEngine
+from commoncanvas.engine.portable import portable
 from commoncanvas.engine.ray import RayEngine
 from commoncanvas.engine.threads import ahead, every
 
-__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine", "ahead", "engine_of", "every"]
+__all__ = ["ENGINES", "Engine", "LocalEngine", "RayEngine", "ahead", "engine_of", "every", "portable"]

@@ -10,10 +10,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from commoncanvas import __version__
 from commoncanvas.console import say
+from commoncanvas.engine.keys import store_keys
 from commoncanvas.errors import EngineError, MissingExtraError
 
 T = TypeVar("T")
@@ -29,13 +30,24 @@ _NO_CLUSTER = (
 )
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """What a mapped function may be: one with the keys of an object store, which mustn't be stored with it."""
+
+    storage_options: dict[str, str] | None
+
+    def without_keys(self) -> tuple[Any, dict[str, str] | None]:
+        """The same function without them, and the keys."""
+
+
 class RayEngine:
     """Workers on the Ray cluster that RAY_ADDRESS names, or that runs on this machine; none is ever started.
 
     A worker is a process that unpickles the function once and keeps what it loads until `close`. What a lost worker
     or node had in hand is done again by another, and a new worker takes its place as soon as the cluster has room.
     `workers`: at most, and by default, one a CPU of the cluster; one a GPU if it has any and `device` isn't `cpu`.
-    Each does `at_once` items, in threads. Raises EngineError, and MissingExtraError without ray.
+    Each does `at_once` items, in threads. What opens an object store here, variables or storage options, is handed to
+    the workers by Ray's own calls, and to nothing else. Raises EngineError, and MissingExtraError without ray.
     """
 
     shares_memory = False
@@ -118,6 +130,11 @@ class _Run:
         self._losses: Counter[int] = Counter()
         self._failed_starts = 0
         self._silent_until = time.monotonic() + PATIENCE_S
+        # The keys of a store travel with each call, never in Ray's object store, which spills to disks.
+        storage_options = None
+        if isinstance(function, Keyed):
+            function, storage_options = function.without_keys()
+        self._keys = store_keys(), storage_options
         # By Ray's own pickle, since a script's or a notebook's stages are in __main__.
         self._pickled = self.ray.put(self.ray.cloudpickle.dumps(function)) if items else None
         if items:
@@ -169,7 +186,9 @@ class _Run:
         return results
 
     def _prepare(self, actors: Sequence[Any]) -> None:
-        self._starting |= {actor.start.remote(self._pickled, __version__): actor for actor in actors}
+        self._starting |= {
+            actor.start.remote(self._pickled, __version__, *self._keys): actor for actor in actors
+        }
 
     def _lose(self, reference: Any, error: Exception) -> None:
         """A worker, or what it had to give, is lost: another does the item."""
@@ -245,12 +264,24 @@ def _worker_class() -> type:
     """
 
     class CommonCanvas:
-        def start(self, pickled: bytes, version: str) -> str:
+        def start(
+            self,
+            pickled: bytes,
+            version: str,
+            environment: dict[str, str | None],
+            storage_options: dict[str, str] | None,
+        ) -> str:
             """Load the function; what is wrong, if anything is."""
+            import os
             import pickle
 
             import ray
 
+            for name, value in environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
             wrong = ""
             try:
                 import commoncanvas
@@ -258,6 +289,8 @@ def _worker_class() -> type:
                 if commoncanvas.__version__ != version:
                     wrong = f"it has commoncanvas {commoncanvas.__version__}"
                 self.function = pickle.loads(pickled)
+                if storage_options is not None:
+                    self.function.storage_options = storage_options
             except (ImportError, AttributeError) as error:
                 wrong = str(error)
             return wrong and (
@@ -267,12 +300,11 @@ def _worker_class() -> type:
 
         def run(self, item: int) -> tuple[Any, BaseException | None]:
             """The function's result, or its exception."""
+            from commoncanvas.engine.portable import portable
 
             try:
                 return self.function(item), None
             except Exception as error:
-                from commoncanvas.engine.threads import portable
-
                 # By hand, since Ray gives back a type of its own, and none at all for some exceptions.
                 return None, portable(error)
 

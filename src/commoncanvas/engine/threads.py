@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,16 +10,6 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 T = TypeVar("T")
-
-
-def portable(error: Exception) -> Exception:
-    """An exception that is being handled, with its traceback as a note, as one that other processes can take."""
-    error.add_note(traceback.format_exc())
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
 
 
 @contextmanager

@@ -8,100 +8,23 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from commoncanvas.catalog import Catalog, curate, fetch
 from commoncanvas.engine import RayEngine
 from commoncanvas.errors import EngineError
 from tests.catalog.fetching.server import RawServer
+from tests.ray_cluster import NODE, REPOSITORY, wait_until, workers
 from tests.ray_stages import Broken, Killed, Slow
 from tests.ray_tables import FRAGMENTS, ROWS, Pictures, addresses, assert_complete, calls, numbers
 
-# Ray's word for: on 127.0.0.1; read when it is imported.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 pytestmark = pytest.mark.timeout(240)
-
-REPOSITORY = Path(__file__).parents[1]
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    # Not under pytest's own folder: a Unix socket's path is 107 bytes at most.
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    escapes = folder / "escapes"
-    python_path = [str(REPOSITORY / "tests" / "offline"), str(REPOSITORY / "src"), str(REPOSITORY)]
-    settings = {
-        "RAY_TMPDIR": str(folder),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": os.pathsep.join(python_path),
-        "ESCAPES": str(escapes),
-    }
-    before = {name: os.environ.get(name) for name in (*settings, "RAY_ADDRESS")}
-    os.environ.update(settings)
-    made = Cluster(initialize_head=True, connect=False, head_node_args=NODE)
-    try:
-        made.add_node(**NODE)
-        os.environ["RAY_ADDRESS"] = made.address
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-    wait_until(lambda: not of_cluster(folder), "Ray's processes have ended", 60)
-    # Ray's own head tells its makers that it tells them nothing, and asks which cloud it is in: that is stopped too.
-    lines = escapes.read_text().splitlines() if escapes.exists() else []
-    left = [line for line in lines if "/ray/dashboard/" not in line]
-    shutil.rmtree(folder, ignore_errors=True)
-    assert left == [], "traffic would have left this machine"
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    folder = tmp_path / "log"
-    folder.mkdir()
-    return folder
-
-
-def of_cluster(folder: Path, name: str = "") -> list[psutil.Process]:
-    """The processes of the cluster with this temporary folder whose title has `name` in it."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            title = " ".join(process.cmdline())
-            ours = process.environ().get("RAY_TMPDIR") == str(folder) and process.pid != os.getpid()
-            if ours and name in title and "pytest" not in title and process.status() != "zombie":
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def workers() -> list[psutil.Process]:
-    return of_cluster(Path(os.environ["RAY_TMPDIR"]), "ray::CommonCanvas")
-
-
-def wait_until(condition: Any, what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
-        time.sleep(0.1)
-
 
 def test_every_row_is_done_once_and_a_worker_sets_up_once_however_many_slices_it_does(
     cluster: Any, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
