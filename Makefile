@@ -31,7 +31,7 @@ types: install-dev
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

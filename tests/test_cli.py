@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.cli import main
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -86,14 +87,27 @@ def test_help_takes_under_a_second() -> None:
     ],
 )
 def test_a_users_error_is_one_clear_line_and_exit_code_2(
-    words: list[str], message: str, tmp_path: Path
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "a-file").write_text("in the way")
     (tmp_path / "a-catalog.yaml").write_text("task: captioner")
-    done = run(*words, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert message in done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["commoncanvas", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, said = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_users_error_is_one_line_in_a_process_of_its_own(tmp_path: Path) -> None:
+    done = run("train", "xs", "--data.catalog", "nowhere.lance", "--out", "m", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 

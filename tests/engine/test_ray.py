@@ -24,7 +24,8 @@ from tests.ray_stages import Broken, Killed, Slow
 from tests.ray_tables import FRAGMENTS, ROWS, Pictures, addresses, assert_complete, calls, numbers
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
+
 
 def test_every_row_is_done_once_and_a_worker_sets_up_once_however_many_slices_it_does(
     cluster: Any, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
@@ -126,7 +127,10 @@ def test_a_stages_own_exception_arrives_as_it_is_after_the_finished_work_has_lan
 
 def test_a_node_without_commoncanvas_is_named_in_one_line(cluster: Any, tmp_path: Path, log: Path) -> None:
     catalog = numbers(tmp_path / "numbers.lance")
-    bare = cluster.add_node(**NODE, env_vars={"PYTHONPATH": str(REPOSITORY / "tests" / "offline")})
+    # This machine has it, whatever a node's own path is.
+    (tmp_path / "commoncanvas.py").write_text("raise ModuleNotFoundError(\"No module named 'commoncanvas'\")")
+    path = os.pathsep.join([str(REPOSITORY / "tests" / "offline"), str(tmp_path)])
+    bare = cluster.add_node(**NODE, env_vars={"PYTHONPATH": path})
     try:
         cluster.wait_for_nodes()
         with pytest.raises(EngineError, match=r"node 127\.0\.0\.1 .* No module named .*; install comm"):

@@ -27,7 +27,7 @@ from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
 
 CAPTIONS = ["image_id", "caption", "caption_model", "caption_status"]
 
@@ -66,7 +66,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
     assert here["captions"] == 12
     table = columns(shapes.uri, CAPTIONS)
     assert columns(tmp_path / "there.lance", CAPTIONS).equals(table)
-    assert len(set(table["caption"].to_pylist())) > 6
+    assert len({*table["caption"].to_pylist()} - {None}) > 2
 
 
 @pytest.mark.slow
@@ -82,7 +82,9 @@ def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
         [*command, str(there), "--engine", "ray"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     files = len(list(there.glob("data/*")))
-    wait_until(lambda: len(list(there.glob("data/*"))) > files + 2 or driver.poll() is not None, "a slice", 90)
+    wait_until(
+        lambda: len(list(there.glob("data/*"))) > files + 2 or driver.poll() is not None, "a slice", 90
+    )
     assert driver.poll() is None, driver.stderr
     workers()[0].kill()
     left = Catalog.open(there).count("caption_status IS NULL")

@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,8 @@ def test_images_fetched_again_are_encoded_again(shapes: Catalog, tmp_path: Path,
     file = tmp_path / "new.png"
     file.write_bytes(encode_image(drawing("black", "square"), "png"))
     catalog = Catalog.open(shapes.uri)
-    catalog.backfill(Replace(file.as_uri()), where="image_id = 'shapes:05'")
+    with closing(Replace(file.as_uri())) as stage:
+        catalog.backfill(stage, where="image_id = 'shapes:05'")
     assert catalog.count(f"{name} IS NULL") == 1
     assert encode(recipe("xs", tmp_path))[name]["rows"] == 1
     changed = (column(Catalog.open(shapes.uri), name) != before).reshape(24, -1).any(1)

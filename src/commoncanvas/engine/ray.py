@@ -131,12 +131,10 @@ class _Run:
         self._failed_starts = 0
         self._silent_until = time.monotonic() + PATIENCE_S
         # The keys of a store travel with each call, never in Ray's object store, which spills to disks.
-        storage_options = None
-        if isinstance(function, Keyed):
-            function, storage_options = function.without_keys()
+        bare, storage_options = function.without_keys() if isinstance(function, Keyed) else (function, None)
         self._keys = store_keys(), storage_options
         # By Ray's own pickle, since a script's or a notebook's stages are in __main__.
-        self._pickled = self.ray.put(self.ray.cloudpickle.dumps(function)) if items else None
+        self._pickled = self.ray.put(self.ray.cloudpickle.dumps(bare)) if items else None
         if items:
             engine.start()
             self._prepare(engine._actors)
