@@ -418,8 +418,9 @@ def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_r
     began = time.monotonic()
     subprocess.run(command(tmp_path / "none.lance"), capture_output=True, check=False)
     start_up = time.monotonic() - began
-    kills = 0
-    for attempt in range(14):
+    kills = attempt = 0
+    # A machine that is less busy than it was may be through before it is killed.
+    while attempt < 14 or (kills < 3 and attempt < 40):
         process = subprocess.Popen(command(uri, *ASKED), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         stones = uri / "_commoncanvas"
         while attempt % 2 and not stones.exists() and process.poll() is None:
@@ -436,6 +437,7 @@ def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_r
             stones_now.refresh()
             assert {f"photos:{n}" for n in ALL - left} <= stones_now.keys.image_ids
         Catalog.open(uri).dataset.validate()
+        attempt += 1
     assert kills >= 3
     done = subprocess.run(command(uri, *ASKED), capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["purged"]["images"] == len(SECOND)
