@@ -82,7 +82,14 @@ class TrainConfig(Schema):
     warmup_steps: NonNegativeInt = 0
     schedule: Literal["constant", "cosine"] = "constant"
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no clipping")
+    micro_batch: PositiveInt | None = Field(
+        None, description="samples at once, whose gradients add up to the batch's; null: the whole batch"
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="compute blocks again in the backward pass, for less memory"
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1)
+    ema_start: NonNegativeInt = Field(0, description="steps before the average of the weights begins")
     precision: Literal["bf16", "fp32"] = "bf16"
     channels_last: bool = True
     device: str = "auto"
@@ -200,6 +207,10 @@ class DiffusionRecipe(RecipeBase):
         description="last layers of a CLIP encoder to leave out; SD2's own text_encoder has lost its one already",
     )
     encode: EncodeConfig = EncodeConfig()
+    init: str | None = Field(
+        None,
+        description="folder or hub id of a diffusers pipeline, or its unet, to start from; null: random weights",
+    )
     unet: dict[str, Any] = Field(description="configuration of diffusers' UNet2DConditionModel")
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
@@ -213,16 +224,12 @@ _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminato
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
 
+    A recipe with a `base`, another recipe's name or path (beside it, if relative), has that one's fields where it has
+    none of its own.
     `overrides` are command-line words: `--train.steps 100` or `--train.steps=100`; values are YAML.
     Raises RecipeError, naming the field, for anything that does not fit.
     """
-    text = _find(recipe)
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {recipe} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict):
-        raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+    fields = _read(recipe)
     for path, value in _parse_overrides(overrides):
         _set(fields, path, value)
     return validate_recipe(fields, where=f"recipe {recipe}")
@@ -238,14 +245,43 @@ def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
         ) from error
 
 
-def _find(recipe: str) -> str:
-    path = Path(recipe)
+def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a recipe, its bases' among them; `over`: the recipes that it is a base of."""
+    where, text = _find(recipe, among)
+    if where in over:
+        raise RecipeError(f"recipe {recipe} is its own base, by way of {' and '.join(over)}")
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {recipe} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    if not isinstance(base, str):
+        raise RecipeError(f"recipe {recipe}: base: {base!r} is not the name or path of a recipe")
+    return _merged(_read(base, Path(where).parent, (*over, where)), fields)
+
+
+def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(base[name], value) if isinstance(value, dict) and isinstance(base.get(name), dict) else value
+        for name, value in fields.items()
+    }
+    return base | both
+
+
+def _find(recipe: str, among: Path) -> tuple[str, str]:
+    """Where a recipe lies, which is its name if it comes with the package, and its text."""
+    path = among / recipe
     if path.is_file():
-        return path.read_text(encoding="utf-8")
+        return str(path), path.read_text(encoding="utf-8")
     shipped = resources.files("commoncanvas") / "recipes"
     names = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    path = Path(recipe)
     if path.stem in names and path.parent.name in ("", "recipes"):
-        return (shipped / f"{path.stem}.yaml").read_text(encoding="utf-8")
+        return path.stem, (shipped / f"{path.stem}.yaml").read_text(encoding="utf-8")
     raise RecipeError(
         f"recipe {recipe} does not exist; give a YAML file, or one that comes along: {', '.join(names)}"
     )
