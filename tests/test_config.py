@@ -67,3 +67,30 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RecipeError, match=r"mine\.yaml"):
         load_recipe(str(path))
+
+
+def test_a_recipe_on_a_base_has_that_ones_fields_where_it_has_none(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "base: xs\nname: mine\ntrain: {steps: 5}\ndata: {policy: commercial}\n"
+    )
+    (tmp_path / "second.yaml").write_text("base: mine.yaml\ntrain: {batch_size: 2}\n")
+    base, made = load_recipe("xs"), load_recipe(str(tmp_path / "second.yaml"), ["--seed", "3"])
+    assert (made.name, made.seed, made.data.policy) == ("mine", 3, "commercial")
+    assert (made.train.steps, made.train.batch_size) == (5, 2)
+    assert made.train.learning_rate == base.train.learning_rate
+    assert made.data.filter == base.data.filter
+
+
+def test_a_base_that_is_not_there_or_stands_on_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(
+        RecipeError, match=r"recipe a\.yaml is its own base, by way of .*a\.yaml and .*b\.yaml"
+    ):
+        load_recipe(str(tmp_path / "a.yaml"))
+    (tmp_path / "c.yaml").write_text("base: nowhere\n")
+    with pytest.raises(RecipeError, match="recipe nowhere does not exist"):
+        load_recipe(str(tmp_path / "c.yaml"))
+    (tmp_path / "d.yaml").write_text("base: [xs]\n")
+    with pytest.raises(RecipeError, match=r"d\.yaml: base: \['xs'\] is not the name or path"):
+        load_recipe(str(tmp_path / "d.yaml"))

@@ -97,6 +97,20 @@ class TrainConfig(Schema):
     keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 10
     sample_every: PositiveInt | None = None
+    validate_every: PositiveInt | None = Field(
+        None, description="steps between losses of held-out rows, on the same noise each time"
+    )
+    validate_rows: PositiveInt = 256
+    most_skipped: NonNegativeInt = Field(
+        10,
+        description="steps in a row that are skipped for a loss or gradient that is not finite; then it stops",
+    )
+
+    @model_validator(mode="after")
+    def _average_begins(self) -> Self:
+        if self.ema_start >= self.steps:
+            raise ValueError(f"ema_start {self.ema_start} is not before the last of {self.steps} steps")
+        return self
 
 
 class RecipeBase(Schema):
@@ -266,7 +280,9 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
 
 def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     both = {
-        name: _merged(base[name], value) if isinstance(value, dict) and isinstance(base.get(name), dict) else value
+        name: _merged(base[name], value)
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+        else value
         for name, value in fields.items()
     }
     return base | both

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +19,7 @@ from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, Trai
 from commoncanvas.files import only_one
 from commoncanvas.latents.encode import encode
 from commoncanvas.training import trainer
+from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
@@ -77,6 +80,7 @@ def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopp
 KILLED = """
 import sys
 from pathlib import Path
+from typing import Any
 from tests.training.tiny import recipe
 from commoncanvas.training.trainer import train
 train(recipe("xs-autoencoder", Path(sys.argv[1]), "--out", sys.argv[2], "--train.steps", "30"), resume=True)
@@ -229,6 +233,58 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Cata
         assert all(
             tensor.isfinite().all() for tensor in torch.load(state, weights_only=True)["model"].values()
         )
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Losses of these steps are not numbers."""
+    loss, seen = AutoencoderTask.loss, itertools.count()
+
+    def wrong(self: AutoencoderTask, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return loss(self, model, batch) * (float("nan") if next(seen) in steps else 1.0)
+
+    monkeypatch.setattr(AutoencoderTask, "loss", wrong)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, {3})
+    made = recipe(
+        "xs-autoencoder", tmp_path, "--train.checkpoint_every", "1", "--train.keep_checkpoints", "9"
+    )
+    train(made)
+    entries = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
+    assert [entry["skipped"] for entry in entries] == [0, 0, 0, 1, 0, 0]
+    assert "loss_max" not in entries[3]
+    assert all(0 <= entry["data_wait"] <= 1 and entry["peak_memory_gb"] > 0.1 for entry in entries)
+    saved = sorted(path.parent.name for path in (tmp_path / "xs-autoencoder-run").rglob("state.pt"))
+    assert saved == [f"step-0000000{step}" for step in (1, 2, 3, 5, 6)]
+
+
+def test_steps_that_stay_not_finite_stop_the_run_with_their_samples(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, {0, 2, 3, 4})
+    with pytest.raises(
+        TrainingError, match=r"at step 5, 3 in a row \(samples shapes:\d+, shapes:\d+, .*learning_rate"
+    ):
+        train(recipe("xs-autoencoder", tmp_path, "--train.most_skipped", "2"))
+
+
+def test_the_validation_loss_is_of_the_same_noise_each_time(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    still = ("--train.learning_rate", "1e-20", "--train.weight_decay", "0", "--train.validate_every", "2")
+    train(recipe("xs", tmp_path, *still))
+    found = [
+        entry["validation_loss"]
+        for entry in read_log(tmp_path / "xs-run" / "log.jsonl")
+        if "validation_loss" in entry
+    ]
+    assert len(found) == 3
+    assert found == pytest.approx([found[0]] * 3, rel=1e-6)
+    with pytest.raises(RecipeError, match="validate_every needs held-out rows"):
+        train(recipe("xs", tmp_path, *still, "--data.heldout_fraction", "0", "--out", str(tmp_path / "none")))
 
 
 @pytest.mark.parametrize(

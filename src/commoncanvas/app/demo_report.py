@@ -125,7 +125,7 @@ def _grid(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
 
 
 def _losses(run: Path) -> list[tuple[float, float]]:
-    return [(entry["step"], entry["loss"]) for entry in read_log(run / "log.jsonl")]
+    return [(entry["step"], entry["loss"]) for entry in read_log(run / "log.jsonl") if "loss" in entry]
 
 
 def _captions(catalog: Catalog) -> list[Caption]:

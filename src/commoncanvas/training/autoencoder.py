@@ -45,16 +45,24 @@ class AutoencoderTask:
             model.encode(torch.zeros(1, 3, recipe.size, recipe.size))
             model.decode(torch.zeros(1, model.config.latent_channels, side, side))
         self.model: nn.Module = model
+        self.latent_shape = (model.config.latent_channels, side, side)
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64] | None = None) -> Batch:
         # Bytes here, floats on the device: torch's threads for this one would fight those of the running step.
         images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
         return {"images": torch.from_numpy(np.stack(images))}
 
-    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+    def draws(self, size: int, generator: Generator) -> Batch:
+        if not self.recipe.kl_weight:
+            return {}
+        kind = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
+        shape = (size, *self.latent_shape)
+        return {"noise": torch.randn(shape, generator=generator, device=generator.device, dtype=kind)}
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         pixels_BCHW = to_pixels(batch["images"])
         moments = cast(AutoencoderKL, model).encode(pixels_BCHW).latent_dist
-        latents = moments.sample(generator) if self.recipe.kl_weight else moments.mode()
+        latents = moments.mean + moments.std * batch["noise"] if "noise" in batch else moments.mode()
         reconstruction_BCHW = cast(AutoencoderKL, model).decode(latents, return_dict=False)[0].float()
         error_BCHW = reconstruction_BCHW - pixels_BCHW
         loss: Tensor = (

@@ -67,7 +67,10 @@ class CaptionerTask:
             "tokens": self.words.numbers(table[self.text_column].to_pylist()),
         }
 
-    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
+    def draws(self, size: int, generator: Generator) -> Batch:
+        return {}
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         tokens_BT = batch["tokens"]
         scores_BTV = model(batch["features"].float(), tokens_BT[:, :-1])
         padding = self.words.vocabulary.index("[PAD]")

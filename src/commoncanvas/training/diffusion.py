@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import diffusers
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
@@ -23,13 +24,22 @@ from commoncanvas.diffusion.objective import PREDICTION_TYPES, draw_timesteps, l
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import column_info, present, text_sources
-from commoncanvas.latents.stages import first_set, latent_column, latent_info, stale, text_info
+from commoncanvas.latents.stages import (
+    crop_column,
+    first_set,
+    latent_column,
+    latent_info,
+    pooled_column,
+    stale,
+    text_info,
+)
 from commoncanvas.latents.states import stored, values
 from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import VAE, load_vae, scale
+from commoncanvas.latents.vae import VAE, load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
 from commoncanvas.training.rows import TrainingRows, select_rows
 from commoncanvas.training.task import Batch, configuring
+from commoncanvas.training.unet import added, build_pipeline, build_unet
 from commoncanvas.visual import labelled_grid
 
 
@@ -45,11 +55,14 @@ class DiffusionTask:
         }
         self.latents = latent_column(recipe.vae, recipe.size)
         drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
-        self.columns = (self.latents, *self.sources, *drawn)
+        self.columns: tuple[str, ...] = (self.latents, *self.sources, *drawn)
         self.rows = self._select(version)
         self.vae = load_vae(recipe.vae)
         self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length, recipe.text_skip)
-        _trainable(recipe, self.vae, self.text_encoder)
+        _trainable(recipe, self.vae)
+        self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
+        if self.pooled:
+            self.columns += (*self.pooled, crop_column(self.latents))
         latents = latent_info(self.vae, recipe.vae, recipe.size, recipe.encode)
         text = {
             name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
@@ -62,10 +75,12 @@ class DiffusionTask:
         self.text_shape = (recipe.text_length, self.text_encoder.width)
         vae = part("vae", recipe.vae, latents.sha256)
         encoder = Part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
-        self.parts: tuple[Part, ...] = (vae, encoder, *self._captioners())
+        unet = build_unet(recipe, self.latent_shape, self.text_encoder)
+        self.model: nn.Module = unet
+        begun = [part("init", recipe.init, weights_sha256(unet))] if recipe.init else []
+        self.parts: tuple[Part, ...] = (vae, encoder, *begun, *self._captioners())
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy), self.rows.catalog)
-        self.model: nn.Module = self._unet()
         with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
             self.scheduler = DDPMScheduler(**recipe.noise.schedule)
         kind = self.scheduler.config.prediction_type
@@ -79,7 +94,8 @@ class DiffusionTask:
             self.scheduler.alphas_cumprod, self.scheduler.config.prediction_type, recipe.noise.min_snr_gamma
         )
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
-        self.empty_LD = self.text_encoder([""])[0]
+        states, pooled = self.text_encoder.encode([""])
+        self.empty = states[0], torch.zeros(0) if pooled is None else pooled[0]
 
     def _select(self, version: int | str | None) -> TrainingRows:
         """Rows that have latents and a text, with its states."""
@@ -128,90 +144,83 @@ class DiffusionTask:
         written = [ColumnInfo.of(schema.field(name)) for name in self.rows.text_columns()]
         return [Part("captioner", info.model, info.sha256, info.trained_on) for info in written if info]
 
-    def _unet(self) -> nn.Module:
-        channels, side, _ = self.latent_shape
-        derived = {
-            "sample_size": side,
-            "in_channels": channels,
-            "out_channels": channels,
-            "cross_attention_dim": self.text_shape[1],
-        }
-        with configuring(f"{self.recipe.name}: unet is not a configuration of UNet2DConditionModel"):
-            unet = UNet2DConditionModel(**{**derived, **self.recipe.unet})
-        with configuring(f"{self.recipe.name}: unet can't be run"), torch.no_grad():
-            unet(torch.zeros(1, *self.latent_shape), torch.zeros(1).long(), torch.zeros(1, *self.text_shape))
-        # The first prediction is zero, the target's mean.
-        nn.init.zeros_(unet.conv_out.weight)
-        nn.init.zeros_(unet.conv_out.bias)
-        return cast(nn.Module, unet)
-
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
-        return {"latents": stored(table[self.latents], self.stored_shape), "text": self._texts(table, draws)}
+        drawn_B = self._drawn_text(table, draws)
+        batch = {
+            "latents": stored(table[self.latents], self.stored_shape),
+            "text": _gathered(table, list(self.sources), self.text_shape, drawn_B),
+        }
+        if self.pooled:
+            batch["pooled"] = _gathered(table, self.pooled, (self.text_encoder.pooled_width,), drawn_B)
+            crops = table[crop_column(self.latents)].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            batch["crop"] = torch.tensor(crops).view(len(table), -1)
+        return batch
 
-    def _texts(self, table: pa.Table, draws_B: NDArray[np.float64]) -> Tensor:
-        """Text states as they are stored; of several, those that a row's number draws by the recipe's shares."""
+    def _drawn_text(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Which of `sources` each row's number draws, by the recipe's shares."""
         mix = self.recipe.data.text_mix
         if mix is None:
-            return stored(table[next(iter(self.sources))], self.text_shape)
+            return np.zeros(len(table), np.int64)
         drawable = {
             text: pc.and_(table[name].is_valid(), table[text].is_valid())
             for name, (text,) in self.sources.items()
         }
         shares_BN = np.stack([set_B.to_numpy() * mix[text] for text, set_B in drawable.items()], axis=1)
         ends_BN = np.cumsum(shares_BN, axis=1)
-        drawn_B = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
-        parts, order = [], []
-        for number, name in enumerate(self.sources):
-            places = np.flatnonzero(drawn_B == number)
-            order.append(places)
-            parts.append(stored(table[name].take(pa.array(places)), self.text_shape))
-        back = torch.from_numpy(np.argsort(np.concatenate(order)))
-        return torch.cat(parts)[back]
+        drawn_B: NDArray[np.int64] = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
+        return drawn_B
 
-    def _drawn(self, batch: Tensor, generator: Generator) -> Tensor:
-        """Stored latents -> [B, C, H, W], unscaled: of the image or its mirror image, the mean or a sample."""
-        latents = values(batch, self.stored_shape)
+    def draws(self, size: int, generator: Generator) -> Batch:
+        device = generator.device
         config = self.recipe.encode
-        size, device = len(latents), latents.device
+        drawn: Batch = {}
         if config.flipped:
-            which = torch.randint(2, (size,), generator=generator, device=device)
-            latents = latents[torch.arange(size, device=device), which]
+            drawn["mirrored"] = torch.randint(2, (size,), generator=generator, device=device)
         if config.posterior == "mean_std":
-            mean, deviation = latents.unbind(1)
-            latents = mean + deviation * torch.randn(mean.shape, generator=generator, device=device)
-        return latents
-
-    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
-        latents_BCHW = scale(self.vae, self._drawn(batch["latents"], generator))
-        text_BLD = values(batch["text"], self.text_shape)
-        size, device = len(latents_BCHW), latents_BCHW.device
-
-        noise_BCHW = torch.randn(latents_BCHW.shape, generator=generator, device=device)
-        timesteps_B = draw_timesteps(
+            drawn["deviation"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
+        drawn["noise"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
+        drawn["timesteps"] = draw_timesteps(
             size, self.scheduler.config.num_train_timesteps, self.recipe.noise.timesteps, generator
         )
-        dropped_B = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
-        text_BLD = torch.where(dropped_B[:, None, None], self.empty_LD.to(device), text_BLD)
+        drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
+        return drawn
 
+    def _latents(self, batch: Batch) -> Tensor:
+        """[B, C, H, W], scaled: of the image or its mirror image, the mean or a sample, as it was drawn."""
+        latents = values(batch["latents"], self.stored_shape)
+        if "mirrored" in batch:
+            latents = latents[torch.arange(len(latents), device=latents.device), batch["mirrored"]]
+        if "deviation" in batch:
+            mean, deviation = latents.unbind(1)
+            latents = mean + deviation * batch["deviation"]
+        return scale(self.vae, latents)
+
+    def _conditions(self, batch: Batch) -> dict[str, Any]:
+        """What the U-Net is told; of rows whose caption was dropped, the empty caption's states."""
+        dropped_B = batch["dropped"]
+        empty_LD, empty_P = (each.to(dropped_B.device) for each in self.empty)
+        text_BLD = values(batch["text"], self.text_shape)
+        told: dict[str, Any] = {
+            "encoder_hidden_states": torch.where(dropped_B[:, None, None], empty_LD, text_BLD)
+        }
+        if self.pooled:
+            pooled_BP = values(batch["pooled"], (self.text_encoder.pooled_width,))
+            pooled_BP = torch.where(dropped_B[:, None], empty_P, pooled_BP)
+            told["added_cond_kwargs"] = added(pooled_BP, batch["crop"])
+        return told
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        latents_BCHW, noise_BCHW, timesteps_B = self._latents(batch), batch["noise"], batch["timesteps"]
         noisy_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
-        predicted_BCHW = model(noisy_BCHW, timesteps_B, text_BLD, return_dict=False)[0]
+        predicted_BCHW = model(noisy_BCHW, timesteps_B, **self._conditions(batch), return_dict=False)[0]
         target_BCHW = target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         error_B = (predicted_BCHW.float() - target_BCHW).square().mean((1, 2, 3))
-        loss: Tensor = (error_B * self.weights_T.to(device)[timesteps_B]).mean()
+        loss: Tensor = (error_B * self.weights_T.to(timesteps_B.device)[timesteps_B]).mean()
         return loss
 
-    def pipeline(self, model: nn.Module) -> StableDiffusionPipeline:
+    def pipeline(self, model: nn.Module) -> DiffusionPipeline:
         """The pipeline that anyone gets from the exported folder, around the weights of now."""
-        return StableDiffusionPipeline(
-            vae=self.vae,
-            text_encoder=self.text_encoder.encoder,
-            tokenizer=self.text_encoder.tokenizer,
-            unet=model,
-            scheduler=pipeline_scheduler(self.scheduler, self.recipe.sample),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        return build_pipeline(model, self.vae, self.text_encoder, self.scheduler, self.recipe)
 
     def draw(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]
@@ -230,15 +239,22 @@ class DiffusionTask:
         return {"diffusers": diffusers.__version__}
 
 
-def _trainable(recipe: DiffusionRecipe, vae: VAE, encoder: TextEncoder) -> None:
+def _gathered(
+    table: pa.Table, columns: Sequence[str], shape: Sequence[int], drawn_B: NDArray[np.int64]
+) -> Tensor:
+    """States as they are stored, each row's from the column, of `columns`, whose number it drew."""
+    if len(columns) == 1:
+        return stored(table[columns[0]], shape)
+    places = [np.flatnonzero(drawn_B == number) for number in range(len(columns))]
+    parts = [stored(table[name].take(pa.array(at)), shape) for name, at in zip(columns, places, strict=True)]
+    return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(places)))]
+
+
+def _trainable(recipe: DiffusionRecipe, vae: VAE) -> None:
     """Raises RecipeError for what can be encoded, and not yet be trained on."""
     if recipe.encode.buckets is not None:
         raise RecipeError(f"{recipe.name}: encode.buckets: training takes squares only; leave it out")
     if not isinstance(vae, AutoencoderKL):
         raise RecipeError(
             f"{recipe.name}: vae {recipe.vae} is no AutoencoderKL, which the trained pipeline needs"
-        )
-    if encoder.pair:
-        raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, and training takes a single encoder"
         )

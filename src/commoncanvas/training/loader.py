@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -61,7 +61,7 @@ def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.in
 
 def prefetch(
     make: Callable[[int], Batch], first: int, stop: int, depth: int = 5
-) -> Iterator[tuple[int, Batch]]:
+) -> Generator[tuple[int, Batch]]:
     """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them; the
     others side by side, on threads.
     """

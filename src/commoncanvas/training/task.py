@@ -38,8 +38,14 @@ class Task(Protocol):
         `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
         """
 
-    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> Tensor:
-        """Mean loss of a batch, a scalar. All its randomness comes from `generator`, so a step can be repeated."""
+    def draws(self, size: int, generator: Generator) -> Batch:
+        """What a step draws for its samples, [size, ...], on the generator's device; `loss` finds it in the batch.
+
+        For all of them at once, so that it doesn't matter in how many parts they then go through the model.
+        """
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean loss of some samples, a scalar; it draws nothing itself, so a step can be repeated."""
 
     def draw(self, model: nn.Module, path: Path) -> None:
         """Write a picture of what the model can do by now."""

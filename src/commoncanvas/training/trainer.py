@@ -8,19 +8,21 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
+from diffusers import ModelMixin
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
 from commoncanvas.device import pick_device
-from commoncanvas.errors import ModelError, TrainingError, TrainingStopped
+from commoncanvas.errors import ModelError, RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag, write_model
@@ -28,12 +30,15 @@ from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.loader import prefetch, step_draws, step_rows
 from commoncanvas.training.log import RunLog
+from commoncanvas.training.meter import Meter
 from commoncanvas.training.task import Batch, Task, make_task
 
 # Fields that may change between a run and its resumption without changing its weights.
-CADENCE = {"checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "device"}
+CADENCE = {"checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "validate_every"}
+CADENCE |= {"validate_rows", "most_skipped", "device"}
+SHOWN = 8
 # Names of inputs, which count by their contents.
-NAMED = ("data.catalog", "vae", "text_encoder")
+NAMED = ("data.catalog", "vae", "text_encoder", "init")
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> Path:
@@ -144,12 +149,18 @@ class Trainer:
         self.run_files = run
         self.task = task
         self.rows = self.task.rows.ids("train")
+        if config.validate_every and not len(self.task.rows.ids("heldout")):
+            raise RecipeError(
+                f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
+            )
         self.device = pick_device(config.device)
         self.model = self.task.model.to(self.device)
         if config.channels_last:
             # Only weights with four dimensions have channels to put last.
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.ema = EMA(self.model, config.ema_decay) if config.ema_decay else None
+        if config.activation_checkpointing:
+            _recompute(self.model, recipe.name)
+        self.ema: EMA | None = None
         self.optimizer = torch.optim.AdamW(
             _weight_decay_groups(self.model, config.weight_decay),
             lr=config.learning_rate,
@@ -158,41 +169,51 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(run.folder / "checkpoints", config.keep_checkpoints)
         self.step = 0
+        self._skipped = 0
+        """Steps in a row, up to now."""
 
     def run(self) -> Path:
         saved = self.checkpoints.steps()
         if saved:
             self.step = saved[-1]
+            self._begin_average(self.step - 1)
             self.checkpoints.load(self.step, self.model, self.optimizer, self.ema)
         with (
             RunLog(self.run_files.folder, self.step) as log,
             stop_signals() as stopped,
             progress(f"train {self.recipe.name}", self.config.steps, "steps", self.step) as bar,
+            closing(prefetch(self._read, self.step, self.config.steps)) as steps,
         ):
             self.model.train()
-            began, first = time.monotonic(), self.step
-            for step, batch in prefetch(self._read, self.step, self.config.steps):
-                loss, grad_norm = self.train_step(step, batch)
+            last = self.config.steps
+            began, meter = time.monotonic(), Meter(self.device)
+            while self.step < last:
+                with meter.waiting():
+                    step, batch = next(steps)
+                loss, grad_norm, finite = self.train_step(step, batch)
+                meter.add(self.config.batch_size, loss, grad_norm, finite)
                 self.step = step + 1
                 bar.advance()
-                last = self.step == self.config.steps
                 stopping = bool(stopped)
-                saves = stopping or last or self.step % self.config.checkpoint_every == 0
-                if saves or self.step % self.config.log_every == 0:
-                    self._check_finite(loss, grad_norm)
-                if self.step % self.config.log_every == 0 or last:
-                    seconds = time.monotonic() - began
-                    figures = self._figures(loss, grad_norm, seconds, self.step - first)
-                    log.write(self.step, figures)
-                    bar.note(f"loss {figures['loss']:.4f}")
+                saves = stopping or self._due(self.config.checkpoint_every)
+                if self._due(self.config.log_every):
+                    rate = learning_rate_at(step, self.config)
+                    figures = {"loss": loss, "grad_norm": grad_norm, "learning_rate": rate, **meter.read()}
+                    log.write(self.step, figures | {"seconds": time.monotonic() - began})
+                    bar.note(f"loss {loss:.4f}")
+                if self.config.validate_every and self._due(self.config.validate_every):
+                    log.write(self.step, {"validation_loss": self.validation_loss()})
                 # Drawn before the checkpoint: a run killed in between draws it again.
                 if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
-                if saves:
+                # Weights that are lost are not kept; those of the checkpoint before may still go on.
+                if saves and finite:
                     self._save()
+                if not finite and (self._skipped > self.config.most_skipped or self.step == last):
+                    raise self._diverged(step, loss, grad_norm)
                 if stopping:
                     raise TrainingStopped(
-                        f"stopped by {stopped[0].name} after step {self.step} of {self.config.steps}; "
+                        f"stopped by {stopped[0].name} after step {self.step} of {last}; "
                         "the same command with --resume goes on",
                         stopped[0],
                     )
@@ -204,8 +225,13 @@ class Trainer:
             self.run_files.model_folder,
         )
 
-    def train_step(self, step: int, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update; returns the loss and the gradient's norm before clipping, both scalars on the device."""
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.steps
+
+    def train_step(self, step: int, batch: Batch) -> tuple[float, float, bool]:
+        """One update; returns the loss, the gradient's norm before clipping, and whether both are finite: if not,
+        there was no update.
+        """
         # Whatever is drawn in a step (noise, dropout) depends on the seed and the step alone.
         seed = step_seed(self.recipe.seed, step)
         torch.manual_seed(seed)
@@ -214,39 +240,70 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            loss = self.task.loss(self.model, batch, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
+        size = len(next(iter(batch.values())))
+        batch |= self.task.draws(size, generator)
+        self._begin_average(step)
+        loss = torch.zeros((), device=self.device)
+        at_once = self.config.micro_batch or size
+        for start in range(0, size, at_once):
+            some = {name: tensor[start : start + at_once] for name, tensor in batch.items()}
+            with self._autocast():
+                share = self.task.loss(self.model, some) * (min(at_once, size - start) / size)
+            share.backward()  # type: ignore[no-untyped-call]
+            loss += share.detach()
         grad_norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
-        self.optimizer.step()
+        finite = math.isfinite(float(loss)) and math.isfinite(float(grad_norm))
+        self._skipped = 0 if finite else self._skipped + 1
+        if finite:
+            self.optimizer.step()
+            if self.ema:
+                self.ema.update(self.model, step - self.config.ema_start)
         self.optimizer.zero_grad()
-        if self.ema:
-            self.ema.update(self.model, step)
-        return loss.detach(), grad_norm
+        return float(loss), float(grad_norm), finite
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time; averaged weights' if there
+        are any.
+        """
+        ids = self.task.rows.ids("heldout")[: self.config.validate_rows]
+        model = self._averaged().eval()
+        generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
+        draws = self.task.draws(len(ids), generator)
+        total, at_once = 0.0, self.config.micro_batch or self.config.batch_size
+        for start in range(0, len(ids), at_once):
+            places = slice(start, start + at_once)
+            table = self.task.rows.catalog.take(ids[places], list(self.task.columns))
+            batch = self.task.batch(table, np.zeros(len(table)))
+            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            batch |= {name: tensor[places] for name, tensor in draws.items()}
+            with self._autocast():
+                total += float(self.task.loss(model, batch)) * len(table)
+        self.model.train()
+        return total / len(ids)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _begin_average(self, step: int) -> None:
+        """Average the weights from step `ema_start` on; before it the average would only take memory."""
+        if self.ema is None and self.config.ema_decay and step >= self.config.ema_start:
+            self.ema = EMA(self.model, self.config.ema_decay)
 
     def _read(self, step: int) -> Batch:
         place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
         table = self.task.rows.catalog.take(self.rows[step_rows(*place)], list(self.task.columns))
         return self.task.batch(table, step_draws(*place))
 
-    def _check_finite(self, loss: torch.Tensor, grad_norm: torch.Tensor) -> None:
-        """Before anything is kept: weights after a step whose gradient is not finite are lost."""
-        if not (math.isfinite(float(loss)) and math.isfinite(float(grad_norm))):
-            raise TrainingError(
-                f"{self.recipe.name}: loss {float(loss)}, gradient norm {float(grad_norm)} at step {self.step}; "
-                "start anew with another --out and a lower train.learning_rate"
-            )
-
-    def _figures(
-        self, loss: torch.Tensor, grad_norm: torch.Tensor, seconds: float, steps: int
-    ) -> dict[str, float]:
-        return {
-            "loss": float(loss),
-            "grad_norm": float(grad_norm),
-            "learning_rate": learning_rate_at(self.step - 1, self.config),
-            "images_per_s": steps * self.config.batch_size / seconds,
-            "seconds": seconds,
-        }
+    def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
+        train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
+        place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
+        ids = train.take(step_rows(*place)[:SHOWN]).to_pylist()
+        return TrainingError(
+            f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
+            f"(samples {', '.join(ids)}, ...); look at them, or start anew with another --out and a lower "
+            "train.learning_rate"
+        )
 
     def _averaged(self) -> nn.Module:
         return self.ema.model if self.ema else self.model
@@ -287,9 +344,15 @@ def fingerprint(recipe: Recipe, task: Task) -> str:
     """sha256 of everything that decides the weights; where the catalog and the parts lie does not."""
     excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": {"catalog"}}
     if recipe.task == "diffusion":
-        excluded |= {"vae": True, "text_encoder": True}
+        excluded |= {"vae": True, "text_encoder": True, "init": True}
     fields = recipe.model_dump(mode="json", exclude=excluded)
     return hashlib.sha256(json.dumps([fields, inputs(task)], sort_keys=True).encode()).hexdigest()
+
+
+def _recompute(model: nn.Module, name: str) -> None:
+    if not getattr(model, "_supports_gradient_checkpointing", False):
+        raise RecipeError(f"{name}: train.activation_checkpointing: {type(model).__name__} can't do that")
+    cast(ModelMixin, model).enable_gradient_checkpointing()
 
 
 @contextmanager

@@ -1,0 +1,136 @@
+"""The U-Net of a diffusion recipe, and the pipeline that anyone gets around its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor, nn
+
+from commoncanvas.config import DiffusionRecipe
+from commoncanvas.diffusion.sampling import pipeline_scheduler
+from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.latents.crops import Crop
+from commoncanvas.latents.loading import components, one_line
+from commoncanvas.latents.text import TextEncoder
+from commoncanvas.training.task import configuring
+
+POOLED = "text_time"
+"""diffusers' `addition_embed_type` of SDXL: the pooled state, and `Crop`'s six numbers, steer every block."""
+
+
+def unet_config(
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int, pooled_width: int
+) -> dict[str, Any]:
+    """The recipe's `unet` with what follows from its latents [C, H, W] and its text states."""
+    channels, side, _ = latent_shape
+    derived: dict[str, Any] = {
+        "sample_size": side,
+        "in_channels": channels,
+        "out_channels": channels,
+        "cross_attention_dim": text_width,
+    }
+    if recipe.unet.get("addition_embed_type") == POOLED:
+        times = recipe.unet.get("addition_time_embed_dim") or 0
+        derived["projection_class_embeddings_input_dim"] = pooled_width + len(Crop._fields) * times
+    return derived | recipe.unet
+
+
+def build_unet(
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], encoder: TextEncoder
+) -> UNet2DConditionModel:
+    """The U-Net, run once on nothing; its weights are random, or those of the recipe's `init`.
+
+    Raises RecipeError for a configuration that can't be run, or is another one than that of `init`; ModelError.
+    """
+    pooled = recipe.unet.get("addition_embed_type") == POOLED
+    if pooled != encoder.pair:
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is {'' if encoder.pair else 'not '}SDXL's pair, whose "
+            f"pooled state needs unet.addition_embed_type {POOLED}, and no other encoder has one"
+        )
+    config = unet_config(recipe, latent_shape, encoder.width, encoder.pooled_width)
+    with configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"):
+        unet = UNet2DConditionModel(**config)
+    with configuring(f"{recipe.name}: unet can't be run"), torch.no_grad():
+        unet(
+            torch.zeros(1, *latent_shape),
+            torch.zeros(1).long(),
+            torch.zeros(1, encoder.length, encoder.width),
+            added_cond_kwargs=added(torch.zeros(1, encoder.pooled_width), torch.zeros(1, len(Crop._fields)))
+            if pooled
+            else None,
+        )
+    if recipe.init is not None:
+        _start(unet, recipe)
+        return unet
+    # The first prediction is zero, the target's mean.
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return unet
+
+
+def added(pooled_BP: Tensor, crops_B6: Tensor) -> dict[str, Tensor]:
+    """What SDXL's U-Net is told besides the text states: diffusers' `added_cond_kwargs`."""
+    return {"text_embeds": pooled_BP, "time_ids": crops_B6}
+
+
+def _start(unet: UNet2DConditionModel, recipe: DiffusionRecipe) -> None:
+    """Put the weights of `recipe.init` into the network."""
+    assert recipe.init is not None
+    part = "unet" if "unet" in components(recipe.init) else None
+    try:
+        found = UNet2DConditionModel.from_pretrained(
+            recipe.init, subfolder=part, use_safetensors=True, torch_dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"init {recipe.init} can't be loaded: {one_line(error)}") from error
+    try:
+        unet.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise RecipeError(
+            f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
+            f"give unet its fields ({one_line(error)})"
+        ) from error
+
+
+def build_pipeline(
+    unet: nn.Module,
+    vae: AutoencoderKL,
+    encoder: TextEncoder,
+    training: DDPMScheduler,
+    recipe: DiffusionRecipe,
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """diffusers' own pipeline: Stable Diffusion's, or with SDXL's pair of text encoders SDXL's."""
+    scheduler = pipeline_scheduler(training, recipe.sample)
+    if not encoder.pair:
+        return StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=encoder.encoder,
+            tokenizer=encoder.tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    first, second = encoder.encoders
+    return StableDiffusionXLPipeline(
+        vae=vae,
+        text_encoder=first,
+        text_encoder_2=second,
+        tokenizer=encoder.tokenizers[0],
+        tokenizer_2=encoder.tokenizers[1],
+        unet=unet,
+        scheduler=scheduler,
+        # What caption dropout puts in a caption's place is the empty one, not zeros.
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
