@@ -50,7 +50,8 @@ def report() -> str:
     lines += [
         "",
         f"Ten throughputs: median {statistics.median(throughputs):.1%}, geometric mean "
-        f"{statistics.geometric_mean(throughputs):.1%}; the default is {DEFAULT_UTILISATION:.0%}. With it the plan is off by:",
+        f"{statistics.geometric_mean(throughputs):.1%}; the default is {DEFAULT_UTILISATION:.0%}. "
+        "With it the plan is off by:",
         "",
         "| A100s | images/s at 256 px | images/s at 512 px | days |",
         "|---|---|---|---|",

@@ -236,9 +236,9 @@ def _notes(
     notes = []
     if utilisation is None:
         notes.append(
-            f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table, of 8 to 128 A100s: its days are "
-            "met within 10 %, its images/s within 15 % but for 256 px on 128, 60 % too fast (docs/plan.md); other "
-            "devices were not at hand"
+            f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table, of 8 to 128 A100s: it meets "
+            "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast (docs/plan.md); "
+            "other devices were not at hand"
         )
     if not device.bf16 and any(recipe.train.precision == "bf16" for recipe in recipes):
         notes.append(f"{device.name}: its peak is of fp16; it has no bf16, which train.precision asks for")
