@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.parts import latents_of, text_states_of
@@ -64,8 +65,6 @@ def test_a_column_is_measured_over_the_rows_that_have_a_place_in_its_files(
     """Of a catalog that was encoded in part, nobody's share is reckoned twice or spread over rows not done yet."""
     planned = tiny(tmp_path, models.sd2(tmp_path / "model"))
     encode(planned)
-    from commoncanvas.catalog.schema import to_batch
-
     late = [
         {"image_id": f"late:{number}", "source": "late", "license": "CC0-1.0", "image": b"none"}
         for number in range(100)
