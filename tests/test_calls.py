@@ -8,7 +8,7 @@ def test_each_command_stays_a_call_whatever_is_imported() -> None:
         "for module in pkgutil.iter_modules(commoncanvas.__path__):\n"
         "    if module.name != '__main__':\n"
         "        importlib.import_module('commoncanvas.' + module.name)\n"
-        "for name in ('caption', 'demo', 'encode', 'evaluate', 'generate', 'load_recipe', 'train'):\n"
+        "for name in ('caption', 'demo', 'encode', 'evaluate', 'generate', 'load_recipe', 'plan', 'train'):\n"
         "    assert type(getattr(commoncanvas, name)).__name__ == 'function', name\n"
         "import commoncanvas.catalog\n"
         "for module in pkgutil.iter_modules(commoncanvas.catalog.__path__):\n"

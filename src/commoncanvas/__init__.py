@@ -1,7 +1,7 @@
 """CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
 
-Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`, `demo`,
-and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`, `plan`,
+`demo`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from commoncanvas.demonstration import demo as demo
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.latents.encode import encode as encode
+    from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
     from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
@@ -28,6 +29,7 @@ _CALLS = {
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",
     "load_recipe": "commoncanvas.config",
+    "plan": "commoncanvas.planning.plan",
     "train": "commoncanvas.training.trainer",
 }
 

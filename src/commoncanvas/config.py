@@ -249,6 +249,21 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     return validate_recipe(fields, where=f"recipe {recipe}")
 
 
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Command-line words -> recipes, and the words of overrides among them."""
+    recipes: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            recipes.append(word)
+            continue
+        overrides.append(word)
+        if "=" not in word and (value := next(rest, None)) is not None:
+            overrides.append(value)
+    return recipes, overrides
+
+
 def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
     """The recipe that `fields` describe; RecipeError names `where` and every field that is wrong."""
     try:

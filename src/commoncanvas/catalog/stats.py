@@ -145,7 +145,7 @@ def stats(
     countries = _counts(seen.countries, NOT_STATED)
     countries.pop(NOT_STATED, None)
     means = [float(total) / seen.sized if seen.sized else None for total in seen.size_sums]
-    on_disk = _bytes_on_disk(catalog)
+    on_disk = bytes_on_disk(catalog)
     years = _without_nulls(seen.years).sort_by("year")
     return CatalogStats(
         uri=catalog.uri,
@@ -271,7 +271,7 @@ def _filled(catalog: Catalog, filter: str | None) -> dict[str, int]:
     return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in present}
 
 
-def _bytes_on_disk(catalog: Catalog) -> dict[str, int]:
+def bytes_on_disk(catalog: Catalog) -> dict[str, int]:
     """Column -> bytes of its data in the files of this version."""
     by_id = {entry.id: entry.bytes_on_disk for entry in catalog.dataset.stats.data_stats().fields}
     return {

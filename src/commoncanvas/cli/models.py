@@ -217,6 +217,42 @@ def train(recipe: str, *overrides: Overrides, resume: bool = False, json_: Json 
 
 
 @app.command
+def plan(
+    recipe: str,
+    *more: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="other recipes, and fields of all of them")
+    ],
+    device: str,
+    gpus: int = 1,
+    images: float | None = None,
+    utilisation: float | None = None,
+    dollars_an_hour: float | None = None,
+    json_: Json = False,
+) -> None:
+    """Say what training RECIPE takes before it does: hours, storage and dollars. Several are phases of one training.
+
+    Args:
+        device: a100, h100, h200, b200, v100, l40s or rtx4090.
+        images: rows to train on, such as 70e6; default: those of the catalog that the recipe chooses.
+        utilisation: share of the device's peak; default: as a published table of A100s has it, see docs/plan.md.
+        dollars_an_hour: the price of one device.
+    """
+    from commoncanvas.config import load_recipe, split_words
+    from commoncanvas.planning.plan import plan as run
+
+    names, overrides = split_words([recipe, *more])
+    found = run(
+        [load_recipe(name, overrides) for name in names],
+        device=device,
+        gpus=gpus,
+        images=images,
+        utilisation=utilisation,
+        dollars_an_hour=dollars_an_hour,
+    )
+    show(found, json_)
+
+
+@app.command
 def evaluate(
     model: str,
     *,

@@ -1,0 +1,99 @@
+"""What a training must know of its frozen networks, from their configuration alone: no weights, and no hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from commoncanvas.config import DiffusionRecipe
+from commoncanvas.errors import RecipeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Channels of a VAE's latents, and pixels a side of what one of their cells stands for."""
+
+    channels: int
+    downsampling: int
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Width of an encoder's token states, and of its pooled state: 0 where training reads none."""
+
+    width: int
+    pooled: int = 0
+
+
+# Stability-AI/stablediffusion, configs/stable-diffusion/v2-inference.yaml: z_channels, ch_mult, context_dim.
+_SD2 = ("2-base", "2", "2-1-base", "2-1")
+# Stability-AI/generative-models, configs/inference/sd_xl_base.yaml: z_channels, ch_mult, context_dim, and of
+# adm_in_channels, 2,816, what six numbers of 256 sinusoids each leave.
+_SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+VAES = {f"stabilityai/stable-diffusion-{name}": Latents(4, 8) for name in _SD2} | {
+    _SDXL: Latents(4, 8),
+    "stabilityai/sdxl-vae": Latents(4, 8),
+    "madebyollin/sdxl-vae-fp16-fix": Latents(4, 8),  # SDXL's own, finetuned: same architecture
+}
+ENCODERS = {f"stabilityai/stable-diffusion-{name}": TextStates(1024) for name in _SD2} | {
+    _SDXL: TextStates(2048, 1280)
+}
+
+
+def latents_of(recipe: DiffusionRecipe) -> Latents:
+    """Of the recipe's VAE, in a folder or of a known id. Raises RecipeError."""
+    from commoncanvas.latents.loading import components, read_json
+    from commoncanvas.latents.vae import CLASSES
+
+    model = recipe.vae
+    if not Path(model).is_dir():
+        return _known(recipe, "vae", model, VAES)
+    config = read_json(model, "config.json", "vae" if "vae" in components(model) else "")
+    blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
+    if config.get("_class_name") not in CLASSES or not blocks or "latent_channels" not in config:
+        raise RecipeError(
+            f"{recipe.name}: vae {model} is a folder without the config.json of an {' or '.join(CLASSES)}; "
+            "name one that has it"
+        )
+    return Latents(config["latent_channels"], 2 ** (len(blocks) - 1))
+
+
+def text_states_of(recipe: DiffusionRecipe) -> TextStates:
+    """Of the recipe's text encoder, in a folder or of a known id. Raises RecipeError, MissingExtraError."""
+    from commoncanvas.latents.loading import components
+    from commoncanvas.latents.text import text_encoder_path
+
+    model = text_encoder_path(recipe.text_encoder)
+    if not Path(model).is_dir():
+        return _known(recipe, "text_encoder", model, ENCODERS)
+    parts = components(model)
+    one = _config(recipe, model, "text_encoder" if "text_encoder" in parts else "")
+    if "text_encoder_2" not in parts:
+        return TextStates(one.hidden_size)
+    two = _config(recipe, model, "text_encoder_2")
+    return TextStates(one.hidden_size + two.hidden_size, two.projection_dim)
+
+
+def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
+    from transformers import AutoConfig
+
+    from commoncanvas.latents.loading import one_line
+
+    try:
+        return AutoConfig.from_pretrained(model, subfolder=name, local_files_only=True).get_text_config()
+    except (OSError, ValueError, KeyError) as error:
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {model} has no configuration that can be read: {one_line(error)}"
+        ) from error
+
+
+def _known(recipe: DiffusionRecipe, field: str, model: str, known: dict[str, T]) -> T:
+    if model not in known:
+        raise RecipeError(
+            f"{recipe.name}: {field} {model} is no folder here, and not among the ids whose shapes are known "
+            f"({', '.join(known)}); train or download it, and name its folder with --{field}"
+        )
+    return known[model]

@@ -1,0 +1,279 @@
+"""The command: hours, storage and cost of training recipes, before any of it is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.config import DiffusionRecipe, Recipe
+from commoncanvas.errors import CatalogError, CommonCanvasError, RecipeError
+from commoncanvas.planning.devices import Device, device_of
+from commoncanvas.planning.network import network_of
+from commoncanvas.planning.parts import latents_of, text_states_of
+from commoncanvas.planning.reference import DEFAULT_UTILISATION
+from commoncanvas.planning.storage import Column, chosen_rows, columns_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+STATE_BYTES = 16
+"""A parameter's, in fp32: weight, gradient and AdamW's two moments."""
+EMA_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that it sees, None if
+    nobody said how many; `bytes_per_row`: of what is encoded; `state_bytes`: on a device that holds all of it.
+    """
+
+    recipe: str
+    catalog: str
+    parameters: int
+    flops: int
+    steps: int
+    batch_size: int
+    images_per_s: float
+    hours: float
+    device_hours: float
+    dollars: float | None
+    images: int | None
+    epochs: float | None
+    columns: tuple[Column, ...]
+    bytes_per_row: float
+    storage_bytes: float | None
+    state_bytes: int
+    notes: tuple[str, ...]
+
+    @property
+    def days(self) -> float:
+        return self.hours / 24
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Phases that are trained one after the other on `gpus` devices at `utilisation` of their peak."""
+
+    device: Device
+    gpus: int
+    utilisation: float
+    dollars_an_hour: float | None
+    phases: tuple[Phase, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def hours(self) -> float:
+        return sum(phase.hours for phase in self.phases)
+
+    @property
+    def device_hours(self) -> float:
+        return sum(phase.device_hours for phase in self.phases)
+
+    @property
+    def dollars(self) -> float | None:
+        return None if self.dollars_an_hour is None else self.device_hours * self.dollars_an_hour
+
+    @property
+    def storage_bytes(self) -> float | None:
+        """Of all phases together; a column that several read is there once."""
+        sizes: dict[tuple[str, str], float] = {}
+        for phase in self.phases:
+            if phase.images is None:
+                return None
+            for column in phase.columns:
+                key = (phase.catalog, column.name)
+                sizes[key] = max(sizes.get(key, 0.0), column.bytes_per_row * phase.images)
+        return sum(sizes.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+        return {
+            "device": asdict(self.device),
+            "gpus": self.gpus,
+            "utilisation": self.utilisation,
+            "dollars_an_hour": self.dollars_an_hour,
+            "phases": [asdict(phase) | {"days": phase.days} for phase in self.phases],
+            "total": {
+                "hours": self.hours,
+                "days": self.hours / 24,
+                "device_hours": self.device_hours,
+                "dollars": self.dollars,
+                "storage_bytes": self.storage_bytes,
+            },
+            "notes": list(self.notes),
+        }
+
+    def render(self) -> RenderableType:
+        """As the terminal shows it."""
+        from commoncanvas.planning.plan_table import render
+
+        return render(self)
+
+
+def plan(
+    recipes: Recipe | Sequence[Recipe],
+    *,
+    device: str,
+    gpus: int = 1,
+    images: float | None = None,
+    utilisation: float | None = None,
+    dollars_an_hour: float | None = None,
+) -> Plan:
+    """What training `recipes` takes. Nothing is downloaded, nothing is computed, no GPU is needed.
+
+    `images`: rows, by default those that each recipe chooses of its catalog. `utilisation`: share of the peak that is
+    reached, by default DEFAULT_UTILISATION. Raises RecipeError, CatalogError, CommonCanvasError.
+    """
+    kind = device_of(device)
+    rows = _rows(images)
+    share = DEFAULT_UTILISATION if utilisation is None else utilisation
+    if gpus < 1:
+        raise CommonCanvasError(f"--gpus {gpus}: give 1 or more")
+    if not 0 < share <= 1:
+        raise CommonCanvasError(f"--utilisation {share:g}: give a share of the peak, above 0 and at most 1")
+    if dollars_an_hour is not None and not (math.isfinite(dollars_an_hour) and dollars_an_hour >= 0):
+        raise CommonCanvasError(
+            f"--dollars-an-hour {dollars_an_hour:g}: give the price of a device, 0 or more"
+        )
+    todo = [recipes] if not isinstance(recipes, Sequence) else list(recipes)
+    if not todo:
+        raise CommonCanvasError("there is no recipe to plan; give one, such as recipes/s-c.yaml")
+    planned = [_diffusion(recipe, utilisation) for recipe in todo]
+    outs = {recipe.out: recipe.name for recipe in planned}
+    return Plan(
+        kind,
+        gpus,
+        share,
+        dollars_an_hour,
+        tuple(_phase(recipe, kind, gpus, rows, share, dollars_an_hour, outs) for recipe in planned),
+        _notes(kind, planned, utilisation, dollars_an_hour),
+    )
+
+
+def _phase(
+    recipe: DiffusionRecipe,
+    device: Device,
+    gpus: int,
+    images: int | None,
+    utilisation: float,
+    dollars_an_hour: float | None,
+    outs: dict[str, str],
+) -> Phase:
+    config = recipe.train
+    if gpus > config.batch_size:
+        raise CommonCanvasError(
+            f"{recipe.name}: a batch of {config.batch_size} can't be shared among {gpus} devices; "
+            "give fewer --gpus, or a larger --train.batch_size"
+        )
+    latents, text = latents_of(recipe), text_states_of(recipe)
+    network = network_of(recipe, latents, text)
+    catalog = _catalog(recipe)
+    rows = images if images is not None or catalog is None else chosen_rows(recipe, catalog)
+    if rows == 0:
+        raise CatalogError(
+            f"{recipe.name}: catalog {recipe.data.catalog} has no row that the recipe chooses; give --images"
+        )
+    columns = columns_of(recipe, latents, text, catalog)
+    per_row = sum(column.bytes_per_row for column in columns)
+    seen = config.steps * config.batch_size
+    rate = gpus * device.peak * utilisation / network.flops
+    hours = seen / rate / 3600
+    state = network.parameters * (STATE_BYTES + (EMA_BYTES if config.ema_decay else 0))
+    return Phase(
+        recipe=recipe.name,
+        catalog=recipe.data.catalog,
+        parameters=network.parameters,
+        flops=network.flops,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        images_per_s=rate,
+        hours=hours,
+        device_hours=hours * gpus,
+        dollars=None if dollars_an_hour is None else hours * gpus * dollars_an_hour,
+        images=rows,
+        epochs=None if rows is None else seen / rows,
+        columns=columns,
+        bytes_per_row=per_row,
+        storage_bytes=None if rows is None else per_row * rows,
+        state_bytes=state,
+        notes=tuple(_phase_notes(recipe, device, state, rows, outs)),
+    )
+
+
+def _phase_notes(
+    recipe: DiffusionRecipe, device: Device, state: int, rows: int | None, outs: dict[str, str]
+) -> list[str]:
+    notes = []
+    if recipe.init is not None:
+        before = outs.get(recipe.init)
+        which = (
+            f"{before}, which has a column of its own"
+            if before
+            else f"{recipe.init}, whose training isn't counted"
+        )
+        notes.append(f"{recipe.name}: this phase alone; it goes on from {which}")
+    if rows is None:
+        notes.append(
+            f"{recipe.name}: there is no catalog at {recipe.data.catalog}; give --images for epochs and storage"
+        )
+    if state > device.memory:
+        notes.append(
+            f"{recipe.name}: weights, gradients, optimizer and average don't fit into one {device.name}'s "
+            f"{device.memory / 1e9:.0f} GB unless they are shared among devices"
+        )
+    if recipe.train.activation_checkpointing:
+        notes.append(f"{recipe.name}: activation checkpointing computes blocks twice, which is counted")
+    return notes
+
+
+def _notes(
+    device: Device, recipes: Sequence[DiffusionRecipe], utilisation: float | None, dollars: float | None
+) -> tuple[str, ...]:
+    notes = []
+    if utilisation is None:
+        notes.append(
+            f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table, of 8 to 128 A100s: it meets "
+            "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast (docs/plan.md); "
+            "other devices were not at hand"
+        )
+    if not device.bf16 and any(recipe.train.precision == "bf16" for recipe in recipes):
+        notes.append(f"{device.name}: its peak is of fp16; it has no bf16, which train.precision asks for")
+    notes.append("memory: activations and bf16 copies of the weights come on top and are not estimated")
+    notes.append(
+        "not counted: encoding, images, checkpoints"
+        + ("; give --dollars-an-hour for the cost" if dollars is None else "")
+    )
+    return tuple(notes)
+
+
+def _diffusion(recipe: Recipe, utilisation: float | None) -> DiffusionRecipe:
+    if not isinstance(recipe, DiffusionRecipe):
+        raise RecipeError(
+            f"{recipe.name}: a recipe of task {recipe.task} can't be planned, only those of task diffusion"
+        )
+    if recipe.train.precision == "fp32" and utilisation is None:
+        raise RecipeError(
+            f"{recipe.name}: the devices' peaks are of bf16 and train.precision is fp32; give --utilisation of that "
+            "peak, or --train.precision bf16"
+        )
+    return recipe
+
+
+def _rows(images: float | None) -> int | None:
+    if images is None:
+        return None
+    if not (math.isfinite(images) and images >= 1):
+        raise CommonCanvasError(f"--images {images:g}: give a number of rows, 1 or more")
+    return round(images)
+
+
+def _catalog(recipe: DiffusionRecipe) -> Catalog | None:
+    """The recipe's catalog, if there is one yet. Raises CatalogError for one that can't be read."""
+    data = recipe.data
+    if "://" not in data.catalog and not Path(data.catalog).exists():
+        return None
+    return Catalog.open(data.catalog, version=data.version)

@@ -1,0 +1,129 @@
+"""What the columns that training reads take on disk: by their types, or as those of a catalog are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from commoncanvas import licenses
+from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.stats import bytes_on_disk
+from commoncanvas.catalog.where import all_of
+from commoncanvas.config import DiffusionRecipe
+from commoncanvas.errors import RecipeError
+from commoncanvas.latents.crops import Crop, buckets
+from commoncanvas.latents.encode import present, text_sources
+from commoncanvas.latents.stages import (
+    crop_column,
+    fingerprint,
+    fingerprint_column,
+    latent_column,
+    pooled_column,
+)
+from commoncanvas.latents.states import state_type
+from commoncanvas.planning.parts import Latents, TextStates
+
+if TYPE_CHECKING:
+    from commoncanvas.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Column:
+    """`bytes_per_row`: by the type, or where `measured_rows` isn't 0, of so many rows on disk."""
+
+    name: str
+    bytes_per_row: float
+    measured_rows: int = 0
+
+
+def columns_of(
+    recipe: DiffusionRecipe, latents: Latents, text: TextStates, catalog: Catalog | None = None
+) -> tuple[Column, ...]:
+    """The columns that `encode` writes for the recipe; those that `catalog` has, as large as they are there."""
+    reckoned = [
+        Column(name, float(_bytes(kind))) for name, kind in _kinds(recipe, latents, text, catalog).items()
+    ]
+    if catalog is None:
+        return tuple(reckoned)
+    on_disk = bytes_on_disk(catalog)
+    return tuple(_measured(column, catalog, on_disk) for column in reckoned)
+
+
+def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog) -> int:
+    """Rows that `encode` would do and training could see: fetched, allowed, let in by the filter, with a text if there
+    are texts yet.
+    """
+    data = recipe.data
+    texts = present(data.text_columns, catalog)
+    return catalog.count(
+        all_of(
+            "fetch_status = 'ok'",
+            licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
+            *conditions_of(catalog, data.filter, data.version),
+            " OR ".join(f"{name} IS NOT NULL" for name in texts) or None,
+        )
+    )
+
+
+def _kinds(
+    recipe: DiffusionRecipe, latents: Latents, text: TextStates, catalog: Catalog | None
+) -> dict[str, pa.DataType]:
+    storage = recipe.encode.storage
+    name = latent_column(recipe.vae, recipe.size)
+    kinds = {
+        name: state_type(latent_shape(recipe, latents), storage),
+        crop_column(name): pa.list_(pa.int32(), len(Crop._fields)),
+    }
+    for column, sources in text_sources(recipe).items():
+        if catalog and recipe.data.text_mix and not present(sources, catalog):
+            continue  # encode leaves it out
+        kinds[column] = state_type((recipe.text_length, text.width), storage)
+        kinds[fingerprint_column(column)] = pa.string()
+        if text.pooled:
+            kinds[pooled_column(column)] = state_type((text.pooled,), storage)
+    return kinds
+
+
+def latent_shape(recipe: DiffusionRecipe, latents: Latents) -> tuple[int, ...]:
+    """Of a row's latents as they are stored: see LatentStage. Raises RecipeError."""
+    config, side = recipe.encode, recipe.size // latents.downsampling
+    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
+    if config.buckets is None:
+        return (*leading, latents.channels, side, side)
+    sizes = buckets(recipe.size, config.buckets)
+    if not sizes or config.buckets % latents.downsampling:
+        raise RecipeError(
+            f"{recipe.name}: encode.buckets {config.buckets} gives no sides for {recipe.size} pixels; "
+            f"take a multiple of {latents.downsampling}"
+        )
+    if len(sizes) == 1:
+        return (*leading, latents.channels, side, side)
+    cells = max(one.height * one.width for one in sizes) // latents.downsampling**2
+    return (*leading, latents.channels * cells)
+
+
+def _bytes(kind: pa.DataType) -> int:
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size * kind.value_type.bit_width // 8)
+    return len(fingerprint(""))
+
+
+def _measured(column: Column, catalog: Catalog, on_disk: dict[str, int]) -> Column:
+    rows = _written_rows(catalog, column.name)
+    return Column(column.name, on_disk[column.name] / rows, rows) if rows else column
+
+
+def _written_rows(catalog: Catalog, column: str) -> int:
+    """Rows of the fragments that have a file of the column: in those its nulls take as much room as its values."""
+    if column not in catalog.schema.names:
+        return 0
+    (field,) = (each for each in catalog.dataset.lance_schema.fields() if each.name() == column)
+    ids = {field.id(), *(child.id() for child in field.children())}
+    fragments: list[Any] = catalog.dataset.get_fragments()
+    return sum(
+        fragment.physical_rows
+        for fragment in fragments
+        if any(ids & set(file.fields) for file in fragment.metadata.files)
+    )
