@@ -1,6 +1,5 @@
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -191,12 +190,10 @@ def test_the_table_has_a_column_a_recipe(
         (["s-c", "--device", "a100", "--vae", "someone/vae"], "someone/vae is no folder here"),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "commoncanvas", "plan", *words], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert message in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_an_error_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, said = command(capsys, monkeypatch, *words)
+    assert (code, out) == (2, "")
+    assert message in said
+    assert len(said.strip().splitlines()) == 1

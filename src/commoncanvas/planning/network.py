@@ -11,11 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.errors import RecipeError
+from commoncanvas.latents.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.training.task import configuring
-
-TIME_IDS = 6
-"""What SDXL's U-Net is told of a picture besides its text (arXiv 2307.01952, section 2.2)."""
+from commoncanvas.training.unet import POOLED, added, unet_config
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,10 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
         "timestep": torch.zeros(1, dtype=torch.long, device="meta"),
         "encoder_hidden_states": torch.zeros(1, recipe.text_length, text.width, device="meta"),
     }
-    if recipe.unet.get("addition_embed_type") == "text_time":
-        inputs["added_cond_kwargs"] = {
-            "text_embeds": torch.zeros(1, text.pooled, device="meta"),
-            "time_ids": torch.zeros(1, TIME_IDS, device="meta"),
-        }
+    if recipe.unet.get("addition_embed_type") == POOLED:
+        inputs["added_cond_kwargs"] = added(
+            torch.zeros(1, text.pooled, device="meta"), torch.zeros(1, len(Crop._fields), device="meta")
+        )
     counter = FlopCounterMode(display=False)
     with configuring(f"{recipe.name}: unet can't be run"), counter:
         unet(**inputs, return_dict=False)[0].sum().backward()
@@ -55,22 +53,14 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
 
 def build(recipe: DiffusionRecipe, side: int, latents: Latents, text: TextStates) -> Any:
     """The U-Net for latents of `side` cells, in training mode. Raises RecipeError."""
-    derived = {
-        "sample_size": side,
-        "in_channels": latents.channels,
-        "out_channels": latents.channels,
-        "cross_attention_dim": text.width,
-    }
-    if recipe.unet.get("addition_embed_type") == "text_time":
-        if not text.pooled:
-            raise RecipeError(
-                f"{recipe.name}: unet.addition_embed_type text_time adds a pooled state, which text_encoder "
-                f"{recipe.text_encoder} doesn't give; take SDXL's pair, or leave it out"
-            )
-        sinusoids = recipe.unet.get("addition_time_embed_dim") or 0
-        derived["projection_class_embeddings_input_dim"] = text.pooled + TIME_IDS * sinusoids
+    if recipe.unet.get("addition_embed_type") == POOLED and not text.pooled:
+        raise RecipeError(
+            f"{recipe.name}: unet.addition_embed_type {POOLED} adds a pooled state, which text_encoder "
+            f"{recipe.text_encoder} doesn't give; take SDXL's pair, or leave it out"
+        )
+    config = unet_config(recipe, (latents.channels, side, side), text.width, text.pooled)
     with (
         configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"),
         torch.device("meta"),
     ):
-        return UNet2DConditionModel(**{**derived, **recipe.unet}).train()
+        return UNet2DConditionModel(**config).train()

@@ -263,8 +263,8 @@ class Trainer:
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time; averaged weights' if there
-        are any.
+        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time, by the averaged weights
+        if there are any.
         """
         ids = self.task.rows.ids("heldout")[: self.config.validate_rows]
         model = self._averaged().eval()
