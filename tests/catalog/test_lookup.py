@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,29 @@ def test_rows_that_came_later_and_rows_that_went_are_seen(catalog: Catalog, tmp_
     own.dataset.delete("image_id = 'p:0'")
     assert ids(lookup(own.uri, tmp_path / "query.jpg")) == ["p:1"]
     assert ids(lookup(own.uri, tmp_path / "apple.png")) == ["p:1"]
+
+
+def test_a_digest_that_is_none_stands_in_nobodys_way(tmp_path: Path) -> None:
+    catalog = Catalog.create(tmp_path / "odd.lance")
+    ids, digests = ("a:1", "a:2"), ("not a digest", "f" * 64)
+    catalog.add([to_batch([{"image_id": one, "source": "a", "license": "CC0-1.0"} for one in ids])])
+
+    class Odd:
+        """Someone else's columns."""
+
+        name, reads, batch_size, done_column, todo = "odd", ("image_id",), 8, "sha256", "sha256 IS NULL"
+        writes = (pa.field("sha256", pa.string()), pa.field("phash", pa.uint64()))
+
+        def setup(self) -> None: ...
+
+        def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+            return pa.RecordBatch.from_arrays(
+                [pa.array(digests), pa.array([1, 2], pa.uint64())], names=["sha256", "phash"]
+            )
+
+    catalog.backfill(Odd())
+    PICTURES["china"].save(tmp_path / "china.png")
+    assert lookup(catalog, tmp_path / "china.png").total == 0
 
 
 def test_what_can_not_be_looked_up_is_said(catalog: Catalog, tmp_path: Path) -> None:

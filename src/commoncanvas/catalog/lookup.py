@@ -149,7 +149,15 @@ def _read_index(uri: str, version: int, storage_options: tuple[tuple[str, str], 
 
 
 def _prefixes(files: pa.Array) -> NDArray[np.uint64]:
-    return np.array([int(file[:16], 16) for file in files.to_pylist()], np.uint64)
+    return np.array([_prefix(file) for file in files.to_pylist()], np.uint64)
+
+
+def _prefix(file: str) -> int:
+    """Of a sha256; 0 for what is none, which then matches no file."""
+    try:
+        return int(file[:16], 16)
+    except ValueError:
+        return 0
 
 
 def _find(catalog: Catalog, what: str | Path) -> list[Match]:
@@ -166,7 +174,7 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
     data = path.read_bytes()
     file = hashlib.sha256(data).hexdigest()
     index = _index(catalog)
-    same = index.row_ids[index.files == np.uint64(int(file[:16], 16))]
+    same = index.row_ids[index.files == np.uint64(_prefix(file))]
     rows = [row for row in catalog.take(same, [*COLUMNS, "sha256"]).to_pylist() if row["sha256"] == file]
     if rows:
         return [Match("exact", credit(row)) for row in rows]
