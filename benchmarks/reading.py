@@ -101,9 +101,11 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
 def read_ours(uri: Path) -> float:
     """Rows a second of an epoch, as the trainer reads them."""
     from commoncanvas.catalog import Catalog
+    from commoncanvas.device import keep_freed_memory
     from commoncanvas.latents.states import stored
     from commoncanvas.training.loader import prefetch, step_rows
 
+    keep_freed_memory()  # as training on a CPU has it
     catalog = Catalog.open(uri)
     ids = catalog.table(["image_id"], with_row_id=True)["_rowid"].to_numpy()
 

@@ -40,10 +40,12 @@ class Bar:
 
 
 @contextmanager
-def progress(description: str, total: int | None, unit: str = "images", completed: int = 0) -> Iterator[Bar]:
+def progress(
+    description: str, total: int | None, unit: str = "images", completed: int = 0, shown: bool = True
+) -> Iterator[Bar]:
     """A bar with count, rate in `unit`/s and time left; a single summary line when stderr is not a terminal.
 
-    `completed` of them were done before, by a run that this one goes on from.
+    `completed` of them were done before, by a run that this one goes on from. Not `shown`: neither.
     """
     from rich.progress import (
         BarColumn,
@@ -69,13 +71,13 @@ def progress(description: str, total: int | None, unit: str = "images", complete
         TimeRemainingColumn(compact=True),
         TextColumn("[dim]{task.fields[note]}"),
         console=screen,
-        disable=not screen.is_terminal,
+        disable=not (shown and screen.is_terminal),
     )
     with bar:
         task = bar.add_task(description, total=total, completed=completed, note="")
         yield Bar(bar, task)
         state = bar.tasks[0]
-    if not screen.is_terminal:
+    if shown and not screen.is_terminal:
         seconds = time.monotonic() - began
         done = state.completed - completed
         rate = done / seconds if seconds else 0.0

@@ -21,6 +21,7 @@ from commoncanvas.latents.encode import encode
 from commoncanvas.training import trainer
 from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log
+from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
 from tests.training.tiny import recipe
@@ -198,7 +199,7 @@ def test_a_damaged_checkpoint_is_named(shapes: Catalog, tmp_path: Path, damage: 
     started = recipe("xs-autoencoder", tmp_path)
     run, task = trainer.Run(started, resume=True), make_task(started)
     run.begin(task)
-    trainer.Trainer(started, run, task)._save()
+    trainer.Trainer(started, run, task, Ranks(0, 1, torch.device("cpu")))._save()
     (state,) = (tmp_path / "xs-autoencoder-run").rglob("state.pt")
     state.write_bytes(state.read_bytes()[:1000] if damage is None else damage)
     with pytest.raises(TrainingError, match=r"state\.pt can't be read .* delete that folder"):

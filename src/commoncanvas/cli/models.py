@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -213,7 +214,9 @@ def train(recipe: str, *overrides: Overrides, resume: bool = False, json_: Json 
     from commoncanvas.config import load_recipe
     from commoncanvas.training.trainer import train as run
 
-    show({"model": str(run(load_recipe(recipe, overrides), resume=resume))}, json_)
+    model = run(load_recipe(recipe, overrides), resume=resume)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+        show({"model": str(model)}, json_)
 
 
 @app.command

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
@@ -15,9 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Batch = TypeVar("Batch")
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Of glibc's mallopt(3)."""
 
 
 @lru_cache(maxsize=2)
@@ -65,7 +60,6 @@ def prefetch(
     """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them; the
     others side by side, on threads.
     """
-    _keep_freed_memory()
     steps = iter(range(first, stop))
     pool = ThreadPoolExecutor(max(1, depth - 1), "read")
     try:
@@ -76,14 +70,3 @@ def prefetch(
             made.extend((step, pool.submit(make, step)) for step in islice(steps, 1))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed, up to 1 GiB, where it would give the memory of each batch back to the system and
-    have it made anew, page by page: a third of the time that reading takes. Other C libraries stay as they are.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_TRIM_THRESHOLD, 2**30)
-        mallopt(_MMAP_THRESHOLD, 2**25)  # the most that it takes

@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from diffusers import ModelMixin
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
-from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError, RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
@@ -31,6 +31,7 @@ from commoncanvas.training.ema import EMA
 from commoncanvas.training.loader import prefetch, step_draws, step_rows
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
+from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
 from commoncanvas.training.task import Batch, Task, make_task
 
 # Fields that may change between a run and its resumption without changing its weights.
@@ -47,16 +48,22 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
     an existing run is refused. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C, state saved.
     """
-    run = Run(recipe, resume)
-    torch.manual_seed(recipe.seed)
-    # A recipe that can't be trained is found before a file is made.
-    task = make_task(recipe, run.version)
-    if run.finished(task):
-        say(f"{recipe.name} is finished: {run.model_folder}")
-        return run.model_folder
-    trainer = Trainer(recipe, run, task)
-    with only_one(run.folder):
-        run.begin(task)
+    with joined(recipe.train.device) as ranks, ExitStack() as held:
+        check_shares(recipe.name, recipe.train.batch_size, ranks)
+        with ranks.first():
+            # What the main process has begun, the others go on with.
+            run = Run(recipe, resume or not ranks.main)
+            torch.manual_seed(recipe.seed)
+            # A recipe that can't be trained is found before a file is made.
+            task = make_task(recipe, run.version)
+            if run.finished(task):
+                if ranks.main:
+                    say(f"{recipe.name} is finished: {run.model_folder}")
+                return run.model_folder
+            trainer = Trainer(recipe, run, task, ranks)
+            if ranks.main:
+                held.enter_context(only_one(run.folder))
+                run.begin(task)
         return trainer.run()
 
 
@@ -143,23 +150,25 @@ class Run:
 class Trainer:
     """Runs one task to its end."""
 
-    def __init__(self, recipe: Recipe, run: Run, task: Task) -> None:
+    def __init__(self, recipe: Recipe, run: Run, task: Task, ranks: Ranks) -> None:
         self.recipe = recipe
         self.config = config = recipe.train
         self.run_files = run
         self.task = task
+        self.ranks = ranks
         self.rows = self.task.rows.ids("train")
         if config.validate_every and not len(self.task.rows.ids("heldout")):
             raise RecipeError(
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
             )
-        self.device = pick_device(config.device)
+        self.device = ranks.device
         self.model = self.task.model.to(self.device)
         if config.channels_last:
             # Only weights with four dimensions have channels to put last.
             self.model = self.model.to(memory_format=torch.channels_last)
         if config.activation_checkpointing:
             _recompute(self.model, recipe.name)
+        self.loss: nn.Module
         self.ema: EMA | None = None
         self.optimizer = torch.optim.AdamW(
             _weight_decay_groups(self.model, config.weight_decay),
@@ -178,10 +187,13 @@ class Trainer:
             self.step = saved[-1]
             self._begin_average(self.step - 1)
             self.checkpoints.load(self.step, self.model, self.optimizer, self.ema)
+        self.loss = shared_loss(self.task, self.model, self.ranks)
+        main = self.ranks.main
+        name = f"train {self.recipe.name}"
         with (
-            RunLog(self.run_files.folder, self.step) as log,
+            RunLog(self.run_files.folder, self.step) if main else nullcontext() as log,
             stop_signals() as stopped,
-            progress(f"train {self.recipe.name}", self.config.steps, "steps", self.step) as bar,
+            progress(name, self.config.steps, "steps", self.step, shown=main) as bar,
             closing(prefetch(self._read, self.step, self.config.steps)) as steps,
         ):
             self.model.train()
@@ -194,29 +206,32 @@ class Trainer:
                 meter.add(self.config.batch_size, loss, grad_norm, finite)
                 self.step = step + 1
                 bar.advance()
-                stopping = bool(stopped)
+                stopping = self.ranks.any(bool(stopped))
                 saves = stopping or self._due(self.config.checkpoint_every)
-                if self._due(self.config.log_every):
+                if log and self._due(self.config.log_every):
                     rate = learning_rate_at(step, self.config)
                     figures = {"loss": loss, "grad_norm": grad_norm, "learning_rate": rate, **meter.read()}
                     log.write(self.step, figures | {"seconds": time.monotonic() - began})
                     bar.note(f"loss {loss:.4f}")
-                if self.config.validate_every and self._due(self.config.validate_every):
+                if log and self.config.validate_every and self._due(self.config.validate_every):
                     log.write(self.step, {"validation_loss": self.validation_loss()})
                 # Drawn before the checkpoint: a run killed in between draws it again.
-                if self.config.sample_every and self.step % self.config.sample_every == 0:
+                if main and self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
                 # Weights that are lost are not kept; those of the checkpoint before may still go on.
-                if saves and finite:
+                if main and saves and finite:
                     self._save()
                 if not finite and (self._skipped > self.config.most_skipped or self.step == last):
                     raise self._diverged(step, loss, grad_norm)
                 if stopping:
+                    number = stopped[0] if stopped else signal.SIGTERM  # or another process was
                     raise TrainingStopped(
-                        f"stopped by {stopped[0].name} after step {self.step} of {last}; "
+                        f"stopped by {number.name} after step {self.step} of {last}; "
                         "the same command with --resume goes on",
-                        stopped[0],
+                        number,
                     )
+        if not main:
+            return self.run_files.model_folder
         return write_model(
             self.recipe,
             self.task,
@@ -232,25 +247,20 @@ class Trainer:
         """One update; returns the loss, the gradient's norm before clipping, and whether both are finite: if not,
         there was no update.
         """
-        # Whatever is drawn in a step (noise, dropout) depends on the seed and the step alone.
+        # Whatever is drawn in a step (noise, dropout) depends on the seed and the step, and dropout on the rank.
         seed = step_seed(self.recipe.seed, step)
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + self.ranks.rank)
         generator = torch.Generator(self.device).manual_seed(seed)
         learning_rate = learning_rate_at(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        size = len(next(iter(batch.values())))
-        batch |= self.task.draws(size, generator)
+        share = self.ranks.share(self.config.batch_size)
+        batch |= {
+            name: drawn[share] for name, drawn in self.task.draws(self.config.batch_size, generator).items()
+        }
         self._begin_average(step)
-        loss = torch.zeros((), device=self.device)
-        at_once = self.config.micro_batch or size
-        for start in range(0, size, at_once):
-            some = {name: tensor[start : start + at_once] for name, tensor in batch.items()}
-            with self._autocast():
-                share = self.task.loss(self.model, some) * (min(at_once, size - start) / size)
-            share.backward()  # type: ignore[no-untyped-call]
-            loss += share.detach()
+        loss = self.ranks.mean(self._backward(batch))
         grad_norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
         finite = math.isfinite(float(loss)) and math.isfinite(float(grad_norm))
         self._skipped = 0 if finite else self._skipped + 1
@@ -260,6 +270,22 @@ class Trainer:
                 self.ema.update(self.model, step - self.config.ema_start)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
+
+    def _backward(self, batch: Batch) -> torch.Tensor:
+        """Add up the gradients of this process's part of a batch, `micro_batch` samples at once; its mean loss."""
+        total = torch.zeros((), device=self.device)
+        size = len(next(iter(batch.values())))
+        at_once = self.config.micro_batch or size
+        for start in range(0, size, at_once):
+            some = {name: tensor[start : start + at_once] for name, tensor in batch.items()}
+            # Gradients meet the other processes' once, with the last samples.
+            alone = self.ranks.world > 1 and start + at_once < size
+            with cast(DistributedDataParallel, self.loss).no_sync() if alone else nullcontext():
+                with self._autocast():
+                    loss = self.loss(some) * (min(at_once, size - start) / size)
+                loss.backward()
+            total += loss.detach()
+        return total
 
     @torch.no_grad()
     def validation_loss(self) -> float:
@@ -292,8 +318,9 @@ class Trainer:
 
     def _read(self, step: int) -> Batch:
         place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
-        table = self.task.rows.catalog.take(self.rows[step_rows(*place)], list(self.task.columns))
-        return self.task.batch(table, step_draws(*place))
+        share = self.ranks.share(self.config.batch_size)
+        table = self.task.rows.catalog.take(self.rows[step_rows(*place)[share]], list(self.task.columns))
+        return self.task.batch(table, step_draws(*place)[share])
 
     def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]

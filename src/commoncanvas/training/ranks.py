@@ -1,0 +1,115 @@
+"""The processes that train together, as torchrun starts them; one alone is one of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from commoncanvas.device import pick_device
+from commoncanvas.errors import CommonCanvasError, RecipeError
+from commoncanvas.training.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process is number `rank` of `world`, and computes on `device`."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        """Whether it writes what all have made."""
+        return self.rank == 0
+
+    def share(self, size: int) -> slice:
+        """Its places of a batch's `size`, which each rank has as many of."""
+        count = size // self.world
+        return slice(self.rank * count, (self.rank + 1) * count)
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """The main process runs the block, and once it has, the others do."""
+        if not self.main:
+            self._wait()
+        yield
+        if self.main:
+            self._wait()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Of a scalar, over all ranks."""
+        if self.world == 1:
+            return value
+        value = value / self.world
+        dist.all_reduce(value)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether one of them says so."""
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)))
+
+    def _wait(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun's variables tell of, NCCL between GPUs, gloo between CPUs.
+
+    Raises CommonCanvasError for variables that can't be, or a device that isn't there.
+    """
+    try:
+        rank, world, local = (int(os.environ.get(name, other)) for name, other in _VARIABLES)
+    except ValueError as error:
+        raise CommonCanvasError(f"RANK, WORLD_SIZE and LOCAL_RANK must be numbers: {error}") from error
+    if world == 1:
+        yield Ranks(0, 1, pick_device(device))
+        return
+    one = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    place = pick_device(f"cuda:{local}" if one == "cuda" else one)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield Ranks(rank, world, place)
+    finally:
+        dist.destroy_process_group()
+
+
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+class Loss(nn.Module):
+    """A task's loss as a module, so that DistributedDataParallel sees all that is computed, whatever the task calls."""
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.task.loss(self.model, batch)
+
+
+def shared_loss(task: Task, model: nn.Module, ranks: Ranks) -> nn.Module:
+    """Batch -> loss; gradients are averaged over the ranks while they are computed."""
+    loss = Loss(task, model)
+    return loss if ranks.world == 1 else DistributedDataParallel(loss)
+
+
+def check_shares(name: str, batch_size: int, ranks: Ranks) -> None:
+    """Raises RecipeError for a batch that can't be shared out evenly."""
+    if batch_size % ranks.world:
+        raise RecipeError(
+            f"{name}: train.batch_size {batch_size} can't be shared out evenly among {ranks.world} processes; "
+            "choose a multiple"
+        )
