@@ -318,7 +318,8 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     assert latents.shape == (4, 2, 2, 8, 4, 4)
     generator = torch.Generator().manual_seed(0)
     batch = task.batch(table, np.zeros(4))["latents"]
-    drawn = torch.stack([task._drawn(batch, generator) for _ in range(400)])
+    drawn = torch.stack([task._latents({"latents": batch} | task.draws(4, generator)) for _ in range(400)])
+    drawn = drawn / task.vae.config.scaling_factor
     mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()
     expected = mean.mean(1)
     spread = (deviation.square().mean(1) + mean.var(1, unbiased=False)).sqrt()
