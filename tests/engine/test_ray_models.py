@@ -73,7 +73,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
 def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
     cluster: Any, shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path
 ) -> None:
-    more_shapes(shapes, fragments=16, copies=30)
+    more_shapes(shapes, fragments=12, copies=5)
     there = tmp_path / "there.lance"
     shutil.copytree(shapes.uri, there)
     words = ["caption", "--captioner", "xs", "--model", captioner.model, "--json", "--catalog"]
@@ -90,12 +90,12 @@ def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
     left = Catalog.open(there).count("caption_status IS NULL")
     out, said = driver.communicate(timeout=150)
     assert driver.returncode == 0, said
-    assert left > 1000
+    assert left > 100
     assert "whose work others do again" in said
     assert "Traceback" not in said
     local = subprocess.run([*command, shapes.uri], capture_output=True, text=True, timeout=150, check=False)
     assert json.loads(out) == json.loads(local.stdout)
-    assert json.loads(out)["statuses"] == {"ok": 12 + 16 * 24 * 30, "not_an_image": 16}
+    assert json.loads(out)["statuses"] == {"ok": 12 + 12 * 24 * 5, "not_an_image": 12}
     assert columns(there, CAPTIONS).equals(columns(shapes.uri, CAPTIONS))
     wait_until(lambda: not workers(), "the workers have ended")
 
@@ -109,7 +109,7 @@ def test_latents_and_text_states_are_the_same_to_the_bit_when_a_worker_is_killed
     there = tmp_path / "there.lance"
     shutil.copytree(shapes.uri, there)
     good = "source = 'shapes' OR NOT ends_with(image_id, '-240')"
-    chosen = ("--data.filter", good, "--data.text_columns", "[label, title]")
+    chosen = ("--data.filter", good, "--data.text", "[label, title]")
     files = len(list(there.glob("data/*")))
     killed: list[int] = []
 
