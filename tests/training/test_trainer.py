@@ -22,6 +22,7 @@ from commoncanvas.training import trainer
 from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.run import Run
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
 from tests.training.tiny import recipe
@@ -189,7 +190,7 @@ def test_a_grid_is_drawn_before_the_checkpoint_that_it_belongs_to(
 
 def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_path: Path) -> None:
     started = recipe("xs-autoencoder", tmp_path)
-    trainer.Run(started, resume=False).begin(make_task(started))
+    Run(started, resume=False).begin(make_task(started))
     with pytest.raises(TrainingError, match=r"changed: train\.learning_rate"):
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 
@@ -197,7 +198,7 @@ def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_pa
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_named(shapes: Catalog, tmp_path: Path, damage: bytes | None) -> None:
     started = recipe("xs-autoencoder", tmp_path)
-    run, task = trainer.Run(started, resume=True), make_task(started)
+    run, task = Run(started, resume=True), make_task(started)
     run.begin(task)
     trainer.Trainer(started, run, task, Ranks(0, 1, torch.device("cpu")))._save()
     (state,) = (tmp_path / "xs-autoencoder-run").rglob("state.pt")
@@ -256,7 +257,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
     train(made)
     entries = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
     assert [entry["skipped"] for entry in entries] == [0, 0, 0, 1, 0, 0]
-    assert "loss_max" not in entries[3]
+    assert not {"loss", "loss_max"} & entries[3].keys()
     assert all(0 <= entry["data_wait"] <= 1 and entry["peak_memory_gb"] > 0.1 for entry in entries)
     saved = sorted(path.parent.name for path in (tmp_path / "xs-autoencoder-run").rglob("state.pt"))
     assert saved == [f"step-0000000{step}" for step in (1, 2, 3, 5, 6)]

@@ -22,7 +22,7 @@ class Meter:
     def _reset(self) -> None:
         self._began = time.monotonic()
         self._waited = 0.0
-        self._steps = self._images = self._skipped = 0
+        self._images = self._skipped = 0
         self._highest = {"loss_max": -math.inf, "grad_norm_max": -math.inf}
 
     @contextmanager
@@ -34,7 +34,6 @@ class Meter:
 
     def add(self, images: int, loss: float, grad_norm: float, finite: bool) -> None:
         """Count a step."""
-        self._steps += 1
         self._images += images
         if not finite:
             self._skipped += 1

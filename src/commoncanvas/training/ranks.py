@@ -16,6 +16,9 @@ from commoncanvas.device import pick_device
 from commoncanvas.errors import CommonCanvasError, RecipeError
 from commoncanvas.training.task import Batch, Task
 
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+"""What torchrun tells each process, and what one alone is."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -54,6 +57,8 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether one of them says so."""
+        if self.world == 1:
+            return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)))
 
     def _wait(self) -> None:
@@ -83,9 +88,6 @@ def joined(device: str) -> Iterator[Ranks]:
         yield Ranks(rank, world, place)
     finally:
         dist.destroy_process_group()
-
-
-_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 
 class Loss(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import signal
 import time
@@ -22,24 +21,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
-from commoncanvas.errors import ModelError, RecipeError, TrainingError, TrainingStopped
-from commoncanvas.files import only_one, replace_text
-from commoncanvas.provenance import read_provenance
-from commoncanvas.release.folder import pinned_tag, write_model
+from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.files import only_one
+from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.loader import prefetch, step_draws, step_rows
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
+from commoncanvas.training.run import Run, fingerprint
 from commoncanvas.training.task import Batch, Task, make_task
 
-# Fields that may change between a run and its resumption without changing its weights.
-CADENCE = {"checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "validate_every"}
-CADENCE |= {"validate_rows", "most_skipped", "device"}
 SHOWN = 8
-# Names of inputs, which count by their contents.
-NAMED = ("data.catalog", "vae", "text_encoder", "init")
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> Path:
@@ -65,86 +59,6 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
                 held.enter_context(only_one(run.folder))
                 run.begin(task)
         return trainer.run()
-
-
-class Run:
-    """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder.
-
-    Raises TrainingError for a run that is there already, without `resume`, and for files that aren't a run's.
-    """
-
-    def __init__(self, recipe: Recipe, resume: bool) -> None:
-        self.recipe = recipe
-        self.model_folder = Path(recipe.out)
-        self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
-        self.path = self.folder / "run.json"
-        self.record = self._read()
-        if self.record and not resume:
-            raise TrainingError(
-                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
-            )
-
-    @property
-    def version(self) -> str | None:
-        """The tag of the catalog's version that the run sees; None before it has begun."""
-        return self.record["tag"] if self.record else None
-
-    def finished(self, task: Task) -> bool:
-        """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
-        wanted = fingerprint(self.recipe, task)
-        if self.record and self.record["fingerprint"] != wanted:
-            raise TrainingError(
-                f"the run in {self.folder} was started otherwise (changed: {', '.join(self._changes(task))}); "
-                "choose another --out"
-            )
-        if not self.model_folder.exists():
-            return False
-        try:
-            made: object = read_provenance(self.model_folder)["training"]["fingerprint"]
-        except (ModelError, KeyError, TypeError):
-            made = None  # not one of ours
-        if made != wanted:
-            raise TrainingError(
-                f"{self.model_folder} exists already and is not what this recipe makes; "
-                "choose another --out, or remove it"
-            )
-        return True
-
-    def begin(self, task: Task) -> None:
-        """Pin the catalog's version under a tag, so that no clean-up takes it away, and record the run."""
-        if self.record:
-            return
-        if self.path.exists():
-            raise TrainingError(f"{self.folder} holds a run that another process began just now")
-        catalog = task.rows.catalog
-        tag = pinned_tag(self.recipe.name, catalog.version)
-        catalog.tag(tag)
-        self.record = {
-            "fingerprint": fingerprint(self.recipe, task),
-            "tag": tag,
-            "recipe": self.recipe.model_dump(mode="json"),
-            "inputs": inputs(task),
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.path, json.dumps(self.record, indent=2))
-
-    def _read(self) -> dict[str, Any] | None:
-        if not self.path.exists():
-            return None
-        try:
-            record = json.loads(self.path.read_text(encoding="utf-8"))
-            return {name: record[name] for name in ("fingerprint", "tag", "recipe", "inputs")}
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
-            ) from error
-
-    def _changes(self, task: Task) -> list[str]:
-        before = self.record or {}
-        fields = _differences(before["recipe"], self.recipe.model_dump(mode="json"))
-        fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
-        fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
-        return fields + _differences(before["inputs"], inputs(task))
 
 
 class Trainer:
@@ -312,20 +226,25 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _begin_average(self, step: int) -> None:
-        """Average the weights from step `ema_start` on; before it the average would only take memory."""
-        if self.ema is None and self.config.ema_decay and step >= self.config.ema_start:
-            self.ema = EMA(self.model, self.config.ema_decay)
+        """Average the weights from step `ema_start` on, in the process that writes them; elsewhere and before it the
+        average would only take memory.
+        """
+        decay = self.config.ema_decay
+        if decay and self.ema is None and self.ranks.main and step >= self.config.ema_start:
+            self.ema = EMA(self.model, decay)
 
     def _read(self, step: int) -> Batch:
-        place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
-        share = self.ranks.share(self.config.batch_size)
+        place, share = self._place(step), self.ranks.share(self.config.batch_size)
         table = self.task.rows.catalog.take(self.rows[step_rows(*place)[share]], list(self.task.columns))
         return self.task.batch(table, step_draws(*place)[share])
 
+    def _place(self, step: int) -> tuple[int, int, int, int]:
+        """What decides which rows a step has, and what is drawn for them."""
+        return self.recipe.seed, step, self.config.batch_size, len(self.rows)
+
     def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
-        place = (self.recipe.seed, step, self.config.batch_size, len(self.rows))
-        ids = train.take(step_rows(*place)[:SHOWN]).to_pylist()
+        ids = train.take(step_rows(*self._place(step))[:SHOWN]).to_pylist()
         return TrainingError(
             f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
             f"(samples {', '.join(ids)}, ...); look at them, or start anew with another --out and a lower "
@@ -362,20 +281,6 @@ def step_seed(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
 
 
-def inputs(task: Task) -> dict[str, str]:
-    """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
-    return {"rows": task.rows.sha256} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
-
-
-def fingerprint(recipe: Recipe, task: Task) -> str:
-    """sha256 of everything that decides the weights; where the catalog and the parts lie does not."""
-    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": {"catalog"}}
-    if recipe.task == "diffusion":
-        excluded |= {"vae": True, "text_encoder": True, "init": True}
-    fields = recipe.model_dump(mode="json", exclude=excluded)
-    return hashlib.sha256(json.dumps([fields, inputs(task)], sort_keys=True).encode()).hexdigest()
-
-
 def _recompute(model: nn.Module, name: str) -> None:
     if not getattr(model, "_supports_gradient_checkpointing", False):
         raise RecipeError(f"{name}: train.activation_checkpointing: {type(model).__name__} can't do that")
@@ -406,15 +311,3 @@ def _weight_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str
     ]
     plain = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields in which two recipes differ."""
-    found: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            found.append(prefix + name)
-    return found

@@ -1,0 +1,129 @@
+"""The files of a run, and what it is a run of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.config import Recipe
+from commoncanvas.errors import ModelError, TrainingError
+from commoncanvas.files import replace_text
+from commoncanvas.provenance import read_provenance
+from commoncanvas.release.folder import pinned_tag
+from commoncanvas.training.task import Task
+
+CADENCE = {
+    *("checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "validate_every", "validate_rows"),
+    *("most_skipped", "device"),
+}
+"""Fields that may change between a run and its resumption without changing its weights."""
+NAMED = ("data.catalog", "vae", "text_encoder", "init")
+"""Names of inputs, which count by their contents."""
+
+
+class Run:
+    """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder.
+
+    Raises TrainingError for a run that is there already, without `resume`, and for files that aren't a run's.
+    """
+
+    def __init__(self, recipe: Recipe, resume: bool) -> None:
+        self.recipe = recipe
+        self.model_folder = Path(recipe.out)
+        self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
+        self.path = self.folder / "run.json"
+        self.record = self._read()
+        if self.record and not resume:
+            raise TrainingError(
+                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
+            )
+
+    @property
+    def version(self) -> str | None:
+        """The tag of the catalog's version that the run sees; None before it has begun."""
+        return self.record["tag"] if self.record else None
+
+    def finished(self, task: Task) -> bool:
+        """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
+        wanted = fingerprint(self.recipe, task)
+        if self.record and self.record["fingerprint"] != wanted:
+            raise TrainingError(
+                f"the run in {self.folder} was started otherwise (changed: {', '.join(self._changes(task))}); "
+                "choose another --out"
+            )
+        if not self.model_folder.exists():
+            return False
+        try:
+            made: object = read_provenance(self.model_folder)["training"]["fingerprint"]
+        except (ModelError, KeyError, TypeError):
+            made = None  # not one of ours
+        if made != wanted:
+            raise TrainingError(
+                f"{self.model_folder} exists already and is not what this recipe makes; "
+                "choose another --out, or remove it"
+            )
+        return True
+
+    def begin(self, task: Task) -> None:
+        """Pin the catalog's version under a tag, so that no clean-up takes it away, and record the run."""
+        if self.record:
+            return
+        if self.path.exists():
+            raise TrainingError(f"{self.folder} holds a run that another process began just now")
+        catalog = task.rows.catalog
+        tag = pinned_tag(self.recipe.name, catalog.version)
+        catalog.tag(tag)
+        self.record = {
+            "fingerprint": fingerprint(self.recipe, task),
+            "tag": tag,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "inputs": inputs(task),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self.path, json.dumps(self.record, indent=2))
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
+        try:
+            record = json.loads(self.path.read_text(encoding="utf-8"))
+            return {name: record[name] for name in ("fingerprint", "tag", "recipe", "inputs")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
+            ) from error
+
+    def _changes(self, task: Task) -> list[str]:
+        before = self.record or {}
+        fields = _differences(before["recipe"], self.recipe.model_dump(mode="json"))
+        fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
+        fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
+        return fields + _differences(before["inputs"], inputs(task))
+
+
+def inputs(task: Task) -> dict[str, str]:
+    """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
+    return {"rows": task.rows.sha256} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
+
+
+def fingerprint(recipe: Recipe, task: Task) -> str:
+    """sha256 of everything that decides the weights; where the catalog and the parts lie does not."""
+    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": {"catalog"}}
+    if recipe.task == "diffusion":
+        excluded |= {"vae": True, "text_encoder": True, "init": True}
+    fields = recipe.model_dump(mode="json", exclude=excluded)
+    return hashlib.sha256(json.dumps([fields, inputs(task)], sort_keys=True).encode()).hexdigest()
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two recipes differ."""
+    found: list[str] = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += _differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(prefix + name)
+    return found
