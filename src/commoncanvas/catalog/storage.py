@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -36,10 +37,10 @@ class Storage:
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        """A file that appears complete or not at all."""
+        """A file that appears complete or not at all, in place of one there is; of several at once the last stays."""
         whole = f"{self.root}/{path}"
         # An object store shows an object when it is complete.
-        partial = f"{whole}.part" if isinstance(self.filesystem, fs.LocalFileSystem) else whole
+        partial = f"{whole}.{uuid.uuid4()}.part" if isinstance(self.filesystem, fs.LocalFileSystem) else whole
         self.filesystem.create_dir(whole.rpartition("/")[0], recursive=True)
         with self.filesystem.open_output_stream(partial) as file:
             file.write(data)
