@@ -1,0 +1,80 @@
+"""What the trainer adds to a step: images a second of `train`, against the bare forward, backward and optimiser step.
+
+Run after the demo: python benchmarks/training.py [--demo demo] [--rounds 5] [--steps 60]. XS, on a copy of the demo's
+catalog. The bare step has one batch in memory, its draws made beforehand, and AdamW on all weights; `train` reads its
+batches from the catalog, draws, clips, averages and logs. Both are timed after ten steps, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from commoncanvas.config import Recipe, load_recipe
+from commoncanvas.device import pick_device
+from commoncanvas.training.log import read_log
+from commoncanvas.training.task import make_task
+from commoncanvas.training.trainer import train
+
+WARM = 10
+
+
+def bare(recipe: Recipe, steps: int) -> float:
+    """Images a second of the loss's forward and backward pass and AdamW's step."""
+    pick_device("cpu")
+    torch.manual_seed(recipe.seed)
+    task = make_task(recipe)
+    size = recipe.train.batch_size
+    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
+    batch = task.batch(table, np.zeros(size)) | task.draws(size, torch.Generator().manual_seed(0))
+    model = task.model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
+    began = 0.0
+    for step in range(WARM + steps):
+        if step == WARM:
+            began = time.monotonic()
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"):
+            loss = task.loss(model, batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return steps * size / (time.monotonic() - began)
+
+
+def trained(recipe: Recipe, steps: int) -> float:
+    """Images a second of `train`, from step WARM to the last, by its own log."""
+    train(recipe)
+    seconds = {entry["step"]: entry["seconds"] for entry in read_log(Path(f"{recipe.out}-run/log.jsonl"))}
+    return steps * recipe.train.batch_size / (seconds[WARM + steps] - seconds[WARM])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60)
+    options = parser.parse_args()
+    ratios = []
+    with tempfile.TemporaryDirectory() as name:
+        catalog = Path(name) / "catalog.lance"
+        shutil.copytree(options.demo / "catalog.lance", catalog)
+        for number in range(options.rounds):
+            words = ["--data.catalog", str(catalog), "--vae", str(options.demo / "xs-autoencoder")]
+            words += ["--out", f"{name}/{number}", "--train.steps", str(WARM + options.steps)]
+            words += ["--train.log_every", str(WARM), "--train.warmup_steps", "0"]
+            recipe = load_recipe("xs", [*words, "--train.sample_every", "null"])
+            one, other = bare(recipe, options.steps), trained(recipe, options.steps)
+            ratios.append(other / one)
+            print(f"bare {one:.1f}, train {other:.1f} images/s: {ratios[-1]:.1%}", flush=True)
+    print(f"train has {statistics.median(ratios):.1%} of the bare step's images/s (median of {len(ratios)})")
+
+
+if __name__ == "__main__":
+    main()
