@@ -189,13 +189,29 @@ class AutoencoderRecipe(RecipeBase):
 
 
 class NoiseConfig(Schema):
-    """Forward process and objective; the schedule's fields are those of diffusers' DDPMScheduler."""
+    """How noise is mixed in, and the objective; see `diffusion.objective` for the formulas."""
 
-    schedule: dict[str, Any] = Field(description="configuration of diffusers' DDPMScheduler")
+    schedule: dict[str, Any] = Field(
+        description="configuration of diffusers' DDPMScheduler; prediction_type flow_prediction is flow matching, "
+        "which has no betas"
+    )
     timesteps: Literal["uniform", "stratified"] = "uniform"
+    logit_normal: tuple[float, Share] | None = Field(
+        None,
+        description="mean and deviation of the timesteps' logit (arXiv 2403.03206); null: all count the same",
+    )
     min_snr_gamma: float | None = Field(
         None, gt=0, description="min-SNR-gamma loss weights (arXiv 2303.09556)"
     )
+    sigma_weights: Literal["sqrt", "cosmap"] | None = Field(
+        None, description="loss weights by the share of noise (arXiv 2403.03206)"
+    )
+
+    @model_validator(mode="after")
+    def _weighs_once(self) -> Self:
+        if self.min_snr_gamma and self.sigma_weights:
+            raise ValueError("min_snr_gamma and sigma_weights are two ways to weigh the loss; give one")
+        return self
 
 
 class SampleConfig(Schema):

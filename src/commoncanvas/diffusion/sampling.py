@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
 
 from commoncanvas.config import SampleConfig
+from commoncanvas.diffusion.objective import FLOW
 from commoncanvas.errors import ModelError, RecipeError
 
 if TYPE_CHECKING:
@@ -23,8 +25,16 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
     kind = getattr(diffusers, sample.scheduler, None)
     if kind is None or not sample.scheduler.endswith("Scheduler"):
         raise RecipeError(f"sample.scheduler: diffusers has no scheduler {sample.scheduler!r}")
+    options = dict(sample.options)
+    if training.config.prediction_type == FLOW:
+        if "use_flow_sigmas" not in inspect.signature(kind.__init__).parameters:
+            raise RecipeError(
+                f"sample.scheduler: {sample.scheduler} can't sample a flow; take UniPCMultistepScheduler or "
+                "DPMSolverMultistepScheduler"
+            )
+        options["use_flow_sigmas"] = True
     try:
-        scheduler = kind.from_config(training.config, **sample.options)
+        scheduler = kind.from_config(training.config, **options)
     except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(
             f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {error}"

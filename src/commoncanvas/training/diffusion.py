@@ -20,7 +20,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.diffusion.objective import PREDICTION_TYPES, draw_timesteps, loss_weights, target
+from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import column_info, present, text_sources
@@ -90,9 +90,7 @@ class DiffusionTask:
             )
         # A sampler that doesn't exist is found now, not after the training.
         pipeline_scheduler(self.scheduler, recipe.sample)
-        self.weights_T = loss_weights(
-            self.scheduler.alphas_cumprod, self.scheduler.config.prediction_type, recipe.noise.min_snr_gamma
-        )
+        self.objective = Objective(self.scheduler, **recipe.noise.model_dump(exclude={"schedule"}))
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         states, pooled = self.text_encoder.encode([""])
         self.empty = states[0], torch.zeros(0) if pooled is None else pooled[0]
@@ -179,9 +177,7 @@ class DiffusionTask:
         if config.posterior == "mean_std":
             drawn["deviation"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
         drawn["noise"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
-        drawn["timesteps"] = draw_timesteps(
-            size, self.scheduler.config.num_train_timesteps, self.recipe.noise.timesteps, generator
-        )
+        drawn["timesteps"] = self.objective.draw_timesteps(size, generator)
         drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
         return drawn
 
@@ -211,11 +207,11 @@ class DiffusionTask:
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         latents_BCHW, noise_BCHW, timesteps_B = self._latents(batch), batch["noise"], batch["timesteps"]
-        noisy_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
+        noisy_BCHW = self.objective.noisy(latents_BCHW, noise_BCHW, timesteps_B)
         predicted_BCHW = model(noisy_BCHW, timesteps_B, **self._conditions(batch), return_dict=False)[0]
-        target_BCHW = target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        target_BCHW = self.objective.target(latents_BCHW, noise_BCHW, timesteps_B)
         error_B = (predicted_BCHW.float() - target_BCHW).square().mean((1, 2, 3))
-        loss: Tensor = (error_B * self.weights_T.to(timesteps_B.device)[timesteps_B]).mean()
+        loss: Tensor = (error_B * self.objective.weights(timesteps_B)).mean()
         return loss
 
     def pipeline(self, model: nn.Module) -> DiffusionPipeline:

@@ -1,0 +1,54 @@
+"""Flow matching: what training learns is what diffusers' samplers ask for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, StableDiffusionPipeline
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.config import SampleConfig
+from commoncanvas.diffusion.objective import Objective
+from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
+from commoncanvas.errors import RecipeError
+from commoncanvas.latents.encode import encode
+from commoncanvas.training.trainer import train
+from tests.training.tiny import recipe
+
+FLOW = ("--noise.schedule.prediction_type", "flow_prediction")
+SAMPLER = ("--sample.scheduler", "DPMSolverMultistepScheduler")
+
+
+@pytest.mark.parametrize("sampler", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_a_sampler_that_is_told_the_true_velocity_arrives_at_the_image(sampler: str) -> None:
+    training = DDPMScheduler(prediction_type="flow_prediction")
+    scheduler = pipeline_scheduler(training, SampleConfig(scheduler=sampler, guidance_scale=1, steps=10))
+    scheduler.set_timesteps(10)
+    objective = Objective(training)
+    clean, noise = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2)
+    latents = noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        # Where the sampler says that it is, on training's own straight line; it rounds timesteps down.
+        on_line = objective.noisy(clean, noise, timestep[None].float())
+        assert torch.allclose(scheduler.scale_model_input(latents, timestep), on_line, atol=0.02)
+        velocity = objective.target(clean, noise, timestep[None])
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+    # It begins with all noise where the line has a thousandth of the image.
+    assert torch.allclose(latents, clean, atol=5e-3)
+
+
+def test_a_trained_flow_is_a_plain_diffusers_pipeline(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    folder = train(recipe("xs", tmp_path, *FLOW, *SAMPLER, "--noise.logit_normal", "[0, 1]"))
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    assert pipeline.scheduler.config.use_flow_sigmas
+    (image,) = generate_images(pipeline, ["a red square"], seeds=[1], guidance_scale=3, steps=3)
+    assert image.size == (16, 16)
+
+
+def test_a_sampler_that_knows_no_flow_is_named_before_the_training(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(RecipeError, match="DDIMScheduler can't sample a flow"):
+        train(recipe("xs", tmp_path, *FLOW))
