@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[train,xs,clip,export,geo,huggingface,nsfw,openai,ray,dev]'
+	$(PIP) -e '.[train,xs,clip,export,geo,huggingface,nsfw,openai,ray,wandb,mlflow,trackio,dev]'
 	touch $@
 
 demo: install

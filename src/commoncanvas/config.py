@@ -96,6 +96,9 @@ class TrainConfig(Schema):
     checkpoint_every: PositiveInt = 500
     keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 10
+    trackers: list[Literal["wandb", "mlflow", "trackio"]] = Field(
+        [], description="told what the log is told, besides TensorBoard"
+    )
     sample_every: PositiveInt | None = None
     validate_every: PositiveInt | None = Field(
         None, description="steps between losses of held-out rows, on the same noise each time"

@@ -1,43 +1,41 @@
-"""A run's log: JSON lines, which are the record, and TensorBoard beside them."""
+"""A run's log: JSON lines, which are the record, and trackers beside them."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from commoncanvas.errors import TrainingStopped
 from commoncanvas.files import replace_text
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_tracker
 
 
 class RunLog:
-    """Appends one object a logged step to `log.jsonl`; a killed run's entries after `first_step` are dropped first."""
+    """Appends one object a logged step to `log.jsonl`; a killed run's entries after its first step are dropped first.
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "log.jsonl"
-        kept = [entry for entry in read_log(self.path) if entry["step"] <= first_step]
+    `trackers`: names of those that are told too, besides TensorBoard.
+    """
+
+    def __init__(self, run: Tracked, trackers: Sequence[str] = ()) -> None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        self.path = run.folder / "log.jsonl"
+        kept = [entry for entry in read_log(self.path) if entry["step"] <= run.first_step]
         replace_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._trackers: list[Tracker] = [open_tracker(name, run) for name in trackers]
+        self._trackers.append(TensorBoard(run))
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = self._tensorboard(folder / "tensorboard", first_step)
-
-    @staticmethod
-    def _tensorboard(folder: Path, first_step: int) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """What isn't finite is left out: JSON has no NaN."""
         figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
-        for name, value in figures.items():
-            self._board.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.log(step, figures)
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +44,8 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._board.close()
+        for tracker in self._trackers:
+            tracker.close(failed=kind is not None and not issubclass(kind, TrainingStopped))
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

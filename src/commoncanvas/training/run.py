@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
 from commoncanvas.training.task import Task
+from commoncanvas.training.trackers import Tracked
 
 CADENCE = {
     *("checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "validate_every", "validate_rows"),
-    *("most_skipped", "device"),
+    *("most_skipped", "device", "trackers"),
 }
 """Fields that may change between a run and its resumption without changing its weights."""
 NAMED = ("data.catalog", "vae", "text_encoder", "init")
@@ -76,6 +78,7 @@ class Run:
         tag = pinned_tag(self.recipe.name, catalog.version)
         catalog.tag(tag)
         self.record = {
+            "id": uuid.uuid4().hex[:16],
             "fingerprint": fingerprint(self.recipe, task),
             "tag": tag,
             "recipe": self.recipe.model_dump(mode="json"),
@@ -84,12 +87,18 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_text(self.path, json.dumps(self.record, indent=2))
 
+    def tracked(self, first_step: int) -> Tracked:
+        """The run as trackers know it, going on after `first_step`."""
+        assert self.record is not None
+        settings = self.recipe.model_dump(mode="json")
+        return Tracked(self.record["id"], self.recipe.name, self.folder, settings, first_step)
+
     def _read(self) -> dict[str, Any] | None:
         if not self.path.exists():
             return None
         try:
             record = json.loads(self.path.read_text(encoding="utf-8"))
-            return {name: record[name] for name in ("fingerprint", "tag", "recipe", "inputs")}
+            return {name: record[name] for name in ("id", "fingerprint", "tag", "recipe", "inputs")}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"

@@ -105,7 +105,7 @@ class Trainer:
         main = self.ranks.main
         name = f"train {self.recipe.name}"
         with (
-            RunLog(self.run_files.folder, self.step) if main else nullcontext() as log,
+            RunLog(self.run_files.tracked(self.step), self.config.trackers) if main else nullcontext() as log,
             stop_signals() as stopped,
             progress(name, self.config.steps, "steps", self.step, shown=main) as bar,
             closing(prefetch(self._read, self.step, self.config.steps)) as steps,

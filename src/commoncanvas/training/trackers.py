@@ -1,0 +1,145 @@
+"""Where a run's figures go besides its own log: TensorBoard always, and trackers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from commoncanvas.errors import CommonCanvasError, MissingExtraError
+
+PROJECT = "commoncanvas"
+"""What trackers keep runs under; MLflow calls it an experiment."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A run as trackers know it: one `id` through all resumptions, which go on after `first_step`."""
+
+    id: str
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    first_step: int = 0
+
+
+class Tracker(Protocol):
+    """Opened by a Tracked."""
+
+    def log(self, step: int, figures: dict[str, float]) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the run's folder; what a killed run wrote after `first_step` is taken back."""
+
+    def __init__(self, run: Tracked) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purged = run.first_step + 1 if run.first_step else None
+        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self, failed: bool) -> None:
+        self._board.close()
+
+
+class WandB:
+    """Weights & Biases, by its own settings (WANDB_PROJECT, WANDB_MODE and so on)."""
+
+    def __init__(self, run: Tracked) -> None:
+        import wandb
+
+        settings = wandb.Settings(silent=True)
+        self._run = wandb.init(
+            project=wandb.Settings().project or PROJECT,
+            id=run.id,
+            name=run.name,
+            dir=str(run.folder),
+            config=run.settings,
+            resume="allow",
+            settings=settings,
+        )
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        self._run.log(figures, step=step)
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
+
+
+class MLflow:
+    """MLflow, by its own settings (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and so on)."""
+
+    def __init__(self, run: Tracked) -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        name = mlflow.environment_variables.MLFLOW_EXPERIMENT_NAME.get() or PROJECT
+        experiment = mlflow.set_experiment(name).experiment_id
+        key = "commoncanvas.run"
+        found = client.search_runs([experiment], f"tags.`{key}` = '{run.id}'")
+        begun = found[0] if found else client.create_run(experiment, run_name=run.name, tags={key: run.id})
+        self._client, self._id = client, begun.info.run_id
+        client.update_run(self._id, status="RUNNING")
+        if not found:
+            for field, value in _flat(run.settings).items():
+                client.log_param(self._id, field, value)
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self._client.log_metric(self._id, name, value, step=step)
+
+    def close(self, failed: bool) -> None:
+        self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
+
+
+class Trackio:
+    """trackio, by its own settings (TRACKIO_DIR and so on)."""
+
+    def __init__(self, run: Tracked) -> None:
+        import trackio
+
+        # trackio knows a run by its name.
+        self._run = trackio.init(
+            PROJECT, name=f"{run.name}-{run.id[:8]}", config=run.settings, resume="allow", embed=False
+        )
+
+    def log(self, step: int, figures: dict[str, float]) -> None:
+        self._run.log(figures, step=step)
+
+    def close(self, failed: bool) -> None:
+        self._run.finish()
+
+
+TRACKERS: dict[str, Callable[[Tracked], Tracker]] = {"wandb": WandB, "mlflow": MLflow, "trackio": Trackio}
+
+
+def open_tracker(name: str, run: Tracked) -> Tracker:
+    """Raises MissingExtraError for a package that isn't there, CommonCanvasError for a tracker that can't be opened."""
+    try:
+        return TRACKERS[name](run)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"train.trackers: {name} is not installed ({error}); pip install 'commoncanvas[{name}]'"
+        ) from error
+    except Exception as error:  # each has its own kinds
+        raise CommonCanvasError(
+            f"train.trackers: {name} can't be opened: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, cut to what MLflow takes of a value."""
+    flat: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value)[:500]
+    return flat

@@ -1,0 +1,120 @@
+"""Trackers: the same figures as the log's, in one run through a stop and its resumption."""
+
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import CommonCanvasError, MissingExtraError, TrainingStopped
+from commoncanvas.training import trackers, trainer
+from commoncanvas.training.log import read_log
+from commoncanvas.training.task import Batch
+from commoncanvas.training.trackers import Tracked, open_tracker
+from commoncanvas.training.trainer import Trainer, train
+from tests.training.tiny import recipe
+
+Losses = dict[int, float]
+
+
+def in_mlflow(folder: Path) -> list[Losses]:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    (experiment,) = client.search_experiments(filter_string="name = 'commoncanvas'")
+    runs = client.search_runs([experiment.experiment_id])
+    for run in runs:
+        assert run.info.status == "FINISHED" and run.data.params["train.batch_size"] == "8"
+    # The last value stays where a step was told twice.
+    return [{m.step: m.value for m in client.get_metric_history(run.info.run_id, "loss")} for run in runs]
+
+
+def in_trackio(folder: Path) -> list[Losses]:
+    (database,) = (folder / "trackio").glob("commoncanvas*.db")
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute("SELECT run_name, step, metrics FROM metrics").fetchall()
+    found: dict[str, Losses] = {}
+    for name, step, metrics in rows:
+        found.setdefault(name, {})[step] = json.loads(metrics)["loss"]
+    return list(found.values())
+
+
+@pytest.mark.parametrize(("name", "told"), [("mlflow", in_mlflow), ("trackio", in_trackio)])
+def test_a_tracker_has_what_the_log_has_in_one_run(
+    name: str,
+    told: Callable[[Path], list[Losses]],
+    shapes: Catalog,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlruns'}")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    # Read when trackio is imported, which no other test does.
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    config = recipe("xs-autoencoder", tmp_path, "--train.trackers", f"[{name}]")
+    whole = Trainer.train_step
+
+    def stops(self: Trainer, step: int, batch: Batch) -> tuple[float, float, bool]:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(self, step, batch)
+
+    with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
+        patched.setattr(trainer.Trainer, "train_step", stops)
+        train(config)
+    train(config, resume=True)
+    log = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
+    assert told(tmp_path) == [{int(entry["step"]): pytest.approx(entry["loss"]) for entry in log}]
+
+
+def leveldb_records(file: bytes) -> Iterator[bytes]:
+    """What is in a `.wandb` file: LevelDB's log format after seven bytes of a header."""
+    block, place, record = 32768, 7, b""
+    while place + 7 <= len(file):
+        if block - place % block < 7:
+            place += block - place % block
+            continue
+        size, kind = int.from_bytes(file[place + 4 : place + 6], "little"), file[place + 6]
+        record += file[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield record
+            record = b""
+
+
+def test_weights_and_biases_is_told_offline(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train(recipe("xs-autoencoder", tmp_path, "--train.trackers", "[wandb]"))
+    (file,) = (tmp_path / "xs-autoencoder-run").glob("wandb/offline-run-*/run-*.wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    steps = []
+    for data in leveldb_records(file.read_bytes()):
+        record = Record()
+        record.ParseFromString(data)
+        steps += [item.value_json for item in record.history.item if "loss" in (item.key, *item.nested_key)]
+    log = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
+    assert [float(value) for value in steps] == pytest.approx([entry["loss"] for entry in log])
+
+
+def test_a_tracker_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Tracked("1", "xs", tmp_path, {})
+
+    def missing(run: Tracked) -> trackers.Tracker:
+        raise ImportError("No module named 'wandb'")
+
+    monkeypatch.setitem(trackers.TRACKERS, "wandb", missing)
+    with pytest.raises(MissingExtraError, match=r"commoncanvas\[wandb\]"):
+        open_tracker("wandb", run)
+
+
+def test_a_tracker_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere:/x")
+    with pytest.raises(CommonCanvasError, match="mlflow can't be opened"):
+        open_tracker("mlflow", Tracked("1", "xs", tmp_path, {}))
