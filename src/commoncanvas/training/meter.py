@@ -15,8 +15,10 @@ import torch
 class Meter:
     """Counts from when it is made, or from the last `read`, on."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, busy: float) -> None:
+        """`busy`: seconds of one image, were the devices never idle."""
         self._device = device
+        self._busy = busy
         self._reset()
 
     def _reset(self) -> None:
@@ -42,12 +44,14 @@ class Meter:
             self._highest[name] = max(self._highest[name], value)
 
     def read(self) -> dict[str, float]:
-        """images_per_s; data_wait, a share of the time; the highest loss and gradient norm, where spikes show; steps
-        that were skipped; peak_memory_gb of the device, or of the process where that is the CPU.
+        """images_per_s; mfu, model FLOP utilisation; data_wait, a share of the time; the highest loss and gradient
+        norm, where spikes show; steps that were skipped; peak_memory_gb of the device, or of the process where that is the
+        CPU.
         """
         seconds = time.monotonic() - self._began
         found = {
             "images_per_s": self._images / seconds,
+            "mfu": self._images * self._busy / seconds,
             "data_wait": self._waited / seconds,
             **{name: value for name, value in self._highest.items() if math.isfinite(value)},
             "skipped": self._skipped,

@@ -26,6 +26,7 @@ from commoncanvas.files import only_one
 from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
+from commoncanvas.training.flops import peak_flops, sample_flops
 from commoncanvas.training.loader import prefetch, step_draws, step_rows
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
@@ -112,7 +113,8 @@ class Trainer:
         ):
             self.model.train()
             last = self.config.steps
-            began, meter = time.monotonic(), Meter(self.device)
+            meter = Meter(self.device, self._busy_seconds())
+            began = time.monotonic()
             while self.step < last:
                 with meter.waiting():
                     step, batch = next(steps)
@@ -153,6 +155,15 @@ class Trainer:
             fingerprint(self.recipe, self.task),
             self.run_files.model_folder,
         )
+
+    def _busy_seconds(self) -> float:
+        """Seconds of one image, were all devices computing at their peak."""
+        batch = {name: tensor[:1].to(self.device) for name, tensor in self._read(self.step).items()}
+        batch |= self.task.draws(1, torch.Generator(self.device))
+        with self._autocast():
+            flops = sample_flops(self.task, self.model, batch)
+        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
+        return flops / (peak_flops(self.device, dtype) * self.ranks.world)
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps

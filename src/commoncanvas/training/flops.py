@@ -1,0 +1,54 @@
+"""Model FLOP utilisation: what a step needs to compute, over what the device could in the time."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from commoncanvas.planning.devices import DEVICES
+from commoncanvas.training.task import Batch, Task
+
+SIDES = {"cpu": 1024, "cuda": 8192}
+"""Side of the square matrices whose product a device's peak is measured by; large enough to keep it busy."""
+TRIES = 8
+
+
+@torch.no_grad()
+def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
+    """FLOPs of matrix products and convolutions, forward and backward, for one sample; a multiply-add is two.
+
+    The loss of one sample is computed once, without a gradient: the backward pass counts twice the forward one's, and
+    what activation checkpointing computes again counts nothing (arXiv 2204.02311, appendix B).
+    """
+    one = {name: tensor[:1] for name, tensor in batch.items()}
+    counter = FlopCounterMode(display=False)
+    training = model.training
+    model.eval()  # no batch norm learns from it
+    # The counter does not know the CPU's fused attention; by its formula it is two products.
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        task.loss(model, one)
+    model.train(training)
+    return 3.0 * counter.get_total_flops()
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of the device's matrix products: by its data sheet (`plan`'s table, bf16), or else as measured now."""
+    if device.type == "cuda" and dtype == torch.bfloat16:
+        name = torch.cuda.get_device_name(device).lower().replace(" ", "")
+        for known in DEVICES.values():
+            if known.name in name and known.bf16:
+                return known.peak
+    side = SIDES.get(device.type, 2048)
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    fastest = min(_seconds(matrix) for _ in range(TRIES))
+    return 2 * side**3 / fastest
+
+
+def _seconds(matrix: torch.Tensor) -> float:
+    began = time.perf_counter()
+    (matrix @ matrix)[0, 0].item()  # waits for the device
+    return time.perf_counter() - began
