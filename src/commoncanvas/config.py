@@ -91,7 +91,16 @@ class TrainConfig(Schema):
     ema_decay: float | None = Field(None, gt=0, lt=1)
     ema_start: NonNegativeInt = Field(0, description="steps before the average of the weights begins")
     precision: Literal["bf16", "fp32"] = "bf16"
+    low_precision_norms: bool = Field(
+        default=False, description="group and layer norms in bf16, where autocast would go up to fp32"
+    )
+    attention: Literal["sdpa", "plain"] = Field(
+        "sdpa",
+        description="torch's fused attention, which takes the fastest kernel there is, or products one by one",
+    )
     channels_last: bool = True
+    fused_adamw: bool = True
+    compile: bool = Field(default=False, description="torch.compile; needs a C++ compiler on a CPU")
     device: str = "auto"
     checkpoint_every: PositiveInt = 500
     keep_checkpoints: PositiveInt = 2

@@ -45,8 +45,8 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """images_per_s; mfu, model FLOP utilisation; data_wait, a share of the time; the highest loss and gradient
-        norm, where spikes show; steps that were skipped; peak_memory_gb of the device, or of the process where that is the
-        CPU.
+        norm, where spikes show; steps that were skipped; peak_memory_gb of the device, or of the process where that
+        is the CPU.
         """
         seconds = time.monotonic() - self._began
         found = {

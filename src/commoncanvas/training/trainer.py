@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from diffusers import ModelMixin
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
@@ -33,6 +32,7 @@ from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
 from commoncanvas.training.run import Run, fingerprint
 from commoncanvas.training.task import Batch, Task, make_task
+from commoncanvas.training.tricks import apply_tricks
 
 SHOWN = 8
 
@@ -77,19 +77,14 @@ class Trainer:
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
             )
         self.device = ranks.device
-        self.model = self.task.model.to(self.device)
-        if config.channels_last:
-            # Only weights with four dimensions have channels to put last.
-            self.model = self.model.to(memory_format=torch.channels_last)
-        if config.activation_checkpointing:
-            _recompute(self.model, recipe.name)
+        self.model = apply_tricks(self.task.model.to(self.device), config, recipe.name)
         self.loss: nn.Module
         self.ema: EMA | None = None
         self.optimizer = torch.optim.AdamW(
             _weight_decay_groups(self.model, config.weight_decay),
             lr=config.learning_rate,
             betas=config.betas,
-            fused=True,
+            fused=config.fused_adamw,
         )
         self.checkpoints = Checkpoints(run.folder / "checkpoints", config.keep_checkpoints)
         self.step = 0
@@ -290,12 +285,6 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed for one step: neighbouring steps and neighbouring seeds share nothing."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
-
-
-def _recompute(model: nn.Module, name: str) -> None:
-    if not getattr(model, "_supports_gradient_checkpointing", False):
-        raise RecipeError(f"{name}: train.activation_checkpointing: {type(model).__name__} can't do that")
-    cast(ModelMixin, model).enable_gradient_checkpointing()
 
 
 @contextmanager

@@ -1,0 +1,68 @@
+"""Each trick on its switch: the same losses but for rounding, the same names of weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.config import TrainConfig
+from commoncanvas.errors import RecipeError
+from commoncanvas.latents.encode import encode
+from commoncanvas.training.log import read_log
+from commoncanvas.training.trainer import train
+from commoncanvas.training.tricks import apply_tricks
+from tests.training.tiny import recipe
+
+TRICKS = [
+    pytest.param("fp32", ("--train.attention", "plain"), 1e-4, id="attention"),
+    pytest.param("fp32", ("--train.fused_adamw", "false"), 1e-4, id="adamw"),
+    pytest.param("fp32", ("--train.channels_last", "true"), 1e-4, id="channels-last"),
+    pytest.param("bf16", ("--train.low_precision_norms", "true"), 2e-2, id="norms"),
+    pytest.param("fp32", ("--train.compile", "true"), 1e-4, id="compile", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("precision", "words", "tolerance"), TRICKS)
+def test_a_trick_leaves_the_losses_as_they_were(
+    precision: str, words: tuple[str, ...], tolerance: float, shapes: Catalog, tmp_path: Path
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    losses = []
+    for name, tricks in (("without", ()), ("with", words)):
+        train(recipe("xs", tmp_path, "--train.precision", precision, *tricks, "--out", str(tmp_path / name)))
+        log = read_log(tmp_path / f"{name}-run" / "log.jsonl")
+        losses.append([entry["loss"] for entry in log])
+    assert losses[1] == pytest.approx(losses[0], rel=tolerance)
+    # The switch did something.
+    assert losses[1] != losses[0] or precision == "fp32"
+
+
+def test_norms_stay_in_the_precision_of_what_is_around_them_and_keep_their_names() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Flatten(2), nn.LayerNorm(16))
+    names = list(model.state_dict())
+    x = torch.randn(2, 3, 4, 4)
+    whole = model(x)
+    config = TrainConfig(
+        steps=1, batch_size=1, learning_rate=1, low_precision_norms=True, channels_last=False
+    )
+    model = apply_tricks(model, config, "x")
+    assert list(model.state_dict()) == names
+    assert torch.equal(model(x), whole)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model(x)
+        assert low.dtype == torch.bfloat16
+        low.float().square().mean().backward()
+    assert torch.allclose(low.float(), whole, atol=0.1)
+    assert model[1].weight.grad.dtype == torch.float32 and model[1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("field", ["activation_checkpointing", "attention"])
+def test_a_network_that_cannot_do_a_trick_is_named(field: str) -> None:
+    config = TrainConfig(
+        steps=1, batch_size=1, learning_rate=1, **{field: "plain" if field == "attention" else True}
+    )
+    with pytest.raises(RecipeError, match=f"x: train.{field}: Linear can't do that"):
+        apply_tricks(nn.Linear(1, 1), config, "x")
