@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import Recipe
-from commoncanvas.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.errors import CatalogError, LicenseError, ModelError, TrainingError
+from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import origin, read_provenance
@@ -68,6 +69,37 @@ def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, 
     held_out = set(compress(sorted(chosen), heldout_mask(sorted(chosen), 0.3)))
     assert len(held_out) > 3
     assert credited(model) == chosen - held_out
+
+
+def test_a_model_of_a_fraction_credits_only_who_made_that_and_so_does_what_is_built_on_it(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    held = ["--data.heldout_fraction", "0.3"]
+    train(recipe("xs-autoencoder", tmp_path, "--data.filter", BY_SA, *held, "--data.fraction", "0.5"))
+    (tmp_path / "xs-autoencoder" / "credits.csv").unlink()  # so that its people are looked up in the catalog
+    titles = ["--data.filter", CC0, "--data.text", "[title]", *held]
+    of_model = [*titles, "--data.fraction", "0.4", "--data.fraction_seed", "3"]
+    encode(recipe("xs", tmp_path, *of_model))
+    model = train(recipe("xs", tmp_path, *of_model))
+
+    def used(where: str, fraction: float, seed: int) -> set[str]:
+        found = sorted(ids(shapes.uri, where))
+        rest = list(compress(found, ~heldout_mask(found, 0.3)))
+        return set(compress(rest, fraction_mask(rest, fraction, seed)))
+
+    own, of_vae = used(CC0, 0.4, 3), used(BY_SA, 0.5, 0)
+    rows = read_rows(str(model)).to_pylist()
+    assert {row["image_id"] for row in rows if row["split"] == "train"} == own
+    record = read_provenance(model)
+    chosen = record["rows"]
+    assert (chosen["train"], chosen["train"] + chosen["heldout"] + chosen["unused"]) == (len(own), 8)
+    assert chosen["unused"] > 0 and sum(record["licenses"].values()) == len(own)
+    assert 0 < len(of_vae) < 8 and credited(model) == own | of_vae
+
+
+def test_a_fraction_without_an_image_is_refused(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"data\.fraction 0\.01 of 24 images .* is not one image"):
+        train(recipe("xs-autoencoder", tmp_path, "--data.fraction", "0.01"))
 
 
 def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_training(

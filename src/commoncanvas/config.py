@@ -60,6 +60,15 @@ class DataConfig(Schema):
     heldout_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of images never trained on, by hash of image_id"
     )
+    fraction: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the other images to train on, by hash of image_id; smaller shares are within larger ones",
+    )
+    fraction_seed: NonNegativeInt = Field(
+        0, description="which images a share is of; another seed, another draw"
+    )
 
     @property
     def text_columns(self) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
-from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.errors import CatalogError, LicenseError, ModelError
 
 RECORD = "provenance.json"
@@ -117,12 +117,24 @@ def combined_licenses(
     return licenses.combine(map(licenses.parse, ids), allow_no_derivatives=allow_no_derivatives)
 
 
-def trained_credits(catalog: Catalog, filter: str, heldout_fraction: float) -> Iterator[Credit]:
-    """Credit for each row that `filter` lets in, without those that were held out."""
+def trained_credits(
+    catalog: Catalog, filter: str, heldout_fraction: float, fraction: float = 1.0, fraction_seed: int = 0
+) -> Iterator[Credit]:
+    """Credit for each row that `filter` lets in, without those that were held out or are not in the fraction."""
+    # Which rows the lowest draws are can only be said once all are known.
+    used = None
+    if fraction < 1:
+        ids = catalog.table(["image_id"], filter)["image_id"].to_pylist()
+        ids = list(compress(ids, ~heldout_mask(ids, heldout_fraction)))
+        used = set(compress(ids, fraction_mask(ids, fraction, fraction_seed)))
     stream = credits_of(catalog, filter)
     while batch := list(islice(stream, BATCH)):
         held = heldout_mask([one.image_id for one in batch], heldout_fraction)
-        yield from (one for one, out in zip(batch, held, strict=True) if not out)
+        yield from (
+            one
+            for one, out in zip(batch, held, strict=True)
+            if not out and (used is None or one.image_id in used)
+        )
 
 
 def merged_credits(own: Iterator[Credit], parts: Sequence[Part], catalog: Catalog) -> Iterator[Credit]:
@@ -151,7 +163,13 @@ def _licenses(record: dict[str, Any]) -> Iterator[str]:
 
 def _credits(record: dict[str, Any], nearby: Catalog) -> Iterator[Credit]:
     source = record["catalog"]
-    yield from trained_credits(_open(record, nearby), source["filter"], source["heldout_fraction"])
+    yield from trained_credits(
+        _open(record, nearby),
+        source["filter"],
+        source["heldout_fraction"],
+        source.get("fraction", 1.0),  # records from before there were fractions
+        source.get("fraction_seed", 0),
+    )
     for each in record["built_on"]:
         if each["origin"]:
             yield from _credits(each["origin"], nearby)
@@ -163,7 +181,8 @@ def _open(record: dict[str, Any], nearby: Catalog) -> Catalog:
     for uri in (source["uri"], nearby.uri):
         try:
             catalog = Catalog.open(uri, version=source["tag"])
-            if catalog.count(source["filter"]) == rows["train"] + rows["heldout"]:
+            chosen = rows["train"] + rows["heldout"] + rows.get("unused", 0)
+            if catalog.count(source["filter"]) == chosen:
                 return catalog
         except CatalogError:
             continue

@@ -15,7 +15,7 @@ TEXTS = st.sampled_from(
 
 @st.composite
 def row_tables(draw: st.DrawFn) -> pa.Table:
-    cells = draw(st.lists(st.tuples(TEXTS, st.sampled_from(["train", "heldout"])), max_size=30))
+    cells = draw(st.lists(st.tuples(TEXTS, st.sampled_from(["train", "unused", "heldout"])), max_size=30))
     return pa.table(
         {
             "image_id": [f"openmoji:{index}" for index in range(len(cells))],
@@ -42,6 +42,15 @@ def test_prompts_are_distinct_and_of_their_split(rows: pa.Table, split: str, cou
     words = [fold(prompt.text) for prompt in chosen]
     assert len(words) == len(set(words)) <= count and all(words)
     assert {splits[prompt.image_id] for prompt in chosen} <= {split}
+
+
+@given(row_tables(), st.integers(1, 10), st.integers(0, 99))
+def test_held_out_prompts_are_the_same_whatever_share_of_the_other_rows_was_trained_on(
+    rows: pa.Table, count: int, seed: int
+) -> None:
+    splits = ["train" if split == "unused" else split for split in rows["split"].to_pylist()]
+    whole = rows.set_column(rows.column_names.index("split"), "split", pa.array(splits, pa.string()))
+    assert choose_prompts(rows, "heldout", count, seed) == choose_prompts(whole, "heldout", count, seed)
 
 
 @given(row_tables(), st.integers(1, 10), st.integers(0, 99))

@@ -1,4 +1,4 @@
-"""Which images are held out of training: a matter of the image alone, whatever the run."""
+"""Which images are held out of training, and which are in a share of the others: a matter of their ids alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,31 @@ def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]
 
     What is held out at one fraction is held out at every larger one, so that parts trained apart can agree.
     """
-    limit = int(fraction * 2**64)
+    return _draws("heldout", image_ids) < np.uint64(int(fraction * 2**64))
+
+
+def fraction_mask(image_ids: Sequence[str], fraction: float, seed: int = 0) -> NDArray[np.bool_]:
+    """[N] True for the `fraction_count` images with the lowest draws: a pure function of the set of ids and the seed.
+
+    What is in one fraction is in every larger one of the same seed.
+    """
+    count = fraction_count(len(image_ids), fraction)
+    mask = np.zeros(len(image_ids), dtype=np.bool_)
+    if count == len(image_ids):
+        return ~mask
+    mask[np.argsort(_draws(f"fraction:{seed}", image_ids))[:count]] = True
+    return mask
+
+
+def fraction_count(images: int, fraction: float) -> int:
+    """How many of so many images a fraction of them is, to the nearest; it may be none."""
+    return round(fraction * images)
+
+
+def _draws(purpose: str, image_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """A number [N] in 0..2^64-1 for each id, for one purpose independent of those for another."""
     draws = (
-        int.from_bytes(hashlib.sha256(f"heldout:{image_id}".encode()).digest()[:8]) for image_id in image_ids
+        int.from_bytes(hashlib.sha256(f"{purpose}:{image_id}".encode()).digest()[:8])
+        for image_id in image_ids
     )
-    return np.fromiter((draw < limit for draw in draws), dtype=np.bool_, count=len(image_ids))
+    return np.fromiter(draws, dtype=np.uint64, count=len(image_ids))

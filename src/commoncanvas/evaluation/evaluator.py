@@ -27,6 +27,7 @@ from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import diffusion_provenance, image_size, read_rows, reconstruct
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
+from commoncanvas.files import replace_text
 from commoncanvas.visual import labelled_grid
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def evaluate(
         heldout_samples=samples["heldout"],
     )
     text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    replace_text(folder / "evaluation.json", text + "\n")
     return evaluation
 
 

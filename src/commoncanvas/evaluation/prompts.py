@@ -31,11 +31,13 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
     """Up to `count` rows of `split` with texts distinct from each other, drawn by a hash of (seed, image_id).
 
     `rows` is a model folder's rows.parquet. The draw doesn't depend on the order of the rows, and a larger
-    `count` keeps the prompts of a smaller one. A held-out prompt whose words some training row has too is
-    left out: it was seen.
+    `count` keeps the prompts of a smaller one. A held-out prompt whose words another row has too is left
+    out: it was seen, or would have been with a larger `data.fraction`, which doesn't change the prompts so.
     """
     records = [row for row in rows.to_pylist() if row["text"] and row["text"].strip()]
-    taken = {fold(row["text"]) for row in records if row["split"] == "train"} if split == "heldout" else set()
+    taken = (
+        {fold(row["text"]) for row in records if row["split"] != "heldout"} if split == "heldout" else set()
+    )
     drawn = sorted(
         (row for row in records if row["split"] == split), key=lambda row: _draw(seed, row["image_id"])
     )

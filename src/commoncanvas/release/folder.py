@@ -45,8 +45,8 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
-    rows, fraction = task.rows, recipe.data.heldout_fraction
-    own = trained_credits(rows.catalog, rows.filter, fraction)
+    rows, data = task.rows, recipe.data
+    own = trained_credits(rows.catalog, rows.filter, data.heldout_fraction, data.fraction, data.fraction_seed)
     write_credits(merged_credits(own, task.parts, rows.catalog), "csv", partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"]["parameters"] = parameters
@@ -58,6 +58,7 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
 def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
     """What the model is made of: rows, licences, recipe and parts; enough to make it again, and to take a row out."""
     rows = task.rows
+    splits = Counter(rows.table["split"].to_pylist())
     training = rows.table.filter(rows.table["split"].to_numpy() == "train")
     counts = Counter(training["license"].to_pylist())
     combined = combined_licenses(counts, task.parts, recipe.data.allow_no_derivatives)
@@ -74,10 +75,13 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
             "filter": rows.filter,
             "policy": recipe.data.policy,
             "heldout_fraction": recipe.data.heldout_fraction,
+            "fraction": recipe.data.fraction,
+            "fraction_seed": recipe.data.fraction_seed,
         },
         "rows": {
             "train": len(training),
-            "heldout": len(rows.table) - len(training),
+            "heldout": splits["heldout"],
+            "unused": splits["unused"],
             "sha256": rows.sha256,
         },
         "licenses": dict(counts.most_common()),

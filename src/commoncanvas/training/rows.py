@@ -16,7 +16,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import conditions_of
-from commoncanvas.catalog.heldout import heldout_mask
+from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DataConfig
 from commoncanvas.errors import TrainingError
@@ -24,9 +24,9 @@ from commoncanvas.errors import TrainingError
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """`table`: image_id, row_id, split ('train' or 'heldout'), text, text_column (the one that it is from), license,
-    creator; sorted by image_id. Where training draws its texts, `mixed` are the columns that it draws from, and the
-    table has them all in one, `texts`.
+    """`table`: image_id, row_id, split ('train', 'heldout', or 'unused' for what `data.fraction` leaves out), text,
+    text_column (the one that it is from), license, creator; sorted by image_id. Where training draws its texts, `mixed`
+    are the columns that it draws from, and the table has them all in one, `texts`.
     """
 
     catalog: Catalog
@@ -110,7 +110,7 @@ def select_rows(
         {
             "image_id": found["image_id"],
             "row_id": found["_rowid"],
-            "split": pa.array(np.where(heldout, "heldout", "train")),
+            "split": pa.array(_splits(found["image_id"].to_pylist(), heldout, data)),
             "text": texts,
             "text_column": names,
             "license": found["license"],
@@ -119,6 +119,11 @@ def select_rows(
     )
     if heldout.all():
         raise TrainingError(_explain_empty(catalog, conditions))
+    if "train" not in pc.unique(table["split"]).to_pylist():
+        raise TrainingError(
+            f"data.fraction {data.fraction:g} of {np.count_nonzero(~heldout)} images in catalog {data.catalog} is not "
+            "one image; give a larger share"
+        )
     mixed = tuple(name for name in data.text_mix or () if name in present) if text is None else ()
     if mixed:
         texts = pc.binary_join_element_wise(
@@ -126,6 +131,14 @@ def select_rows(
         )
         table = table.append_column("texts", texts)
     return TrainingRows(catalog, where, table, mixed)
+
+
+def _splits(image_ids: list[str], heldout: NDArray[np.bool_], data: DataConfig) -> NDArray[np.str_]:
+    splits = np.where(heldout, "heldout", "unused")
+    others = np.flatnonzero(~heldout)
+    used = fraction_mask([image_ids[place] for place in others], data.fraction, data.fraction_seed)
+    splits[others[used]] = "train"
+    return splits
 
 
 def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

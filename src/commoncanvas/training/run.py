@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,9 @@ class Run:
         """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
         wanted = fingerprint(self.recipe, task)
         if self.record and self.record["fingerprint"] != wanted:
+            changed = ", ".join(changes(self.record, self.recipe, task))
             raise TrainingError(
-                f"the run in {self.folder} was started otherwise (changed: {', '.join(self._changes(task))}); "
-                "choose another --out"
+                f"the run in {self.folder} was started otherwise (changed: {changed}); choose another --out"
             )
         if not self.model_folder.exists():
             return False
@@ -104,22 +105,26 @@ class Run:
                 f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
             ) from error
 
-    def _changes(self, task: Task) -> list[str]:
-        before = self.record or {}
-        fields = _differences(before["recipe"], self.recipe.model_dump(mode="json"))
-        fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
-        fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
-        return fields + _differences(before["inputs"], inputs(task))
-
 
 def inputs(task: Task) -> dict[str, str]:
     """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
     return {"rows": task.rows.sha256} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
 
 
+def changes(record: Mapping[str, Any], recipe: Recipe, task: Task) -> list[str]:
+    """What of a recipe and its inputs is not as in the `record` of a run, by its dotted name."""
+    fields = _differences(record["recipe"], recipe.model_dump(mode="json"))
+    fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
+    fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
+    return fields + _differences(record["inputs"], inputs(task))
+
+
 def fingerprint(recipe: Recipe, task: Task) -> str:
-    """sha256 of everything that decides the weights; where the catalog and the parts lie does not."""
-    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": {"catalog"}}
+    """sha256 of everything that decides the weights; where the catalog and the parts lie does not, and what a share of
+    the rows is, the rows say.
+    """
+    apart = {"catalog", "fraction", "fraction_seed"}
+    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": apart}
     if recipe.task == "diffusion":
         excluded |= {"vae": True, "text_encoder": True, "init": True}
     fields = recipe.model_dump(mode="json", exclude=excluded)
