@@ -1,7 +1,7 @@
 """CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
 
 Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`, `plan`,
-`demo`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+`demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from commoncanvas.latents.encode import encode as encode
     from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
+    from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
 
@@ -30,6 +31,7 @@ _CALLS = {
     "generate": "commoncanvas.release.generate",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.plan",
+    "study_scarcity": "commoncanvas.studies.scarcity",
     "train": "commoncanvas.training.trainer",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-# Colours that matplotlib writes down and `_themed` replaces by the page's own.
+# Colours that matplotlib writes down and `themed` replaces by the page's own.
 INK, RULE, FAINT, LINE = "#010101", "#020202", "#030303", "#040404"
 THEME = """<style>
 :root { --ink: #5d6166; --rule: #e4e2dd; --faint: #b9d8cd; --line: #0b6b50 }
@@ -46,7 +46,7 @@ def loss_chart(points: Sequence[tuple[float, float]], *, width: float = 5.0, hei
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
-    return _themed(drawn.getvalue())
+    return themed(drawn.getvalue())
 
 
 def running_mean(values: Sequence[float], share: float = 0.06) -> list[float]:
@@ -60,7 +60,8 @@ def running_mean(values: Sequence[float], share: float = 0.06) -> list[float]:
     return means
 
 
-def _themed(svg: str) -> str:
+def themed(svg: str) -> str:
+    """matplotlib's SVG as an element of a page, its four colours the page's own."""
     for colour, name in ((INK, "ink"), (RULE, "rule"), (FAINT, "faint"), (LINE, "line")):
         svg = svg.replace(colour, f"var(--{name})")
     body = svg[svg.index("<svg") :]

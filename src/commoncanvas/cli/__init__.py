@@ -9,6 +9,7 @@ from cyclopts import CycloptsError
 
 from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.models import app
+from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.console import console, say
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
 
@@ -17,6 +18,7 @@ __all__ = ["app", "main"]
 DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(catalog_app)
+app.command(studies_app)
 
 
 def main() -> None:

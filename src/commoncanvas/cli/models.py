@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from commoncanvas import __version__
-from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
+from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, show
 from commoncanvas.console import say
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ app = App(
     version=__version__,
     help_format="plaintext",
 )
-
-# Words such as `--train.steps 100`, which the recipe's schema checks.
-Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
-
 
 captions = App(name="caption", help="Write captions of images, and judge them.")
 app.command(captions)

@@ -17,6 +17,8 @@ Workers = Annotated[
         name=["--workers", "--gpus"], help="of the Ray cluster, at most; default: all its CPUs, or its GPUs"
     ),
 ]
+# Words such as `--train.steps 100`, which the recipe's schema checks.
+Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
 
 

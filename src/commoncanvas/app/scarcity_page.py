@@ -1,0 +1,52 @@
+"""The page of a study of scarcity: its plot and table, and what each fraction makes of the same held-out prompts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commoncanvas.app.report import write_page
+from commoncanvas.app.scarcity_plot import scarcity_svg
+from commoncanvas.app.stats_page import thumbnail
+from commoncanvas.catalog.credits import clean
+
+if TYPE_CHECKING:
+    from commoncanvas.studies.result import Point, Scarcity
+
+PROMPTS_SHOWN = 8
+
+
+def write_scarcity_page(study: Scarcity, out: str | Path) -> None:
+    """Write the page of `study`, one file, at `out`. Raises CommonCanvasError where it can't be written."""
+    head, *lines = study.table()
+    firsts = [row.points[0] for row in study.rows]
+    write_page(
+        out,
+        "scarcity.html.j2",
+        s=study,
+        name=clean(study.catalog.rstrip("/").rpartition("/")[2]),
+        plot=scarcity_svg(study),
+        head=head,
+        lines=lines,
+        notes=[clean(note) for note in study.notes()],
+        prompts=_prompts(firsts[0]) if firsts else [],
+        pictures=[(f"{100 * point.fraction:g} %", _pictures(point, "file")) for point in firsts],
+        real=_pictures(firsts[0], "real_file") if firsts else [],
+    )
+
+
+def _prompts(point: Point) -> list[str]:
+    return [clean(sample["prompt"]) or "" for sample in _samples(point)]
+
+
+def _pictures(point: Point, which: str) -> list[bytes | None]:
+    """WebP files of the images that were made, or of the real ones."""
+    return [thumbnail((Path(point.evaluation) / sample[which]).read_bytes()) for sample in _samples(point)]
+
+
+def _samples(point: Point) -> list[dict[str, str]]:
+    """The first held-out prompts, which are the same at each point."""
+    path = Path(point.evaluation) / "evaluation.json"
+    found: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))["heldout_samples"]
+    return found[:PROMPTS_SHOWN]

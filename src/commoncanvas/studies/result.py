@@ -1,0 +1,217 @@
+"""What a study of scarcity found: a point a trained model, and their means a fraction. No I/O here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Figures = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained model. `creators`: of its training images; `epochs`: samples seen a training image; `figures`: as
+    `Evaluation.figures` has them.
+    """
+
+    fraction: float
+    seed: int
+    images: int
+    creators: int
+    epochs: float
+    model: str
+    evaluation: str
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the seeds of a fraction: their mean, and their standard deviation (of a sample; None for one)."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fraction: its points, one a seed, and what they say together. Creators are a mean: each seed draws others."""
+
+    fraction: float
+    images: int
+    creators: float
+    epochs: float
+    points: tuple[Point, ...]
+
+    def spread(self, figure: str) -> Spread | None:
+        """None where a point lacks the figure."""
+        values = [value for point in self.points if (value := point.figures.get(figure)) is not None]
+        if len(values) < len(self.points):
+            return None
+        return Spread(mean(values), stdev(values) if len(values) > 1 else None)
+
+    def interval(self) -> tuple[float, float] | None:
+        """Of held-out retrieval: one standard deviation of the seeds to either side, or with one seed the prompts' own
+        95 % confidence interval.
+        """
+        found = self.spread("retrieval_heldout")
+        if found is None:
+            return None
+        if found.deviation is not None:
+            return found.mean - found.deviation, found.mean + found.deviation
+        figures = self.points[0].figures
+        return float(figures["retrieval_low_heldout"] or 0), float(figures["retrieval_high_heldout"] or 0)
+
+
+@dataclass(frozen=True)
+class Scarcity:
+    """The study so far, in `folder`. `seeds`: of each fraction, once it is finished; `images`: that fraction 1 has."""
+
+    folder: str
+    recipe: str
+    catalog: str
+    catalog_version: int
+    images: int
+    steps: int
+    batch_size: int
+    seeds: int
+    trainings: int
+    points: tuple[Point, ...]
+    parts: tuple[str, ...]
+    """Trained models that each point is built on, which saw what they saw, whatever the fraction."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row a fraction that has a point, the smallest first."""
+        return [self._row(fraction) for fraction in sorted({point.fraction for point in self.points})]
+
+    @property
+    def finished(self) -> bool:
+        return len(self.points) == self.trainings
+
+    def held_out(self, figure: str) -> float | None:
+        """A figure that is the same for all points, for the model has no part in it: a floor, or chance."""
+        found = [point.figures.get(f"{figure}_heldout") for point in self.points]
+        return found[0] if found else None
+
+    def notes(self) -> list[str]:
+        """What a reader must know to read the table."""
+        floor, noise = self.held_out("fd_reconstruction"), self.held_out("fd_noise")
+        prompts, chance = self.held_out("prompts"), self.held_out("retrieval_chance")
+        notes = []
+        if floor is not None and noise is not None:
+            notes.append(
+                f"FD held-out: at best {floor:.1f}, the autoencoder alone; noise {noise:.1f}. Of {prompts} images it "
+                "is biased upwards: compare it within this table only."
+            )
+        if chance is not None:
+            notes.append(
+                f"Retrieval held-out: the same {prompts} prompts for all, chance {chance:.1%}; "
+                + ("± is the deviation between seeds." if self.seeds > 1 else "in brackets: 95 % confidence.")
+            )
+        if self.seeds == 1:
+            notes.append("One training a fraction: --seeds 3 shows what chance alone does.")
+        small = [row for row in self.rows if row.images < self.batch_size]
+        if small:
+            shares = ", ".join(f"{row.fraction:g}" for row in small)
+            notes.append(
+                f"Fewer images than a batch of {self.batch_size} at {shares}: a step sees some more than once."
+            )
+        if self.parts:
+            notes.append(
+                f"Not trained anew: {', '.join(self.parts)}; the same at every share, they may have seen more images."
+            )
+        if not self.finished:
+            notes.append(f"{len(self.points)} of {self.trainings} trainings; the same command goes on.")
+        return notes
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [
+            {
+                "fraction": row.fraction,
+                "images": row.images,
+                "creators": row.creators,
+                "epochs": row.epochs,
+                "figures": {
+                    name: asdict(found) if (found := row.spread(name)) else None
+                    for name in row.points[0].figures
+                },
+            }
+            for row in self.rows
+        ]
+        return {**asdict(self), "finished": self.finished, "rows": rows, "notes": self.notes()}
+
+    def render(self) -> RenderableType:
+        """The table that the terminal shows."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        head, *lines = self.table()
+        table = Table(*head, box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for column in table.columns:
+            column.justify = "right"
+        for line in lines:
+            table.add_row(*line)
+        title = Text(f"{self.recipe} on fractions of {self.images:,} images, {self.steps:,} steps each")
+        return Group(title, Text(""), table, Text(""), *map(Text, self.notes()))
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Head and cells, a line a fraction."""
+        return [HEAD, *(_cells(row) for row in self.rows)]
+
+    def _row(self, fraction: float) -> Row:
+        points = tuple(point for point in self.points if point.fraction == fraction)
+        creators = mean(point.creators for point in points)
+        return Row(fraction, points[0].images, creators, points[0].epochs, points)
+
+
+HEAD = (
+    "share",
+    "images",
+    "creators",
+    "epochs",
+    "FD held-out",
+    "KD held-out",
+    "retrieval held-out",
+    "retrieval seen",
+)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.fraction * 100:g} %",
+        f"{row.images:,}",
+        f"{row.creators:,.0f}",
+        f"{row.epochs:,.1f}",
+        _figure(row.spread("fd_heldout"), ".1f"),
+        _figure(row.spread("kd_heldout"), ".4f"),
+        _retrieval(row),
+        _seen(row),
+    )
+
+
+def _figure(found: Spread | None, form: str) -> str:
+    if found is None:
+        return "—"
+    return f"{found.mean:{form}}" + ("" if found.deviation is None else f" ± {found.deviation:{form}}")
+
+
+def _retrieval(row: Row) -> str:
+    found, interval = row.spread("retrieval_heldout"), row.interval()
+    if found is None or interval is None:
+        return "—"
+    if found.deviation is not None:
+        return f"{found.mean:.1%} ± {found.deviation:.1%}"
+    return f"{found.mean:.1%} ({interval[0]:.0%} to {interval[1]:.0%})"
+
+
+def _seen(row: Row) -> str:
+    """Its chance with it: a small fraction has fewer prompts to mistake for each other."""
+    found, chance = row.spread("retrieval_seen"), row.spread("retrieval_chance")
+    if found is None or chance is None:
+        return "—"
+    return f"{found.mean:.1%} (chance {chance.mean:.1%})"

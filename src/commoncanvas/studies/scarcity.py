@@ -1,0 +1,294 @@
+"""How many images does it take: one recipe on nested fractions of its images, for the same steps, judged on the same
+held-out prompts (the question of arXiv 2310.16825, section 4: how much scarcer than LAION-2B may the data be).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.app.scarcity_page import write_scarcity_page
+from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
+from commoncanvas.catalog.heldout import fraction_count
+from commoncanvas.config import DiffusionRecipe, Recipe
+from commoncanvas.console import say
+from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
+from commoncanvas.evaluation.prompts import choose_prompts
+from commoncanvas.files import only_one, replace_text
+from commoncanvas.provenance import read_provenance
+from commoncanvas.release.folder import pinned_tag
+from commoncanvas.studies.result import Point, Scarcity
+from commoncanvas.training.run import changes, fingerprint, inputs
+from commoncanvas.training.task import Task, make_task
+from commoncanvas.training.trainer import train
+
+RECORD = "study.json"
+FIELDS = ("fingerprint", "version", "recipe", "inputs", "sample", "prompts")
+PAGE = "scarcity.html"
+EVALUATION_SEED = 0
+
+
+def study_scarcity(
+    recipe: Recipe, fractions: Sequence[float], *, seeds: int = 1, prompts: int = 64, out: str | None = None
+) -> Scarcity:
+    """Train `recipe` on each of `fractions` of its training images, `seeds` times, and evaluate every model.
+
+    A smaller fraction lies within a larger one of the same seed; what is held out is the same for all. Each seed after
+    the first adds one to the recipe's own and draws other images. `out` (default: the recipe's, with -scarcity) has
+    then `fraction-F/`, a model folder each, `fraction-F-evaluation/`, and scarcity.json, .png, .svg and .html, which
+    are there from the first point on. Run again, it goes on where it stopped; fractions and seeds can be added.
+    Raises RecipeError and TrainingError before anything is trained, TrainingStopped after SIGTERM or Ctrl-C.
+    """
+    recipe = _studied(recipe)
+    fractions = _checked(fractions)
+    if seeds < 1 or prompts < LEAST_SAMPLES:
+        raise RecipeError(
+            f"seeds {seeds}, prompts {prompts}: give at least 1 seed and {LEAST_SAMPLES} prompts"
+        )
+    folder = Path(out) if out else Path(f"{recipe.out}-scarcity")
+    record = _read(folder)
+    task = make_task(recipe, record["version"] if record else None)
+    _check_rows(recipe, task, fractions, prompts)
+    with only_one(folder):
+        version = _begin(folder, recipe, task, prompts)
+        jobs = [
+            Job(folder, recipe, version, fraction, seed) for seed in range(seeds) for fraction in fractions
+        ]
+        study = _Study(recipe, task, jobs, seeds, folder)
+        del task  # its networks are not those that are trained
+        made = False
+        for number, job in enumerate(jobs, start=1):
+            if job.done:
+                continue
+            say(f"[bold cyan]{number}/{len(jobs)}[/] {job.title}")
+            job.run(prompts)
+            study.write()
+            made = True
+        return study.found() if made else study.write()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a study and its evaluation. `seed` counts from 0."""
+
+    folder: Path
+    recipe: DiffusionRecipe
+    version: int
+    fraction: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"fraction-{name_of(self.fraction)}" + (f"-seed-{self.seed + 1}" if self.seed else "")
+
+    @property
+    def title(self) -> str:
+        return f"fraction {name_of(self.fraction)}" + (f", seed {self.seed + 1}" if self.seed else "")
+
+    @property
+    def model(self) -> Path:
+        return self.folder / self.name
+
+    @property
+    def evaluation(self) -> Path:
+        return self.folder / f"{self.name}-evaluation"
+
+    @property
+    def done(self) -> bool:
+        return self.model.exists() and (self.evaluation / "evaluation.json").exists()
+
+    def its_recipe(self) -> DiffusionRecipe:
+        data = self.recipe.data
+        update = {
+            "fraction": self.fraction,
+            "fraction_seed": data.fraction_seed + self.seed,
+            # A tag may bring a filter of its own, so it stays.
+            "version": self.version if data.version is None else data.version,
+        }
+        return self.recipe.model_copy(
+            update={
+                "out": str(self.model),
+                "seed": self.recipe.seed + self.seed,
+                "data": data.model_copy(update=update),
+            }
+        )
+
+    def run(self, prompts: int) -> None:
+        try:
+            train(self.its_recipe(), resume=True)
+        except TrainingStopped as stopped:
+            raise TrainingStopped(
+                f"stopped by {stopped.signal.name} at {self.title}, its state saved; the same command goes on",
+                stopped.signal,
+            ) from stopped
+        evaluate(
+            str(self.model),
+            catalog=self.recipe.data.catalog,
+            prompts=prompts,
+            seed=EVALUATION_SEED,
+            out=str(self.evaluation),
+            device=self.recipe.train.device,
+        )
+
+    def point(self) -> Point:
+        record = read_provenance(self.model)
+        evaluation = json.loads((self.evaluation / "evaluation.json").read_text(encoding="utf-8"))
+        images = record["rows"]["train"]
+        return Point(
+            fraction=self.fraction,
+            seed=record["seed"],
+            images=images,
+            creators=record["creators"],
+            epochs=record["training"]["images_seen"] / images,
+            model=str(self.model),
+            evaluation=str(self.evaluation),
+            figures=evaluation["figures"],
+        )
+
+
+class _Study:
+    """The points that there are, and the files that show them."""
+
+    def __init__(
+        self, recipe: DiffusionRecipe, task: Task, jobs: list[Job], seeds: int, folder: Path
+    ) -> None:
+        self.recipe = recipe
+        self.jobs = jobs
+        self.seeds = seeds
+        self.folder = folder
+        self.catalog = task.rows.catalog
+        self.images = len(task.rows.ids("train"))
+        self.parts = tuple(f"{part.role} {part.model}" for part in task.parts)
+
+    def found(self) -> Scarcity:
+        return Scarcity(
+            folder=str(self.folder),
+            recipe=self.recipe.name,
+            catalog=self.catalog.uri,
+            catalog_version=self.catalog.version,
+            images=self.images,
+            steps=self.recipe.train.steps,
+            batch_size=self.recipe.train.batch_size,
+            seeds=self.seeds,
+            trainings=len(self.jobs),
+            points=tuple(job.point() for job in self.jobs if job.done),
+            parts=self.parts,
+        )
+
+    def write(self) -> Scarcity:
+        found = self.found()
+        text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        replace_text(self.folder / "scarcity.json", text + "\n")
+        (self.folder / "scarcity.png").write_bytes(scarcity_png(found))
+        replace_text(self.folder / "scarcity.svg", scarcity_svg(found))
+        write_scarcity_page(found, self.folder / PAGE)
+        return found
+
+
+def name_of(fraction: float) -> str:
+    """As one would type it: 0.03, and 1 for the whole."""
+    return f"{fraction:.15g}"
+
+
+def _studied(recipe: Recipe) -> DiffusionRecipe:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("a study runs in one process; start it without torchrun")
+    if recipe.task != "diffusion":
+        raise RecipeError(
+            f"{recipe.name} is of task {recipe.task}; a study of scarcity takes one of task diffusion"
+        )
+    if recipe.data.fraction != 1:
+        raise RecipeError(f"{recipe.name}: data.fraction is what the study varies; leave it at 1")
+    if not recipe.data.heldout_fraction:
+        raise RecipeError(
+            f"{recipe.name}: a study judges on held-out images; set data.heldout_fraction, such as 0.1"
+        )
+    return recipe
+
+
+def _checked(fractions: Sequence[float]) -> list[float]:
+    """In order, the smallest first."""
+    if not fractions:
+        raise RecipeError("--fractions: give some, such as 0.01 0.03 0.1 0.3 1")
+    for fraction in fractions:
+        if not (math.isfinite(fraction) and 0 < fraction <= 1):
+            raise RecipeError(
+                f"--fractions: {fraction:g} is not a share of the images; give numbers above 0, up to 1"
+            )
+    twice = sorted({name_of(fraction) for fraction in fractions if list(fractions).count(fraction) > 1})
+    if twice:
+        raise RecipeError(f"--fractions: {', '.join(twice)} is given twice")
+    return sorted(fractions)
+
+
+def _check_rows(recipe: DiffusionRecipe, task: Task, fractions: Sequence[float], prompts: int) -> None:
+    """Raises TrainingError for a fraction without an image, or as many as another, and where there is nothing to judge
+    on.
+    """
+    images = len(task.rows.ids("train"))
+    seen: dict[int, float] = {}
+    for fraction in fractions:
+        count = fraction_count(images, fraction)
+        if count == 0:
+            raise TrainingError(
+                f"--fractions: {name_of(fraction)} of {images:,} training images is not one image; "
+                f"give at least {1 / images:.2g}"
+            )
+        if count in seen:
+            raise TrainingError(
+                f"--fractions: {name_of(seen[count])} and {name_of(fraction)} of {images:,} training images are the "
+                f"same {count:,}; leave one out"
+            )
+        seen[count] = fraction
+    heldout = choose_prompts(task.rows.table, "heldout", prompts, EVALUATION_SEED)
+    if len(heldout) < LEAST_SAMPLES:
+        raise TrainingError(
+            f"{recipe.name}: {len(heldout)} held-out images have a text that no training image has, too few to judge "
+            f"on; set data.heldout_fraction above {recipe.data.heldout_fraction:g}"
+        )
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {name: record[name] for name in FIELDS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is not the record of a study; choose another --out, or remove {folder}"
+        ) from error
+
+
+def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> int:
+    """The catalog's version that the study sees, pinned, and the study's record. Raises TrainingError if another study
+    has the folder.
+    """
+    catalog = task.rows.catalog
+    # How a model samples is no part of its weights, but of what is seen of it.
+    sample = recipe.sample.model_dump(mode="json", exclude={"prompts"})
+    wanted = {"fingerprint": fingerprint(recipe, task), "sample": sample, "prompts": prompts}
+    record = _read(folder)
+    if record is None:
+        # Its trainings have the same tag.
+        catalog.tag(pinned_tag(recipe.name, catalog.version))
+        record = wanted | {
+            "version": catalog.version,
+            "recipe": recipe.model_dump(mode="json"),
+            "inputs": inputs(task),
+        }
+        replace_text(folder / RECORD, json.dumps(record, indent=1))
+    if any(record[name] != value for name, value in wanted.items()):
+        changed = changes(record, recipe, task)
+        changed += [name for name in ("sample", "prompts") if record[name] != wanted[name]]
+        raise TrainingError(
+            f"the study in {folder} was started otherwise (changed: {', '.join(changed)}); choose another --out"
+        )
+    return catalog.version
