@@ -103,14 +103,16 @@ def read_ours(uri: Path) -> float:
     from commoncanvas.catalog import Catalog
     from commoncanvas.device import keep_freed_memory
     from commoncanvas.latents.states import stored
-    from commoncanvas.training.loader import prefetch, step_rows
+    from commoncanvas.training.loader import prefetch
+    from commoncanvas.training.order import Order
 
     keep_freed_memory()  # as training on a CPU has it
     catalog = Catalog.open(uri)
     ids = catalog.table(["image_id"], with_row_id=True)["_rowid"].to_numpy()
+    order = Order(0, len(ids))
 
     def read(step: int) -> dict[str, object]:
-        table = catalog.take(ids[step_rows(0, step, BATCH, len(ids))], ["latent", "text"])
+        table = catalog.take(ids[order.batch(step, BATCH).positions], ["latent", "text"])
         return {"latents": stored(table["latent"], LATENT), "text": stored(table["text"], (32, WIDTH))}
 
     steps = len(ids) // BATCH

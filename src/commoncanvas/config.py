@@ -34,6 +34,21 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class ShuffleConfig(Schema):
+    """Reading in ranges, for object stores, where a request costs more than the bytes that it brings."""
+
+    block: PositiveInt = Field(description="rows beside each other in storage that are read in one range")
+    buffer: PositiveInt = Field(
+        description="rows of blocks from anywhere that are shuffled together; twice as many are in memory"
+    )
+
+    @model_validator(mode="after")
+    def _holds_blocks(self) -> Self:
+        if self.buffer < self.block:
+            raise ValueError(f"a buffer of {self.buffer} rows can't hold a block of {self.block}")
+        return self
+
+
 class DataConfig(Schema):
     """Which rows of which catalog a run sees."""
 
@@ -68,6 +83,10 @@ class DataConfig(Schema):
     )
     fraction_seed: NonNegativeInt = Field(
         0, description="which images a share is of; another seed, another draw"
+    )
+
+    shuffle: ShuffleConfig | None = Field(
+        None, description="block and buffer of a shuffle that reads ranges; null: rows one by one, for disks"
     )
 
     @property
@@ -403,6 +422,7 @@ def _suggest(path: list[str]) -> str:
         AutoencoderRecipe,
         DiffusionRecipe,
         DataConfig,
+        ShuffleConfig,
         TrainConfig,
         EncodeConfig,
         NoiseConfig,

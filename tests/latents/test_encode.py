@@ -22,7 +22,7 @@ from commoncanvas.latents.encode import column_info, encode
 from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
 from commoncanvas.latents.states import states, values
 from commoncanvas.provenance import read_provenance
-from commoncanvas.training.loader import epoch_draws
+from commoncanvas.training.order import epoch_draws
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import Trainer, train
 from tests.conftest import drawing

@@ -1,40 +1,21 @@
+"""Reading ahead: every step in order, no further than asked, and of shuffle buffers each range once."""
+
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.training.loader import epoch_order, prefetch, step_rows
-
-small = st.integers(1, 50)
-
-
-@given(seed=st.integers(0, 2**32), epoch=st.integers(0, 1000), rows=st.integers(1, 300))
-def test_every_epoch_sees_every_row_once(seed: int, epoch: int, rows: int) -> None:
-    assert sorted(epoch_order(seed, epoch, rows)) == list(range(rows))
-
-
-@given(seed=st.integers(0, 2**32), batch_size=small, rows=small, steps=st.integers(1, 20))
-def test_steps_run_through_the_epochs_without_gap_or_repeat(
-    seed: int, batch_size: int, rows: int, steps: int
-) -> None:
-    seen = np.concatenate([step_rows(seed, step, batch_size, rows) for step in range(steps)])
-    wanted = np.concatenate(
-        [epoch_order(seed, epoch, rows) for epoch in range(-(-steps * batch_size // rows))]
-    )
-    assert (seen == wanted[: len(seen)]).all()
-
-
-def test_order_changes_with_seed_and_epoch() -> None:
-    first = epoch_order(1, 0, 1000)
-    assert (first != epoch_order(1, 1, 1000)).any()
-    assert (first != epoch_order(2, 0, 1000)).any()
-
-
-def test_order_is_the_same_on_every_machine() -> None:
-    assert epoch_order(17, 3, 8).tolist() == [2, 5, 6, 1, 4, 3, 0, 7]
+from commoncanvas.catalog import Catalog
+from commoncanvas.training.loader import Buffers, Ids, Loader, prefetch
+from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.task import make_task
+from tests.training.tiny import recipe
 
 
 @given(first=st.integers(0, 5), count=st.integers(0, 20), depth=st.integers(1, 5))
@@ -64,3 +45,46 @@ def test_prefetch_raises_the_readers_error_and_stops_its_thread() -> None:
     with pytest.raises(ValueError, match="row 2 is broken"):
         list(prefetch(read, 0, 10))
     assert threading.active_count() == before
+
+
+BLOCKS = ("--data.shuffle.block", "2", "--data.shuffle.buffer", "10")
+
+
+@pytest.mark.parametrize(("first", "world"), [(0, 1), (0, 2), (4, 1), (5, 4)])
+def test_out_of_buffers_comes_what_single_rows_would_give(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, world: int
+) -> None:
+    """From any step on, for each of any number of processes; and no row of a buffer is read twice."""
+    made = recipe("xs-autoencoder", tmp_path, *BLOCKS)
+    task = make_task(made)
+    monkeypatch.setattr(task, "batch", lambda table, draws: {"ids": table["_rowid"].to_numpy()})
+    monkeypatch.setattr(type(task), "columns", ("_rowid",))
+    read: list[Ids] = []
+    take = Loader._take
+    monkeypatch.setattr(Loader, "_take", lambda self, ids: read.append(ids) or take(self, ids))  # type: ignore[func-returns-value]
+    steps = [[] for _ in range(first, 14)]
+    for rank in range(world):
+        loader = Loader(task, made, Ranks(rank, world, torch.device("cpu")))
+        for step, batch in loader.batches(first, 14):
+            steps[step - first].extend(batch["ids"].tolist())
+    wanted = [loader.ids[loader.samples(step).positions].tolist() for step in range(first, 14)]
+    assert steps == wanted
+    assert sum(len(ids) for ids in read) == 8 * (14 - first)
+    assert all((np.diff(ids.astype(np.int64)) > 0).all() for ids in read)
+
+
+def test_of_buffers_two_are_in_memory() -> None:
+    held: list[int] = []
+
+    def take(ids: Ids) -> pa.Table:
+        held.append(len(buffers._held))
+        return pa.table({"id": ids})
+
+    buffers = Buffers(3, lambda number: np.arange(number * 6, number * 6 + 6, dtype=np.uint64), take)
+    for start in range(18, 600, 4):
+        ids = np.arange(start, start + 4, dtype=np.uint64)
+        rows = buffers.read(ids, (ids // 6).astype(np.int64))
+        assert rows["id"].to_pylist() == ids.tolist()
+    buffers.close()
+    assert max(held) <= 2
+    assert len(held) >= 97

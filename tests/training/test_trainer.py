@@ -49,14 +49,23 @@ def losses(out: Path) -> list[tuple[int, float]]:
     return [(int(entry["step"]), entry["loss"]) for entry in log]
 
 
-@pytest.mark.parametrize("name", ["xs-captioner", "xs-autoencoder", "xs"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("xs-captioner", ()),
+        ("xs-autoencoder", ()),
+        ("xs", ()),
+        ("xs-autoencoder", ("--data.shuffle.block", "3", "--data.shuffle.buffer", "13")),
+    ],
+)
 def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopped(
-    shapes: Catalog, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    shapes: Catalog, tmp_path: Path, name: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "xs":
         train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe(name, tmp_path))
-    whole, parted = recipe(name, tmp_path), recipe(name, tmp_path, "--out", str(tmp_path / "parted"))
+    encode(recipe(name, tmp_path, *words))
+    whole = recipe(name, tmp_path, *words)
+    parted = recipe(name, tmp_path, *words, "--out", str(tmp_path / "parted"))
     train(whole)
 
     step = trainer.Trainer.train_step

@@ -1,62 +1,123 @@
-"""The order of samples, a pure function of (seed, epoch), and a reader that takes each step's rows ahead of it."""
+"""Reading ahead: the batches of a run's steps, this process's part of each."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-Batch = TypeVar("Batch")
+from commoncanvas.config import Recipe
+from commoncanvas.training.order import Order, Samples
+from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.task import Batch, Task
+
+Made = TypeVar("Made")
+Ids = NDArray[np.uint64]
 
 
-@lru_cache(maxsize=2)
-def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """The permutation [rows] of epoch `epoch`; the same on every machine (counter-based Philox)."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
-    return generator.permutation(rows)
+class Loader:
+    """Which rows of a task each step has, and their reading."""
+
+    def __init__(self, task: Task, recipe: Recipe, ranks: Ranks) -> None:
+        self.task = task
+        self.size = recipe.train.batch_size
+        self.share = ranks.share(self.size)
+        self.ids = task.rows.ids("train")
+        shuffle = recipe.data.shuffle
+        self._rows = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
+        """In the order that `order` numbers them by."""
+        self.order = Order(recipe.seed, len(self.ids), shuffle)
+
+    def samples(self, step: int) -> Samples:
+        """Of all processes; positions are those of the task's rows of split train."""
+        samples = self.order.batch(step, self.size)
+        return samples._replace(positions=self._rows[samples.positions])
+
+    def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
+        """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
+        if self.order.shuffle is None:
+            yield from prefetch(lambda step: self._batch(step, lambda ids, _: self._take(ids)), first, stop)
+            return
+        steps = range(first, stop)
+        begun = int(self.samples(first).buffers[0])
+        with closing(Buffers(begun, lambda number: self._ids(number, steps), self._take)) as buffers:
+            yield from prefetch(lambda step: self._batch(step, buffers.read), first, stop)
+
+    def _batch(self, step: int, read: Callable[[Ids, NDArray[np.int64]], pa.Table]) -> Batch:
+        part = self.samples(step).part(self.share)
+        return self.task.batch(read(self.ids[part.positions], part.buffers), part.draws)
+
+    def _take(self, ids: Ids) -> pa.Table:
+        return self.task.rows.catalog.take(ids, list(self.task.columns))
+
+    def _ids(self, number: int, steps: range) -> Ids:
+        """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage."""
+        turns = self.order.turns(number, self.size)
+        found = [self.ids[:0]]
+        for step in range(max(turns.start, steps.start), min(turns.stop, steps.stop)):
+            part = self.samples(step).part(self.share)
+            found.append(self.ids[part.positions[part.buffers == number]])
+        return np.sort(np.concatenate(found))
 
 
-@lru_cache(maxsize=2)
-def epoch_draws(seed: int, epoch: int, rows: int) -> NDArray[np.float64]:
-    """A number in [0, 1) for each row [rows], anew in each epoch: by it a row's text is drawn."""
-    key = np.array([seed, epoch + 2**63], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(rows)
-
-
-def step_draws(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.float64]:
-    """The numbers [batch_size] of the rows that `step_rows` gives."""
-    epochs = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64) // rows
-    positions = step_rows(seed, step, batch_size, rows)
-    draws = np.empty(batch_size)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        draws[here] = epoch_draws(seed, int(epoch), rows)[positions[here]]
-    return draws
-
-
-def step_rows(seed: int, step: int, batch_size: int, rows: int) -> NDArray[np.int64]:
-    """Positions [batch_size] in 0..rows-1 that step `step` trains on, known without replaying the steps before it.
-
-    Samples run through epoch after epoch without a gap, so a batch may span two epochs and none is ever cut short.
+class Buffers:
+    """Shuffle buffers, each read once, in order of storage, where neighbours come in one request. Two are in memory:
+    the one in use, and the next.
     """
-    samples = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int64)
-    epochs, places = np.divmod(samples, rows)
-    positions = np.empty(batch_size, dtype=np.int64)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        positions[here] = epoch_order(seed, int(epoch), rows)[places[here]]
-    return positions
+
+    def __init__(self, first: int, ids: Callable[[int], Ids], take: Callable[[Ids], pa.Table]) -> None:
+        """`first`: the number of the first. `ids`: of a number its rows, sorted; none past the end. `take`: their
+        table.
+        """
+        self._ids, self._take = ids, take
+        self._pool = ThreadPoolExecutor(1, "buffer")
+        self._lock = Lock()
+        self._held: dict[int, tuple[Ids, Future[pa.Table]]] = {}
+        self._left: dict[int, int] = {}
+        self._next = first
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def read(self, ids: Ids, buffers: NDArray[np.int64]) -> pa.Table:
+        """Rows in the order given, each from its buffer. No row of a buffer is read twice: then it is forgotten."""
+        numbers = np.unique(buffers)
+        return pa.concat_tables(self._rows(int(number), ids[buffers == number]) for number in numbers)
+
+    def _rows(self, number: int, ids: Ids) -> pa.Table:
+        with self._lock:
+            self._begin(number)
+            if len(self._held) < 2:
+                self._begin(number + 1)
+            sorted_ids, table = self._held[number]
+        rows = table.result().take(np.searchsorted(sorted_ids, ids))
+        with self._lock:
+            self._left[number] -= len(ids)
+            if not self._left[number]:
+                del self._held[number], self._left[number]
+        return rows
+
+    def _begin(self, last: int) -> None:
+        """Begin to read all up to `last`."""
+        for number in range(self._next, last + 1):
+            ids = self._ids(number)
+            if len(ids):
+                self._held[number] = ids, self._pool.submit(self._take, ids)
+                self._left[number] = len(ids)
+            self._next = number + 1
 
 
 def prefetch(
-    make: Callable[[int], Batch], first: int, stop: int, depth: int = 5
-) -> Generator[tuple[int, Batch]]:
+    make: Callable[[int], Made], first: int, stop: int, depth: int = 5
+) -> Generator[tuple[int, Made]]:
     """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them; the
     others side by side, on threads.
     """

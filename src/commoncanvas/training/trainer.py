@@ -26,7 +26,7 @@ from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.flops import peak_flops, sample_flops
-from commoncanvas.training.loader import prefetch, step_draws, step_rows
+from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
@@ -71,7 +71,7 @@ class Trainer:
         self.run_files = run
         self.task = task
         self.ranks = ranks
-        self.rows = self.task.rows.ids("train")
+        self.loader = Loader(task, recipe, ranks)
         if config.validate_every and not len(self.task.rows.ids("heldout")):
             raise RecipeError(
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
@@ -104,7 +104,7 @@ class Trainer:
             RunLog(self.run_files.tracked(self.step), self.config.trackers) if main else nullcontext() as log,
             stop_signals() as stopped,
             progress(name, self.config.steps, "steps", self.step, shown=main) as bar,
-            closing(prefetch(self._read, self.step, self.config.steps)) as steps,
+            closing(self.loader.batches(self.step, self.config.steps)) as steps,
         ):
             self.model.train()
             last = self.config.steps
@@ -239,18 +239,9 @@ class Trainer:
         if decay and self.ema is None and self.ranks.main and step >= self.config.ema_start:
             self.ema = EMA(self.model, decay)
 
-    def _read(self, step: int) -> Batch:
-        place, share = self._place(step), self.ranks.share(self.config.batch_size)
-        table = self.task.rows.catalog.take(self.rows[step_rows(*place)[share]], list(self.task.columns))
-        return self.task.batch(table, step_draws(*place)[share])
-
-    def _place(self, step: int) -> tuple[int, int, int, int]:
-        """What decides which rows a step has, and what is drawn for them."""
-        return self.recipe.seed, step, self.config.batch_size, len(self.rows)
-
     def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
-        ids = train.take(step_rows(*self._place(step))[:SHOWN]).to_pylist()
+        ids = train.take(self.loader.samples(step).positions[:SHOWN]).to_pylist()
         return TrainingError(
             f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
             f"(samples {', '.join(ids)}, ...); look at them, or start anew with another --out and a lower "
