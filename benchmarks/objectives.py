@@ -68,7 +68,8 @@ def step_flops(recipe: Recipe) -> int:
     task = make_task(recipe)
     size = recipe.train.batch_size
     table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size)) | task.draws(size, torch.Generator().manual_seed(0))
+    batch = task.batch(table, np.zeros(size))
+    batch |= task.draws(size, batch, torch.Generator().manual_seed(0))
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:  # the counter doesn't know the CPU's fused attention
         task.loss(task.model.train(), batch).backward()

@@ -33,7 +33,8 @@ def bare(recipe: Recipe, steps: int) -> float:
     task = make_task(recipe)
     size = recipe.train.batch_size
     table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size)) | task.draws(size, torch.Generator().manual_seed(0))
+    batch = task.batch(table, np.zeros(size))
+    batch |= task.draws(size, batch, torch.Generator().manual_seed(0))
     model = task.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
     began = 0.0

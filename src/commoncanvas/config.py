@@ -186,7 +186,7 @@ class EncodeConfig(Schema):
     )
     buckets: PositiveInt | None = Field(
         default=None,
-        description="aspect ratios of about size x size pixels, sides in steps of so many; null: squares",
+        description="aspect ratios of about size x size pixels, sides in steps of so many, one a batch; null: squares",
     )
 
 
@@ -285,6 +285,15 @@ class DiffusionRecipe(RecipeBase):
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     sample: SampleConfig
+
+    @model_validator(mode="after")
+    def _one_way_to_batch(self) -> Self:
+        if self.data.shuffle and self.encode.buckets:
+            raise ValueError(
+                "data.shuffle reads rows beside each other, and encode.buckets puts rows of one aspect ratio into a "
+                "batch; leave one of them out"
+            )
+        return self
 
 
 Recipe = CaptionerRecipe | AutoencoderRecipe | DiffusionRecipe

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingError
+from commoncanvas.errors import CatalogError, ModelError, TrainingError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import column_info, encode
 from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
@@ -317,22 +317,13 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     latents = values(latents, (2, 2, 8, 4, 4))
     assert latents.shape == (4, 2, 2, 8, 4, 4)
     generator = torch.Generator().manual_seed(0)
-    batch = task.batch(table, np.zeros(4))["latents"]
-    drawn = torch.stack([task._latents({"latents": batch} | task.draws(4, generator)) for _ in range(400)])
+    batch = task.batch(table, np.zeros(4))
+    drawn = torch.stack([task._latents(batch | task.draws(4, batch, generator)) for _ in range(400)])
     drawn = drawn / task.vae.config.scaling_factor
     mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()
     expected = mean.mean(1)
     spread = (deviation.square().mean(1) + mean.var(1, unbiased=False)).sqrt()
     assert ((drawn.mean(0) - expected).abs() < 5 * spread / 20 + 1e-4).all()
-
-
-def test_what_can_be_encoded_and_not_be_trained_on_yet_is_said(
-    shapes: Catalog, tmp_path: Path, vae: str
-) -> None:
-    buckets = ["--encode.buckets", "4"]
-    encode(recipe("xs", tmp_path, *buckets))
-    with pytest.raises(RecipeError, match=r"encode\.buckets: training takes squares only"):
-        train(recipe("xs", tmp_path, *buckets))
 
 
 def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_path: Path, vae: str) -> None:

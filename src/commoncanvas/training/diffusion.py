@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,11 @@ from commoncanvas.latents.stages import (
     stale,
     text_info,
 )
-from commoncanvas.latents.states import stored, values
+from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import VAE, load_vae, scale, weights_sha256
+from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
+from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.rows import TrainingRows, select_rows
 from commoncanvas.training.task import Batch, configuring
 from commoncanvas.training.unet import added, build_pipeline, build_unet
@@ -56,13 +59,15 @@ class DiffusionTask:
         self.latents = latent_column(recipe.vae, recipe.size)
         drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
         self.columns: tuple[str, ...] = (self.latents, *self.sources, *drawn)
+        if recipe.encode.buckets:
+            self.columns += (crop_column(self.latents),)
         self.rows = self._select(version)
         self.vae = load_vae(recipe.vae)
         self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length, recipe.text_skip)
         _trainable(recipe, self.vae)
         self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
         if self.pooled:
-            self.columns += (*self.pooled, crop_column(self.latents))
+            self.columns = tuple(dict.fromkeys((*self.columns, *self.pooled, crop_column(self.latents))))
         latents = latent_info(self.vae, recipe.vae, recipe.size, recipe.encode)
         text = {
             name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
@@ -71,7 +76,10 @@ class DiffusionTask:
         for name, info in {self.latents: latents, **text}.items():
             self._check(name, info)
         self._check_fresh()
-        self.stored_shape, self.latent_shape = latents.shape, latents.shape[-3:]
+        if recipe.encode.buckets:
+            self.rows = replace(self.rows, kinds=aspect_ratios(self.rows, crop_column(self.latents)))
+        side = latent_side(self.vae, recipe.size)
+        self.stored_shape, self.latent_shape = latents.shape, (self.vae.config.latent_channels, side, side)
         self.text_shape = (recipe.text_length, self.text_encoder.width)
         vae = part("vae", recipe.vae, latents.sha256)
         encoder = Part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
@@ -145,14 +153,25 @@ class DiffusionTask:
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
         drawn_B = self._drawn_text(table, draws)
         batch = {
-            "latents": stored(table[self.latents], self.stored_shape),
+            "latents": self._latents_stored(table),
             "text": _gathered(table, list(self.sources), self.text_shape, drawn_B),
         }
         if self.pooled:
             batch["pooled"] = _gathered(table, self.pooled, (self.text_encoder.pooled_width,), drawn_B)
-            crops = table[crop_column(self.latents)].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            batch["crop"] = torch.tensor(crops).view(len(table), -1)
+            batch["crop"] = torch.tensor(crops(table[crop_column(self.latents)]))
         return batch
+
+    def _latents_stored(self, table: pa.Table) -> Tensor:
+        """As they are stored, or in buckets fp16 [B, (2,) (2,) C, H, W], of rows that have one aspect ratio."""
+        config, column = self.recipe.encode, table[self.latents]
+        if not config.buckets:
+            return stored(column, self.stored_shape)
+        axes = config.flipped + (config.posterior == "mean_std")
+        leading = self.stored_shape[:axes]
+        rows = states(column, (*leading, math.prod(self.stored_shape[axes:])))
+        height, width = sizes(table[crop_column(self.latents)])[0] // downsampling(self.vae)
+        one = (self.latent_shape[0], height, width)
+        return rows[..., : math.prod(one)].reshape(-1, *leading, *one)
 
     def _drawn_text(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:
         """Which of `sources` each row's number draws, by the recipe's shares."""
@@ -168,15 +187,18 @@ class DiffusionTask:
         drawn_B: NDArray[np.int64] = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
         return drawn_B
 
-    def draws(self, size: int, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
         device = generator.device
         config = self.recipe.encode
+        # fp8's bytes, which say nothing of it, are of squares.
+        bytes_ = batch["latents"].dtype == torch.uint8
+        shape = self.latent_shape if bytes_ else batch["latents"].shape[-3:]
         drawn: Batch = {}
         if config.flipped:
             drawn["mirrored"] = torch.randint(2, (size,), generator=generator, device=device)
         if config.posterior == "mean_std":
-            drawn["deviation"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
-        drawn["noise"] = torch.randn(size, *self.latent_shape, generator=generator, device=device)
+            drawn["deviation"] = torch.randn(size, *shape, generator=generator, device=device)
+        drawn["noise"] = torch.randn(size, *shape, generator=generator, device=device)
         drawn["timesteps"] = self.objective.draw_timesteps(size, generator)
         drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
         return drawn
@@ -247,9 +269,7 @@ def _gathered(
 
 
 def _trainable(recipe: DiffusionRecipe, vae: VAE) -> None:
-    """Raises RecipeError for what can be encoded, and not yet be trained on."""
-    if recipe.encode.buckets is not None:
-        raise RecipeError(f"{recipe.name}: encode.buckets: training takes squares only; leave it out")
+    """Raises RecipeError for what can be encoded, and not be trained on."""
     if not isinstance(vae, AutoencoderKL):
         raise RecipeError(
             f"{recipe.name}: vae {recipe.vae} is no AutoencoderKL, which the trained pipeline needs"

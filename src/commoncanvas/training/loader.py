@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.config import Recipe
-from commoncanvas.training.order import Order, Samples
+from commoncanvas.training.order import Order, Samples, turn_at
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import Batch, Task
 
@@ -32,19 +32,26 @@ class Loader:
         self.share = ranks.share(self.size)
         self.ids = task.rows.ids("train")
         shuffle = recipe.data.shuffle
-        self._rows = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
-        """In the order that `order` numbers them by."""
-        self.order = Order(recipe.seed, len(self.ids), shuffle)
+        stored = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
+        self._rows = [stored[places] for places in alike(task.rows.kinds_of("train")[stored])]
+        """Of each kind its rows, as its order numbers them."""
+        self._sizes = [len(rows) for rows in self._rows]
+        self._orders = [Order(recipe.seed, size, shuffle, kind) for kind, size in enumerate(self._sizes)]
 
     def samples(self, step: int) -> Samples:
         """Of all processes; positions are those of the task's rows of split train."""
-        samples = self.order.batch(step, self.size)
-        return samples._replace(positions=self._rows[samples.positions])
+        kind, turn = turn_at(step, self._sizes)
+        samples = self._orders[kind].batch(turn, self.size)
+        return samples._replace(positions=self._rows[kind][samples.positions])
+
+    def batch(self, step: int) -> Batch:
+        """This process's part of a step's batch, read row by row."""
+        return self._batch(step, lambda ids, _: self._take(ids))
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
         """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
-        if self.order.shuffle is None:
-            yield from prefetch(lambda step: self._batch(step, lambda ids, _: self._take(ids)), first, stop)
+        if self._orders[0].shuffle is None:
+            yield from prefetch(self.batch, first, stop)
             return
         steps = range(first, stop)
         begun = int(self.samples(first).buffers[0])
@@ -59,13 +66,20 @@ class Loader:
         return self.task.rows.catalog.take(ids, list(self.task.columns))
 
     def _ids(self, number: int, steps: range) -> Ids:
-        """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage."""
-        turns = self.order.turns(number, self.size)
+        """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage. All rows are of one
+        kind here, as recipes with `data.shuffle` have them.
+        """
+        turns = self._orders[0].turns(number, self.size)
         found = [self.ids[:0]]
         for step in range(max(turns.start, steps.start), min(turns.stop, steps.stop)):
             part = self.samples(step).part(self.share)
             found.append(self.ids[part.positions[part.buffers == number]])
         return np.sort(np.concatenate(found))
+
+
+def alike(kinds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Of each kind the places that it has in `kinds`."""
+    return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
 
 
 class Buffers:

@@ -33,11 +33,20 @@ class TrainingRows:
     filter: str
     table: pa.Table
     mixed: tuple[str, ...] = ()
+    kinds: NDArray[np.int64] | None = None
+    """Of each row of `table` a number from 0 on: those of one number have one shape, and a batch is of one. None: all
+    have the same.
+    """
 
     def ids(self, split: str) -> NDArray[np.uint64]:
         """Stable row ids [N] of one split."""
         chosen = self.table.filter(pc.field("split") == split)
         return np.asarray(chosen["row_id"].to_numpy(), dtype=np.uint64)
+
+    def kinds_of(self, split: str) -> NDArray[np.int64]:
+        """The kinds [N] of `ids`."""
+        chosen = self.table["split"].to_numpy() == split
+        return np.zeros(int(chosen.sum()), np.int64) if self.kinds is None else self.kinds[chosen]
 
     def text_columns(self) -> list[str]:
         """The columns that training's texts are from, in alphabetical order."""

@@ -38,10 +38,11 @@ class Task(Protocol):
         `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
         """
 
-    def draws(self, size: int, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
         """What a step draws for its samples, [size, ...], on the generator's device; `loss` finds it in the batch.
 
-        For all of them at once, so that it doesn't matter in how many parts they then go through the model.
+        For all of them at once, so that it doesn't matter in how many parts they then go through the model; `batch`
+        is such a part, whose shapes the others have too.
         """
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -26,7 +26,7 @@ from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.flops import peak_flops, sample_flops
-from commoncanvas.training.loader import Loader
+from commoncanvas.training.loader import Loader, alike
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
@@ -153,8 +153,8 @@ class Trainer:
 
     def _busy_seconds(self) -> float:
         """Seconds of one image, were all devices computing at their peak."""
-        batch = {name: tensor[:1].to(self.device) for name, tensor in self._read(self.step).items()}
-        batch |= self.task.draws(1, torch.Generator(self.device))
+        batch = {name: tensor[:1].to(self.device) for name, tensor in self.loader.batch(self.step).items()}
+        batch |= self.task.draws(1, batch, torch.Generator(self.device))
         with self._autocast():
             flops = sample_flops(self.task, self.model, batch)
         dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
@@ -177,7 +177,8 @@ class Trainer:
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         share = self.ranks.share(self.config.batch_size)
         batch |= {
-            name: drawn[share] for name, drawn in self.task.draws(self.config.batch_size, generator).items()
+            name: drawn[share]
+            for name, drawn in self.task.draws(self.config.batch_size, batch, generator).items()
         }
         self._begin_average(step)
         loss = self.ranks.mean(self._backward(batch))
@@ -212,19 +213,22 @@ class Trainer:
         """Mean loss of the first `validate_rows` held-out rows, with the same draws each time, by the averaged weights
         if there are any.
         """
-        ids = self.task.rows.ids("heldout")[: self.config.validate_rows]
+        rows, most = self.task.rows, self.config.validate_rows
+        ids, kinds = rows.ids("heldout")[:most], rows.kinds_of("heldout")[:most]
         model = self._averaged().eval()
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
-        draws = self.task.draws(len(ids), generator)
         total, at_once = 0.0, self.config.micro_batch or self.config.batch_size
-        for start in range(0, len(ids), at_once):
-            places = slice(start, start + at_once)
-            table = self.task.rows.catalog.take(ids[places], list(self.task.columns))
-            batch = self.task.batch(table, np.zeros(len(table)))
-            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-            batch |= {name: tensor[places] for name, tensor in draws.items()}
-            with self._autocast():
-                total += float(self.task.loss(model, batch)) * len(table)
+        for places in alike(kinds):
+            draws: Batch = {}
+            for start in range(0, len(places), at_once):
+                part = slice(start, start + at_once)
+                table = rows.catalog.take(ids[places[part]], list(self.task.columns))
+                batch = self.task.batch(table, np.zeros(len(table)))
+                batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+                draws = draws or self.task.draws(len(places), batch, generator)
+                batch |= {name: tensor[part] for name, tensor in draws.items()}
+                with self._autocast():
+                    total += float(self.task.loss(model, batch)) * len(table)
         self.model.train()
         return total / len(ids)
 

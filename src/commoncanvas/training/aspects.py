@@ -1,0 +1,38 @@
+"""Aspect ratios of rows whose latents were encoded in buckets, by the column that says how each was cropped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas.latents.crops import Crop
+from commoncanvas.training.rows import TrainingRows
+
+SCANNED = 65536
+"""Rows at once."""
+
+
+def aspect_ratios(rows: TrainingRows, column: str) -> NDArray[np.int64]:
+    """Of each row of `rows.table` the number [N] of its size, from the smallest height and width to the largest."""
+    ids, found = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    for batch in rows.catalog.scan([column], rows.filter, SCANNED, with_row_id=True):
+        ids.append(batch["_rowid"].to_numpy())
+        height_B, width_B = sizes(pa.chunked_array([batch[column]])).astype(np.int64).T
+        found.append(height_B << 32 | width_B)
+    ids_N = np.concatenate(ids)
+    order_N = np.argsort(ids_N)
+    places_N = order_N[np.searchsorted(ids_N, rows.table["row_id"].to_numpy(), sorter=order_N)]
+    kinds_N: NDArray[np.int64] = np.unique(np.concatenate(found)[places_N], return_inverse=True)[1]
+    return kinds_N
+
+
+def crops(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """[N, 6]: each row's `Crop`."""
+    numbers: NDArray[np.int32] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return numbers.reshape(len(column), len(Crop._fields))
+
+
+def sizes(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """[N, 2]: height and width, in pixels, of what was cropped."""
+    return crops(column)[:, -2:]
