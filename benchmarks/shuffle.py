@@ -15,10 +15,10 @@ processes; requests and bytes as the server counts them.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,11 +80,11 @@ class Store(BaseHTTPRequestHandler):
     """As much of S3 as reading a table takes: HEAD, ranges, and lists of a folder."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize, disable_nagle_algorithm = -1, True  # an answer in one packet, at once
     folder: Path
-    latency_s = 0.0
-    requests = 0
-    sent = 0
-    lock = threading.Lock()
+    latency_s: float
+    counts: Any
+    """Requests and bytes, shared with the process that reads."""
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -119,9 +119,9 @@ class Store(BaseHTTPRequestHandler):
             self._send(206 if match else 200, file.read(stop - start) if body else b"", headers, body)
 
     def _send(self, status: int, data: bytes, headers: dict[str, str], body: bool) -> None:
-        with self.lock:
-            Store.requests += 1
-            Store.sent += len(data)
+        with self.counts.get_lock():
+            self.counts[0] += 1
+            self.counts[1] += len(data)
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(data))} | headers).items():
             self.send_header(name, value)
@@ -143,19 +143,32 @@ class Store(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024  # connections that come in one burst
+
+
+def serve(folder: Path, latency_s: float, counts: Any, port: Any) -> None:
+    Store.folder, Store.latency_s, Store.counts = folder, latency_s, counts
+    server = Server(("127.0.0.1", 0), Store)
+    port.put(server.server_port)
+    server.serve_forever()
+
+
 @contextmanager
-def served(folder: Path, latency_s: float) -> Iterator[None]:
-    Store.folder, Store.latency_s = folder, latency_s
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def served(folder: Path, latency_s: float) -> Iterator[Any]:
+    """The store in a process of its own; its counts."""
+    context = multiprocessing.get_context("spawn")
+    counts, port = context.Array("q", 2), context.Queue()
+    process = context.Process(target=serve, args=(folder, latency_s, counts, port), daemon=True)
+    process.start()
     os.environ |= {f"AWS_{name}": "test" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
     os.environ |= {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_ALLOW_HTTP": "true"}
-    os.environ["AWS_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+    os.environ["AWS_ENDPOINT"] = f"http://127.0.0.1:{port.get(timeout=60)}"
     try:
-        yield
+        yield counts
     finally:
-        server.shutdown()
-        server.server_close()
+        process.terminate()
+        process.join()
 
 
 def write(uri: Path, rows: int, values: dict[str, int]) -> None:
@@ -186,7 +199,12 @@ def write(uri: Path, rows: int, values: dict[str, int]) -> None:
 
 
 def read(
-    catalog: Catalog, ids: NDArray[np.uint64], size: int, shuffle: ShuffleConfig | None, world: int
+    catalog: Catalog,
+    ids: NDArray[np.uint64],
+    size: int,
+    shuffle: ShuffleConfig | None,
+    world: int,
+    counts: Any,
 ) -> None:
     """Read an epoch as training does, the first of `world` processes' part of it, and print what it took."""
     columns = ("latent", "text")
@@ -198,14 +216,14 @@ def read(
         seed=0, train=SimpleNamespace(batch_size=size), data=SimpleNamespace(shuffle=shuffle)
     )
     loader = Loader(task, recipe, Ranks(0, world, torch.device("cpu")))  # type: ignore[arg-type]
-    Store.requests = Store.sent = 0
+    counts[:] = 0, 0
     began = time.perf_counter()
     count = sum(batch["rows"] for _, batch in loader.batches(0, len(ids) // size))
     seconds = time.perf_counter() - began
     name = f"blocks of {shuffle.block} in {shuffle.buffer:,}" if shuffle else "single rows"
     print(
-        f"{name:>24}, 1 of {world}: {count / seconds:,.0f} rows/s; {Store.requests / count:.3f} requests and "
-        f"{Store.sent / count:,.0f} bytes a row"
+        f"{name:>24}, 1 of {world}: {count / seconds:,.0f} rows/s; {counts[0] / count:.3f} requests and "
+        f"{counts[1] / count:,.0f} bytes a row"
     )
 
 
@@ -226,12 +244,12 @@ def main() -> None:
     shuffle = ShuffleConfig(block=options.block, buffer=options.buffer)
     with tempfile.TemporaryDirectory() as name:
         write(Path(name) / "commons" / "cc.lance", options.rows, values)
-        with served(Path(name), options.latency_ms / 1000):
+        with served(Path(name), options.latency_ms / 1000) as counts:
             catalog = Catalog.open("s3://commons/cc.lance")
             ids = catalog.table(["image_id"], with_row_id=True)["_rowid"].to_numpy()
             for world in (1, 8):
                 for one in (None, shuffle):
-                    read(catalog, ids, options.batch, one, world)
+                    read(catalog, ids, options.batch, one, world, counts)
 
 
 if __name__ == "__main__":
