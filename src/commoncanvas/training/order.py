@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,8 @@ class Order:
         """An epoch."""
         order = partial(block_order, shuffle=shuffle) if shuffle else epoch_order
         self._order = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch + stream * STREAMS, rows))
+        # Once for all of the loader's threads: an epoch of many rows takes seconds, and memory.
+        self._lock = Lock()
         self._draws = lru_cache(maxsize=2)(lambda epoch: epoch_draws(seed, epoch + stream * STREAMS, rows))
 
     def batch(self, turn: int, size: int) -> Samples:
@@ -54,12 +57,13 @@ class Order:
         buffers = epochs * self.buffers + places // self.buffer
         among = [(int(epoch), epochs == epoch) for epoch in np.unique(epochs)]
         positions, draws = np.empty(size, np.int64), np.empty(size)
-        for epoch, here in among:
-            positions[here] = self._order(epoch)[places[here]]
-        if self.shuffle:
-            positions = positions[np.lexsort((positions, buffers))]
-        for epoch, here in among:
-            draws[here] = self._draws(epoch)[positions[here]]
+        with self._lock:
+            for epoch, here in among:
+                positions[here] = self._order(epoch)[places[here]]
+            if self.shuffle:
+                positions = positions[np.lexsort((positions, buffers))]
+            for epoch, here in among:
+                draws[here] = self._draws(epoch)[positions[here]]
         return Samples(positions, draws, buffers)
 
     def turns(self, buffer: int, size: int) -> range:
