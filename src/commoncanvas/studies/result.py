@@ -177,7 +177,7 @@ HEAD = (
     "FD held-out",
     "KD held-out",
     "retrieval held-out",
-    "retrieval seen",
+    "retrieval seen (chance)",
 )
 
 
@@ -206,7 +206,7 @@ def _retrieval(row: Row) -> str:
         return "—"
     if found.deviation is not None:
         return f"{found.mean:.1%} ± {found.deviation:.1%}"
-    return f"{found.mean:.1%} ({interval[0]:.0%} to {interval[1]:.0%})"
+    return f"{found.mean:.1%} ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
 
 
 def _seen(row: Row) -> str:
@@ -214,4 +214,4 @@ def _seen(row: Row) -> str:
     found, chance = row.spread("retrieval_seen"), row.spread("retrieval_chance")
     if found is None or chance is None:
         return "—"
-    return f"{found.mean:.1%} (chance {chance.mean:.1%})"
+    return f"{found.mean:.1%} ({100 * chance.mean:.1f})"
