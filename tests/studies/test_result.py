@@ -74,6 +74,7 @@ def test_notes_say_what_a_reader_would_else_get_wrong() -> None:
         "2 of 3",
     ):
         assert said in notes
+    assert "more steps" in " ".join(study((0.1, 0, 70.0), (1, 0, 80.0)).notes()) and "more steps" not in notes
     assert "--seeds" not in " ".join(study((1, 0, 1.0), (1, 1, 2.0), seeds=2).notes())
 
 

@@ -60,9 +60,9 @@ def _distance(axes: Any, study: Scarcity, colours: dict[str, str]) -> None:
     worst = _plot(axes, study.rows, "fd_heldout", colours)
     floor, noise = study.held_out("fd_reconstruction"), study.held_out("fd_noise")
     if floor is not None:
-        _bound(axes, floor, f"the autoencoder alone {floor:.0f}", "left", colours)
+        _bound(axes, floor, f"autoencoder\nalone {floor:.0f}", colours)
     if noise is not None and worst and noise <= NOISE_WITHIN * worst:
-        _bound(axes, noise, f"noise {noise:.0f}", "right", colours)
+        _bound(axes, noise, f"noise {noise:.0f}", colours)
     axes.margins(y=0.12)
 
 
@@ -76,7 +76,7 @@ def _retrieval(axes: Any, study: Scarcity, colours: dict[str, str]) -> None:
             axes.plot([row.images] * 2, interval, color=colours[LINE], linewidth=1.2, alpha=0.6)
     chance = study.held_out("retrieval_chance")
     if chance is not None:
-        _bound(axes, chance, f"chance {100 * chance:.1f} %", "right", colours)
+        _bound(axes, chance, f"chance\n{100 * chance:.1f} %", colours)
     axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     axes.margins(y=0.12)
     axes.set_ylim(bottom=0)
@@ -102,19 +102,20 @@ def _plot(axes: Any, rows: Sequence[Row], figure: str, colours: dict[str, str]) 
         linewidth=2,
         elinewidth=1.2,
         zorder=3,
+        clip_on=False,
     )
     return max(means, default=None)
 
 
-def _bound(axes: Any, value: float, name: str, side: str, colours: dict[str, str]) -> None:
+def _bound(axes: Any, value: float, name: str, colours: dict[str, str]) -> None:
     axes.axhline(value, color=colours[INK], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.annotate(
         name,
-        (0 if side == "left" else 1, value),
+        (1, value),
         xycoords=("axes fraction", "data"),
-        xytext=(2 if side == "left" else -2, 4),
+        xytext=(4, 0),
         textcoords="offset points",
-        ha=side,
+        va="center",
         color=colours[INK],
         fontsize=9.5,
     )

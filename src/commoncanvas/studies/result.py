@@ -114,6 +114,12 @@ class Scarcity:
             )
         if self.seeds == 1:
             notes.append("One training a fraction: --seeds 3 shows what chance alone does.")
+        distances = [found.mean for row in self.rows if (found := row.spread("fd_heldout"))]
+        if distances and min(distances) < distances[-1]:
+            notes.append(
+                "A smaller share has a lower FD than the largest: more images may need more steps to be learned than "
+                "these, while a few are soon drawn by heart, and FD likes that; retrieval seen tells."
+            )
         small = [row for row in self.rows if row.images < self.batch_size]
         if small:
             shares = ", ".join(f"{row.fraction:g}" for row in small)
