@@ -157,7 +157,9 @@ class Scarcity:
         from rich.text import Text
 
         head, *lines = self.table()
-        table = Table(*head, box=None, header_style="bold", padding=(0, 2, 0, 0))
+        # A word a line: with one seed it fits 80 columns.
+        heads = [title.replace(" ", "\n") for title in head]
+        table = Table(*heads, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
         for column in table.columns:
             column.justify = "right"
         for line in lines:
