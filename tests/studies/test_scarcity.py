@@ -202,7 +202,6 @@ study(Path(sys.argv[1]))
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_figures(finished: Path, folder: Path) -> None:
     """In the first training, before its evaluation is done, in the second training, and in its evaluation."""
     out = folder / "xs-scarcity"
