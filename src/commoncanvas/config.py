@@ -254,6 +254,19 @@ class NoiseConfig(Schema):
         return self
 
 
+class AlignmentConfig(Schema):
+    """Representation alignment (REPA, arXiv 2410.06940); see `training.alignment`."""
+
+    column: str = Field(
+        description="column of image features, a map a row, such as efficientnet_lite0_7; rows without add nothing"
+    )
+    block: str = Field(
+        description="module of the network whose output is aligned, such as mid_block or transformer_blocks.3"
+    )
+    weight: float = Field(0.5, gt=0, description="of 1 - cosine, beside the denoising loss")
+    width: PositiveInt = Field(2048, description="of the projector's hidden layers")
+
+
 class SampleConfig(Schema):
     """How the exported model samples by default."""
 
@@ -284,6 +297,10 @@ class DiffusionRecipe(RecipeBase):
     unet: dict[str, Any] = Field(description="configuration of diffusers' UNet2DConditionModel")
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
+    alignment: AlignmentConfig | None = Field(
+        None,
+        description="draw hidden states towards image features, in training; null: the denoising loss alone",
+    )
     sample: SampleConfig
 
     @model_validator(mode="after")
@@ -292,6 +309,15 @@ class DiffusionRecipe(RecipeBase):
             raise ValueError(
                 "data.shuffle reads rows beside each other, and encode.buckets puts rows of one aspect ratio into a "
                 "batch; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_show_the_same_square(self) -> Self:
+        if self.alignment and self.encode.buckets:
+            raise ValueError(
+                "alignment is with features of the image's middle square, and encode.buckets keeps more of it; "
+                "give one"
             )
         return self
 
@@ -435,6 +461,7 @@ def _suggest(path: list[str]) -> str:
         TrainConfig,
         EncodeConfig,
         NoiseConfig,
+        AlignmentConfig,
         SampleConfig,
     ):
         known.update(model.model_fields)

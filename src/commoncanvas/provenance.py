@@ -24,8 +24,8 @@ BATCH = 1024
 class Part:
     """A model that another one is built on, frozen.
 
-    `role`: vae, text_encoder, captioner or image_features. `origin`: what it learned from, None if that isn't recorded.
-    `credits_file`: the credits of its own training images, where it comes with them.
+    `role`: vae, text_encoder, captioner, image_features, word_embeddings, alignment or init. `origin`: what it learned
+    from, None if that isn't recorded. `credits_file`: the credits of its own training images, where it comes with them.
     """
 
     role: str

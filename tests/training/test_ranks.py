@@ -17,6 +17,7 @@ from commoncanvas.config import Recipe
 from commoncanvas.latents.encode import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
+from tests.training.test_alignment import ALIGNED
 from tests.training.tiny import recipe
 
 FP32 = ("--train.precision", "fp32")
@@ -68,6 +69,21 @@ def test_two_processes_have_the_losses_of_one(shapes: Catalog, tmp_path: Path) -
         assert out.count("two-") == 1
         assert losses(two) == pytest.approx(losses(one), rel=3e-5)
         assert (Path(two.out) / "provenance.json").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one_where_some_rows_have_features(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    words = (*FP32, *ALIGNED)
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs-captioner", tmp_path))
+    encode(recipe("xs", tmp_path, *words))
+    one = recipe("xs", tmp_path, *words)
+    train(one)
+    two = recipe("xs", tmp_path, *words, "--train.micro_batch", "3", "--out", str(tmp_path / "two"))
+    finish(start(2, two))
+    assert losses(two) == pytest.approx(losses(one), rel=3e-5)
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
+from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.rows import TrainingRows, select_rows
 from commoncanvas.training.task import Batch, configuring
@@ -68,6 +69,9 @@ class DiffusionTask:
         self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
         if self.pooled:
             self.columns = tuple(dict.fromkeys((*self.columns, *self.pooled, crop_column(self.latents))))
+        self.alignment = recipe.alignment and Alignment(recipe, recipe.alignment, self.rows.catalog)
+        if self.alignment:
+            self.columns += (self.alignment.config.column,)
         latents = latent_info(self.vae, recipe.vae, recipe.size, recipe.encode)
         text = {
             name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
@@ -86,7 +90,8 @@ class DiffusionTask:
         unet = build_unet(recipe, self.latent_shape, self.text_encoder)
         self.model: nn.Module = unet
         begun = [part("init", recipe.init, weights_sha256(unet))] if recipe.init else []
-        self.parts: tuple[Part, ...] = (vae, encoder, *begun, *self._captioners())
+        aligned = [self.alignment.part] if self.alignment else []
+        self.parts: tuple[Part, ...] = (vae, encoder, *begun, *aligned, *self._captioners())
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy), self.rows.catalog)
         with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
@@ -102,6 +107,8 @@ class DiffusionTask:
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         states, pooled = self.text_encoder.encode([""])
         self.empty = states[0], torch.zeros(0) if pooled is None else pooled[0]
+        if self.alignment:
+            self.model = self.alignment.around(unet, lambda: self.loss(unet, self._one()))
 
     def _select(self, version: int | str | None) -> TrainingRows:
         """Rows that have latents and a text, with its states."""
@@ -150,6 +157,12 @@ class DiffusionTask:
         written = [ColumnInfo.of(schema.field(name)) for name in self.rows.text_columns()]
         return [Part("captioner", info.model, info.sha256, info.trained_on) for info in written if info]
 
+    def _one(self) -> Batch:
+        """The batch of the first row."""
+        table = self.rows.catalog.take(self.rows.ids("train")[:1], list(self.columns))
+        batch = self.batch(table, np.zeros(1))
+        return batch | self.draws(1, batch, Generator().manual_seed(0))
+
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
         drawn_B = self._drawn_text(table, draws)
         batch = {
@@ -159,6 +172,8 @@ class DiffusionTask:
         if self.pooled:
             batch["pooled"] = _gathered(table, self.pooled, (self.text_encoder.pooled_width,), drawn_B)
             batch["crop"] = torch.tensor(crops(table[crop_column(self.latents)]))
+        if self.alignment:
+            batch["features"] = self.alignment.read(table)
         return batch
 
     def _latents_stored(self, table: pa.Table) -> Tensor:
@@ -228,6 +243,8 @@ class DiffusionTask:
         return told
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        if isinstance(model, AlignedNetwork):
+            return model.loss(lambda network: self.loss(network, batch), batch)
         latents_BCHW, noise_BCHW, timesteps_B = self._latents(batch), batch["noise"], batch["timesteps"]
         noisy_BCHW = self.objective.noisy(latents_BCHW, noise_BCHW, timesteps_B)
         predicted_BCHW = model(noisy_BCHW, timesteps_B, **self._conditions(batch), return_dict=False)[0]
@@ -238,7 +255,7 @@ class DiffusionTask:
 
     def pipeline(self, model: nn.Module) -> DiffusionPipeline:
         """The pipeline that anyone gets from the exported folder, around the weights of now."""
-        return build_pipeline(model, self.vae, self.text_encoder, self.scheduler, self.recipe)
+        return build_pipeline(network_of(model), self.vae, self.text_encoder, self.scheduler, self.recipe)
 
     def draw(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]

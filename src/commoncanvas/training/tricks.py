@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from commoncanvas.config import TrainConfig
 from commoncanvas.errors import RecipeError
+from commoncanvas.training.alignment import network_of
 
 
 def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
@@ -18,16 +19,17 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
     if config.channels_last:
         # Only weights with four dimensions have channels to put last.
         model = model.to(memory_format=torch.channels_last)
+    network = network_of(model)
     if config.activation_checkpointing:
-        _call(model, "enable_gradient_checkpointing", name, "activation_checkpointing")
+        _call(network, "enable_gradient_checkpointing", name, "activation_checkpointing")
     if config.attention == "plain":
-        _call(model, "set_attn_processor", name, "attention", AttnProcessor())
+        _call(network, "set_attn_processor", name, "attention", AttnProcessor())
     if config.low_precision_norms:
         for module in model.modules():
             if lower := _LOWER.get(type(module)):
                 module.__class__ = lower
     if config.compile:
-        model.compile()
+        network.compile()
     return model
 
 

@@ -1,0 +1,165 @@
+"""Representation alignment (REPA, arXiv 2410.06940): hidden states are drawn towards features of the clean image.
+
+The features are a frozen network's, computed ahead of time, a column of the catalog.
+
+Shapes: B images, D channels of the hidden map, H and W its cells, K those of both maps' common grid, N patches, F
+channels and G x G cells of the features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.config import AlignmentConfig, DiffusionRecipe
+from commoncanvas.errors import RecipeError
+from commoncanvas.latents.states import state_type, stored
+from commoncanvas.provenance import Part
+from commoncanvas.training.task import Batch
+
+
+class Alignment:
+    """The features of a recipe's `alignment`. Raises RecipeError for a column that doesn't hold any."""
+
+    def __init__(self, recipe: DiffusionRecipe, config: AlignmentConfig, catalog: Catalog) -> None:
+        self.name = recipe.name
+        self.config = config
+        self.info = self._found(catalog)
+        self.part = Part("alignment", self.info.model, self.info.sha256, self.info.trained_on)
+
+    def _found(self, catalog: Catalog) -> ColumnInfo:
+        name = self.config.column
+        known = {field.name: info for field in catalog.schema if (info := _features(field))}
+        if name not in known:
+            raise RecipeError(
+                f"{self.name}: alignment.column {name} of {catalog.uri} doesn't hold image features, fp16 values of "
+                f"shape [channels, cells, cells]; those that do: {', '.join(known) or 'none'}"
+            )
+        return known[name]
+
+    def read(self, table: pa.Table) -> Tensor:
+        """fp16 [B, F, G, G]; zeros for rows that have none."""
+        column = table[self.config.column]
+        features_BFGG = torch.zeros(len(column), *self.info.shape, dtype=torch.float16)
+        features_BFGG[column.is_valid().to_numpy()] = stored(column.drop_null(), self.info.shape)
+        return features_BFGG
+
+    def around(self, network: nn.Module, run: Callable[[], object]) -> AlignedNetwork:
+        """The network with a projector, as wide as the block's output is where `run` runs the network once.
+
+        Raises RecipeError for a block that isn't there, or whose output is no map.
+        """
+        block = self.config.block
+        names = [name for name, _ in network.named_modules() if name]
+        if block not in names:
+            raise RecipeError(
+                f"{self.name}: alignment.block {block} is no module of {type(network).__name__}; "
+                f"its modules: {', '.join(name for name in names if name.count('.') < 2)}, and those within them"
+            )
+        with observed(network, block) as outputs, torch.no_grad():
+            run()
+        hidden = hidden_map(outputs[-1]) if outputs else None
+        if hidden is None:
+            raise RecipeError(
+                f"{self.name}: alignment.block {block} gives no map of the image; choose another, such as mid_block "
+                "of a U-Net, or transformer_blocks.3 of a transformer"
+            )
+        return AlignedNetwork(network, self.config, hidden.shape[1], self.info.shape[0])
+
+
+class AlignedNetwork(nn.Module):
+    """A network, and the projector that is trained along with it and not exported."""
+
+    def __init__(self, network: nn.Module, config: AlignmentConfig, channels: int, features: int) -> None:
+        super().__init__()
+        self.network = network
+        self.block = config.block
+        self.weight = config.weight
+        # As many layers, and SiLU between them, as REPA's (its section 4.1 and appendix).
+        self.projector = nn.Sequential(
+            nn.Linear(channels, config.width),
+            nn.SiLU(),
+            nn.Linear(config.width, config.width),
+            nn.SiLU(),
+            nn.Linear(config.width, features),
+        )
+
+    def loss(self, denoising: Callable[[nn.Module], Tensor], batch: Batch) -> Tensor:
+        """The network's `denoising` loss plus the weighted distance from the batch's `features` [B, F, G, G].
+
+        Outside of training the denoising loss alone, which compares with that of other runs.
+        """
+        if not self.training:
+            return denoising(self.network)
+        with observed(self.network, self.block) as outputs:
+            loss = denoising(self.network)
+        hidden_BDHW = hidden_map(outputs[-1])
+        assert hidden_BDHW is not None
+        features_BFGG = batch["features"].float()
+        if "mirrored" in batch:
+            # Near enough to the features of the mirror image, which aren't stored.
+            mirrored_B111 = batch["mirrored"].bool()[:, None, None, None]
+            features_BFGG = torch.where(mirrored_B111, features_BFGG.flip(-1), features_BFGG)
+        return loss + self.weight * self.distance(hidden_BDHW, features_BFGG)
+
+    def distance(self, hidden_BDHW: Tensor, features_BFGG: Tensor) -> Tensor:
+        """Mean of 1 - cosine(projected hidden cell, feature cell) over cells and images (REPA, equation 8, plus one).
+
+        Whichever map has more cells is averaged down to the other's grid: to enlarge one would invent cells. An image
+        without features (all zeros) adds nothing, and counts in the mean all the same, so that a batch's loss is the
+        mean of its parts'.
+        """
+        grid = min(*hidden_BDHW.shape[2:], *features_BFGG.shape[2:])
+        hidden_BKD = F.adaptive_avg_pool2d(hidden_BDHW, grid).flatten(2).transpose(1, 2)
+        wanted_BKF = F.adaptive_avg_pool2d(features_BFGG, grid).flatten(2).transpose(1, 2)
+        cosine_BK = F.cosine_similarity(self.projector(hidden_BKD).float(), wanted_BKF, dim=-1)
+        has_features_B = features_BFGG.flatten(1).any(1)
+        return ((1 - cosine_BK).mean(1) * has_features_B).mean()
+
+
+def network_of(model: nn.Module) -> nn.Module:
+    """What a pipeline takes of a task's model."""
+    return model.network if isinstance(model, AlignedNetwork) else model
+
+
+@contextmanager
+def observed(network: nn.Module, block: str) -> Iterator[list[object]]:
+    """A list that is given what `block` puts out while the network runs."""
+    outputs: list[object] = []
+    hook = network.get_submodule(block).register_forward_hook(
+        lambda module, inputs, output: outputs.append(output)
+    )
+    try:
+        yield outputs
+    finally:
+        # Gone before the backward pass, in which activations may be computed again.
+        hook.remove()
+
+
+def hidden_map(output: object) -> Tensor | None:
+    """A block's output as a map [B, D, H, W]: of a transformer's, [B, N, D], the patches row by row. None if it is
+    neither.
+    """
+    hidden = output[0] if isinstance(output, tuple) else output
+    if not isinstance(hidden, Tensor):
+        return None
+    if hidden.ndim == 3:
+        side = math.isqrt(hidden.shape[1])
+        return hidden.mT.reshape(len(hidden), -1, side, side) if side**2 == hidden.shape[1] else None
+    return hidden if hidden.ndim == 4 else None
+
+
+def _features(field: pa.Field) -> ColumnInfo | None:
+    """How a column was made, if it holds a feature map a row."""
+    info = ColumnInfo.of(field)
+    if info is None or len(info.shape) != 3 or info.shape[1] != info.shape[2]:
+        return None
+    return info if field.type.equals(state_type(info.shape, "fp16")) else None
