@@ -85,6 +85,11 @@ class DataConfig(Schema):
         0, description="which images a share is of; another seed, another draw"
     )
 
+    mix: Annotated[dict[str, Share], Field(min_length=1)] | None = Field(
+        None,
+        description="conditions, SQL or names of saved filters, to shares: a batch has rows of each by its share, "
+        "whatever there are of it; a row is of the first that it meets",
+    )
     shuffle: ShuffleConfig | None = Field(
         None, description="block and buffer of a shuffle that reads ranges; null: rows one by one, for disks"
     )
@@ -97,6 +102,14 @@ class DataConfig(Schema):
     def text_mix(self) -> dict[str, float] | None:
         """Each column's share, where texts are drawn."""
         return self.text if isinstance(self.text, dict) else None
+
+    @model_validator(mode="after")
+    def _one_stream(self) -> Self:
+        if self.shuffle and self.mix:
+            raise ValueError(
+                "shuffle reads rows beside each other, and mix draws each source by its share; leave one of them out"
+            )
+        return self
 
 
 class TrainConfig(Schema):

@@ -13,9 +13,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import RecipeError, TrainingStopped
-from commoncanvas.images.image import decode, encode_image
+from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import encode
 from commoncanvas.latents.vae import load_vae, to_pixels
 from commoncanvas.training import trainer
@@ -27,36 +26,10 @@ from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits
-from tests.training.tiny import recipe
+from tests.training.tiny import SIDES, recipe
 
 BUCKETS = ("--encode.buckets", "8", "--data.heldout_fraction", "0", "--train.batch_size", "4")
-SIDES = {(16, 16): 12, (32, 8): 7, (8, 24): 5}
-"""Height and width of images, which the buckets of 16 x 16 pixels in steps of 8 have as they are, and how many."""
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def oblongs(tmp_path: Path) -> Catalog:
-    draw = np.random.default_rng(0)
-    sides = draw.permutation([one for one, count in SIDES.items() for _ in range(count)])
-    rows = [
-        {
-            "image_id": f"oblong:{number:02}",
-            "source": "oblong",
-            "label": f"picture {number}",
-            "creator": "a painter",
-            "license": "CC-BY-4.0",
-            "image": encode_image(draw.integers(0, 256, (height, width, 3), np.uint8), "png"),
-            "width": int(width),
-            "height": int(height),
-            "fetch_status": "ok",
-        }
-        for number, (height, width) in enumerate(sides)
-    ]
-    catalog = Catalog.open_or_create(tmp_path / "catalog.lance")
-    catalog.add([to_batch(rows)])
-    train(recipe("xs-autoencoder", tmp_path, "--train.steps", "3"))
-    return catalog
 
 
 def test_a_batch_is_of_one_aspect_ratio_and_each_runs_through_its_epochs(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from commoncanvas.config import Recipe, load_recipe
 
+SIDES = {(16, 16): 12, (32, 8): 7, (8, 24): 5}
+"""Height and width of images, which the buckets of 16 x 16 pixels in steps of 8 have as they are, and how many."""
+
 TINY = {
     "xs-autoencoder": [
         "--size",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from commoncanvas.catalog.explain import reason
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.where import all_of
 from commoncanvas.errors import CatalogError
 
 _KEY = "commoncanvas.filter."
@@ -45,6 +47,12 @@ def conditions_of(catalog: Catalog, filter: str | None, version: int | str | Non
     tagged = saved_filters(catalog).get(version) if isinstance(version, str) else None
     named = expression(catalog, filter)
     return list(dict.fromkeys(condition for condition in (tagged, named) if condition is not None))
+
+
+def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:
+    """SQL of the rows that one of `filters` at least lets in, each itself or by its name; of none no condition."""
+    each = [all_of(expression(catalog, filter)) for filter in filters]
+    return [" OR ".join(each)] if each else []
 
 
 def save_filter(catalog: Catalog, name: str, expression: str) -> None:

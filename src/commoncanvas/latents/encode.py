@@ -9,7 +9,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.filters import any_of, conditions_of
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
 from commoncanvas.console import say
@@ -58,7 +58,10 @@ def encode(
     catalog = Catalog.open(recipe.data.catalog)
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
-    chosen = conditions_of(catalog, recipe.data.filter, recipe.data.version)
+    chosen = [
+        *conditions_of(catalog, recipe.data.filter, recipe.data.version),
+        *any_of(catalog, recipe.data.mix or ()),
+    ]
     for stage, condition in _stages(recipe, catalog):
         _check_column(catalog, stage, overwrite)
         where = all_of("fetch_status = 'ok'", allowed, *chosen, condition)

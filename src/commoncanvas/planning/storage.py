@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from commoncanvas import licenses
-from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.filters import any_of, conditions_of
 from commoncanvas.catalog.stats import bytes_on_disk
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
@@ -62,6 +62,7 @@ def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog) -> int:
             "fetch_status = 'ok'",
             licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
             *conditions_of(catalog, data.filter, data.version),
+            *any_of(catalog, data.mix or ()),
             " OR ".join(f"{name} IS NOT NULL" for name in texts) or None,
         )
     )

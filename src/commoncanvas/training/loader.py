@@ -6,21 +6,34 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import islice
+from fractions import Fraction
+from itertools import count, islice
 from threading import Lock
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.config import Recipe
-from commoncanvas.training.order import Order, Samples, turn_at
+from commoncanvas.training.order import Order, Samples, apportion, turn_at
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import Batch, Task
 
 Made = TypeVar("Made")
 Ids = NDArray[np.uint64]
+
+
+class Stream(NamedTuple):
+    """Rows of one kind and one source: their positions, as `order` numbers them, and their share of the samples."""
+
+    rows: NDArray[np.int64]
+    order: Order
+    weight: Fraction
+
+    def samples(self, start: int, stop: int) -> Samples:
+        samples = self.order.samples(start, stop)
+        return samples._replace(positions=self.rows[samples.positions])
 
 
 class Loader:
@@ -33,16 +46,35 @@ class Loader:
         self.ids = task.rows.ids("train")
         shuffle = recipe.data.shuffle
         stored = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
-        self._rows = [stored[places] for places in alike(task.rows.kinds_of("train")[stored])]
-        """Of each kind its rows, as its order numbers them."""
-        self._sizes = [len(rows) for rows in self._rows]
-        self._orders = [Order(recipe.seed, size, shuffle, kind) for kind, size in enumerate(self._sizes)]
+        sources, kinds = task.rows.sources_of("train")[stored], task.rows.kinds_of("train")[stored]
+        shares = list((recipe.data.mix or {"": len(self.ids)}).values())
+        counts = np.bincount(sources)
+        self._kinds: list[list[Stream]] = []
+        numbers = count()
+        for places in alike(kinds):
+            parts = [places[part] for part in alike(sources[places])]
+            of = [int(sources[part[0]]) for part in parts]
+            self._kinds.append(
+                [
+                    Stream(
+                        stored[part],
+                        Order(recipe.seed, len(part), shuffle, next(numbers)),
+                        Fraction(str(shares[source])) * len(part) / int(counts[source]),
+                    )
+                    for part, source in zip(parts, of, strict=True)
+                ]
+            )
+        self._weights = [sum((stream.weight for stream in streams), Fraction()) for streams in self._kinds]
 
     def samples(self, step: int) -> Samples:
         """Of all processes; positions are those of the task's rows of split train."""
-        kind, turn = turn_at(step, self._sizes)
-        samples = self._orders[kind].batch(turn, self.size)
-        return samples._replace(positions=self._rows[kind][samples.positions])
+        kind, turn = turn_at(step, self._weights)
+        streams = self._kinds[kind]
+        begin, end = (
+            apportion(turns * self.size, [stream.weight for stream in streams]) for turns in (turn, turn + 1)
+        )
+        parts = [stream.samples(*ends) for stream, *ends in zip(streams, begin, end, strict=True)]
+        return Samples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def batch(self, step: int) -> Batch:
         """This process's part of a step's batch, read row by row."""
@@ -50,7 +82,7 @@ class Loader:
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
         """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
-        if self._orders[0].shuffle is None:
+        if self._kinds[0][0].order.shuffle is None:
             yield from prefetch(self.batch, first, stop)
             return
         steps = range(first, stop)
@@ -67,9 +99,9 @@ class Loader:
 
     def _ids(self, number: int, steps: range) -> Ids:
         """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage. All rows are of one
-        kind here, as recipes with `data.shuffle` have them.
+        kind and source here, as recipes with `data.shuffle` have them.
         """
-        turns = self._orders[0].turns(number, self.size)
+        turns = self._kinds[0][0].order.turns(number, self.size)
         found = [self.ids[:0]]
         for step in range(max(turns.start, steps.start), min(turns.stop, steps.stop)):
             part = self.samples(step).part(self.share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache, partial
 from threading import Lock
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.config import ShuffleConfig
 
+Weight = int | Fraction
 STREAMS = 2**40
 """Epochs between the keys of one stream and those of the next."""
 
@@ -48,15 +50,19 @@ class Order:
         self._draws = lru_cache(maxsize=2)(lambda epoch: epoch_draws(seed, epoch + stream * STREAMS, rows))
 
     def batch(self, turn: int, size: int) -> Samples:
-        """The `turn`th batch of `size`.
+        """The `turn`th batch of `size`."""
+        return self.samples(turn * size, (turn + 1) * size)
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Samples start..stop-1, which are of one batch.
 
         In a batch the rows of a buffer are in order of storage, which is nothing to the gradient: but processes that
         take a slice of each batch then read their own stretches of the buffer.
         """
-        epochs, places = np.divmod(np.arange(turn * size, (turn + 1) * size, dtype=np.int64), self.rows)
+        epochs, places = np.divmod(np.arange(start, stop, dtype=np.int64), self.rows)
         buffers = epochs * self.buffers + places // self.buffer
         among = [(int(epoch), epochs == epoch) for epoch in np.unique(epochs)]
-        positions, draws = np.empty(size, np.int64), np.empty(size)
+        positions, draws = np.empty(stop - start, np.int64), np.empty(stop - start)
         with self._lock:
             for epoch, here in among:
                 positions[here] = self._order(epoch)[places[here]]
@@ -97,21 +103,22 @@ def epoch_draws(seed: int, epoch: int, rows: int) -> NDArray[np.float64]:
     return _generator(seed, epoch + 2**63).random(rows)
 
 
-def apportion(count: int, weights: Sequence[int]) -> list[int]:
+def apportion(count: int, weights: Sequence[Weight]) -> list[int]:
     """How many of the first `count` turns each of `weights` has had: all of them in all, and each within a few of its
     share. One more turn is one more for one of them, so this is also whose turn it is.
 
     The first has its share, rounded down; the next its share of what that leaves, and so on.
     """
-    had, left = [], sum(weights)
+    had: list[int] = []
+    left = sum(weights)
     for weight in weights:
-        had.append(count * weight // left)
+        had.append(int(count * weight // left))
         count -= had[-1]
         left -= weight
     return had
 
 
-def turn_at(step: int, weights: Sequence[int]) -> tuple[int, int]:
+def turn_at(step: int, weights: Sequence[Weight]) -> tuple[int, int]:
     """Whose turn step `step` is, and how many turns that one has had before."""
     before, after = (apportion(count, weights) for count in (step, step + 1))
     chosen = next(

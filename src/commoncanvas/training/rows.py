@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.filters import any_of, conditions_of, expression
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DataConfig
@@ -43,10 +43,20 @@ class TrainingRows:
         chosen = self.table.filter(pc.field("split") == split)
         return np.asarray(chosen["row_id"].to_numpy(), dtype=np.uint64)
 
+    sources: NDArray[np.int64] | None = None
+    """Of each row of `table` the number of its source in `data.mix`. None: there is no mix."""
+
     def kinds_of(self, split: str) -> NDArray[np.int64]:
         """The kinds [N] of `ids`."""
+        return self._of(split, self.kinds)
+
+    def sources_of(self, split: str) -> NDArray[np.int64]:
+        """The sources [N] of `ids`."""
+        return self._of(split, self.sources)
+
+    def _of(self, split: str, numbers: NDArray[np.int64] | None) -> NDArray[np.int64]:
         chosen = self.table["split"].to_numpy() == split
-        return np.zeros(int(chosen.sum()), np.int64) if self.kinds is None else self.kinds[chosen]
+        return np.zeros(int(chosen.sum()), np.int64) if numbers is None else numbers[chosen]
 
     def text_columns(self) -> list[str]:
         """The columns that training's texts are from, in alphabetical order."""
@@ -60,11 +70,13 @@ class TrainingRows:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of what was chosen: image ids, split and text, in order."""
+        """Digest of what was chosen: image ids, split, text and source, in order."""
         digest = hashlib.sha256()
         names = ("image_id", "split", "texts" if self.mixed else "text")
         for row in zip(*(self.table[name].to_pylist() for name in names), strict=True):
             digest.update(repr(row).encode())
+        if self.sources is not None:
+            digest.update(self.sources.tobytes())
         return digest.hexdigest()
 
 
@@ -99,6 +111,7 @@ def select_rows(
         *conditions_of(catalog, data.filter, data.version),
         licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
         *(f"{name} IS NOT NULL" for name in requires),
+        *any_of(catalog, data.mix or ()),
         *conditions,
     ]
     where = all_of(*conditions)
@@ -139,7 +152,28 @@ def select_rows(
             *(found[name] for name in mixed), "\x1f", null_handling="replace", null_replacement="\x00"
         )
         table = table.append_column("texts", texts)
-    return TrainingRows(catalog, where, table, mixed)
+    sources = _sources(catalog, where, list(data.mix), table) if data.mix else None
+    return TrainingRows(catalog, where, table, mixed, sources=sources)
+
+
+def _sources(catalog: Catalog, where: str, mix: Sequence[str], table: pa.Table) -> NDArray[np.int64]:
+    """Of each row the number of the first filter of `mix` that it meets. Raises TrainingError for one that is left
+    without a row to train on.
+    """
+    sources = np.full(len(table), -1)
+    for number, condition in enumerate(mix):
+        met = catalog.table(
+            ["image_id"], filter=all_of(where, expression(catalog, condition)), with_row_id=True
+        )
+        sources[(sources < 0) & np.isin(table["row_id"].to_numpy(), met["_rowid"].to_numpy())] = number
+    trained = sources[table["split"].to_numpy() == "train"]
+    for number, condition in enumerate(mix):
+        if number not in trained:
+            raise TrainingError(
+                f"data.mix: no row to train on is of {condition} and of none before it; "
+                f"leave it out, or widen it (catalog {catalog.uri}, version {catalog.version})"
+            )
+    return sources
 
 
 def _splits(image_ids: list[str], heldout: NDArray[np.bool_], data: DataConfig) -> NDArray[np.str_]:

@@ -1,0 +1,38 @@
+"""A catalog of images of several aspect ratios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.schema import to_batch
+from commoncanvas.images.image import encode_image
+from commoncanvas.training.trainer import train
+from tests.training.tiny import SIDES, recipe
+
+
+@pytest.fixture
+def oblongs(tmp_path: Path) -> Catalog:
+    draw = np.random.default_rng(0)
+    sides = draw.permutation([one for one, count in SIDES.items() for _ in range(count)])
+    rows = [
+        {
+            "image_id": f"oblong:{number:02}",
+            "source": "oblong",
+            "label": f"picture {number}",
+            "creator": "a painter",
+            "license": "CC-BY-4.0",
+            "image": encode_image(draw.integers(0, 256, (height, width, 3), np.uint8), "png"),
+            "width": int(width),
+            "height": int(height),
+            "fetch_status": "ok",
+        }
+        for number, (height, width) in enumerate(sides)
+    ]
+    catalog = Catalog.open_or_create(tmp_path / "catalog.lance")
+    catalog.add([to_batch(rows)])
+    train(recipe("xs-autoencoder", tmp_path, "--train.steps", "3"))
+    return catalog
