@@ -323,6 +323,11 @@ class DiffusionRecipe(RecipeBase):
                 "data.shuffle reads rows beside each other, and encode.buckets puts rows of one aspect ratio into a "
                 "batch; leave one of them out"
             )
+        if self.train.compile and self.encode.buckets:
+            raise ValueError(
+                "train.compile makes code for one shape, and fails at the second one that encode.buckets brings; leave "
+                "one of them out"
+            )
         return self
 
     @model_validator(mode="after")

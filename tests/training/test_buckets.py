@@ -139,6 +139,8 @@ def test_sdxl_is_told_of_each_samples_own_crop(oblongs: Catalog, tmp_path: Path)
     train(made)
 
 
-def test_buckets_and_ranges_are_not_to_be_had_at_once(tmp_path: Path) -> None:
+def test_what_buckets_can_not_be_had_with_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"data\.shuffle .* encode\.buckets .* leave one of them out"):
         recipe("xs", tmp_path, *BUCKETS, "--data.shuffle.block", "2", "--data.shuffle.buffer", "4")
+    with pytest.raises(RecipeError, match=r"train\.compile .* encode\.buckets .*leave one of them out"):
+        recipe("xs", tmp_path, *BUCKETS, "--train.compile", "true")
