@@ -32,14 +32,26 @@ from commoncanvas.latents.stages import FeatureStage, latent_column
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 
+# Stable Diffusion's own objective and schedule.
 PLAIN = {
     "noise.schedule.prediction_type": "epsilon",
+    "noise.schedule.beta_schedule": "scaled_linear",
+    "noise.schedule.beta_start": "0.00085",
+    "noise.schedule.beta_end": "0.012",
+    "noise.schedule.timestep_spacing": "leading",
     "noise.schedule.rescale_betas_zero_snr": "false",
     "noise.timesteps": "uniform",
+    "sample.options": "{set_alpha_to_one: false}",
 }
 V = {**PLAIN, "noise.schedule.prediction_type": "v_prediction"}
-ZERO = {**V, "noise.schedule.rescale_betas_zero_snr": "true"}
-XS = {**ZERO, "noise.timesteps": "stratified"}
+ZERO = {
+    **V,
+    "noise.schedule.rescale_betas_zero_snr": "true",
+    "noise.schedule.timestep_spacing": "trailing",
+    "sample.options": "{}",
+}
+COSINE = {**ZERO, "noise.schedule.beta_schedule": "squaredcos_cap_v2"}
+XS = {**COSINE, "noise.timesteps": "stratified"}
 FLOW = {
     **PLAIN,
     "noise.schedule.prediction_type": "flow_prediction",
@@ -53,7 +65,8 @@ VARIANTS: dict[str, dict[str, str]] = {
     "epsilon, min-SNR 5": {**PLAIN, "noise.min_snr_gamma": "5"},
     "v": V,
     "v, zero SNR": ZERO,
-    "v, zero SNR, stratified (xs)": XS,
+    "v, zero SNR, cosine": COSINE,
+    "v, zero SNR, cosine, stratified (xs)": XS,
     "xs, min-SNR 5": {**XS, "noise.min_snr_gamma": "5"},
     "xs, logit-normal (0, 1)": {**XS, "noise.logit_normal": "[0, 1]"},
     # The column that the captioner reads, made for the other rows too.
@@ -120,7 +133,7 @@ def main() -> None:
                 run(load_recipe("xs", [*chosen, "--seed", str(seed), "--train.steps", str(steps)]), out)
             )
         columns = [f"{title} {spread([one[key] for one in found])}" for key, title in SHOWN.items()]
-        print(f"{name:32} {steps:5} steps  {'  '.join(columns)}", flush=True)
+        print(f"{name:36} {steps:5} steps  {'  '.join(columns)}", flush=True)
 
 
 def run(recipe: Recipe, out: Path) -> dict[str, Any]:

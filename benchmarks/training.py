@@ -1,8 +1,9 @@
 """What the trainer adds to a step: images a second of `train`, against the bare forward, backward and optimiser step.
 
-Run after the demo: python benchmarks/training.py [--demo demo] [--rounds 5] [--steps 60]. XS, on a copy of the demo's
+Run after the demo: python benchmarks/training.py [--demo demo] [--rounds 5] [--steps 100]. XS, on a copy of the demo's
 catalog, on the CPU. The bare step has one batch in memory, its draws made beforehand, and AdamW on all weights; `train`
-reads its batches from the catalog, draws, clips, averages and logs. Both are timed after ten steps, in turn.
+reads its batches from the catalog, draws, clips, averages and logs. Both are timed after ten steps, in turn, ten steps
+at once; a round's figure is the median of these, so that what else the machine does for a moment does not count.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,30 +39,35 @@ def bare(recipe: Recipe, steps: int) -> float:
     batch |= task.draws(size, batch, torch.Generator().manual_seed(0))
     model = task.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
-    began = 0.0
-    for step in range(WARM + steps):
-        if step == WARM:
-            began = time.monotonic()
+    times = []
+    for step in range(WARM + steps + 1):
+        if step % WARM == 0:
+            times.append(time.monotonic())
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"):
             loss = task.loss(model, batch)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    return steps * size / (time.monotonic() - began)
+    return rate(times[1:], size)
 
 
-def trained(recipe: Recipe, steps: int) -> float:
+def trained(recipe: Recipe) -> float:
     """Images a second of `train`, from step WARM to the last, by its own log."""
     train(recipe)
-    seconds = {entry["step"]: entry["seconds"] for entry in read_log(Path(f"{recipe.out}-run/log.jsonl"))}
-    return steps * recipe.train.batch_size / (seconds[WARM + steps] - seconds[WARM])
+    log = read_log(Path(f"{recipe.out}-run/log.jsonl"))
+    return rate([entry["seconds"] for entry in log if entry["step"] % WARM == 0], recipe.train.batch_size)
+
+
+def rate(times: list[float], size: int) -> float:
+    """Images a second, of times that are WARM steps apart."""
+    return WARM * size / statistics.median(later - sooner for sooner, later in pairwise(times))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
     ratios = []
     with tempfile.TemporaryDirectory() as name:
@@ -71,7 +78,7 @@ def main() -> None:
             words += ["--out", f"{name}/{number}", "--train.steps", str(WARM + options.steps)]
             words += ["--train.log_every", str(WARM), "--train.warmup_steps", "0", "--train.device", "cpu"]
             recipe = load_recipe("xs", [*words, "--train.sample_every", "null"])
-            one, other = bare(recipe, options.steps), trained(recipe, options.steps)
+            one, other = bare(recipe, options.steps), trained(recipe)
             ratios.append(other / one)
             print(f"bare {one:.1f}, train {other:.1f} images/s: {ratios[-1]:.1%}", flush=True)
     print(f"train has {statistics.median(ratios):.1%} of the bare step's images/s (median of {len(ratios)})")
