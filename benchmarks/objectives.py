@@ -60,6 +60,8 @@ FLOW = {
     # The first order is the step that DDIM takes.
     "sample.options": "{solver_order: 1}",
 }
+# XS's weights as a transformer on patches of one cell, of recipes/xs-transformer.yaml.
+TRANSFORMER = {**XS, "unet": "null", "transformer": str(load_recipe("xs-transformer").transformer)}
 VARIANTS: dict[str, dict[str, str]] = {
     "plain: epsilon, uniform": PLAIN,
     "epsilon, min-SNR 5": {**PLAIN, "noise.min_snr_gamma": "5"},
@@ -76,6 +78,8 @@ VARIANTS: dict[str, dict[str, str]] = {
         "alignment.block": "mid_block",
         "alignment.width": "512",
     },
+    "transformer, none masked": TRANSFORMER,
+    "transformer, half the patches masked": {**TRANSFORMER, "masked_patches": "0.5", "patch_mixer": "2"},
     "flow": FLOW,
     "flow, logit-normal (0, 1)": {**FLOW, "noise.logit_normal": "[0, 1]"},
     "flow, cosmap": {**FLOW, "noise.sigma_weights": "cosmap"},

@@ -291,7 +291,7 @@ class SampleConfig(Schema):
 
 
 class DiffusionRecipe(RecipeBase):
-    """Train a text-conditional `UNet2DConditionModel` on latents and text states computed ahead of time."""
+    """Train a text-conditional U-Net or transformer on latents and text states computed ahead of time."""
 
     task: Literal["diffusion"]
     size: PositiveInt = Field(description="side of the square images, pixels")
@@ -305,9 +305,22 @@ class DiffusionRecipe(RecipeBase):
     encode: EncodeConfig = EncodeConfig()
     init: str | None = Field(
         None,
-        description="folder or hub id of a diffusers pipeline, or its unet, to start from; null: random weights",
+        description="folder or hub id of a diffusers pipeline, or its network, to start from; null: random weights",
     )
-    unet: dict[str, Any] = Field(description="configuration of diffusers' UNet2DConditionModel")
+    unet: dict[str, Any] = Field({}, description="configuration of diffusers' UNet2DConditionModel")
+    transformer: dict[str, Any] = Field(
+        {},
+        description="configuration of diffusers' PixArtTransformer2DModel, in place of unet",
+    )
+    masked_patches: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a transformer's patches that training leaves out (MicroDiT, arXiv 2407.15811)",
+    )
+    patch_mixer: NonNegativeInt = Field(
+        0, description="first blocks of a transformer, which see all patches in training too"
+    )
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     alignment: AlignmentConfig | None = Field(
@@ -315,6 +328,22 @@ class DiffusionRecipe(RecipeBase):
         description="draw hidden states towards image features, in training; null: the denoising loss alone",
     )
     sample: SampleConfig
+
+    @field_validator("unet", "transformer", mode="before")
+    @classmethod
+    def _unset(cls, given: Any) -> Any:
+        """A recipe takes its base's network away with null."""
+        return {} if given is None else given
+
+    @model_validator(mode="after")
+    def _has_one_network(self) -> Self:
+        if bool(self.unet) == bool(self.transformer):
+            raise ValueError("give one network, unet or transformer; null takes away a base's")
+        if self.masked_patches and not self.transformer:
+            raise ValueError("masked_patches are a transformer's; a unet has no patches to leave out")
+        if self.transformer and self.encode.buckets:
+            raise ValueError("transformer takes squares only; leave encode.buckets out")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_batch(self) -> Self:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
-from diffusers import DDPMScheduler, DiffusionPipeline
+from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 
 from commoncanvas.config import SampleConfig
 from commoncanvas.diffusion.objective import FLOW
@@ -89,6 +89,10 @@ def generate_images(
             raise RecipeError(f"seed {seed}: give a whole number from 0 to 2^63 - 1")
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    if isinstance(pipeline, PixArtAlphaPipeline):
+        # Its defaults are of PixArt's own sizes, lengths and captions; ours are those of training.
+        options["max_sequence_length"] = pipeline.tokenizer.model_max_length
+        options |= {"use_resolution_binning": False, "clean_caption": False}
     images: list[Image] = pipeline(
         prompt=list(prompts),
         generator=generators,

@@ -47,12 +47,13 @@ def read_rows(model: str) -> pa.Table:
 
 def image_size(pipeline: Any) -> int:
     """Pixels a side of the images that the pipeline makes by default."""
-    return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)
+    network = getattr(pipeline, "transformer", None) or pipeline.unet
+    return int(network.config.sample_size * pipeline.vae_scale_factor)
 
 
 @torch.no_grad()
 def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.uint8]:
-    """What the pipeline's VAE makes of images [N, H, W, 3]: as near to them as any U-Net could come."""
+    """What the pipeline's VAE makes of images [N, H, W, 3]: as near to them as any network could come."""
     vae = pipeline.vae
     made = []
     for start in range(0, len(images), batch_size):

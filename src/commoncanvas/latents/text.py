@@ -5,9 +5,10 @@ Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width, P t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,8 @@ class TextEncoder:
         ]
         self.encoders: list[Any] = [encoder for encoder, _ in loaded]
         self.tokenizers = [tokenizer for _, tokenizer in loaded]
+        # A loader's thread may ask for masks while a pipeline sets the tokenizer's padding otherwise.
+        self._masking = copy.deepcopy(self.tokenizers[0])
         self.width: int = sum(encoder.config.hidden_size for encoder in self.encoders)
         self.pooled_width: int = self.encoders[-1].config.projection_dim if self.pair else 0
 
@@ -143,10 +146,17 @@ class TextEncoder:
         ]
         return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
 
-    def _run(self, encoder: nn.Module, tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
-        tokens = tokenizer(
+    def masks(self, texts: Sequence[str]) -> Tensor:
+        """Which tokens of each text are not padding, bool [B, L], for networks that must not attend to it."""
+        return cast(Tensor, self._tokens(self._masking, texts).attention_mask.bool())
+
+    def _tokens(self, tokenizer: Any, texts: Sequence[str]) -> Any:
+        return tokenizer(
             list(texts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
+
+    def _run(self, encoder: nn.Module, tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:
+        tokens = self._tokens(tokenizer, texts)
         masked = getattr(encoder.config, "use_attention_mask", False)
         device = next(encoder.parameters()).device
         mask = tokens.attention_mask.to(device) if masked else None

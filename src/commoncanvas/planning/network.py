@@ -1,4 +1,4 @@
-"""The recipe's U-Net on the meta device, where nothing is computed: its parameters, and the FLOPs of a step."""
+"""The recipe's network on the meta device, where nothing is computed: its parameters, and the FLOPs of a step."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from commoncanvas.errors import RecipeError
 from commoncanvas.latents.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.training.task import configuring
+from commoncanvas.training.transformer import draw_kept, predict_kept, unstarted
 from commoncanvas.training.unet import POOLED, added, unet_config
 
 
@@ -26,38 +27,52 @@ class Network:
 
 
 def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> Network:
-    """Build the U-Net and count one step of one image. Raises RecipeError if it can't be built or run."""
+    """Build the network and count one step of one image: of a transformer with the patches that training keeps, without
+    what `alignment` adds, whose features only the catalog knows. Raises RecipeError if it can't be built or run."""
     side, rest = divmod(recipe.size, latents.downsampling)
     if rest:
         raise RecipeError(
             f"{recipe.name}: size {recipe.size} is not a multiple of the VAE's downsampling factor "
             f"{latents.downsampling}"
         )
-    unet = build(recipe, side, latents, text)
+    network = build(recipe, side, latents, text)
     if recipe.train.activation_checkpointing:
-        unet.enable_gradient_checkpointing()
-    inputs: dict[str, Any] = {
-        "sample": torch.zeros(1, latents.channels, side, side, device="meta"),
+        network.enable_gradient_checkpointing()
+    noisy = torch.zeros(1, latents.channels, side, side, device="meta")
+    told: dict[str, Any] = {
         "timestep": torch.zeros(1, dtype=torch.long, device="meta"),
         "encoder_hidden_states": torch.zeros(1, recipe.text_length, text.width, device="meta"),
     }
+    if recipe.transformer:
+        told["encoder_attention_mask"] = torch.ones(1, recipe.text_length, device="meta")
     if recipe.unet.get("addition_embed_type") == POOLED:
-        inputs["added_cond_kwargs"] = added(
+        told["added_cond_kwargs"] = added(
             torch.zeros(1, text.pooled, device="meta"), torch.zeros(1, len(Crop._fields), device="meta")
         )
     counter = FlopCounterMode(display=False)
-    with configuring(f"{recipe.name}: unet can't be run"), counter:
-        unet(**inputs, return_dict=False)[0].sum().backward()
-    return Network(sum(weights.numel() for weights in unet.parameters()), counter.get_total_flops())
+    said: Any
+    kind = "transformer" if recipe.transformer else "unet"
+    with configuring(f"{recipe.name}: {kind} can't be run"), counter:
+        if recipe.masked_patches:
+            patch_size, share = network.config.patch_size, recipe.masked_patches
+            kept = draw_kept(1, noisy.shape, patch_size, share, torch.Generator()).to("meta")
+            said = predict_kept(network, noisy, kept, recipe.patch_mixer, **told)
+        else:
+            said = network(noisy, **told, return_dict=False)[0]
+        said.sum().backward()
+    return Network(sum(weights.numel() for weights in network.parameters()), counter.get_total_flops())
 
 
 def build(recipe: DiffusionRecipe, side: int, latents: Latents, text: TextStates) -> Any:
-    """The U-Net for latents of `side` cells, in training mode. Raises RecipeError."""
+    """The network for latents of `side` cells, in training mode. Raises RecipeError."""
     if recipe.unet.get("addition_embed_type") == POOLED and not text.pooled:
         raise RecipeError(
             f"{recipe.name}: unet.addition_embed_type {POOLED} adds a pooled state, which text_encoder "
             f"{recipe.text_encoder} doesn't give; take SDXL's pair, or leave it out"
         )
+    if recipe.transformer:
+        with torch.device("meta"):
+            return unstarted(recipe, (latents.channels, side, side), text.width).train()
     config = unet_config(recipe, (latents.channels, side, side), text.width, text.pooled)
     with (
         configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -66,11 +67,17 @@ class Alignment:
             )
         with observed(network, block) as outputs, torch.no_grad():
             run()
-        hidden = hidden_map(outputs[-1]) if outputs else None
-        if hidden is None:
+            network.eval()
+            run()
+            network.train()
+        maps = [hidden_map(output) for output in outputs]
+        hidden = maps[0] if maps else None
+        # A transformer trained on a part of its patches has maps of all of them in its first blocks only.
+        if hidden is None or maps[-1] is None or maps[-1].shape != hidden.shape:
             raise RecipeError(
-                f"{self.name}: alignment.block {block} gives no map of the image; choose another, such as mid_block "
-                "of a U-Net, or transformer_blocks.3 of a transformer"
+                f"{self.name}: alignment.block {block} gives no map of the whole image; choose another, such as "
+                "mid_block of a U-Net, or a transformer's transformer_blocks.3, one of the patch_mixer first if "
+                "patches are masked"
             )
         return AlignedNetwork(network, self.config, hidden.shape[1], self.info.shape[0])
 
@@ -125,7 +132,7 @@ class AlignedNetwork(nn.Module):
         return ((1 - cosine_BK).mean(1) * has_features_B).mean()
 
 
-def network_of(model: nn.Module) -> nn.Module:
+def network_of(model: nn.Module) -> Any:
     """What a pipeline takes of a task's model."""
     return model.network if isinstance(model, AlignedNetwork) else model
 

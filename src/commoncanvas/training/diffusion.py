@@ -1,4 +1,4 @@
-"""The diffusion task: a text-conditional U-Net on latents and text states that were computed ahead of time."""
+"""The diffusion task: a text-conditional network on latents and text states that were computed ahead of time."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
+from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.rows import TrainingRows, select_rows
 from commoncanvas.training.task import Batch, configuring
-from commoncanvas.training.unet import added, build_pipeline, build_unet
+from commoncanvas.training.unet import added
 from commoncanvas.visual import labelled_grid
 
 
@@ -72,6 +73,9 @@ class DiffusionTask:
         self.alignment = recipe.alignment and Alignment(recipe, recipe.alignment, self.rows.catalog)
         if self.alignment:
             self.columns += (self.alignment.config.column,)
+        if recipe.transformer:
+            texts = [text for texts in self.sources.values() for text in texts]
+            self.columns = tuple(dict.fromkeys((*self.columns, *texts)))
         latents = latent_info(self.vae, recipe.vae, recipe.size, recipe.encode)
         text = {
             name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
@@ -87,9 +91,10 @@ class DiffusionTask:
         self.text_shape = (recipe.text_length, self.text_encoder.width)
         vae = part("vae", recipe.vae, latents.sha256)
         encoder = Part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
-        unet = build_unet(recipe, self.latent_shape, self.text_encoder)
-        self.model: nn.Module = unet
-        begun = [part("init", recipe.init, weights_sha256(unet))] if recipe.init else []
+        build = transformer.build_transformer if recipe.transformer else unet.build_unet
+        network = build(recipe, self.latent_shape, self.text_encoder)
+        self.model: nn.Module = network
+        begun = [part("init", recipe.init, weights_sha256(network))] if recipe.init else []
         aligned = [self.alignment.part] if self.alignment else []
         self.parts: tuple[Part, ...] = (vae, encoder, *begun, *aligned, *self._captioners())
         for each in self.parts:
@@ -107,8 +112,10 @@ class DiffusionTask:
         # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
         states, pooled = self.text_encoder.encode([""])
         self.empty = states[0], torch.zeros(0) if pooled is None else pooled[0]
+        if recipe.transformer:
+            transformer.check_states(self.pipeline(network), self.text_encoder, recipe)
         if self.alignment:
-            self.model = self.alignment.around(unet, lambda: self.loss(unet, self._one()))
+            self.model = self.alignment.around(network, lambda: self.loss(network, self._one()))
 
     def _select(self, version: int | str | None) -> TrainingRows:
         """Rows that have latents and a text, with its states."""
@@ -172,6 +179,12 @@ class DiffusionTask:
         if self.pooled:
             batch["pooled"] = _gathered(table, self.pooled, (self.text_encoder.pooled_width,), drawn_B)
             batch["crop"] = torch.tensor(crops(table[crop_column(self.latents)]))
+        if self.recipe.transformer:
+            # The states' own texts: those of a row whose text has changed would have been found before.
+            texts = [pc.coalesce(*(table[name] for name in names)) for names in self.sources.values()]
+            batch["seen"] = self.text_encoder.masks(
+                [texts[number][row].as_py() for row, number in enumerate(drawn_B)]
+            )
         if self.alignment:
             batch["features"] = self.alignment.read(table)
         return batch
@@ -216,6 +229,9 @@ class DiffusionTask:
         drawn["noise"] = torch.randn(size, *shape, generator=generator, device=device)
         drawn["timesteps"] = self.objective.draw_timesteps(size, generator)
         drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
+        if share := self.recipe.masked_patches:
+            patch_size = network_of(self.model).config.patch_size
+            drawn["kept"] = transformer.draw_kept(size, shape, patch_size, share, generator)
         return drawn
 
     def _latents(self, batch: Batch) -> Tensor:
@@ -229,13 +245,16 @@ class DiffusionTask:
         return scale(self.vae, latents)
 
     def _conditions(self, batch: Batch) -> dict[str, Any]:
-        """What the U-Net is told; of rows whose caption was dropped, the empty caption's states."""
+        """What the network is told; of rows whose caption was dropped, the empty caption's states."""
         dropped_B = batch["dropped"]
         empty_LD, empty_P = (each.to(dropped_B.device) for each in self.empty)
         text_BLD = values(batch["text"], self.text_shape)
         told: dict[str, Any] = {
             "encoder_hidden_states": torch.where(dropped_B[:, None, None], empty_LD, text_BLD)
         }
+        if "seen" in batch:
+            empty_L = self.text_encoder.masks([""])[0].to(dropped_B.device)
+            told["encoder_attention_mask"] = torch.where(dropped_B[:, None], empty_L, batch["seen"])
         if self.pooled:
             pooled_BP = values(batch["pooled"], (self.text_encoder.pooled_width,))
             pooled_BP = torch.where(dropped_B[:, None], empty_P, pooled_BP)
@@ -247,15 +266,22 @@ class DiffusionTask:
             return model.loss(lambda network: self.loss(network, batch), batch)
         latents_BCHW, noise_BCHW, timesteps_B = self._latents(batch), batch["noise"], batch["timesteps"]
         noisy_BCHW = self.objective.noisy(latents_BCHW, noise_BCHW, timesteps_B)
-        predicted_BCHW = model(noisy_BCHW, timesteps_B, **self._conditions(batch), return_dict=False)[0]
-        target_BCHW = self.objective.target(latents_BCHW, noise_BCHW, timesteps_B)
-        error_B = (predicted_BCHW.float() - target_BCHW).square().mean((1, 2, 3))
+        target = self.objective.target(latents_BCHW, noise_BCHW, timesteps_B)
+        told = self._conditions(batch) | {"timestep": timesteps_B}
+        # Outside of training the network sees all patches, as in sampling.
+        if "kept" in batch and model.training:
+            kept_BK, mixer = batch["kept"], self.recipe.patch_mixer
+            predicted, target = transformer.kept_of_both(model, noisy_BCHW, target, kept_BK, mixer, **told)
+        else:
+            predicted = model(noisy_BCHW, **told, return_dict=False)[0]
+        error_B = (predicted.float() - target).square().mean((1, 2, 3))
         loss: Tensor = (error_B * self.objective.weights(timesteps_B)).mean()
         return loss
 
     def pipeline(self, model: nn.Module) -> DiffusionPipeline:
         """The pipeline that anyone gets from the exported folder, around the weights of now."""
-        return build_pipeline(network_of(model), self.vae, self.text_encoder, self.scheduler, self.recipe)
+        build = transformer.build_pipeline if self.recipe.transformer else unet.build_pipeline
+        return build(network_of(model), self.vae, self.text_encoder, self.scheduler, self.recipe)
 
     def draw(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]

@@ -7,6 +7,7 @@ import time
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from commoncanvas.planning.devices import DEVICES
@@ -27,7 +28,9 @@ def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
     one = {name: tensor[:1] for name, tensor in batch.items()}
     counter = FlopCounterMode(display=False)
     training = model.training
-    model.eval()  # no batch norm learns from it
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()  # it learns nothing from this
     # The counter does not know the CPU's fused attention; by its formula it is two products.
     with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH), counter:
         task.loss(model, one)

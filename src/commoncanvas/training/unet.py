@@ -8,6 +8,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
+    ModelMixin,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -69,7 +70,7 @@ def build_unet(
             else None,
         )
     if recipe.init is not None:
-        _start(unet, recipe)
+        start(unet, recipe, "unet")
         return unet
     # The first prediction is zero, the target's mean.
     nn.init.zeros_(unet.conv_out.weight)
@@ -82,22 +83,22 @@ def added(pooled_BP: Tensor, crops_B6: Tensor) -> dict[str, Tensor]:
     return {"text_embeds": pooled_BP, "time_ids": crops_B6}
 
 
-def _start(unet: UNet2DConditionModel, recipe: DiffusionRecipe) -> None:
-    """Put the weights of `recipe.init` into the network."""
+def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
+    """Put the weights of `recipe.init` into the network, which is its pipeline's part `name`."""
     assert recipe.init is not None
-    part = "unet" if "unet" in components(recipe.init) else None
+    part = name if name in components(recipe.init) else None
     try:
-        found = UNet2DConditionModel.from_pretrained(
+        found = type(network).from_pretrained(
             recipe.init, subfolder=part, use_safetensors=True, torch_dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"init {recipe.init} can't be loaded: {one_line(error)}") from error
     try:
-        unet.load_state_dict(found.state_dict())
+        network.load_state_dict(found.state_dict())
     except RuntimeError as error:
         raise RecipeError(
             f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
-            f"give unet its fields ({one_line(error)})"
+            f"give {name} its fields ({one_line(error)})"
         ) from error
 
 

@@ -1,0 +1,215 @@
+"""The transformer of a diffusion recipe, trained on a part of an image's patches, and the pipeline around its weights.
+
+Masked training is MicroDiT's (arXiv 2407.15811): the first blocks see all patches, the rest only those that are kept,
+and the loss is of these ("deferred masking", section 3). The network is PixArt's, as diffusers has it.
+
+The folder is one of plain diffusers' PixArtAlphaPipeline, whose call wants three arguments besides the prompt:
+`max_sequence_length=pipeline.tokenizer.model_max_length`, the tokens that training saw, `use_resolution_binning=False`,
+which knows PixArt's own sizes only, and `clean_caption=False`. `generate_images` gives them.
+
+Shapes: B images, N patches, K of them kept, D channels of a patch's state; p the patch's side, C channels and H x W
+cells of the latents; L tokens of a text, E channels of their states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, PixArtAlphaPipeline, PixArtTransformer2DModel
+from torch import Generator, Tensor, nn
+
+from commoncanvas.config import DiffusionRecipe
+from commoncanvas.diffusion.sampling import pipeline_scheduler
+from commoncanvas.errors import RecipeError
+from commoncanvas.latents.text import TextEncoder
+from commoncanvas.training.task import configuring
+from commoncanvas.training.unet import start
+
+PROBES = ["", "A Red square "]
+"""Texts by which a pipeline's states are compared with those that `encode` stores."""
+
+
+def transformer_config(
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int
+) -> dict[str, Any]:
+    """The recipe's `transformer` with what follows from its latents [C, H, W] and its text states."""
+    channels, side, _ = latent_shape
+    given = recipe.transformer
+    heads, width = given.get("num_attention_heads", 16), given.get("attention_head_dim", 72)
+    derived = {
+        "sample_size": side,
+        "in_channels": channels,
+        "out_channels": channels,
+        "cross_attention_dim": heads * width,
+        "caption_channels": text_width,
+        # PixArt's largest adds image sizes to the timestep, which a square of one size needs not be told.
+        "use_additional_conditions": False,
+    }
+    return derived | given
+
+
+def build_transformer(
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], encoder: TextEncoder
+) -> PixArtTransformer2DModel:
+    """The transformer, run once on nothing; its weights are random, or those of the recipe's `init`.
+
+    Raises RecipeError for a configuration that can't be run, or is another one than that of `init`; ModelError.
+    """
+    if encoder.pair:
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer doesn't take; "
+            "give one encoder"
+        )
+    transformer = unstarted(recipe, latent_shape, encoder.width)
+    with configuring(f"{recipe.name}: transformer can't be run"), torch.no_grad():
+        transformer(
+            torch.zeros(1, *latent_shape),
+            encoder_hidden_states=torch.zeros(1, encoder.length, encoder.width),
+            timestep=torch.zeros(1),
+        )
+    if recipe.init is not None:
+        start(transformer, recipe, "transformer")
+    else:
+        _initialise(transformer)
+    return transformer
+
+
+def unstarted(
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int
+) -> PixArtTransformer2DModel:
+    """The transformer as diffusers makes it. Raises RecipeError."""
+    config = transformer_config(recipe, latent_shape, text_width)
+    with configuring(f"{recipe.name}: transformer is not a configuration of PixArtTransformer2DModel"):
+        transformer = PixArtTransformer2DModel(**config)
+    layers = len(transformer.transformer_blocks)
+    if recipe.masked_patches and recipe.patch_mixer >= layers:
+        raise RecipeError(
+            f"{recipe.name}: patch_mixer {recipe.patch_mixer} leaves none of the transformer's {layers} blocks to see "
+            "fewer patches; choose a smaller one"
+        )
+    return transformer
+
+
+def _initialise(transformer: PixArtTransformer2DModel) -> None:
+    """PixArt's own first weights (PixArt-alpha/PixArt-alpha, diffusion/model/nets/PixArt.py, initialize_weights): text
+    adds nothing yet, and the first prediction is zero, the target's mean.
+    """
+    for module in transformer.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.xavier_uniform_(transformer.pos_embed.proj.weight.flatten(1))
+    embedder, caption = transformer.adaln_single.emb.timestep_embedder, transformer.caption_projection
+    for linear in (embedder.linear_1, embedder.linear_2, transformer.adaln_single.linear):
+        nn.init.normal_(linear.weight, std=0.02)
+    for linear in (caption.linear_1, caption.linear_2):
+        nn.init.normal_(linear.weight, std=0.02)
+    for zero in (transformer.proj_out, *(block.attn2.to_out[0] for block in transformer.transformer_blocks)):
+        nn.init.zeros_(zero.weight)
+
+
+def draw_kept(
+    size: int, latent_shape: tuple[int, ...], patch_size: int, share: float, generator: Generator
+) -> Tensor:
+    """The numbers of the patches that are kept when `share` of each image's are dropped, [size, K]."""
+    patches = latent_shape[-2] * latent_shape[-1] // patch_size**2
+    order_BN = torch.rand(size, patches, generator=generator, device=generator.device).argsort(1)
+    return order_BN[:, : max(1, round(patches * (1 - share)))]
+
+
+def predict_kept(
+    transformer: PixArtTransformer2DModel,
+    noisy_BCHW: Tensor,
+    kept_BK: Tensor,
+    mixer: int,
+    *,
+    timestep: Tensor,
+    encoder_hidden_states: Tensor,
+    encoder_attention_mask: Tensor,
+) -> Tensor:
+    """What the transformer says of the kept patches, [B, K, p p, C]; after `mixer` blocks it knows no others.
+
+    The steps are those of PixArtTransformer2DModel.forward. `encoder_attention_mask` [B, L]: True where a token counts.
+    """
+    states_BND = transformer.pos_embed(noisy_BCHW)
+    modulation_B6D, time_BD = transformer.adaln_single(
+        timestep, None, batch_size=len(states_BND), hidden_dtype=states_BND.dtype
+    )
+    text_BLD = transformer.caption_projection(encoder_hidden_states)
+    bias_B1L = (1 - encoder_attention_mask.to(noisy_BCHW.dtype))[:, None] * -10000.0
+    for number, block in enumerate(transformer.transformer_blocks):
+        if number == mixer:
+            states_BND = take(states_BND, kept_BK)
+        inputs = (states_BND, None, text_BLD, bias_B1L, modulation_B6D, None, None)
+        if transformer.gradient_checkpointing and torch.is_grad_enabled():
+            states_BND = transformer._gradient_checkpointing_func(block, *inputs)
+        else:
+            states_BND = block(*inputs)
+    shift_B1D, scale_B1D = (transformer.scale_shift_table[None] + time_BD[:, None]).chunk(2, dim=1)
+    states_BND = transformer.norm_out(states_BND) * (1 + scale_B1D) + shift_B1D
+    said: Tensor = transformer.proj_out(states_BND)
+    return said.view(*said.shape[:2], -1, transformer.out_channels)
+
+
+def kept_of_both(
+    transformer: PixArtTransformer2DModel,
+    noisy_BCHW: Tensor,
+    target_BCHW: Tensor,
+    kept_BK: Tensor,
+    mixer: int,
+    **told: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """What the transformer says of the kept patches (see `predict_kept`), and what it should, [B, K, p p, C]."""
+    target_BNPC = patches(target_BCHW, transformer.config.patch_size)
+    return predict_kept(transformer, noisy_BCHW, kept_BK, mixer, **told), take(target_BNPC, kept_BK)
+
+
+def patches(map_BCHW: Tensor, size: int) -> Tensor:
+    """[B, C, H, W] -> [B, N, p p, C], in the order of the transformer's output."""
+    batch, channels, height, width = map_BCHW.shape
+    cut = map_BCHW.view(batch, channels, height // size, size, width // size, size)
+    return cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, size * size, channels)
+
+
+def take(patches_BNX: Tensor, kept_BK: Tensor) -> Tensor:
+    """Of each image's patches [B, N, ...] the kept ones, [B, K, ...]."""
+    return patches_BNX[torch.arange(len(kept_BK), device=kept_BK.device)[:, None], kept_BK]
+
+
+def build_pipeline(
+    transformer: nn.Module,
+    vae: AutoencoderKL,
+    encoder: TextEncoder,
+    training: DDPMScheduler,
+    recipe: DiffusionRecipe,
+) -> PixArtAlphaPipeline:
+    """diffusers' own pipeline of PixArt."""
+    return PixArtAlphaPipeline(
+        tokenizer=encoder.tokenizer,
+        text_encoder=encoder.encoder,
+        vae=vae,
+        transformer=transformer,
+        scheduler=pipeline_scheduler(training, recipe.sample),
+    )
+
+
+def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: DiffusionRecipe) -> None:
+    """Raises RecipeError unless the pipeline's states of a text are those that `encode` stores, where the transformer
+    attends to them: it writes texts small, and hides padding from every encoder.
+    """
+    with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be PixArt's"):
+        states_BLE, mask_BL, _, _ = pipeline.encode_prompt(
+            PROBES, do_classifier_free_guidance=False, max_sequence_length=encoder.length, device="cpu"
+        )
+    stored_BLE, seen_BL = encoder(PROBES), encoder.masks(PROBES)
+    if not (
+        torch.equal(mask_BL.bool(), seen_BL)
+        and torch.allclose(states_BLE[seen_BL], stored_BLE[seen_BL], atol=1e-4)
+    ):
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBES[1]!r} than in PixArt's "
+            "pipeline, which writes prompts small and cuts spaces off; take one that doesn't tell these apart, such as "
+            "minilm or CLIP's"
+        )
