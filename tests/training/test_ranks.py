@@ -18,6 +18,7 @@ from commoncanvas.latents.encode import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
 from tests.training.test_alignment import ALIGNED
+from tests.training.test_transformer import MASKED
 from tests.training.tiny import recipe
 
 FP32 = ("--train.precision", "fp32")
@@ -72,10 +73,11 @@ def test_two_processes_have_the_losses_of_one(shapes: Catalog, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one_where_some_rows_have_features(
-    shapes: Catalog, tmp_path: Path
+@pytest.mark.parametrize("more", [ALIGNED, MASKED])
+def test_two_processes_have_the_losses_of_one_with_features_or_with_patches_left_out(
+    shapes: Catalog, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
-    words = (*FP32, *ALIGNED)
+    words = (*FP32, *more)
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs-captioner", tmp_path))
     encode(recipe("xs", tmp_path, *words))

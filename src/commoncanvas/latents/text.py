@@ -1,4 +1,4 @@
-"""Frozen text encoders: loading, and the states that the U-Net attends to.
+"""Frozen text encoders: loading, and the states that the network attends to.
 
 Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width, P the width of the pooled state.
 """
@@ -50,9 +50,9 @@ def minilm_weights() -> Path:
 class TextEncoder:
     """A tokenizer and a frozen encoder, or SDXL's pair of them, that condition exactly as the exported pipeline will.
 
-    Every text is padded or cut to `length` tokens. The states of padding are kept: the U-Net sees them in training
-    as it will in a plain diffusers pipeline. `use_attention_mask` in the encoder's configuration makes the
-    pipeline (and this) hide padding from the encoder itself.
+    Every text is padded or cut to `length` tokens. The states of padding are kept: a U-Net sees them in training as it
+    will in a plain diffusers pipeline, a transformer in neither (`masks`). `use_attention_mask` in the encoder's
+    configuration makes the pipeline (and this) hide padding from the encoder itself.
 
     The states are those of the last layer, after the final norm: with SD2's own encoder, which lacks OpenCLIP-H's last
     layer, the penultimate ones. `skip` takes off so many layers more, as for an encoder that has them all. SDXL's pair

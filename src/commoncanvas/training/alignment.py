@@ -90,7 +90,7 @@ class AlignedNetwork(nn.Module):
         self.network = network
         self.block = config.block
         self.weight = config.weight
-        # As many layers, and SiLU between them, as REPA's (its section 4.1 and appendix).
+        # REPA's own (sihyun-yu/REPA, models/sit.py, build_mlp).
         self.projector = nn.Sequential(
             nn.Linear(channels, config.width),
             nn.SiLU(),
@@ -118,7 +118,7 @@ class AlignedNetwork(nn.Module):
         return loss + self.weight * self.distance(hidden_BDHW, features_BFGG)
 
     def distance(self, hidden_BDHW: Tensor, features_BFGG: Tensor) -> Tensor:
-        """Mean of 1 - cosine(projected hidden cell, feature cell) over cells and images (REPA, equation 8, plus one).
+        """Mean of 1 - cosine(projected hidden cell, feature cell) over cells and images: REPA's loss, plus one.
 
         Whichever map has more cells is averaged down to the other's grid: to enlarge one would invent cells. An image
         without features (all zeros) adds nothing, and counts in the mean all the same, so that a batch's loss is the

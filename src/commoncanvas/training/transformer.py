@@ -1,7 +1,7 @@
 """The transformer of a diffusion recipe, trained on a part of an image's patches, and the pipeline around its weights.
 
 Masked training is MicroDiT's (arXiv 2407.15811): the first blocks see all patches, the rest only those that are kept,
-and the loss is of these ("deferred masking", section 3). The network is PixArt's, as diffusers has it.
+and the loss is of these ("deferred masking"). The network is PixArt's, as diffusers has it.
 
 The folder is one of plain diffusers' PixArtAlphaPipeline, whose call wants three arguments besides the prompt:
 `max_sequence_length=pipeline.tokenizer.model_max_length`, the tokens that training saw, `use_resolution_binning=False`,
