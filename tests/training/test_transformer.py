@@ -56,7 +56,8 @@ def task_of(folder: Path, *words: str) -> Any:
 
 def batch_of(task: Any, size: int = 8) -> dict[str, Tensor]:
     table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    return dict(task.batch(table, np.zeros(size)) | task.draws(size, torch.Generator().manual_seed(1)))
+    batch = task.batch(table, np.zeros(size))
+    return dict(batch | task.draws(size, batch, torch.Generator().manual_seed(1)))
 
 
 def network(patch_size: int = 1) -> PixArtTransformer2DModel:
@@ -155,7 +156,8 @@ def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_pa
     encode(made(tmp_path, *words))
     task = task_of(tmp_path, *words)
     table = task.rows.catalog.take(task.rows.ids("train")[:8], list(task.columns))
-    batch = task.batch(table, np.linspace(0, 0.99, 8)) | task.draws(8, torch.Generator().manual_seed(1))
+    batch = task.batch(table, np.linspace(0, 0.99, 8))
+    batch |= task.draws(8, batch, torch.Generator().manual_seed(1))
     conditions = task._conditions(batch)
     # A shape has its title for a label.
     texts = [
