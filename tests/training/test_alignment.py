@@ -13,7 +13,6 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from commoncanvas.catalog import Catalog
 from commoncanvas.config import AlignmentConfig, load_recipe
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.encode import encode
@@ -22,6 +21,7 @@ from commoncanvas.training.alignment import AlignedNetwork, hidden_map
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
+from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 TITLES = ("--data.text", "[title]", "--data.heldout_text", "[title]")
@@ -32,13 +32,21 @@ ALIGNED = (
 )
 
 
-@pytest.fixture
-def encoded(shapes: Catalog, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of shapes with latents, text states, and features of the half that has labels."""
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs-captioner", tmp_path))
-    encode(recipe("xs", tmp_path, *TITLES))
-    return tmp_path
+    folder = tmp_path_factory.mktemp("prepared")
+    add_shapes(folder / "catalog.lance")
+    train(recipe("xs-autoencoder", folder))
+    encode(recipe("xs-captioner", folder))
+    encode(recipe("xs", folder, *TITLES))
+    return folder
+
+
+@pytest.fixture
+def encoded(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(prepared, tmp_path / "encoded"))
 
 
 def task_of(folder: Path, *words: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
 from commoncanvas.training.transformer import draw_kept, patches, predict_kept, take
+from tests.conftest import add_shapes
 from tests.latents.models import t5
 from tests.training.tiny import recipe
 
@@ -42,11 +44,20 @@ def made(folder: Path, *words: str) -> Any:
     return recipe("xs", folder, *words)
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of shapes with latents and text states."""
+    folder = tmp_path_factory.mktemp("prepared")
+    add_shapes(folder / "catalog.lance")
+    train(recipe("xs-autoencoder", folder))
+    encode(recipe("xs", folder))
+    return folder
+
+
 @pytest.fixture
-def encoded(shapes: Catalog, tmp_path: Path) -> Path:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
-    return tmp_path
+def encoded(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(prepared, tmp_path / "encoded"))
 
 
 def task_of(folder: Path, *words: str) -> Any:
