@@ -322,3 +322,5 @@ def test_a_plan_counts_the_patches_that_are_kept() -> None:
     # Two of seven blocks see all patches, five half of them.
     assert half.flops / whole.flops == pytest.approx((2 + 5 / 2) / 7, rel=0.05)
     assert plan("--train.activation_checkpointing", "true").flops > half.flops
+    with pytest.raises(RecipeError, match="SDXL's pair, which a transformer doesn't take"):
+        network_of(load_recipe("xs-transformer"), Latents(8, 4), TextStates(2048, 1280))  # type: ignore[arg-type]

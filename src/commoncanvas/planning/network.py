@@ -28,7 +28,8 @@ class Network:
 
 def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> Network:
     """Build the network and count one step of one image: of a transformer with the patches that training keeps, without
-    what `alignment` adds, whose features only the catalog knows. Raises RecipeError if it can't be built or run."""
+    what `alignment` adds, whose features only the catalog knows. Raises RecipeError if it can't be built or run.
+    """
     side, rest = divmod(recipe.size, latents.downsampling)
     if rest:
         raise RecipeError(
@@ -72,7 +73,7 @@ def build(recipe: DiffusionRecipe, side: int, latents: Latents, text: TextStates
         )
     if recipe.transformer:
         with torch.device("meta"):
-            return unstarted(recipe, (latents.channels, side, side), text.width).train()
+            return unstarted(recipe, (latents.channels, side, side), text.width, text.pooled).train()
     config = unet_config(recipe, (latents.channels, side, side), text.width, text.pooled)
     with (
         configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"),

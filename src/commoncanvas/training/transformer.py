@@ -56,12 +56,7 @@ def build_transformer(
 
     Raises RecipeError for a configuration that can't be run, or is another one than that of `init`; ModelError.
     """
-    if encoder.pair:
-        raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer doesn't take; "
-            "give one encoder"
-        )
-    transformer = unstarted(recipe, latent_shape, encoder.width)
+    transformer = unstarted(recipe, latent_shape, encoder.width, encoder.pooled_width)
     with configuring(f"{recipe.name}: transformer can't be run"), torch.no_grad():
         transformer(
             torch.zeros(1, *latent_shape),
@@ -76,9 +71,14 @@ def build_transformer(
 
 
 def unstarted(
-    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int
+    recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int, pooled_width: int
 ) -> PixArtTransformer2DModel:
     """The transformer as diffusers makes it. Raises RecipeError."""
+    if pooled_width:
+        raise RecipeError(
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer doesn't take; "
+            "give one encoder"
+        )
     config = transformer_config(recipe, latent_shape, text_width)
     with configuring(f"{recipe.name}: transformer is not a configuration of PixArtTransformer2DModel"):
         transformer = PixArtTransformer2DModel(**config)
@@ -211,5 +211,5 @@ def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: Di
         raise RecipeError(
             f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBES[1]!r} than in PixArt's "
             "pipeline, which writes prompts small and cuts spaces off; take one that doesn't tell these apart, such as "
-            "minilm or CLIP's"
+            "minilm"
         )
