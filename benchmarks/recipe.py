@@ -81,7 +81,8 @@ class Bench:
             hidden_act="gelu",
         )
         self.text = CLIPTextModel(text).to(device).eval()
-        self.objective = Objective(DDPMScheduler(**recipe.noise.schedule))
+        self.schedule = recipe.noise.schedule
+        self.objective = Objective(DDPMScheduler(**self.schedule))
         self.size = batch
         self.pixels_BCHW = torch.rand(batch, 3, size, size, device=device) * 2 - 1
         self.words_BL = torch.randint(1000, 40000, (batch, 77), device=device)
