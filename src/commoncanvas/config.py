@@ -139,10 +139,30 @@ class TrainConfig(Schema):
         "sdpa",
         description="torch's fused attention, which takes the fastest kernel there is, or products one by one",
     )
-    channels_last: bool = True
+    channels_last: bool = Field(
+        default=True,
+        description="weights' memory in the order that convolutions are fastest with; not sharded ones'",
+    )
     fused_adamw: bool = True
     compile: bool = Field(default=False, description="torch.compile; needs a C++ compiler on a CPU")
     device: str = "auto"
+    sharding: Literal["none", "full", "hybrid"] = Field(
+        "none",
+        description="what the processes of torchrun share out of the weights, gradients and optimiser's state: "
+        "nothing (DDP), all over all of them (FSDP2), or all over groups of `shard_ranks` that have a copy each",
+    )
+    shard_ranks: PositiveInt | None = Field(
+        None, description="processes that share one copy with hybrid sharding; null: those of one machine"
+    )
+    reshard_after_forward: bool = Field(
+        default=True,
+        description="with sharding, gather a block's weights again for the backward pass, for less memory",
+    )
+    checkpoints: str | None = Field(
+        None,
+        description="folder of this run's checkpoints, also in an object store (s3://...), "
+        "which all machines can reach; null: within the run's",
+    )
     checkpoint_every: PositiveInt = 500
     keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 10

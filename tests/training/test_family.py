@@ -20,7 +20,7 @@ from commoncanvas.provenance import read_provenance
 from commoncanvas.training.trainer import train
 from commoncanvas.training.unet import unet_config
 from tests.latents.models import sd2, sdxl
-from tests.training.tiny import recipe
+from tests.training.tiny import recipe, saved
 
 SD = ("--text_length", "8", "--unet.addition_embed_type", "null")
 XL = (
@@ -220,13 +220,14 @@ def test_an_average_that_begins_late_is_of_the_last_steps_alone(shapes: Catalog,
     late = recipe("xs", tmp_path, "--train.ema_start", "5", *every, "--out", str(tmp_path / "late"))
     train(plain)
     average = weights(train(late))
-    fifth = torch.load(tmp_path / "xs-run/checkpoints/step-00000005/state.pt", weights_only=True)["model"]
-    state = torch.load(tmp_path / "late-run/checkpoints/step-00000005/state.pt", weights_only=True)
-    assert state["ema"] is None
+    fifth = saved(tmp_path / "xs-run/checkpoints/step-00000005")
+    assert not any(
+        name.startswith("average.") for name in saved(tmp_path / "late-run/checkpoints/step-00000005")
+    )
     last = weights(tmp_path / "xs")
     # One step of the average, whose ramp gives the newest weights nine tenths.
     for name, value in average.items():
-        torch.testing.assert_close(value, 0.1 * fifth[name] + 0.9 * last[name])
+        torch.testing.assert_close(value, 0.1 * fifth[f"model.{name}"] + 0.9 * last[name])
     # From the checkpoint before its beginning it comes out the same.
     shutil.rmtree(tmp_path / "late")
     shutil.rmtree(tmp_path / "late-run/checkpoints/step-00000006")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
@@ -19,7 +21,7 @@ from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
 from tests.training.test_alignment import ALIGNED
 from tests.training.test_transformer import MASKED
-from tests.training.tiny import recipe
+from tests.training.tiny import recipe, saved
 
 FP32 = ("--train.precision", "fp32")
 
@@ -55,6 +57,11 @@ def finish(process: subprocess.Popen[str]) -> str:
 def losses(made: Recipe) -> dict[int, float]:
     log = read_log(Path(f"{made.out}-run") / "log.jsonl")
     return {int(entry["step"]): entry["loss"] for entry in log if "loss" in entry}
+
+
+def validated(made: Recipe) -> list[float]:
+    log = read_log(Path(f"{made.out}-run") / "log.jsonl")
+    return [entry["validation_loss"] for entry in log if "validation_loss" in entry]
 
 
 def test_two_processes_have_the_losses_of_one(shapes: Catalog, tmp_path: Path) -> None:
@@ -141,4 +148,97 @@ def test_a_batch_that_cannot_be_shared_is_named(shapes: Catalog, tmp_path: Path)
     _, said = process.communicate(timeout=200)
     assert process.returncode != 0
     assert "train.batch_size 5 can't be shared out evenly among 2 processes" in said
+    assert not Path(f"{made.out}-run").exists()
+
+
+SHARDED = ("--train.sharding", "full")
+HYBRID = ("--train.sharding", "hybrid", "--train.shard_ranks", "2")
+
+
+def files_of(run: Path, name: str) -> set[str]:
+    """Those that a tensor of the newest checkpoint is parted among."""
+    index = json.loads(sorted(run.glob("checkpoints/*/index.json"))[-1].read_text())
+    return {chunk["file"] for chunk in index["tensors"][name]["chunks"]}
+
+
+def test_shards_of_two_processes_have_the_losses_and_weights_of_one(shapes: Catalog, tmp_path: Path) -> None:
+    words = (*FP32, "--train.ema_decay", "0.9")
+    one = recipe("xs-autoencoder", tmp_path, *words)
+    train(one)
+    out = ("--out", str(tmp_path / "two"))
+    two = recipe("xs-autoencoder", tmp_path, *words, *SHARDED, "--train.micro_batch", "3", *out)
+    finish(start(2, two))
+    assert losses(two) == pytest.approx(losses(one), rel=3e-5)
+    whole = saved(Path(f"{one.out}-run/checkpoints/step-00000006"))
+    shards = saved(Path(f"{two.out}-run/checkpoints/step-00000006"))
+    assert whole.keys() == shards.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(shards[name], tensor, rtol=1e-3, atol=1e-4)
+    for name in ("model.encoder.conv_in.weight", "average.encoder.conv_in.weight"):
+        assert len(files_of(Path(f"{two.out}-run"), name)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "words"),
+    [
+        (4, SHARDED),
+        (4, HYBRID),
+        (4, (*HYBRID, "--train.reshard_after_forward", "false", "--train.micro_batch", "1")),
+        (2, (*SHARDED, "--train.activation_checkpointing", "true")),
+    ],
+)
+def test_shards_of_a_diffusion_model_have_the_losses_of_one(
+    shapes: Catalog, tmp_path: Path, processes: int, words: tuple[str, ...]
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    fixed = (*FP32, "--train.validate_every", "2")
+    one = recipe("xs", tmp_path, *fixed)
+    train(one)
+    shared = recipe("xs", tmp_path, *fixed, *words, "--out", str(tmp_path / "shared"))
+    finish(start(processes, shared))
+    assert losses(shared) == pytest.approx(losses(one), rel=3e-5)
+    assert validated(shared) == pytest.approx(validated(one), rel=1e-4)
+    shards = files_of(Path(f"{shared.out}-run"), "model.conv_in.weight")
+    assert len(shards) == (2 if words[:2] == HYBRID[:2] else processes)
+    assert len(list(Path(f"{shared.out}-run/samples").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_shards_in_bf16_have_about_the_losses_of_one(shapes: Catalog, tmp_path: Path) -> None:
+    one = recipe("xs-autoencoder", tmp_path)
+    train(one)
+    two = recipe("xs-autoencoder", tmp_path, *SHARDED, "--out", str(tmp_path / "two"))
+    finish(start(2, two))
+    assert losses(two) == pytest.approx(losses(one), rel=1e-2)
+
+
+@pytest.mark.slow
+def test_a_run_of_four_goes_on_with_two_and_with_one(shapes: Catalog, tmp_path: Path) -> None:
+    steps = ("--train.steps", "24", "--train.checkpoint_every", "4", "--train.ema_decay", "0.9")
+    one = recipe("xs-autoencoder", tmp_path, *FP32, *steps)
+    train(one)
+    made = recipe("xs-autoencoder", tmp_path, *FP32, *steps, "--out", str(tmp_path / "elastic"))
+    for processes, words in ((4, HYBRID), (2, SHARDED), (4, SHARDED)):
+        before = max(losses(made), default=0)
+        process = start(processes, made, *words)
+        deadline = time.monotonic() + 120
+        while max(losses(made), default=0) <= before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert before < max(losses(made)) < 24
+    finish(start(1, made))
+    assert list(losses(made)) == list(range(1, 25))
+    assert losses(made) == pytest.approx(losses(one), rel=1e-3)
+
+
+def test_processes_that_cannot_be_grouped_are_named(shapes: Catalog, tmp_path: Path) -> None:
+    made = recipe("xs-autoencoder", tmp_path, *HYBRID[:3], "3")
+    process = start(2, made)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert "train.shard_ranks: 2 processes can't be parted into groups of 3" in said
     assert not Path(f"{made.out}-run").exists()

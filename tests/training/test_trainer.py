@@ -25,7 +25,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
-from tests.training.tiny import recipe
+from tests.training.tiny import recipe, saved
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -204,15 +204,21 @@ def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_pa
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 
 
+@pytest.mark.parametrize("file", ["index.json", "*.distcp"])
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
-def test_a_damaged_checkpoint_is_named(shapes: Catalog, tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_checkpoint_is_named(
+    shapes: Catalog, tmp_path: Path, file: str, damage: bytes | None
+) -> None:
     started = recipe("xs-autoencoder", tmp_path)
     run, task = Run(started, resume=True), make_task(started)
     run.begin(task)
-    trainer.Trainer(started, run, task, Ranks(0, 1, torch.device("cpu")))._save()
-    (state,) = (tmp_path / "xs-autoencoder-run").rglob("state.pt")
+    made = trainer.Trainer(started, run, task, Ranks(0, 1, torch.device("cpu")))
+    made.share()
+    made._save()
+    made.checkpoints.close()
+    (state,) = (tmp_path / "xs-autoencoder-run").rglob(file)
     state.write_bytes(state.read_bytes()[:1000] if damage is None else damage)
-    with pytest.raises(TrainingError, match=r"state\.pt can't be read .* delete that folder"):
+    with pytest.raises(TrainingError, match=r"step-00000000 can't be read .* delete that folder"):
         train(started, resume=True)
 
 
@@ -240,10 +246,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Cata
     wild = ["--train.learning_rate", "1e12", "--train.grad_clip", "null", "--train.log_every", "100"]
     with pytest.raises(TrainingError, match="start anew with another --out"):
         train(recipe("xs-autoencoder", tmp_path, *wild))
-    for state in (tmp_path / "xs-autoencoder-run").rglob("state.pt"):
-        assert all(
-            tensor.isfinite().all() for tensor in torch.load(state, weights_only=True)["model"].values()
-        )
+    for index in (tmp_path / "xs-autoencoder-run").rglob("index.json"):
+        assert all(tensor.isfinite().all() for tensor in saved(index.parent).values())
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
@@ -272,8 +276,8 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
         0 < entry["mfu"] < 1 and 0 <= entry["data_wait"] <= 1 and entry["peak_memory_gb"] > 0.1
         for entry in entries
     )
-    saved = sorted(path.parent.name for path in (tmp_path / "xs-autoencoder-run").rglob("state.pt"))
-    assert saved == [f"step-0000000{step}" for step in (1, 2, 3, 5, 6)]
+    found = sorted(path.parent.name for path in (tmp_path / "xs-autoencoder-run").rglob("index.json"))
+    assert found == [f"step-0000000{step}" for step in (1, 2, 3, 5, 6)]
 
 
 def test_steps_that_stay_not_finite_stop_the_run_with_their_samples(

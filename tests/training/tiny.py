@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+
+from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe, load_recipe
+from commoncanvas.training.store import Reader
 
 SIDES = {(16, 16): 12, (32, 8): 7, (8, 24): 5}
 """Height and width of images, which the buckets of 16 x 16 pixels in steps of 8 have as they are, and how many."""
@@ -72,3 +78,14 @@ def recipe(name: str, folder: Path, *overrides: str) -> Recipe:
     if name == "xs":
         words += ["--vae", str(folder / "xs-autoencoder")]
     return load_recipe(name, [*words, *overrides])
+
+
+def saved(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, whole."""
+    reader = Reader(Storage(str(folder.parent)), folder.name)
+    tensors = {
+        name: torch.empty(tensor["size"], dtype=getattr(torch, tensor["dtype"]))
+        for name, tensor in reader.index["tensors"].items()
+    }
+    dcp.load(tensors, storage_reader=reader, no_dist=True)
+    return tensors

@@ -51,6 +51,11 @@ class Storage:
         with suppress(FileNotFoundError):
             self.filesystem.delete_file(f"{self.root}/{path}")
 
+    def delete_folder(self, folder: str) -> None:
+        """And everything in it; those above stay."""
+        with suppress(FileNotFoundError):
+            self.filesystem.delete_dir(f"{self.root}/{folder}")
+
     def chunks(self, path: str) -> Iterator[bytes]:
         """A file's bytes, CHUNK at a time; none if it has gone meanwhile."""
         try:

@@ -1,81 +1,149 @@
-"""Checkpoints: a folder a step, complete or absent, from which a run goes on bit for bit."""
+"""Checkpoints: a folder a step, complete or none, from which a run goes on with any number of processes.
+
+With as many as before, and shared out as before, it goes on bit for bit.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
+import warnings
+from concurrent.futures import Future
 from pickle import UnpicklingError
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.optim import Optimizer
 
+from commoncanvas.catalog.storage import Storage
 from commoncanvas.errors import TrainingError
 from commoncanvas.training.ema import EMA
+from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.store import INDEX, Reader, Writer
 
 PREFIX = "step-"
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+)
+# One process alone is what we mean.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 
 class Checkpoints:
-    """The checkpoints of one run, under `folder`, the newest `keep` of them."""
+    """The checkpoints of one run, the newest `keep` of them, in a folder or an object store that all ranks reach.
 
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder = folder
+    `run`: its fingerprint; those of another are not gone on from.
+    """
+
+    def __init__(self, uri: str, keep: int, run: str, ranks: Ranks) -> None:
+        self.storage = Storage(uri)
         self.keep = keep
+        self.run = run
+        self.ranks = ranks
+        self._writing: Future[Any] | None = None
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
-        return sorted(
-            int(path.name.removeprefix(PREFIX)) for path in self.folder.glob(f"{PREFIX}*") if path.is_dir()
-        )
+        folders = [
+            path.removesuffix(f"/{INDEX}") for path in self.storage.files() if path.endswith(f"/{INDEX}")
+        ]
+        return sorted(int(folder.removeprefix(PREFIX)) for folder in folders)
 
     def save(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
-        """Write the state after `step` steps. It appears under its name only once every byte is on disk."""
-        final = self.folder / f"{PREFIX}{step:08d}"
-        partial = self.folder / f"partial-{step:08d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "ema": ema.model.state_dict() if ema else None,
-        }
-        with (partial / "state.pt").open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        sync_folder(self.folder)
-        self._prune()
+        """Copy the state after `step` steps, and write it while the training goes on. Every rank has to call it.
+
+        It waits for the one before. Raises TrainingError if that could not be written.
+        """
+        self.close()
+        writing = async_save(
+            _state(model, optimizer, ema),
+            storage_writer=Writer(self.storage, _folder(step), self.run),
+            process_group=self.ranks.group,
+            no_dist=self.ranks.world == 1,
+        )
+        self._writing = cast("Future[Any]", writing)
+
+    def close(self) -> None:
+        """Wait until what is being written is complete, and those that it makes one too many are gone."""
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
+        try:
+            writing.result()
+        except (CheckpointException, *UNREADABLE) as error:
+            raise TrainingError(
+                f"checkpoint in {self.storage.uri} can't be written ({_reason(error)})"
+            ) from error
+        if self.ranks.main:
+            self._prune()
 
     def load(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
-        """Put the state after `step` steps back into the model, the optimiser and the average."""
-        path = self.folder / f"{PREFIX}{step:08d}" / "state.pt"
+        """Put the state after `step` steps back into the model, the optimiser and the average, each rank its part."""
+        folder = f"{self.storage.uri}/{_folder(step)}"
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            reader = Reader(self.storage, _folder(step))
+            run, names = reader.index["run"], reader.index["tensors"].keys()
+            if run == self.run:
+                _begin(model, optimizer, names)
+                load(
+                    _state(model, optimizer, ema),
+                    storage_reader=reader,
+                    process_group=self.ranks.group,
+                    no_dist=self.ranks.world == 1,
+                )
+        except (CheckpointException, *UNREADABLE) as error:
             raise TrainingError(
-                f"checkpoint {path} can't be read ({' '.join(str(error).split())[:200]}); "
+                f"checkpoint {folder} can't be read ({_reason(error)}); "
                 "delete that folder to go on from an older one"
             ) from error
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if ema is not None:
-            ema.model.load_state_dict(state["ema"])
+        if run != self.run:
+            raise TrainingError(f"checkpoint {folder} is of another run; choose another train.checkpoints")
 
     def _prune(self) -> None:
-        for step in self.steps()[: -self.keep]:
-            shutil.rmtree(self.folder / f"{PREFIX}{step:08d}", ignore_errors=True)
-        for partial in self.folder.glob("partial-*"):
-            shutil.rmtree(partial, ignore_errors=True)
+        kept = {_folder(step) for step in self.steps()[-self.keep :]}
+        found = {path.partition("/")[0] for path in self.storage.files() if path.startswith(PREFIX)}
+        for folder in found - kept:
+            # Without its index a checkpoint isn't one, whatever comes in between.
+            self.storage.delete(f"{folder}/{INDEX}")
+            self.storage.delete_folder(folder)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _folder(step: int) -> str:
+    return f"{PREFIX}{step:08d}"
+
+
+def _state(model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> dict[str, Tensor]:
+    """Every tensor of a run under a name of its own; the optimiser's settings come from the recipe."""
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        own = optimizer.state.get(parameter, {})
+        state |= {_of_optimizer(name) + key: value for key, value in own.items()}
+    return state | {f"average.{name}": tensor for name, tensor in (ema.tensors if ema else {}).items()}
+
+
+def _begin(model: nn.Module, optimizer: Optimizer, names: Any) -> None:
+    """Make the optimiser's tensors, which its first step would, of the parameters that the checkpoint has any of."""
+    for name, parameter in model.named_parameters():
+        if any(saved.startswith(_of_optimizer(name)) for saved in names):
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _of_optimizer(name: str) -> str:
+    return f"optimizer.{name}/"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    return " ".join(str(error).split())[:200]

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
+from commoncanvas.config import TrainConfig
 from commoncanvas.device import pick_device
 from commoncanvas.errors import CommonCanvasError, RecipeError
 from commoncanvas.training.task import Batch, Task
@@ -27,11 +28,19 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
+    group: dist.ProcessGroup | None = None
+    """Of CPUs, for what goes on beside the training: its messages don't wait for those of the steps."""
 
     @property
     def main(self) -> bool:
         """Whether it writes what all have made."""
         return self.rank == 0
+
+    def with_a_copy(self, config: TrainConfig) -> int:
+        """How many ranks share one copy of the weights, if they share them out."""
+        if config.sharding == "full":
+            return self.world
+        return config.shard_ranks or int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
 
     def share(self, size: int) -> slice:
         """Its places of a batch's `size`, which each rank has as many of."""
@@ -85,13 +94,13 @@ def joined(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield Ranks(rank, world, place)
+        yield Ranks(rank, world, place, cast(dist.ProcessGroup, dist.new_group(backend="gloo")))
     finally:
         dist.destroy_process_group()
 
 
 class Loss(nn.Module):
-    """A task's loss as a module, so that DistributedDataParallel sees all that is computed, whatever the task calls."""
+    """A task's loss as a module, so that DDP and FSDP see all that is computed, whatever the task calls."""
 
     def __init__(self, task: Task, model: nn.Module) -> None:
         super().__init__()
@@ -102,16 +111,15 @@ class Loss(nn.Module):
         return self.task.loss(self.model, batch)
 
 
-def shared_loss(task: Task, model: nn.Module, ranks: Ranks) -> nn.Module:
-    """Batch -> loss; gradients are averaged over the ranks while they are computed."""
-    loss = Loss(task, model)
-    return loss if ranks.world == 1 else DistributedDataParallel(loss)
-
-
-def check_shares(name: str, batch_size: int, ranks: Ranks) -> None:
-    """Raises RecipeError for a batch that can't be shared out evenly."""
-    if batch_size % ranks.world:
+def check_shares(name: str, config: TrainConfig, ranks: Ranks) -> None:
+    """Raises RecipeError for a batch that can't be shared out evenly, or ranks that can't be grouped evenly."""
+    if config.batch_size % ranks.world:
         raise RecipeError(
-            f"{name}: train.batch_size {batch_size} can't be shared out evenly among {ranks.world} processes; "
+            f"{name}: train.batch_size {config.batch_size} can't be shared out evenly among {ranks.world} processes; "
             "choose a multiple"
+        )
+    if config.sharding == "hybrid" and ranks.world % (size := ranks.with_a_copy(config)):
+        raise RecipeError(
+            f"{name}: train.shard_ranks: {ranks.world} processes can't be parted into groups of {size}; "
+            "choose a divisor"
         )

@@ -19,7 +19,15 @@ from commoncanvas.training.trackers import Tracked
 
 CADENCE = {
     *("checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "validate_every", "validate_rows"),
-    *("most_skipped", "device", "trackers"),
+    *(
+        "most_skipped",
+        "device",
+        "trackers",
+        "sharding",
+        "shard_ranks",
+        "reshard_after_forward",
+        "checkpoints",
+    ),
 }
 """Fields that may change between a run and its resumption without changing its weights."""
 NAMED = ("data.catalog", "vae", "text_encoder", "init")

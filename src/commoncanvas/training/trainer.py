@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from commoncanvas.config import Recipe, TrainConfig
@@ -29,8 +28,9 @@ from commoncanvas.training.flops import peak_flops, sample_flops
 from commoncanvas.training.loader import Loader, alike
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
-from commoncanvas.training.ranks import Ranks, check_shares, joined, shared_loss
+from commoncanvas.training.ranks import Loss, Ranks, check_shares, joined
 from commoncanvas.training.run import Run, fingerprint
+from commoncanvas.training.sharding import Whole, apart, full, shared_loss
 from commoncanvas.training.task import Batch, Task, make_task
 from commoncanvas.training.tricks import apply_tricks
 
@@ -44,7 +44,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     an existing run is refused. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C, state saved.
     """
     with joined(recipe.train.device) as ranks, ExitStack() as held:
-        check_shares(recipe.name, recipe.train.batch_size, ranks)
+        check_shares(recipe.name, recipe.train, ranks)
         with ranks.first():
             # What the main process has begun, the others go on with.
             run = Run(recipe, resume or not ranks.main)
@@ -57,6 +57,11 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
                 return run.model_folder
             trainer = Trainer(recipe, run, task, ranks)
             if ranks.main:
+                if not resume and trainer.checkpoints.steps():
+                    raise TrainingError(
+                        f"{trainer.checkpoints.storage.uri} holds checkpoints already; go on with --resume, "
+                        "or choose another train.checkpoints"
+                    )
                 held.enter_context(only_one(run.folder))
                 run.begin(task)
         return trainer.run()
@@ -78,37 +83,47 @@ class Trainer:
             )
         self.device = ranks.device
         self.model = apply_tricks(self.task.model.to(self.device), config, recipe.name)
+        self.whole = Whole(self.model, ranks)
         self.loss: nn.Module
+        self.optimizer: torch.optim.Optimizer
         self.ema: EMA | None = None
+        place = config.checkpoints or str(run.folder / "checkpoints")
+        self.checkpoints = Checkpoints(place, config.keep_checkpoints, fingerprint(recipe, task), ranks)
+        self.step = 0
+        self._skipped = 0
+        """Steps in a row, up to now."""
+
+    def share(self) -> None:
+        """Share the training out among the ranks, all of which have to call it."""
+        config = self.config
+        self.loss = shared_loss(Loss(self.task, self.model), config, self.ranks)
         self.optimizer = torch.optim.AdamW(
             _weight_decay_groups(self.model, config.weight_decay),
             lr=config.learning_rate,
             betas=config.betas,
             fused=config.fused_adamw,
         )
-        self.checkpoints = Checkpoints(run.folder / "checkpoints", config.keep_checkpoints)
-        self.step = 0
-        self._skipped = 0
-        """Steps in a row, up to now."""
 
     def run(self) -> Path:
         saved = self.checkpoints.steps()
+        self.step = saved[-1] if saved else 0
+        busy_seconds = self._busy_seconds()
+        self.share()
         if saved:
-            self.step = saved[-1]
             self._begin_average(self.step - 1)
             self.checkpoints.load(self.step, self.model, self.optimizer, self.ema)
-        self.loss = shared_loss(self.task, self.model, self.ranks)
         main = self.ranks.main
         name = f"train {self.recipe.name}"
         with (
             RunLog(self.run_files.tracked(self.step), self.config.trackers) if main else nullcontext() as log,
             stop_signals() as stopped,
+            closing(self.checkpoints),
             progress(name, self.config.steps, "steps", self.step, shown=main) as bar,
             closing(self.loader.batches(self.step, self.config.steps)) as steps,
         ):
             self.model.train()
             last = self.config.steps
-            meter = Meter(self.device, self._busy_seconds())
+            meter = Meter(self.device, busy_seconds)
             began = time.monotonic()
             while self.step < last:
                 with meter.waiting():
@@ -124,13 +139,15 @@ class Trainer:
                     figures = {"loss": loss, "grad_norm": grad_norm, "learning_rate": rate, **meter.read()}
                     log.write(self.step, figures | {"seconds": time.monotonic() - began})
                     bar.note(f"loss {loss:.4f}")
-                if log and self.config.validate_every and self._due(self.config.validate_every):
-                    log.write(self.step, {"validation_loss": self.validation_loss()})
+                if self.config.validate_every and self._due(self.config.validate_every):
+                    averaged = self._averaged()
+                    if log:
+                        log.write(self.step, {"validation_loss": self.validation_loss(averaged)})
                 # Drawn before the checkpoint: a run killed in between draws it again.
-                if main and self.config.sample_every and self.step % self.config.sample_every == 0:
+                if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
                 # Weights that are lost are not kept; those of the checkpoint before may still go on.
-                if main and saves and finite:
+                if saves and finite:
                     self._save()
                 if not finite and (self._skipped > self.config.most_skipped or self.step == last):
                     raise self._diverged(step, loss, grad_norm)
@@ -141,12 +158,13 @@ class Trainer:
                         "the same command with --resume goes on",
                         number,
                     )
+        averaged = self._averaged()
         if not main:
             return self.run_files.model_folder
         return write_model(
             self.recipe,
             self.task,
-            self._averaged(),
+            averaged,
             fingerprint(self.recipe, self.task),
             self.run_files.model_folder,
         )
@@ -182,7 +200,7 @@ class Trainer:
         }
         self._begin_average(step)
         loss = self.ranks.mean(self._backward(batch))
-        grad_norm = clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
+        grad_norm = full(clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf))
         finite = math.isfinite(float(loss)) and math.isfinite(float(grad_norm))
         self._skipped = 0 if finite else self._skipped + 1
         if finite:
@@ -200,8 +218,8 @@ class Trainer:
         for start in range(0, size, at_once):
             some = {name: tensor[start : start + at_once] for name, tensor in batch.items()}
             # Gradients meet the other processes' once, with the last samples.
-            alone = self.ranks.world > 1 and start + at_once < size
-            with cast(DistributedDataParallel, self.loss).no_sync() if alone else nullcontext():
+            alone = start + at_once < size
+            with apart(self.loss) if alone else nullcontext():
                 with self._autocast():
                     loss = self.loss(some) * (min(at_once, size - start) / size)
                 loss.backward()
@@ -209,13 +227,10 @@ class Trainer:
         return total
 
     @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time, by the averaged weights
-        if there are any.
-        """
+    def validation_loss(self, model: nn.Module) -> float:
+        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time."""
         rows, most = self.task.rows, self.config.validate_rows
         ids, kinds = rows.ids("heldout")[:most], rows.kinds_of("heldout")[:most]
-        model = self._averaged().eval()
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
         total, at_once = 0.0, self.config.micro_batch or self.config.batch_size
         for places in alike(kinds):
@@ -229,18 +244,17 @@ class Trainer:
                 batch |= {name: tensor[part] for name, tensor in draws.items()}
                 with self._autocast():
                     total += float(self.task.loss(model, batch)) * len(table)
-        self.model.train()
         return total / len(ids)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _begin_average(self, step: int) -> None:
-        """Average the weights from step `ema_start` on, in the process that writes them; elsewhere and before it the
-        average would only take memory.
+        """Average the weights from step `ema_start` on, in the process that writes them, or each its shards; elsewhere
+        and before it the average would only take memory.
         """
-        decay = self.config.ema_decay
-        if decay and self.ema is None and self.ranks.main and step >= self.config.ema_start:
+        decay, keeps = self.config.ema_decay, self.ranks.main or self.config.sharding != "none"
+        if decay and self.ema is None and keeps and step >= self.config.ema_start:
             self.ema = EMA(self.model, decay)
 
     def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
@@ -253,18 +267,20 @@ class Trainer:
         )
 
     def _averaged(self) -> nn.Module:
-        return self.ema.model if self.ema else self.model
+        """The whole model, with the averaged weights if there are any; every rank has to call it."""
+        return self.whole.holding(self.model.state_dict() | (self.ema.tensors if self.ema else {}))
 
     def _save(self) -> None:
         self.checkpoints.save(self.step, self.model, self.optimizer, self.ema)
 
     def _draw(self) -> None:
+        model = self._averaged()
+        if not self.ranks.main:
+            return
         folder = self.run_files.folder / "samples"
         folder.mkdir(parents=True, exist_ok=True)
-        model = self._averaged().eval()
         with torch.no_grad():
             self.task.draw(model, folder / f"step-{self.step:08d}.png")
-        self.model.train()
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:

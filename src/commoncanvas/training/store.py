@@ -1,0 +1,157 @@
+"""Tensors of a checkpoint on a disk or in an object store: DCP's files, with an index of our own.
+
+DCP's own index is a pickle, which whoever can write there could make to run anything. Ours is JSON, and the tensors are
+read by `torch.load(weights_only=True)`. It is written when every rank's file is complete: a checkpoint without it
+isn't one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pyarrow import fs
+from torch.distributed.checkpoint.filesystem import (
+    FileSystem,
+    FileSystemReader,
+    FileSystemWriter,
+    _StorageInfo,
+)
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import SavePlan
+from torch.distributed.checkpoint.storage import WriteResult
+
+from commoncanvas.catalog.storage import Storage
+
+INDEX = "index.json"
+
+
+class Writer(FileSystemWriter):
+    """Writes one checkpoint into `folder` of `storage`, `run` being what it is a checkpoint of."""
+
+    def __init__(self, storage: Storage, folder: str, run: str) -> None:
+        files = _files(storage)
+        super().__init__(f"{storage.root}/{folder}", sync_files=isinstance(files, _Disk))
+        self.fs: _Disk | _ObjectStore = files
+        self.storage, self.folder, self.run = storage, folder, run
+
+    def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
+        # What a killed run left. The main process is here while the others wait.
+        for path in self.storage.files(self.folder):
+            self.storage.delete(path)
+        return super().prepare_global_plan(plans)
+
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        places = {result.index: result.storage_data for of_rank in results for result in of_rank}
+        tensors = {
+            name: _described(name, tensor, places) for name, tensor in metadata.state_dict_metadata.items()
+        }
+        self.fs.put(Path(self.path) / INDEX, json.dumps({"run": self.run, "tensors": tensors}).encode())
+
+
+class Reader(FileSystemReader):
+    """Reads one checkpoint from `folder` of `storage`."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        super().__init__(f"{storage.root}/{folder}")
+        self.fs = _files(storage)
+        self.index: dict[str, Any] = json.loads(storage.read(f"{folder}/{INDEX}"))
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        tensors: dict[str, Any] = {}
+        places: dict[MetadataIndex, _StorageInfo] = {}
+        for name, found in self.index["tensors"].items():
+            chunks = []
+            for chunk in found["chunks"]:
+                offsets = torch.Size(chunk["offsets"])
+                chunks.append(ChunkStorageMetadata(offsets, torch.Size(chunk["sizes"])))
+                places[MetadataIndex(name, offsets)] = _StorageInfo(
+                    chunk["file"], chunk["at"], chunk["bytes"]
+                )
+            properties = TensorProperties(torch.empty(0, dtype=getattr(torch, found["dtype"])).dtype)
+            tensors[name] = TensorStorageMetadata(properties, torch.Size(found["size"]), chunks)
+        return Metadata(tensors, storage_data=places)
+
+    def _slice_file(self, file: Any, sinfo: _StorageInfo) -> io.BytesIO:
+        # In one piece: torch.load's many small reads would each ask an object store.
+        file.seek(sinfo.offset)
+        return io.BytesIO(file.read(sinfo.length))
+
+
+class _Disk(FileSystem):
+    def put(self, path: Path, data: bytes) -> None:
+        """A file that is there whole or not at all, also after a power cut, and only if those beside it are."""
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(path.parent)
+        partial.rename(path)
+        _sync(path.parent)
+        _sync(path.parent.parent)
+
+
+class _ObjectStore(FileSystem):
+    """Shows an object when it is complete."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.filesystem = storage.filesystem
+
+    @contextmanager
+    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
+        opened = self.filesystem.open_input_file if mode == "rb" else self.filesystem.open_output_stream
+        with opened(str(path)) as stream:
+            yield stream
+
+    def put(self, path: Path, data: bytes) -> None:
+        with self.create_stream(path, "wb") as stream:
+            stream.write(data)
+
+    def mkdir(self, path: str | os.PathLike[str]) -> None:
+        """There are no folders."""
+
+    def exists(self, path: str | os.PathLike[str]) -> bool:
+        return False
+
+
+def _files(storage: Storage) -> _Disk | _ObjectStore:
+    return _Disk() if isinstance(storage.filesystem, fs.LocalFileSystem) else _ObjectStore(storage)
+
+
+def _described(name: str, tensor: Any, places: dict[MetadataIndex, _StorageInfo]) -> dict[str, Any]:
+    chunks = []
+    for chunk in tensor.chunks:
+        place = places[MetadataIndex(name, chunk.offsets)]
+        chunks.append(
+            {
+                "offsets": list(chunk.offsets),
+                "sizes": list(chunk.sizes),
+                "file": place.relative_path,
+                "at": place.offset,
+                "bytes": place.length,
+            }
+        )
+    kind = str(tensor.properties.dtype).removeprefix("torch.")
+    return {"dtype": kind, "size": list(tensor.size), "chunks": chunks}
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
