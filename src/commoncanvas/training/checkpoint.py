@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from commoncanvas.catalog.storage import Storage
@@ -24,6 +25,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.store import INDEX, Reader, Writer
 
 PREFIX = "step-"
+AVERAGE = "average."
 UNREADABLE = (
     OSError,
     ValueError,
@@ -65,7 +67,7 @@ class Checkpoints:
         """
         self.close()
         writing = async_save(
-            _state(model, optimizer, ema),
+            self._mine(_state(model, optimizer, ema)),
             storage_writer=Writer(self.storage, _folder(step), self.run),
             process_group=self.ranks.group,
             no_dist=self.ranks.world == 1,
@@ -108,6 +110,19 @@ class Checkpoints:
         if run != self.run:
             raise TrainingError(f"checkpoint {folder} is of another run; choose another train.checkpoints")
 
+    def _mine(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What this rank writes: its shards, the average that it keeps, and its share of what all have alike.
+
+        All of it would be copied by every process of a machine, and written by one.
+        """
+        return {
+            name: tensor
+            for place, (name, tensor) in enumerate(state.items())
+            if isinstance(tensor, DTensor)
+            or name.startswith(AVERAGE)
+            or place % self.ranks.world == self.ranks.rank
+        }
+
     def _prune(self) -> None:
         kept = {_folder(step) for step in self.steps()[-self.keep :]}
         found = {path.partition("/")[0] for path in self.storage.files() if path.startswith(PREFIX)}
@@ -127,7 +142,7 @@ def _state(model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> dict[str,
     for name, parameter in model.named_parameters():
         own = optimizer.state.get(parameter, {})
         state |= {_of_optimizer(name) + key: value for key, value in own.items()}
-    return state | {f"average.{name}": tensor for name, tensor in (ema.tensors if ema else {}).items()}
+    return state | {AVERAGE + name: tensor for name, tensor in (ema.tensors if ema else {}).items()}
 
 
 def _begin(model: nn.Module, optimizer: Optimizer, names: Any) -> None:

@@ -1,0 +1,131 @@
+"""Checkpoints: written beside the training, whole or not there, on a disk or in an object store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.training import trainer
+from commoncanvas.training.store import Writer
+from commoncanvas.training.trainer import train
+from tests.catalog.test_s3 import BUCKET, objects
+from tests.training.test_trainer import losses, same_bits
+from tests.training.tiny import recipe, saved
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.training.tiny import recipe
+from commoncanvas.training.store import Writer
+from commoncanvas.training.trainer import train
+
+whole = getattr(Writer, sys.argv[3])
+
+def killed(self, *arguments, **named):
+    if self.folder == "step-00000004":
+        if sys.argv[3] == "write_data":
+            whole(self, *arguments, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(self, *arguments, **named)
+
+setattr(Writer, sys.argv[3], killed)
+train(recipe("xs-autoencoder", Path(sys.argv[1]), "--out", sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["write_data", "finish"])
+def test_a_run_killed_while_it_writes_goes_on_from_the_checkpoint_before(
+    shapes: Catalog, tmp_path: Path, moment: str
+) -> None:
+    whole, out = recipe("xs-autoencoder", tmp_path), tmp_path / "killed"
+    train(whole)
+    words = [str(tmp_path), str(out), moment]
+    assert subprocess.run([sys.executable, "-c", KILLED, *words]).returncode == -signal.SIGKILL
+    kept = tmp_path / "killed-run" / "checkpoints"
+    assert list((kept / "step-00000004").iterdir())
+    assert [index.parent.name for index in kept.rglob("index.json")] == ["step-00000002"]
+    train(recipe("xs-autoencoder", tmp_path, "--out", str(out)), resume=True)
+    assert same_bits(Path(whole.out), out)
+    assert sorted(path.name for path in kept.iterdir()) == ["step-00000004", "step-00000006"]
+
+
+def test_the_training_goes_on_while_a_checkpoint_is_written(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is written is of the step that it belongs to, whatever the weights have become."""
+    later, write, step = threading.Event(), Writer.write_data, trainer.Trainer.train_step
+
+    def waiting(self: Writer, *arguments: Any) -> Any:
+        assert later.wait(30)
+        return write(self, *arguments)
+
+    def training(self: trainer.Trainer, number: int, batch: Any) -> Any:
+        done = step(self, number, batch)
+        if number == 2:
+            later.set()
+        return done
+
+    train(recipe("xs-autoencoder", tmp_path))
+    monkeypatch.setattr(Writer, "write_data", waiting)
+    monkeypatch.setattr(trainer.Trainer, "train_step", training)
+    train(
+        recipe("xs-autoencoder", tmp_path, "--out", str(tmp_path / "slow"), "--train.keep_checkpoints", "9")
+    )
+    monkeypatch.undo()
+    train(recipe("xs-autoencoder", tmp_path, "--out", str(tmp_path / "two"), "--train.keep_checkpoints", "9"))
+    early, at_once = (saved(tmp_path / f"{run}-run/checkpoints/step-00000002") for run in ("slow", "two"))
+    assert early.keys() == at_once.keys()
+    assert all(early[name].equal(tensor) for name, tensor in at_once.items())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Writer, *arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "finish", full)
+    with pytest.raises(TrainingError, match=r"checkpoints can't be written .*No space left on device"):
+        train(recipe("xs-autoencoder", tmp_path))
+
+
+def test_checkpoints_in_an_object_store_outlive_the_machine(
+    shapes: Catalog, tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--train.checkpoints", f"s3://{BUCKET}/runs/first")
+    whole = recipe("xs-autoencoder", tmp_path)
+    train(whole)
+    made = recipe("xs-autoencoder", tmp_path, *place, "--out", str(tmp_path / "stored"))
+    step = trainer.Trainer.train_step
+
+    def stopping(self: trainer.Trainer, number: int, batch: Any) -> Any:
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, batch)
+
+    with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
+        patched.setattr(trainer.Trainer, "train_step", stopping)
+        train(made)
+    shutil.rmtree(tmp_path / "stored-run")
+    with pytest.raises(TrainingError, match=r"s3://commons/runs/first holds checkpoints already"):
+        train(made)
+    other = recipe("xs-autoencoder", tmp_path, *place, "--seed", "5", "--out", str(tmp_path / "other"))
+    with pytest.raises(TrainingError, match=r"step-00000005 is of another run"):
+        train(other, resume=True)
+    train(made, resume=True)
+    assert losses(tmp_path / "stored") == losses(Path(whole.out))[5:]
+    assert same_bits(Path(whole.out), tmp_path / "stored")
+    assert {key.split("/")[2] for key in objects(s3) if not key.endswith("/")} == {
+        "step-00000005",
+        "step-00000006",
+    }
