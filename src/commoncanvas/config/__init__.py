@@ -1,0 +1,34 @@
+"""Recipes: one validated schema a task, read from YAML, every field settable on the command line as `--a.b value`."""
+
+from commoncanvas.config.data import DataConfig, ShuffleConfig
+from commoncanvas.config.load import load_recipe, split_words, validate_recipe
+from commoncanvas.config.recipes import (
+    COLOUR_CELL,
+    AlignmentConfig,
+    AutoencoderRecipe,
+    CaptionerRecipe,
+    DiffusionRecipe,
+    EncodeConfig,
+    NoiseConfig,
+    Recipe,
+    SampleConfig,
+)
+from commoncanvas.config.train import TrainConfig
+
+__all__ = [
+    "COLOUR_CELL",
+    "AlignmentConfig",
+    "AutoencoderRecipe",
+    "CaptionerRecipe",
+    "DataConfig",
+    "DiffusionRecipe",
+    "EncodeConfig",
+    "NoiseConfig",
+    "Recipe",
+    "SampleConfig",
+    "ShuffleConfig",
+    "TrainConfig",
+    "load_recipe",
+    "split_words",
+    "validate_recipe",
+]

@@ -1,0 +1,155 @@
+"""Recipes read from YAML, every field settable on the command line as `--a.b value`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from commoncanvas.config.recipes import Recipe
+from commoncanvas.config.schema import Schema
+from commoncanvas.errors import RecipeError
+
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
+
+    A recipe with a `base`, another recipe's name or path (beside it, if relative), has that one's fields where it has
+    none of its own.
+    `overrides` are command-line words: `--train.steps 100` or `--train.steps=100`; values are YAML.
+    Raises RecipeError, naming the field, for anything that does not fit.
+    """
+    fields = _read(recipe)
+    for path, value in _parse_overrides(overrides):
+        _set(fields, path, value)
+    return validate_recipe(fields, where=f"recipe {recipe}")
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Command-line words -> recipes, and the words of overrides among them."""
+    recipes: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("--"):
+            recipes.append(word)
+            continue
+        overrides.append(word)
+        if "=" not in word and (value := next(rest, None)) is not None:
+            overrides.append(value)
+    return recipes, overrides
+
+
+def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
+    """The recipe that `fields` describe; RecipeError names `where` and every field that is wrong."""
+    try:
+        return _ADAPTER.validate_python(fields)
+    except ValidationError as error:
+        raise RecipeError(
+            f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())
+        ) from error
+
+
+def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a recipe, its bases' among them; `over`: the recipes that it is a base of."""
+    where, text = _find(recipe, among)
+    if where in over:
+        raise RecipeError(f"recipe {recipe} is its own base, by way of {' and '.join(over)}")
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {recipe} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(fields, dict):
+        raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+    base = fields.pop("base", None)
+    if base is None:
+        return fields
+    if not isinstance(base, str):
+        raise RecipeError(f"recipe {recipe}: base: {base!r} is not the name or path of a recipe")
+    return _merged(_read(base, Path(where).parent, (*over, where)), fields)
+
+
+def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(base[name], value)
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+        else value
+        for name, value in fields.items()
+    }
+    return base | both
+
+
+def _find(recipe: str, among: Path) -> tuple[str, str]:
+    """Where a recipe lies, which is its name if it comes with the package, and its text."""
+    path = among / recipe
+    if path.is_file():
+        return str(path), path.read_text(encoding="utf-8")
+    shipped = resources.files("commoncanvas") / "recipes"
+    names = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    path = Path(recipe)
+    if path.stem in names and path.parent.name in ("", "recipes"):
+        return path.stem, (shipped / f"{path.stem}.yaml").read_text(encoding="utf-8")
+    raise RecipeError(
+        f"recipe {recipe} does not exist; give a YAML file, or one that comes along: {', '.join(names)}"
+    )
+
+
+def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or len(word) == 2:
+            raise RecipeError(f"unexpected argument {word!r}; recipe fields are set as --a.b value")
+        path, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise RecipeError(f"--{path} needs a value")
+            value = rest.pop(0)
+        try:
+            pairs.append((path.replace("-", "_"), yaml.safe_load(value)))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--{path}: {value!r} is not a YAML value; quote it") from error
+    return pairs
+
+
+def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        fields = fields.setdefault(parent, {})
+        if not isinstance(fields, dict):
+            raise RecipeError(f"--{path}: {parent} is a single value and has no fields")
+    fields[last] = value
+
+
+def _explain(problem: Any) -> str:
+    # The first location is the discriminator's tag, which the user never wrote.
+    tags = {"captioner", "autoencoder", "diffusion"}
+    path = [str(part) for part in problem["loc"] if part not in tags]
+    if problem["type"] == "extra_forbidden":
+        return f"there is no field {'.'.join(path)}{_suggest(path)}"
+    if problem["type"].startswith("union_tag"):
+        return f"task must be one of {', '.join(sorted(tags))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    field = f"{'.'.join(path)}: " if path else ""
+    return f"{field}{message[0].lower()}{message[1:]}"
+
+
+def _suggest(path: list[str]) -> str:
+    known = {name for schema in _below(Schema) for name in schema.model_fields}
+    close = difflib.get_close_matches(path[-1], sorted(known), n=1)
+    return f"; did you mean {'.'.join([*path[:-1], close[0]])}?" if close else ""
+
+
+def _below(schema: type[Schema]) -> Iterator[type[Schema]]:
+    """All schemas that are derived from one."""
+    for each in schema.__subclasses__():
+        yield each
+        yield from _below(each)
