@@ -118,3 +118,28 @@ def test_a_tracker_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere:/x")
     with pytest.raises(CommonCanvasError, match="mlflow can't be opened"):
         open_tracker("mlflow", Tracked("1", "xs", tmp_path, {}))
+
+
+def test_a_tracker_that_fails_in_the_middle_does_not_stop_the_training(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+
+    class Fails:
+        def __init__(self, run: Tracked) -> None: ...
+
+        def log(self, step: int, figures: dict[str, float]) -> None:
+            calls.append(step)
+            if len(calls) == 2:
+                raise ConnectionError("the server is gone")
+
+        def close(self, failed: bool) -> None:
+            raise AssertionError("it was given up")
+
+    monkeypatch.setitem(trackers.TRACKERS, "wandb", Fails)
+    config = recipe("xs-autoencoder", tmp_path, "--train.trackers", "[wandb]")
+    train(config)
+    log = [entry["step"] for entry in read_log(Path(f"{config.out}-run/log.jsonl"))]
+    assert log[-1] == config.train.steps
+    assert calls == sorted(set(log))[:2]
+    assert capsys.readouterr().err.count("ConnectionError: the server is gone") == 1

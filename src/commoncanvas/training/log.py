@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from commoncanvas.console import say
 from commoncanvas.errors import TrainingStopped
 from commoncanvas.files import replace_text
 from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_tracker
@@ -25,8 +26,8 @@ class RunLog:
         self.path = run.folder / "log.jsonl"
         kept = [entry for entry in read_log(self.path) if entry["step"] <= run.first_step]
         replace_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self._trackers: list[Tracker] = [open_tracker(name, run) for name in trackers]
-        self._trackers.append(TensorBoard(run))
+        self._trackers: dict[str, Tracker] = {name: open_tracker(name, run) for name in trackers}
+        self._trackers["tensorboard"] = TensorBoard(run)
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, step: int, figures: dict[str, float]) -> None:
@@ -34,8 +35,7 @@ class RunLog:
         figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
-        for tracker in self._trackers:
-            tracker.log(step, figures)
+        self._tell(lambda tracker: tracker.log(step, figures))
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +44,20 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        for tracker in self._trackers:
-            tracker.close(failed=kind is not None and not issubclass(kind, TrainingStopped))
+        failed = kind is not None and not issubclass(kind, TrainingStopped)
+        self._tell(lambda tracker: tracker.close(failed))
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """Tell every tracker; one that can't be told is not told again: the log has everything, training goes on."""
+        for name, tracker in list(self._trackers.items()):
+            try:
+                what(tracker)
+            except Exception as error:  # each has its own kinds
+                del self._trackers[name]
+                reason = " ".join(str(error).split())[:300]
+                say(
+                    f"{name} is told nothing any more: {type(error).__name__}: {reason}; {self.path} has it all"
+                )
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -85,15 +85,13 @@ class MLflow:
         key = "commoncanvas.run"
         found = client.search_runs([experiment], f"tags.`{key}` = '{run.id}'")
         begun = found[0] if found else client.create_run(experiment, run_name=run.name, tags={key: run.id})
-        self._client, self._id = client, begun.info.run_id
+        self._mlflow, self._client, self._id = mlflow, client, begun.info.run_id
         client.update_run(self._id, status="RUNNING")
         if not found:
-            for field, value in _flat(run.settings).items():
-                client.log_param(self._id, field, value)
+            mlflow.log_params(_flat(run.settings), run_id=self._id)
 
     def log(self, step: int, figures: dict[str, float]) -> None:
-        for name, value in figures.items():
-            self._client.log_metric(self._id, name, value, step=step)
+        self._mlflow.log_metrics(figures, step=step, run_id=self._id)
 
     def close(self, failed: bool) -> None:
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
