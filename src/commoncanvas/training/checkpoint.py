@@ -147,8 +147,9 @@ def _state(model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> dict[str,
 
 def _begin(model: nn.Module, optimizer: Optimizer, names: Any) -> None:
     """Make the optimiser's tensors, which its first step would, of the parameters that the checkpoint has any of."""
+    begun = {saved.rpartition("/")[0] for saved in names}
     for name, parameter in model.named_parameters():
-        if any(saved.startswith(_of_optimizer(name)) for saved in names):
+        if _of_optimizer(name).removesuffix("/") in begun:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()

@@ -37,14 +37,13 @@ class TrainingRows:
     """Of each row of `table` a number from 0 on: those of one number have one shape, and a batch is of one. None: all
     have the same.
     """
+    sources: NDArray[np.int64] | None = None
+    """Of each row of `table` the number of its source in `data.mix`. None: there is no mix."""
 
     def ids(self, split: str) -> NDArray[np.uint64]:
         """Stable row ids [N] of one split."""
         chosen = self.table.filter(pc.field("split") == split)
         return np.asarray(chosen["row_id"].to_numpy(), dtype=np.uint64)
-
-    sources: NDArray[np.int64] | None = None
-    """Of each row of `table` the number of its source in `data.mix`. None: there is no mix."""
 
     def kinds_of(self, split: str) -> NDArray[np.int64]:
         """The kinds [N] of `ids`."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
@@ -200,7 +200,7 @@ class Trainer:
         }
         self._begin_average(step)
         loss = self.ranks.mean(self._backward(batch))
-        grad_norm = full(clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf))
+        grad_norm = self._clip()
         finite = math.isfinite(float(loss)) and math.isfinite(float(grad_norm))
         self._skipped = 0 if finite else self._skipped + 1
         if finite:
@@ -209,6 +209,14 @@ class Trainer:
                 self.ema.update(self.model, step - self.config.ema_start)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
+
+    def _clip(self) -> torch.Tensor:
+        """Scale the gradients down to `grad_clip`, if there is one; their norm before."""
+        weights = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = get_total_norm([parameter.grad for parameter in weights if parameter.grad is not None])
+        if self.config.grad_clip:
+            clip_grads_with_norm_(weights, self.config.grad_clip, norm)
+        return full(norm)
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Add up the gradients of this process's part of a batch, `micro_batch` samples at once; its mean loss."""
