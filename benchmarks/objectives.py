@@ -18,18 +18,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
-
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.engine import engine_of
 from commoncanvas.evaluation import evaluate
 from commoncanvas.latents.stages import FeatureStage, latent_column
-from commoncanvas.training.task import make_task
+from commoncanvas.training.flops import sample_flops
+from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
 
 # Stable Diffusion's own objective and schedule.
@@ -92,18 +88,10 @@ SHOWN = {
 }
 
 
-def step_flops(recipe: Recipe) -> int:
+def step_flops(recipe: Recipe) -> float:
     """FLOPs of one step's forward and backward pass."""
-    torch.manual_seed(recipe.seed)
     task = make_task(recipe)
-    size = recipe.train.batch_size
-    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size))
-    batch |= task.draws(size, batch, torch.Generator().manual_seed(0))
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:  # the counter doesn't know the CPU's fused attention
-        task.loss(task.model.train(), batch).backward()
-    return counter.get_total_flops()
+    return recipe.train.batch_size * sample_flops(task, task.model.train(), first_batch(task, 1))
 
 
 def main() -> None:
@@ -122,7 +110,7 @@ def main() -> None:
     if any("alignment.column" in VARIANTS[name] for name in options.only):
         encoded = f"{latent_column(vae, load_recipe('xs').size)} IS NOT NULL"
         run_shown(Catalog.open(str(catalog)), FeatureStage(3), encoded, engine_of("local", None, "auto"))
-    budget: int | None = None
+    budget: float | None = None
     for name in options.only:
         chosen = words + [word for field, value in VARIANTS[name].items() for word in (f"--{field}", value)]
         flops = step_flops(load_recipe("xs", chosen))

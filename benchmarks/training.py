@@ -16,13 +16,12 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.device import pick_device
 from commoncanvas.training.log import read_log
-from commoncanvas.training.task import make_task
+from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
 
 WARM = 10
@@ -34,9 +33,7 @@ def bare(recipe: Recipe, steps: int) -> float:
     torch.manual_seed(recipe.seed)
     task = make_task(recipe)
     size = recipe.train.batch_size
-    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size))
-    batch |= task.draws(size, batch, torch.Generator().manual_seed(0))
+    batch = first_batch(task, size)
     model = task.model.train()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
     times = []

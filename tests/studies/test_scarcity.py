@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ import yaml
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.errors import CommonCanvasError, RecipeError, TrainingError, TrainingStopped
+from commoncanvas.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
@@ -28,7 +27,7 @@ from commoncanvas.studies.scarcity import study_scarcity
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
 from tests.conftest import add_shapes
-from tests.training.tiny import recipe
+from tests.training.tiny import recipe, stopping_at
 
 FRACTIONS = (0.5, 1.0)
 PROMPTS = 4
@@ -172,20 +171,9 @@ def test_rows_that_come_later_are_not_in_a_study_that_has_begun(
     assert "shapes:00" in split(whole, "train") | split(whole, "heldout")
 
 
-def test_stopped_in_a_training_it_goes_on_to_the_same_figures(
-    finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = trainer.Trainer.train_step
-
-    def stopping(self: trainer.Trainer, number: int, batch: Any) -> Any:
-        if number == 3 and self.recipe.data.fraction == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, number, batch)
-
-    monkeypatch.setattr(trainer.Trainer, "train_step", stopping)
-    with pytest.raises(TrainingStopped, match="at fraction 1, its state saved; the same command goes on"):
+def test_stopped_in_a_training_it_goes_on_to_the_same_figures(finished: Path, folder: Path) -> None:
+    with stopping_at(3, match="at fraction 1, its state saved; the same command goes on"):
         study(folder)
-    monkeypatch.undo()
     partial = json.loads((folder / "xs-scarcity" / "scarcity.json").read_text())
     assert not partial["finished"] and [row["fraction"] for row in partial["rows"]] == [0.5]
     assert "1 of 2 trainings; the same command goes on." in partial["notes"]

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -20,6 +19,7 @@ from commoncanvas.provenance import read_provenance
 from commoncanvas.training.alignment import AlignedNetwork, hidden_map
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.training.tiny import recipe
@@ -52,12 +52,6 @@ def encoded(prepared: Path, tmp_path: Path) -> Path:
 def task_of(folder: Path, *words: str) -> Any:
     torch.manual_seed(3)
     return DiffusionTask(recipe("xs", folder, *ALIGNED, *words), None)
-
-
-def batch_of(task: Any, size: int = 8) -> dict[str, Tensor]:
-    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size))
-    return dict(batch | task.draws(size, batch, torch.Generator().manual_seed(1)))
 
 
 def logged(out: str) -> list[float]:
@@ -124,7 +118,7 @@ def test_the_features_of_a_mirrored_row_are_mirrored(encoded: Path) -> None:
 
 def test_alignment_moves_the_network_and_only_by_rows_with_features(encoded: Path) -> None:
     task = task_of(encoded)
-    model, batch = task.model.train(), batch_of(task)
+    model, batch = task.model.train(), first_batch(task, 8)
     some = batch["features"].flatten(1).any(1)
     assert 0 < some.sum() < 8
     # The zeroed last layer's gradient alone would reach no further.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,11 +11,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import RecipeError, TrainingStopped
+from commoncanvas.errors import RecipeError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import encode
 from commoncanvas.latents.vae import load_vae, to_pixels
-from commoncanvas.training import trainer
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
@@ -26,7 +23,7 @@ from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits
-from tests.training.tiny import SIDES, recipe
+from tests.training.tiny import SIDES, recipe, stopping_at
 
 BUCKETS = ("--encode.buckets", "8", "--data.heldout_fraction", "0", "--train.batch_size", "4")
 CPU = torch.device("cpu")
@@ -100,7 +97,7 @@ def test_processes_share_out_a_batch_of_one_aspect_ratio(oblongs: Catalog, tmp_p
 
 
 def test_a_run_in_buckets_stops_and_goes_on_and_makes_an_ordinary_pipeline(
-    oblongs: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    oblongs: Catalog, tmp_path: Path
 ) -> None:
     words = (*BUCKETS, "--data.heldout_fraction", "0.5", "--train.validate_every", "2")
     whole = recipe("xs", tmp_path, *words)
@@ -109,15 +106,7 @@ def test_a_run_in_buckets_stops_and_goes_on_and_makes_an_ordinary_pipeline(
     assert len(set(heldout)) > 1
     folder = train(whole)
     parted = recipe("xs", tmp_path, *words, "--out", str(tmp_path / "parted"))
-    step = trainer.Trainer.train_step
-
-    def stopping(self: trainer.Trainer, number: int, batch: object) -> object:
-        if number == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, number, batch)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
-        patched.setattr(trainer.Trainer, "train_step", stopping)
+    with stopping_at(2):
         train(parted)
     assert same_bits(folder, train(parted, resume=True))
     log = read_log(tmp_path / "xs-run" / "log.jsonl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -14,13 +13,13 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import TrainingError, TrainingStopped
+from commoncanvas.errors import TrainingError
 from commoncanvas.training import trainer
 from commoncanvas.training.store import Writer
 from commoncanvas.training.trainer import train
 from tests.catalog.test_s3 import BUCKET, objects
 from tests.training.test_trainer import losses, same_bits
-from tests.training.tiny import recipe, saved
+from tests.training.tiny import recipe, saved, stopping_at
 
 KILLED = """
 import os, signal, sys
@@ -99,22 +98,12 @@ def test_a_checkpoint_that_cannot_be_written_is_named(
         train(recipe("xs-autoencoder", tmp_path))
 
 
-def test_checkpoints_in_an_object_store_outlive_the_machine(
-    shapes: Catalog, tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpoints_in_an_object_store_outlive_the_machine(shapes: Catalog, tmp_path: Path, s3: Any) -> None:
     place = ("--train.checkpoints", f"s3://{BUCKET}/runs/first")
     whole = recipe("xs-autoencoder", tmp_path)
     train(whole)
     made = recipe("xs-autoencoder", tmp_path, *place, "--out", str(tmp_path / "stored"))
-    step = trainer.Trainer.train_step
-
-    def stopping(self: trainer.Trainer, number: int, batch: Any) -> Any:
-        if number == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, number, batch)
-
-    with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
-        patched.setattr(trainer.Trainer, "train_step", stopping)
+    with stopping_at(4):
         train(made)
     shutil.rmtree(tmp_path / "stored-run")
     with pytest.raises(TrainingError, match=r"s3://commons/runs/first holds checkpoints already"):

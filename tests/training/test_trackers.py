@@ -1,8 +1,6 @@
 """Trackers: the same figures as the log's, in one run through a stop and its resumption."""
 
 import json
-import os
-import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CommonCanvasError, MissingExtraError, TrainingStopped
-from commoncanvas.training import trackers, trainer
+from commoncanvas.errors import CommonCanvasError, MissingExtraError
+from commoncanvas.training import trackers
 from commoncanvas.training.log import read_log
-from commoncanvas.training.task import Batch
 from commoncanvas.training.trackers import Tracked, open_tracker
-from commoncanvas.training.trainer import Trainer, train
-from tests.training.tiny import recipe
+from commoncanvas.training.trainer import train
+from tests.training.tiny import recipe, stopping_at
 
 Losses = dict[int, float]
 
@@ -56,15 +53,7 @@ def test_a_tracker_has_what_the_log_has_in_one_run(
     # Read when trackio is imported, which no other test does.
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     config = recipe("xs-autoencoder", tmp_path, "--train.trackers", f"[{name}]")
-    whole = Trainer.train_step
-
-    def stops(self: Trainer, step: int, batch: Batch) -> tuple[float, float, bool]:
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return whole(self, step, batch)
-
-    with monkeypatch.context() as patched, pytest.raises(TrainingStopped):
-        patched.setattr(trainer.Trainer, "train_step", stops)
+    with stopping_at(2):
         train(config)
     train(config, resume=True)
     log = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")

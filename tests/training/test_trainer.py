@@ -1,7 +1,5 @@
 import itertools
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError, TrainingStopped
+from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.files import only_one
 from commoncanvas.latents.encode import encode
 from commoncanvas.training import trainer
@@ -25,7 +23,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
-from tests.training.tiny import recipe, saved
+from tests.training.tiny import recipe, saved, stopping_at
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -59,7 +57,7 @@ def losses(out: Path) -> list[tuple[int, float]]:
     ],
 )
 def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopped(
-    shapes: Catalog, tmp_path: Path, name: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    shapes: Catalog, tmp_path: Path, name: str, words: tuple[str, ...]
 ) -> None:
     if name == "xs":
         train(recipe("xs-autoencoder", tmp_path))
@@ -68,18 +66,9 @@ def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopp
     parted = recipe(name, tmp_path, *words, "--out", str(tmp_path / "parted"))
     train(whole)
 
-    step = trainer.Trainer.train_step
-    for stop_at in (1, 4):  # off and on a checkpoint
-
-        def stopping(self: trainer.Trainer, number: int, batch: object, stop_at: int = stop_at) -> object:
-            if number == stop_at:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return step(self, number, batch)
-
-        monkeypatch.setattr(trainer.Trainer, "train_step", stopping)
-        with pytest.raises(TrainingStopped, match=f"after step {stop_at + 1} of 6"):
+    for step in (1, 4):  # off and on a checkpoint
+        with stopping_at(step):
             train(parted, resume=True)
-        monkeypatch.undo()
     assert train(parted, resume=True) == tmp_path / "parted"
 
     assert losses(Path(whole.out)) == losses(Path(parted.out))

@@ -26,6 +26,7 @@ from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.trainer import train
 from commoncanvas.training.transformer import draw_kept, patches, predict_kept, take
 from tests.conftest import add_shapes
@@ -63,12 +64,6 @@ def encoded(prepared: Path, tmp_path: Path) -> Path:
 def task_of(folder: Path, *words: str) -> Any:
     torch.manual_seed(3)
     return DiffusionTask(made(folder, *words), None)
-
-
-def batch_of(task: Any, size: int = 8) -> dict[str, Tensor]:
-    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
-    batch = task.batch(table, np.zeros(size))
-    return dict(batch | task.draws(size, batch, torch.Generator().manual_seed(1)))
 
 
 def network(patch_size: int = 1) -> PixArtTransformer2DModel:
@@ -150,7 +145,7 @@ def test_the_share_of_patches_that_is_kept_is_drawn_for_each_image_alone(
 
 def test_the_loss_is_of_the_kept_patches_and_of_all_outside_of_training(encoded: Path) -> None:
     task = task_of(encoded, *MASKED)
-    batch, model = batch_of(task), task.model.train()
+    batch, model = first_batch(task, 8), task.model.train()
     assert batch["kept"].shape == (8, 8)
     # The first prediction is zero: the loss is the target's mean square over the patches that count.
     target = patches(
@@ -189,7 +184,7 @@ def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_pa
 
 def test_padding_has_no_influence(encoded: Path) -> None:
     task = task_of(encoded, *MASKED)
-    batch, model = batch_of(task), task.model.train()
+    batch, model = first_batch(task, 8), task.model.train()
     for weights in model.parameters():
         torch.nn.init.normal_(weights, std=0.1)
     loss = task.loss(model, batch)
@@ -266,7 +261,7 @@ def test_a_block_of_the_mixer_is_aligned_and_a_later_one_refused(encoded: Path) 
     encode(recipe("xs-captioner", encoded))
     aligned = ("--alignment.column", "efficientnet_lite0_2", "--alignment.width", "16")
     task = task_of(encoded, *MASKED, *aligned, "--alignment.block", "transformer_blocks.0")
-    batch = batch_of(task)
+    batch = first_batch(task, 8)
     task.loss(task.model.train(), batch).backward()
     assert all(weights.grad is not None for weights in task.model.parameters())
     with pytest.raises(RecipeError, match=r"transformer_blocks\.2 gives no map of the whole image"):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe, load_recipe
+from commoncanvas.errors import TrainingStopped
 from commoncanvas.training.store import Reader
+from commoncanvas.training.task import Batch
+from commoncanvas.training.trainer import Trainer
 
 SIDES = {(16, 16): 12, (32, 8): 7, (8, 24): 5}
 """Height and width of images, which the buckets of 16 x 16 pixels in steps of 8 have as they are, and how many."""
@@ -58,6 +66,22 @@ TINY = {
         ),
     ],
 }
+
+
+@contextmanager
+def stopping_at(step: int, *, match: str | None = None, fraction: float = 1) -> Iterator[None]:
+    """A training in it, the one at `fraction` of the rows, gets SIGTERM as step `step` begins, and stops after it."""
+    whole = Trainer.train_step
+
+    def stops(self: Trainer, number: int, batch: Batch) -> tuple[float, float, bool]:
+        if number == step and self.recipe.data.fraction == fraction:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return whole(self, number, batch)
+
+    stopped = match or f"after step {step + 1} of"
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(TrainingStopped, match=stopped):
+        patched.setattr(Trainer, "train_step", stops)
+        yield
 
 
 def recipe(name: str, folder: Path, *overrides: str) -> Recipe:

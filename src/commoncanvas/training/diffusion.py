@@ -43,7 +43,7 @@ from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.rows import TrainingRows, select_rows
-from commoncanvas.training.task import Batch, configuring
+from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added
 from commoncanvas.visual import labelled_grid
 
@@ -115,7 +115,7 @@ class DiffusionTask:
         if recipe.transformer:
             transformer.check_states(self.pipeline(network), self.text_encoder, recipe)
         if self.alignment:
-            self.model = self.alignment.around(network, lambda: self.loss(network, self._one()))
+            self.model = self.alignment.around(network, lambda: self.loss(network, first_batch(self, 1)))
 
     def _select(self, version: int | str | None) -> TrainingRows:
         """Rows that have latents and a text, with its states."""
@@ -163,12 +163,6 @@ class DiffusionTask:
         schema = self.rows.catalog.schema
         written = [ColumnInfo.of(schema.field(name)) for name in self.rows.text_columns()]
         return [Part("captioner", info.model, info.sha256, info.trained_on) for info in written if info]
-
-    def _one(self) -> Batch:
-        """The batch of the first row."""
-        table = self.rows.catalog.take(self.rows.ids("train")[:1], list(self.columns))
-        batch = self.batch(table, np.zeros(1))
-        return batch | self.draws(1, batch, Generator().manual_seed(0))
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
         drawn_B = self._drawn_text(table, draws)

@@ -55,6 +55,13 @@ class Task(Protocol):
         """Write the finished model in its library's own format; returns figures for provenance.json."""
 
 
+def first_batch(task: Task, size: int, seed: int = 0) -> Batch:
+    """A batch of the first `size` rows to train on, with what a step draws for it, on the CPU."""
+    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
+    batch = task.batch(table, np.zeros(size))
+    return batch | task.draws(size, batch, Generator().manual_seed(seed))
+
+
 # What diffusers' classes raise for a field that they don't have, a value that doesn't fit, or one that others don't.
 _MISFITS = (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError)
 

@@ -31,7 +31,7 @@ from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Loss, Ranks, check_shares, joined
 from commoncanvas.training.run import Run, fingerprint
 from commoncanvas.training.sharding import Whole, apart, full, shared_loss
-from commoncanvas.training.task import Batch, Task, make_task
+from commoncanvas.training.task import Batch, Task, first_batch, make_task
 from commoncanvas.training.tricks import apply_tricks
 
 SHOWN = 8
@@ -171,8 +171,7 @@ class Trainer:
 
     def _busy_seconds(self) -> float:
         """Seconds of one image, were all devices computing at their peak."""
-        batch = {name: tensor[:1].to(self.device) for name, tensor in self.loader.batch(self.step).items()}
-        batch |= self.task.draws(1, batch, torch.Generator(self.device))
+        batch = {name: tensor.to(self.device) for name, tensor in first_batch(self.task, 1).items()}
         with self._autocast():
             flops = sample_flops(self.task, self.model, batch)
         dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
