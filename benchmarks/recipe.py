@@ -117,7 +117,7 @@ class Bench:
             optimizer.step()
             optimizer.zero_grad()
             if average:
-                average.update(unet, step)
+                average.update(step)
             losses.append(loss.item())
             seconds.append(time.perf_counter() - began)
         return seconds[1:], losses

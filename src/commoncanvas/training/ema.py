@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from commoncanvas.training.sharding import local
 
@@ -17,17 +17,15 @@ class EMA:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.tensors = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
+        # Parameters, and floating-point buffers (batch norm's statistics are averaged too): themselves, as the
+        # optimiser has them. To list them anew each step takes longer than to average them.
+        held = model.state_dict(keep_vars=True)
+        self._weights = {name: tensor for name, tensor in held.items() if tensor.is_floating_point()}
+        self.tensors = {name: tensor.detach().clone() for name, tensor in self._weights.items()}
         """By the names that they have in the model."""
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         averages = [local(tensor) for tensor in self.tensors.values()]
-        torch._foreach_lerp_(averages, [local(tensor) for tensor in _tensors(model).values()], 1.0 - decay)
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters, and floating-point buffers (batch norm's statistics are averaged too)."""
-    state = model.state_dict()
-    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+        torch._foreach_lerp_(averages, [local(tensor) for tensor in self._weights.values()], 1.0 - decay)

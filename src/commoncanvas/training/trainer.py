@@ -205,7 +205,7 @@ class Trainer:
         if finite:
             self.optimizer.step()
             if self.ema:
-                self.ema.update(self.model, step - self.config.ema_start)
+                self.ema.update(step - self.config.ema_start)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
 
