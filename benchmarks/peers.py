@@ -10,15 +10,18 @@ out (of ours the first two).
 
 - ours: the JPEGs imported into a catalog, fetched and encoded ahead, then `commoncanvas train` on recipe s-c with this
   U-Net; seconds by its log, so loading, drawing and logging count. Encoding is timed too and shown spread over epochs.
-  `ours-cpu` switches to what a CPU is faster with: plain attention, and channels not last. On GPUs expect otherwise.
-- script: in bf16 (`--mixed_precision bf16`) with `--use_ema`, as its README has it; by its own progress bar.
-  `script-fp32` is its default precision, `script-no-ema` is bf16 without the average.
+  `ours-gpu` has what `auto` takes on a GPU: fused attention, and channels last.
+- script: as it comes, no option set but what to train on and for how long: fp32, no average; by its own progress bar.
+  `script-readme` is its README's command: mixed precision (bf16, as CPUs have no fp16), `--use_ema` and
+  `--gradient_checkpointing`. `script-bf16-ema` leaves the checkpointing out; `script-bf16` the average too, which is
+  as fast as it gets.
 - mosaic: a step of mosaicml/diffusion by SD-2-base-256.yaml, written anew from its operations, as Composer wants a GPU:
   latents and text states in fp16 given ahead and in memory, scaled in the step; uniform timesteps; DDPM's noise;
   autocast to bf16; group and layer norms in low precision; diffusers' own attention, as xformers has no CPU kernel;
   F.mse_loss and its metric; torch.optim.AdamW by its defaults; a linear warm-up. Nothing is clipped, compiled or put
   channels last. Left out, which favours it: data loading, logging, its monitors and FSDP. Like ours, it has no average
   at 256 pixels (its 512-pixel file starts one at 800,000 steps); `mosaic-ema` has one, as Composer computes it.
+  `mosaic-plain` has attention product by product, which on CPUs is what makes much of the difference.
 """
 
 from __future__ import annotations
@@ -55,16 +58,21 @@ from commoncanvas.training.tricks import apply_tricks
 IMAGES = 64
 OURS = {
     "ours": {},
-    "ours-cpu": {"attention": "plain", "channels_last": False},
+    "ours-gpu": {"attention": "sdpa", "channels_last": True},
     "ours-clip": {"grad_clip": 1.0},
     "ours-ema": {"ema_decay": 0.9999},
 }
 SCRIPT = {
-    "script": ["--mixed_precision=bf16", "--use_ema"],
-    "script-no-ema": ["--mixed_precision=bf16"],
-    "script-fp32": ["--use_ema"],
+    "script": [],
+    "script-readme": ["--mixed_precision=bf16", "--use_ema", "--gradient_checkpointing"],
+    "script-bf16-ema": ["--mixed_precision=bf16", "--use_ema"],
+    "script-bf16": ["--mixed_precision=bf16"],
 }
-MOSAIC = {"mosaic": False, "mosaic-ema": True}
+MOSAIC: dict[str, dict[str, Any]] = {
+    "mosaic": {},
+    "mosaic-plain": {"attention": "plain"},
+    "mosaic-ema": {"average": True},
+}
 STEP = re.compile(r"(\d+)/\d+ \[")
 
 
@@ -170,10 +178,12 @@ def script(folder: Path, options: argparse.Namespace, words: list[str]) -> float
     return (options.steps - 1) * options.batch / (moments[options.steps] - moments[1])
 
 
-def mosaic(folder: Path, options: argparse.Namespace, average: bool) -> float:
+def mosaic(
+    folder: Path, options: argparse.Namespace, average: bool = False, attention: str = "sdpa"
+) -> float:
     torch.manual_seed(0)
     unet = UNet2DConditionModel.from_pretrained(folder / "parts/unet").train()
-    config = TrainConfig(steps=1, batch_size=1, learning_rate=1e-4, **{**USUAL, "attention": "sdpa"})
+    config = TrainConfig(steps=1, batch_size=1, learning_rate=1e-4, **{**USUAL, "attention": attention})
     unet = apply_tricks(unet, config.model_copy(update={"low_precision_norms": True}), "mosaic")
     noise_schedule = DDPMScheduler.from_pretrained(folder / "parts/scheduler")
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, weight_decay=0.01)
@@ -212,14 +222,14 @@ def measure(row: str, folder: Path, options: argparse.Namespace) -> float:
         return ours(folder, options, OURS[row])
     if row in SCRIPT:
         return script(folder, options, SCRIPT[row])
-    rate: float = apart(mosaic, folder, options, MOSAIC[row])
+    rate: float = apart(mosaic, folder, options, **MOSAIC[row])
     return rate
 
 
-def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+def apart(work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """In a process of its own, whose memory is its own too."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+        return pool.submit(work, *arguments, **named).result()
 
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
@@ -257,7 +267,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--rows", default="ours-cpu,ours,script,mosaic,mosaic-ema", help=f"{[*OURS, *SCRIPT, *MOSAIC]}"
+        "--rows",
+        default="ours,script,script-readme,script-bf16-ema,mosaic,mosaic-plain,mosaic-ema",
+        help=f"{[*OURS, *SCRIPT, *MOSAIC]}",
     )
     options = parser.parse_args()
     options.rows = options.rows.split(",")

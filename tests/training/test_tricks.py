@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from commoncanvas.catalog import Catalog
@@ -66,3 +68,22 @@ def test_a_network_that_cannot_do_a_trick_is_named(field: str) -> None:
     )
     with pytest.raises(RecipeError, match=f"x: train.{field}: Linear can't do that"):
         apply_tricks(nn.Linear(1, 1), config, "x")
+
+
+def test_auto_is_what_the_device_is_fastest_with_and_leaves_a_network_without_attention_alone() -> None:
+    network = UNet2DConditionModel(
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=8,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    config = TrainConfig(steps=1, batch_size=1, learning_rate=1)
+    on_cpu = apply_tricks(network, config, "x")
+    assert {type(each) for each in on_cpu.attn_processors.values()} == {AttnProcessor}
+    assert not on_cpu.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    on_gpu = apply_tricks(on_cpu.to("meta"), config.model_copy(update={"attention": "sdpa"}), "x")
+    assert on_gpu.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    apply_tricks(nn.Linear(1, 1), config, "x")

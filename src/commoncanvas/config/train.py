@@ -28,17 +28,22 @@ class TrainConfig(Schema):
     )
     ema_decay: float | None = Field(None, gt=0, lt=1)
     ema_start: NonNegativeInt = Field(0, description="steps before the average of the weights begins")
+    ema_every: PositiveInt = Field(
+        1, description="steps between updates of the average, by ema_decay to their power; more cost less"
+    )
     precision: Literal["bf16", "fp32"] = "bf16"
     low_precision_norms: bool = Field(
         default=False, description="group and layer norms in bf16, where autocast would go up to fp32"
     )
-    attention: Literal["sdpa", "plain"] = Field(
-        "sdpa",
-        description="torch's fused attention, which takes the fastest kernel there is, or products one by one",
+    attention: Literal["auto", "sdpa", "plain"] = Field(
+        "auto",
+        description="torch's fused attention, which takes the fastest kernel there is, or products one by one, "
+        "faster on CPUs; auto: by the device",
     )
-    channels_last: bool = Field(
-        default=True,
-        description="weights' memory in the order that convolutions are fastest with; not sharded ones'",
+    channels_last: bool | Literal["auto"] = Field(
+        "auto",
+        description="weights' memory in the order that a GPU's convolutions are fastest with, and a CPU's norms are "
+        "not; not sharded ones'; auto: by the device",
     )
     fused_adamw: bool = True
     compile: bool = Field(default=False, description="torch.compile; needs a C++ compiler on a CPU")

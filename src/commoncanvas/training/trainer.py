@@ -205,7 +205,7 @@ class Trainer:
         if finite:
             self.optimizer.step()
             if self.ema:
-                self.ema.update(step - self.config.ema_start)
+                self.ema.update(step - self.config.ema_start, last=step + 1 == self.config.steps)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
 
@@ -262,7 +262,7 @@ class Trainer:
         """
         decay, keeps = self.config.ema_decay, self.ranks.main or self.config.sharding != "none"
         if decay and self.ema is None and keeps and step >= self.config.ema_start:
-            self.ema = EMA(self.model, decay)
+            self.ema = EMA(self.model, decay, self.config.ema_every)
 
     def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]

@@ -15,14 +15,21 @@ from commoncanvas.training.alignment import network_of
 
 
 def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
-    """The model as `config` has it run, its weights' names as they were. Raises RecipeError for what it can't do."""
-    if config.channels_last:
+    """The model as `config` has it run, its weights' names as they were. Raises RecipeError for what it can't do.
+
+    What is `auto` goes by the device that the model is on. On CPUs torch's fused attention is slower, forward and
+    backward, than its products one by one, and so is group norm with channels last; see benchmarks/recipe.py.
+    """
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if config.channels_last is True or (config.channels_last == "auto" and not on_cpu):
         # Only weights with four dimensions have channels to put last.
         model = model.to(memory_format=torch.channels_last)
     network = network_of(model)
     if config.activation_checkpointing:
         _call(network, "enable_gradient_checkpointing", name, "activation_checkpointing")
-    if config.attention == "plain":
+    if config.attention == "plain" or (
+        config.attention == "auto" and on_cpu and hasattr(network, "set_attn_processor")
+    ):
         _call(network, "set_attn_processor", name, "attention", AttnProcessor())
     if config.low_precision_norms:
         for module in model.modules():
