@@ -210,11 +210,16 @@ class Trainer:
         return float(loss), float(grad_norm), finite
 
     def _clip(self) -> torch.Tensor:
-        """Scale the gradients down to `grad_clip`, if there is one; their norm before."""
+        """Have the gradients scaled down to `grad_clip`, if there is one; their norm before."""
         weights = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         norm = get_total_norm([parameter.grad for parameter in weights if parameter.grad is not None])
-        if self.config.grad_clip:
-            clip_grads_with_norm_(weights, self.config.grad_clip, norm)
+        if limit := self.config.grad_clip:
+            if self.config.fused_adamw:
+                # Its step divides by this as it reads them, which spares a way through memory.
+                scale = ((full(norm) + 1e-6) / limit).clamp(min=1.0)
+                self.optimizer.grad_scale = scale  # type: ignore[attr-defined]
+            else:
+                clip_grads_with_norm_(weights, limit, norm)
         return full(norm)
 
     def _backward(self, batch: Batch) -> torch.Tensor:
