@@ -94,3 +94,45 @@ def test_a_base_that_is_not_there_or_stands_on_itself_is_named(tmp_path: Path) -
     (tmp_path / "d.yaml").write_text("base: [xs]\n")
     with pytest.raises(RecipeError, match=r"d\.yaml: base: \['xs'\] is not the name or path"):
         load_recipe(str(tmp_path / "d.yaml"))
+
+
+TWO = "{cc: {catalog: cc.lance, version: c-v1, share: 3}, museum: {catalog: museum.lance, filter: width > 9}}"
+
+
+def test_several_catalogs_take_the_place_of_a_bases_one_and_back(tmp_path: Path) -> None:
+    data = load_recipe("s-c", ["--data.catalogs", TWO, "--data.catalogs.museum.share", "2"]).data
+    assert data.catalog is None
+    assert list(data.each_catalog) == ["cc", "museum"] and data.shares == [3, 2]
+    assert (data.each_catalog["cc"].version, data.each_catalog["museum"].filter) == ("c-v1", "width > 9")
+    (tmp_path / "ours.yaml").write_text(f"base: s-c\ndata:\n  catalogs: {TWO}\n")
+    (tmp_path / "less.yaml").write_text(
+        "base: ours.yaml\ndata:\n  catalogs: {museum: null, cc: {share: 1}}\n"
+    )
+    assert load_recipe(str(tmp_path / "ours.yaml")).data.shares == [3, 1]
+    less = load_recipe(str(tmp_path / "less.yaml")).data
+    assert list(less.each_catalog) == ["cc"] and less.each_catalog["cc"].version == "c-v1"
+    one = load_recipe(str(tmp_path / "ours.yaml"), ["--data.catalog", "other.lance"]).data
+    assert one.catalogs is None and one.each_catalog[""].catalog == "other.lance" and one.shares is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data.catalog", "a.lance"], "give catalog, or several in catalogs; one of the two"),
+        (["--data.version", "3"], "version is that of catalog; give each of catalogs its own"),
+        (["--data.filter", "width > 9"], "filter is that of catalog; give each of catalogs its own"),
+        (["--data.mix", "{label IS NULL: 1}"], "mix mixes rows of one catalog, and catalogs draws those of each"),
+        (["--data.shuffle", "{block: 1, buffer: 2}"], "shuffle reads rows beside each other, and catalogs draws"),
+        (["--data.catalogs.cc.share", "0"], "data.catalogs.cc.share: input should be greater than 0"),
+        (["--data.catalogs.cc.shar", "1"], "no field data.catalogs.cc.shar; did you mean data.catalogs.cc.share?"),
+        (["--data.catalogs.more.share", "1"], "data.catalogs.more.catalog: field required"),
+        (["--data.catalogs", "{c-c: {catalog: a.lance}}"], "name 'c-c': write letters, digits and _"),
+        (["--data.catalogs", "{cc: null}"], "data.catalogs: dictionary should have at least 1 item"),
+    ],
+)  # fmt: skip
+def test_what_several_catalogs_can_not_be_had_with_is_named(words: list[str], message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("s-c", ["--data.catalogs", TWO, *words])
+    assert message in str(caught.value)
+    with pytest.raises(RecipeError, match="give catalog, or several in catalogs"):
+        load_recipe("s-c", ["--data.catalog", "null"])

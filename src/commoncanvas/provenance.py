@@ -41,24 +41,24 @@ class Part:
         """Ids of every licence of what it learned from, and of what its own parts did."""
         return set(_licenses(self.origin)) if self.origin else set()
 
-    def credits(self, nearby: Catalog) -> Iterator[Credit]:
+    def credits(self, nearby: Sequence[Catalog]) -> Iterator[Credit]:
         """Credit for each image that it learned from, none if that isn't recorded.
 
-        Its rows are looked up in its catalog at its tag; if the catalog has moved, in `nearby`. Raises CatalogError.
+        Its rows are looked up in its catalogs at their tags; if one has moved, in `nearby`. Raises CatalogError.
         """
         if self.credits_file:
             yield from read_credits(self.credits_file)
         elif self.origin:
             yield from _credits(self.origin, nearby)
 
-    def check(self, policy: licenses.Policy, nearby: Catalog) -> None:
+    def check(self, policy: licenses.Policy, nearby: Sequence[Catalog]) -> None:
         """Find out before a training what would end it afterwards.
 
         Raises LicenseError if it learned from what `policy` doesn't allow, CatalogError if those who made its images
         couldn't be credited.
         """
         if self.origin and not self.credits_file:
-            _open(self.origin, nearby)
+            _sources(self.origin, nearby)
         refused = [
             license.id
             for license in map(licenses.parse, sorted(self.license_ids()))
@@ -87,6 +87,8 @@ def read_provenance(
     if not isinstance(record, dict):
         raise ModelError(f"{path} is not a record of commoncanvas train; it holds no JSON object")
     missing = [name for name in requires if name not in record]
+    if "catalogs" in record and "catalog" in missing:
+        missing.remove("catalog")
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
     return record
@@ -100,7 +102,13 @@ def origin(folder: str | Path) -> dict[str, Any] | None:
     if not (Path(folder) / RECORD).exists():
         return None
     record = read_provenance(folder, ORIGIN)
-    return {name: record[name] for name in ORIGIN}
+    return {name: record[name] for name in (*ORIGIN, "catalogs") if name in record}
+
+
+def catalogs_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a provenance.json, or an `origin`, says of each catalog, by its name; the one of `data.catalog` has none."""
+    several: dict[str, dict[str, Any]] | None = record.get("catalogs")
+    return several or {"": record["catalog"]}
 
 
 def part(role: str, model: str, sha256: str) -> Part:
@@ -118,26 +126,38 @@ def combined_licenses(
 
 
 def trained_credits(
-    catalog: Catalog, filter: str, heldout_fraction: float, fraction: float = 1.0, fraction_seed: int = 0
+    sources: Sequence[tuple[Catalog, str]],
+    heldout_fraction: float,
+    fraction: float = 1.0,
+    fraction_seed: int = 0,
 ) -> Iterator[Credit]:
-    """Credit for each row that `filter` lets in, without those that were held out or are not in the fraction."""
+    """Credit for each row that a catalog's filter lets in, without those that were held out or are not in the fraction.
+    An image that several catalogs have is credited once, as the first of them has it.
+    """
     # Which rows the lowest draws are can only be said once all are known.
     used = None
     if fraction < 1:
-        ids = catalog.table(["image_id"], filter)["image_id"].to_pylist()
+        tables = [catalog.table(["image_id"], filter) for catalog, filter in sources]
+        ids = list(dict.fromkeys(one for table in tables for one in table["image_id"].to_pylist()))
         ids = list(compress(ids, ~heldout_mask(ids, heldout_fraction)))
         used = set(compress(ids, fraction_mask(ids, fraction, fraction_seed)))
-    stream = credits_of(catalog, filter)
-    while batch := list(islice(stream, BATCH)):
-        held = heldout_mask([one.image_id for one in batch], heldout_fraction)
-        yield from (
-            one
-            for one, out in zip(batch, held, strict=True)
-            if not out and (used is None or one.image_id in used)
-        )
+    seen: set[str] = set()
+    for left, (catalog, filter) in enumerate(sources, start=1 - len(sources)):
+        stream = credits_of(catalog, filter)
+        while batch := list(islice(stream, BATCH)):
+            held = heldout_mask([one.image_id for one in batch], heldout_fraction)
+            yield from (
+                one
+                for one, out in zip(batch, held, strict=True)
+                if not out and (used is None or one.image_id in used) and one.image_id not in seen
+            )
+            if left:  # of the last catalog nothing needs to be remembered, nor of the only one
+                seen.update(one.image_id for one in batch)
 
 
-def merged_credits(own: Iterator[Credit], parts: Sequence[Part], catalog: Catalog) -> Iterator[Credit]:
+def merged_credits(
+    own: Iterator[Credit], parts: Sequence[Part], nearby: Sequence[Catalog]
+) -> Iterator[Credit]:
     """Credits of a model's own rows, then those of its parts' that are not among them."""
     credited = [each for each in parts if each.origin]
     if not credited:
@@ -148,7 +168,7 @@ def merged_credits(own: Iterator[Credit], parts: Sequence[Part], catalog: Catalo
         seen.add(one)
         yield one
     for each in credited:
-        for one in each.credits(catalog):
+        for one in each.credits(nearby):
             if one not in seen:
                 seen.add(one)
                 yield one
@@ -161,32 +181,38 @@ def _licenses(record: dict[str, Any]) -> Iterator[str]:
             yield from _licenses(each["origin"])
 
 
-def _credits(record: dict[str, Any], nearby: Catalog) -> Iterator[Credit]:
-    source = record["catalog"]
+def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Credit]:
+    about = next(iter(catalogs_of(record).values()))
     yield from trained_credits(
-        _open(record, nearby),
-        source["filter"],
-        source["heldout_fraction"],
-        source.get("fraction", 1.0),  # records from before there were fractions
-        source.get("fraction_seed", 0),
+        _sources(record, nearby),
+        about["heldout_fraction"],
+        about.get("fraction", 1.0),  # records from before there were fractions
+        about.get("fraction_seed", 0),
     )
     for each in record["built_on"]:
         if each["origin"]:
             yield from _credits(each["origin"], nearby)
 
 
-def _open(record: dict[str, Any], nearby: Catalog) -> Catalog:
-    """The catalog that a model learned from, at its tag: where it was, or where `nearby` is, if it has as many rows."""
-    source, rows = record["catalog"], record["rows"]
-    for uri in (source["uri"], nearby.uri):
+def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]]:
+    """The catalogs that a model learned from, at their tags, and what it learned from of each."""
+    return [
+        (_open(record["name"], source, source.get("rows", record["rows"]), nearby), source["filter"])
+        for source in catalogs_of(record).values()
+    ]
+
+
+def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Sequence[Catalog]) -> Catalog:
+    """A catalog that model `name` learned from: where it was, or where one `nearby` is, if it has as many rows."""
+    counted = ("train", "heldout", "unused", "elsewhere")
+    for uri in dict.fromkeys([source["uri"], *(catalog.uri for catalog in nearby)]):
         try:
             catalog = Catalog.open(uri, version=source["tag"])
-            chosen = rows["train"] + rows["heldout"] + rows.get("unused", 0)
-            if catalog.count(source["filter"]) == chosen:
+            if catalog.count(source["filter"]) == sum(rows.get(each, 0) for each in counted):
                 return catalog
         except CatalogError:
             continue
     raise CatalogError(
-        f"{record['name']} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is "
+        f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is "
         "another one now, so those who made its images can't be credited; put that catalog back"
     )

@@ -25,7 +25,7 @@ from commoncanvas.catalog.scores import NSFW, SHARPNESS, NsfwStage, sharpness
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.config import DataConfig
 from commoncanvas.errors import CatalogError, MissingExtraError
-from commoncanvas.training.rows import select_rows
+from commoncanvas.training.selecting import select_rows
 from tests.catalog.test_faults import content, finish, kill_until_done, start
 
 

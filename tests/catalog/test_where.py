@@ -14,7 +14,7 @@ from commoncanvas.catalog.where import all_of, listed, quoted
 from commoncanvas.config import DataConfig
 from commoncanvas.errors import CatalogError
 from commoncanvas.latents.encode import encode
-from commoncanvas.training.rows import select_rows
+from commoncanvas.training.selecting import select_rows
 from tests.training.tiny import recipe
 
 ESCAPES = ["1=1) OR (1=1", "1=1) --", "1=1) OR (true /*", "(1=1", "1=1)", "", "  ", "label = 'a' -- no more"]

@@ -240,7 +240,7 @@ def test_texts_are_drawn_by_their_shares_for_each_image_and_epoch(
     assert made["text_minilm_6_label"]["rows"] == 12 and made["text_minilm_6_title"]["rows"] == 24
     task = make_task(recipe("xs", tmp_path, *MIX))
     ids = task.rows.table.filter(pc.field("text_column") == "label")["row_id"].to_numpy()
-    table = task.rows.catalog.take(ids, list(task.columns))
+    table = task.rows.catalogs[0].take(ids, list(task.columns))
     of = {name: states(table[f"text_minilm_6_{name}"], (6, 384)) for name in ("label", "title")}
     drawn = {"label": 0, "title": 0}
     for seed in range(200):
@@ -258,7 +258,7 @@ def test_texts_are_drawn_by_their_shares_for_each_image_and_epoch(
     reds = np.asarray(
         Catalog.open(shapes.uri).table(["title"], "title LIKE 'red%'", with_row_id=True)["_rowid"]
     )
-    table = task.rows.catalog.take(reds, list(task.columns))
+    table = task.rows.catalogs[0].take(reds, list(task.columns))
     batch = task.batch(table, np.zeros(len(reds)))["text"]
     assert torch.equal(batch, states(table["text_minilm_6_title"], (6, 384)))
 
@@ -312,7 +312,7 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
         train(recipe("xs", tmp_path))
     train(recipe("xs", tmp_path, *stored))
     task = make_task(recipe("xs", tmp_path, *stored))
-    table = task.rows.catalog.take(task.rows.ids("train")[:4], list(task.columns))
+    table = task.rows.read("train", slice(4), list(task.columns))
     latents = task.batch(table, np.zeros(4))["latents"]
     latents = values(latents, (2, 2, 8, 4, 4))
     assert latents.shape == (4, 2, 2, 8, 4, 4)

@@ -25,7 +25,7 @@ def write_scarcity_page(study: Scarcity, out: str | Path) -> None:
         out,
         "scarcity.html.j2",
         s=study,
-        name=clean(study.catalog.rstrip("/").rpartition("/")[2]),
+        made_of=_made_of(study),
         plot=scarcity_svg(study),
         head=head,
         lines=lines,
@@ -34,6 +34,14 @@ def write_scarcity_page(study: Scarcity, out: str | Path) -> None:
         pictures=[(f"{100 * point.fraction:g} %", _pictures(point, "file")) for point in firsts],
         real=_pictures(firsts[0], "real_file") if firsts else [],
     )
+
+
+def _made_of(study: Scarcity) -> str:
+    """The catalogs and their versions."""
+    one = {"uri": study.catalog, "version": study.catalog_version}
+    each = study.catalogs.values() if study.catalogs else [one]
+    names = {str(where["uri"]).rstrip("/").rpartition("/")[2]: where["version"] for where in each}
+    return " and ".join(f"{clean(name)}, version {version}" for name, version in names.items())
 
 
 def _prompts(point: Point) -> list[str]:

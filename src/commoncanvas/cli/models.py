@@ -182,7 +182,9 @@ def _clip(model: str | None, pretrained: str | None) -> ClipModel | None:
 def encode(
     recipe: str,
     *overrides: Overrides,
-    catalog: Annotated[str | None, Parameter(help="instead of the recipe's data.catalog")] = None,
+    catalog: Annotated[
+        str | None, Parameter(help="instead of the recipe's data.catalog, or data.catalogs")
+    ] = None,
     overwrite: bool = False,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -267,7 +269,7 @@ def evaluate(
     """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline.
 
     Args:
-        catalog: default: the one that the model was trained from.
+        catalog: default: the one that the model was trained from; of several, those.
         captioner: for the telephone round trip (caption the generated image, compare with the prompt).
         out: folder for figures and images; default: MODEL/evaluation.
     """

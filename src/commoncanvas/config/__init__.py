@@ -1,6 +1,6 @@
 """Recipes: one validated schema a task, read from YAML, every field settable on the command line as `--a.b value`."""
 
-from commoncanvas.config.data import DataConfig, ShuffleConfig
+from commoncanvas.config.data import CatalogConfig, DataConfig, ShuffleConfig
 from commoncanvas.config.load import load_recipe, split_words, validate_recipe
 from commoncanvas.config.recipes import (
     COLOUR_CELL,
@@ -20,6 +20,7 @@ __all__ = [
     "AlignmentConfig",
     "AutoencoderRecipe",
     "CaptionerRecipe",
+    "CatalogConfig",
     "DataConfig",
     "DiffusionRecipe",
     "EncodeConfig",

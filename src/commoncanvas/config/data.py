@@ -1,10 +1,12 @@
-"""Which rows of which catalog a run sees, and in what order they are read."""
+"""Which rows of which catalogs a run sees, and in what order they are read."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from commoncanvas.config.schema import Schema, Share
 
@@ -24,19 +26,39 @@ class ShuffleConfig(Schema):
         return self
 
 
-class DataConfig(Schema):
-    """Which rows of which catalog a run sees."""
+Version = Annotated[
+    int | str | None,
+    Field(
+        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start"
+    ),
+]
+Filter = Annotated[
+    str | None, Field(description="SQL over the catalog's columns, or the name of a saved filter")
+]
+
+
+class CatalogConfig(Schema):
+    """One of the catalogs that a run sees."""
 
     catalog: str
-    version: int | str | None = Field(
+    version: Version = None
+    filter: Filter = None
+    share: Share = Field(default=1.0, description="of each batch's rows, beside the others' shares")
+
+
+class DataConfig(Schema):
+    """Which rows of which catalogs a run sees."""
+
+    catalog: str | None = None
+    version: Version = None
+    catalogs: Annotated[dict[str, CatalogConfig], Field(min_length=1)] | None = Field(
         None,
-        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start",
+        description="in place of catalog, version and filter: several by name, of which each batch has rows by their "
+        "shares, whatever there are of each; an image that is in two is of the first",
     )
     policy: Literal["commercial", "noncommercial"] = "noncommercial"
     allow_no_derivatives: bool = False
-    filter: str | None = Field(
-        None, description="SQL over the catalog's columns, or the name of a saved filter"
-    )
+    filter: Filter = None
     text: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, Share], Field(min_length=1)] = (
         Field(
             ["label", "caption"],
@@ -69,6 +91,31 @@ class DataConfig(Schema):
     )
 
     @property
+    def each_catalog(self) -> dict[str, CatalogConfig]:
+        """The catalogs by name; that of `catalog` has none."""
+        if self.catalogs is not None:
+            return self.catalogs
+        assert self.catalog is not None
+        return {"": CatalogConfig(catalog=self.catalog, version=self.version, filter=self.filter)}
+
+    @property
+    def shares(self) -> list[float] | None:
+        """Those of the catalogs or of `mix`; None where all rows are of one source."""
+        if self.catalogs is not None:
+            return [each.share for each in self.catalogs.values()]
+        return list(self.mix.values()) if self.mix else None
+
+    def pinned(self, versions: Mapping[str, int]) -> Self:
+        """The same at `versions` of the catalogs, by name; what names its own keeps it: a tag may bring a filter."""
+        if self.catalogs is None:
+            return self if self.version is not None else self.model_copy(update={"version": versions[""]})
+        pinned = {
+            name: each if each.version is not None else each.model_copy(update={"version": versions[name]})
+            for name, each in self.catalogs.items()
+        }
+        return self.model_copy(update={"catalogs": pinned})
+
+    @property
     def text_columns(self) -> list[str]:
         return list(self.text)
 
@@ -82,5 +129,40 @@ class DataConfig(Schema):
         if self.shuffle and self.mix:
             raise ValueError(
                 "shuffle reads rows beside each other, and mix draws each source by its share; leave one of them out"
+            )
+        return self
+
+    @field_validator("catalogs", mode="before")
+    @classmethod
+    def _without_those_taken_away(cls, given: Any) -> Any:
+        """A recipe takes one of its base's catalogs away with null."""
+        if not isinstance(given, dict):
+            return given
+        for name in map(str, given):
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(
+                    f"name {name!r}: write letters, digits and _, as in --data.catalogs.museum.share 3"
+                )
+        return {name: each for name, each in given.items() if each is not None}
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> Self:
+        if (self.catalog is None) == (self.catalogs is None):
+            raise ValueError("give catalog, or several in catalogs; one of the two")
+        if self.catalogs is None:
+            return self
+        for field in ("version", "filter"):
+            if getattr(self, field) is not None:
+                raise ValueError(
+                    f"{field} is that of catalog; give each of catalogs its own, and null takes a base's away"
+                )
+        if self.mix or self.shuffle:
+            field, reads = (
+                ("mix", "mixes rows of one catalog")
+                if self.mix
+                else ("shuffle", "reads rows beside each other")
+            )
+            raise ValueError(
+                f"{field} {reads}, and catalogs draws those of each by its share; leave one of them out"
             )
         return self

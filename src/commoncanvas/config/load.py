@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,9 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError, naming the field, for anything that does not fit.
     """
     fields = _read(recipe)
-    for path, value in _parse_overrides(overrides):
+    given = _parse_overrides(overrides)
+    _supersede(fields, {path.split(".")[1] for path, value in given if path.startswith("data.") and value})
+    for path, value in given:
         _set(fields, path, value)
     return validate_recipe(fields, where=f"recipe {recipe}")
 
@@ -73,7 +75,20 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
         return fields
     if not isinstance(base, str):
         raise RecipeError(f"recipe {recipe}: base: {base!r} is not the name or path of a recipe")
-    return _merged(_read(base, Path(where).parent, (*over, where)), fields)
+    below = _read(base, Path(where).parent, (*over, where))
+    if isinstance(own := fields.get("data"), dict):
+        _supersede(below, {name for name, value in own.items() if value})
+    return _merged(below, fields)
+
+
+def _supersede(below: dict[str, Any], given: Collection[str]) -> None:
+    """One catalog, or several, take the place of what a recipe below has; both given at once are for the schema to
+    refuse.
+    """
+    own = {"catalog", "catalogs"} & set(given)
+    if len(own) == 1 and isinstance(data := below.get("data"), dict):
+        for other in {"catalog", "catalogs"} - own:
+            data.pop(other, None)
 
 
 def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,14 @@ from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.errors import ModelError
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
-from commoncanvas.evaluation.folder import diffusion_provenance, image_size, read_rows, reconstruct
+from commoncanvas.evaluation.folder import (
+    described,
+    diffusion_provenance,
+    image_size,
+    read_rows,
+    reconstruct,
+    trained_catalogs,
+)
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.files import replace_text
 from commoncanvas.visual import labelled_grid
@@ -87,8 +94,10 @@ class Evaluation:
     """What `evaluate` measured; `figures()` is the flat form that reports use."""
 
     model: str
-    catalog: str
-    catalog_version: int
+    catalog: str | None
+    catalog_version: int | None
+    catalogs: dict[str, dict[str, str | int]] | None
+    """In place of the two, where the model learned from several: `uri` and `version` of each, by its name."""
     feature_extractor: str
     seed: int
     guidance_scale: float
@@ -130,10 +139,10 @@ def evaluate(
 ) -> Evaluation:
     """Generate an image for up to `prompts` seen and as many held-out prompts, and measure them.
 
-    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance; guidance scale and
-    steps default to the model's own. With `captioner`, a model folder of that kind, the images are captioned
-    and the captions compared with the prompts. Writes evaluation.json, every image and a contact sheet a set
-    into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
+    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance, if there is one;
+    guidance scale and steps default to the model's own. With `captioner`, a model folder of that kind, the images
+    are captioned and the captions compared with the prompts. Writes evaluation.json, every image and a contact
+    sheet a set into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
     """
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
@@ -144,12 +153,11 @@ def evaluate(
         raise ModelError(
             f"{model}/rows.parquet has no training row with a text; there is nothing to ask the model for"
         )
-    source = provenance["catalog"]
-    table = Catalog.open(catalog or source["uri"], version=source.get("tag") or source["version"])
+    catalogs = trained_catalogs(model, provenance, catalog)
     place = pick_device(device)
     pipeline = load_pipeline(model).to(place)
     size = image_size(pipeline)
-    real = {name: read_images(table, some, size) for name, some in chosen.items() if some}
+    real = {name: read_images(catalogs, some, size) for name, some in chosen.items() if some}
     defaults = provenance["recipe"]["sample"]
     guidance = float(guidance_scale if guidance_scale is not None else defaults["guidance_scale"])
     step_count = int(steps if steps is not None else defaults["steps"])
@@ -176,13 +184,12 @@ def evaluate(
                 bar.advance(len(batch))
             made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
             figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
-            kinds = _kinds(table, name, some)
+            kinds = _kinds(catalogs, name, some)
             samples[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
         bar.note("")
     evaluation = Evaluation(
         model=model,
-        catalog=table.uri,
-        catalog_version=table.version,
+        **described(catalogs),
         feature_extractor=EXTRACTOR,
         seed=seed,
         guidance_scale=guidance,
@@ -250,11 +257,16 @@ def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[flo
     return matched, None if math.isnan(shuffled) else shuffled
 
 
-def _kinds(catalog: Catalog, name: str, prompts: Sequence[Prompt]) -> list[str]:
+def _kinds(catalogs: Mapping[str, Catalog], name: str, prompts: Sequence[Prompt]) -> list[str]:
     if name == "heldout":
         return ["heldout"] * len(prompts)
-    written = {name for name in catalog.schema.names if ColumnInfo.of(catalog.schema.field(name))}
-    return ["synthetic" if prompt.text_column in written else "human" for prompt in prompts]
+    written = {
+        (catalog, field.name)
+        for catalog, table in catalogs.items()
+        for field in table.schema
+        if ColumnInfo.of(field)
+    }
+    return ["synthetic" if (prompt.catalog, prompt.text_column) in written else "human" for prompt in prompts]
 
 
 def _save(

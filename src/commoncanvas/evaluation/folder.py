@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from commoncanvas.catalog import Catalog
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.vae import to_images, to_pixels
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance import catalogs_of, read_provenance
 
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 
@@ -43,6 +45,32 @@ def read_rows(model: str) -> pa.Table:
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
     return rows
+
+
+def trained_catalogs(model: str, provenance: dict[str, Any], instead: str | None) -> dict[str, Catalog]:
+    """The catalogs that a model learned from, by name, at their versions; `instead`: where the only one is by now.
+
+    Raises CatalogError, and ModelError for one place of several catalogs.
+    """
+    sources = catalogs_of(provenance)
+    if instead and len(sources) > 1:
+        raise ModelError(
+            f"{model} learned from several catalogs ({', '.join(sources)}), and {instead} is one; leave --catalog out"
+        )
+    return {
+        name: Catalog.open(instead or source["uri"], version=source.get("tag") or source["version"])
+        for name, source in sources.items()
+    }
+
+
+def described(catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
+    """What a result says of where its images are from: `catalog` and `catalog_version`; in their place, where there are
+    several, `catalogs`, the `uri` and `version` of each by its name.
+    """
+    each = {name: {"uri": catalog.uri, "version": catalog.version} for name, catalog in catalogs.items()}
+    if one := each.get(""):
+        return {"catalog": one["uri"], "catalog_version": one["version"], "catalogs": None}
+    return {"catalog": None, "catalog_version": None, "catalogs": each}
 
 
 def image_size(pipeline: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ class Prompt:
     text: str
     text_column: str
     seed: int
+    catalog: str = ""
+    """The name of its row's catalog, where the model learned from several."""
 
 
 def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Prompt]:
@@ -48,9 +50,8 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
         if fold(row["text"]) not in taken:
             taken.add(fold(row["text"]))
             image_seed = int.from_bytes(_draw(seed, row["image_id"])[:4], "big")
-            chosen.append(
-                Prompt(row["image_id"], row["row_id"], split, row["text"], row["text_column"], image_seed)
-            )
+            where = row["row_id"], split, row["text"], row["text_column"], image_seed
+            chosen.append(Prompt(row["image_id"], *where, row.get("catalog", "")))
     return chosen
 
 
@@ -63,17 +64,19 @@ def _draw(seed: int, image_id: str) -> bytes:
     return hashlib.sha256(f"prompt:{seed}:{image_id}".encode()).digest()
 
 
-def read_images(catalog: Catalog, prompts: Sequence[Prompt], size: int) -> NDArray[np.uint8]:
+def read_images(catalogs: Mapping[str, Catalog], prompts: Sequence[Prompt], size: int) -> NDArray[np.uint8]:
     """The real images [N, size, size, 3] of the prompts' rows, square as in training. Raises CatalogError."""
-    table = take_rows(catalog, prompts, ["image_id", "image"])
-    images = []
-    for prompt, data in zip(prompts, table["image"].to_pylist(), strict=True):
-        if data is None:
-            raise CatalogError(
-                f"{prompt.image_id} in {catalog.uri} (version {catalog.version}) has no image; "
-                "run catalog fetch, or name the catalog that the model was trained on"
-            )
-        images.append(square(decode(data), size))
+    images: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)] * len(prompts)
+    for name, catalog in catalogs.items():
+        places = [place for place, prompt in enumerate(prompts) if prompt.catalog == name]
+        table = take_rows(catalog, [prompts[place] for place in places], ["image_id", "image"])
+        for place, data in zip(places, table["image"].to_pylist(), strict=True):
+            if data is None:
+                raise CatalogError(
+                    f"{prompts[place].image_id} in {catalog.uri} (version {catalog.version}) has no image; "
+                    "run catalog fetch, or name the catalog that the model was trained on"
+                )
+            images[place] = square(decode(data), size)
     return np.stack(images)
 
 

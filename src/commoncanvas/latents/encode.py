@@ -11,7 +11,7 @@ from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import any_of, conditions_of
 from commoncanvas.catalog.where import all_of
-from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, Recipe
+from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
@@ -42,6 +42,18 @@ def column_info(catalog: Catalog, name: str) -> ColumnInfo:
     return info
 
 
+def agreed(catalogs: Sequence[Catalog], name: str) -> ColumnInfo:
+    """How the column `name` was made, in all catalogs alike. Raises CatalogError if it wasn't."""
+    info, *others = (column_info(catalog, name) for catalog in catalogs)
+    for catalog, other in zip(catalogs[1:], others, strict=True):
+        if other.identity != info.identity:
+            raise CatalogError(
+                f"column {name} of {catalog.uri} was made by {other.made_by}, and that of {catalogs[0].uri} by "
+                f"{info.made_by}; encode --overwrite makes it anew"
+            )
+    return info
+
+
 def encode(
     recipe: Recipe,
     *,
@@ -49,17 +61,33 @@ def encode(
     engine: Engine | str = "local",
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics.
+    """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics, of several
+    catalogs by their names.
 
     A column that other weights made is refused, unless `overwrite` drops it first. `engine` and `workers`: see
     `engine_of`; each worker loads the networks. Raises CatalogError, EngineError, ModelError.
     """
     engine = engine_of(engine, workers, recipe.train.device)
-    catalog = Catalog.open(recipe.data.catalog)
+    reports: dict[str, Any] = {}
+    for name, source in recipe.data.each_catalog.items():
+        catalog = Catalog.open(source.catalog)
+        if name:
+            say(f"{recipe.name}: catalog {name}, {catalog.uri}")
+        reports[name] = _encode(recipe, source, catalog, overwrite, engine)
+    if not any(reports.values()):
+        say(
+            f"{recipe.name}: a recipe of task {recipe.task} reads images as they are, there is nothing to encode"
+        )
+    return reports if recipe.data.catalogs else next(iter(reports.values()))
+
+
+def _encode(
+    recipe: Recipe, source: CatalogConfig, catalog: Catalog, overwrite: bool, engine: Engine
+) -> dict[str, Any]:
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
     chosen = [
-        *conditions_of(catalog, recipe.data.filter, recipe.data.version),
+        *conditions_of(catalog, source.filter, source.version),
         *any_of(catalog, recipe.data.mix or ()),
     ]
     for stage, condition in _stages(recipe, catalog):
@@ -68,10 +96,6 @@ def encode(
         report[stage.done_column] = {"rows": run_shown(catalog, stage, where, engine)}
         if isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage)
-    if not report:
-        say(
-            f"{recipe.name}: a recipe of task {recipe.task} reads images as they are, there is nothing to encode"
-        )
     return report
 
 

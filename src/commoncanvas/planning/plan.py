@@ -15,7 +15,7 @@ from commoncanvas.planning.devices import Device, device_of
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION
-from commoncanvas.planning.storage import Column, chosen_rows, columns_of
+from commoncanvas.planning.storage import Column, chosen_rows, columns_of, together
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -171,13 +171,19 @@ def _phase(
         )
     latents, text = latents_of(recipe), text_states_of(recipe)
     network = network_of(recipe, latents, text)
-    catalog = _catalog(recipe)
-    rows = images if images is not None or catalog is None else chosen_rows(recipe, catalog)
-    if rows == 0:
-        raise CatalogError(
-            f"{recipe.name}: catalog {recipe.data.catalog} has no row that the recipe chooses; give --images"
-        )
-    columns = columns_of(recipe, latents, text, catalog)
+    catalogs = _catalogs(recipe)
+    unknown, counts = [], [1] * len(catalogs)
+    if images is None:
+        unknown = [
+            recipe.data.each_catalog[name].catalog for name, catalog in catalogs.items() if catalog is None
+        ]
+        if not unknown:
+            counts = [
+                _count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog is not None
+            ]
+            images = sum(counts)
+    each = [columns_of(recipe, latents, text, catalog) for catalog in catalogs.values()]
+    columns = together(list(zip(counts, each, strict=True)))
     per_row = sum(column.bytes_per_row for column in columns)
     seen = config.steps * config.batch_size
     rate = gpus * device.peak * utilisation / network.flops
@@ -185,7 +191,7 @@ def _phase(
     state = network.parameters * (STATE_BYTES + (EMA_BYTES if config.ema_decay else 0))
     return Phase(
         recipe=recipe.name,
-        catalog=recipe.data.catalog,
+        catalog=" and ".join(each.catalog for each in recipe.data.each_catalog.values()),
         parameters=network.parameters,
         flops=network.flops,
         steps=config.steps,
@@ -194,19 +200,20 @@ def _phase(
         hours=hours,
         device_hours=hours * gpus,
         dollars=None if dollars_an_hour is None else hours * gpus * dollars_an_hour,
-        images=rows,
-        epochs=None if rows is None else seen / rows,
+        images=images,
+        epochs=None if images is None else seen / images,
         columns=columns,
         bytes_per_row=per_row,
-        storage_bytes=None if rows is None else per_row * rows,
+        storage_bytes=None if images is None else per_row * images,
         state_bytes=state,
-        notes=tuple(_phase_notes(recipe, device, state, rows, outs)),
+        notes=tuple(_phase_notes(recipe, device, state, outs, unknown)),
     )
 
 
 def _phase_notes(
-    recipe: DiffusionRecipe, device: Device, state: int, rows: int | None, outs: dict[str, str]
+    recipe: DiffusionRecipe, device: Device, state: int, outs: dict[str, str], unknown: Sequence[str]
 ) -> list[str]:
+    """`unknown`: where catalogs would have to be for their rows to be counted."""
     notes = []
     if recipe.init is not None:
         before = outs.get(recipe.init)
@@ -216,10 +223,12 @@ def _phase_notes(
             else f"{recipe.init}, whose training isn't counted"
         )
         notes.append(f"{recipe.name}: this phase alone; it goes on from {which}")
-    if rows is None:
+    if unknown:
         notes.append(
-            f"{recipe.name}: there is no catalog at {recipe.data.catalog}; give --images for epochs and storage"
+            f"{recipe.name}: there is no catalog at {' and '.join(unknown)}; give --images for epochs and storage"
         )
+    elif len(recipe.data.each_catalog) > 1:
+        notes.append(f"{recipe.name}: images, unless given, count once in each of its catalogs that has them")
     if state > device.memory:
         notes.append(
             f"{recipe.name}: weights, gradients, optimizer and average don't fit into one {device.name}'s "
@@ -271,9 +280,21 @@ def _rows(images: float | None) -> int | None:
     return round(images)
 
 
-def _catalog(recipe: DiffusionRecipe) -> Catalog | None:
-    """The recipe's catalog, if there is one yet. Raises CatalogError for one that can't be read."""
-    data = recipe.data
-    if "://" not in data.catalog and not Path(data.catalog).exists():
-        return None
-    return Catalog.open(data.catalog, version=data.version)
+def _catalogs(recipe: DiffusionRecipe) -> dict[str, Catalog | None]:
+    """The recipe's catalogs by name; None where there is none yet. Raises CatalogError for one that can't be read."""
+    return {
+        name: Catalog.open(each.catalog, version=each.version)
+        if "://" in each.catalog or Path(each.catalog).exists()
+        else None
+        for name, each in recipe.data.each_catalog.items()
+    }
+
+
+def _count(recipe: DiffusionRecipe, name: str, catalog: Catalog) -> int:
+    rows = chosen_rows(recipe, catalog, name)
+    if not rows:
+        raise CatalogError(
+            f"{recipe.name}: catalog {recipe.data.each_catalog[name].catalog} has no row that the recipe chooses; "
+            "give --images"
+        )
+    return rows

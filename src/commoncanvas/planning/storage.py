@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +53,29 @@ def columns_of(
     return tuple(_measured(column, catalog, on_disk) for column in reckoned)
 
 
-def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog) -> int:
-    """Rows that `encode` would do and training could see: fetched, allowed, let in by the filter, with a text if there
-    are texts yet.
+def together(shares: Sequence[tuple[int, Sequence[Column]]]) -> tuple[Column, ...]:
+    """The columns of several catalogs, of each `(rows, columns)`, as one: what a row takes is a mean over the rows."""
+    total = sum(rows for rows, _ in shares)
+    sizes: dict[str, float] = {}
+    measured: Counter[str] = Counter()
+    for rows, columns in shares:
+        for column in columns:
+            sizes[column.name] = sizes.get(column.name, 0.0) + column.bytes_per_row * rows / total
+            measured[column.name] += column.measured_rows
+    return tuple(Column(name, size, measured[name]) for name, size in sizes.items())
+
+
+def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog, name: str = "") -> int:
+    """Rows of the recipe's catalog of that name that `encode` would do and training could see: fetched, allowed, let in
+    by the filter, with a text if there are texts yet.
     """
-    data = recipe.data
+    data, source = recipe.data, recipe.data.each_catalog[name]
     texts = present(data.text_columns, catalog)
     return catalog.count(
         all_of(
             "fetch_status = 'ok'",
             licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
-            *conditions_of(catalog, data.filter, data.version),
+            *conditions_of(catalog, source.filter, source.version),
             *any_of(catalog, data.mix or ()),
             " OR ".join(f"{name} IS NOT NULL" for name in texts) or None,
         )

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas.catalog.credits import write_credits
@@ -19,6 +20,7 @@ from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, t
 if TYPE_CHECKING:
     from torch import nn
 
+    from commoncanvas.training.rows import TrainingRows
     from commoncanvas.training.task import Task
 
 PARTS = (
@@ -46,8 +48,9 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
     rows, data = task.rows, recipe.data
-    own = trained_credits(rows.catalog, rows.filter, data.heldout_fraction, data.fraction, data.fraction_seed)
-    write_credits(merged_credits(own, task.parts, rows.catalog), "csv", partial / "credits.csv")
+    sources = [(each.catalog, each.filter) for each in rows.selections]
+    own = trained_credits(sources, data.heldout_fraction, data.fraction, data.fraction_seed)
+    write_credits(merged_credits(own, task.parts, rows.catalogs), "csv", partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"]["parameters"] = parameters
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -58,7 +61,6 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
 def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
     """What the model is made of: rows, licences, recipe and parts; enough to make it again, and to take a row out."""
     rows = task.rows
-    splits = Counter(rows.table["split"].to_pylist())
     training = rows.table.filter(rows.table["split"].to_numpy() == "train")
     counts = Counter(training["license"].to_pylist())
     combined = combined_licenses(counts, task.parts, recipe.data.allow_no_derivatives)
@@ -68,22 +70,8 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "task": recipe.task,
         "seed": recipe.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "catalog": {
-            "uri": rows.catalog.uri,
-            "version": rows.catalog.version,
-            "tag": pinned_tag(recipe.name, rows.catalog.version),
-            "filter": rows.filter,
-            "policy": recipe.data.policy,
-            "heldout_fraction": recipe.data.heldout_fraction,
-            "fraction": recipe.data.fraction,
-            "fraction_seed": recipe.data.fraction_seed,
-        },
-        "rows": {
-            "train": len(training),
-            "heldout": splits["heldout"],
-            "unused": splits["unused"],
-            "sha256": rows.sha256,
-        },
+        **_catalogs(recipe, rows),
+        "rows": _counts(rows.table) | {"sha256": rows.sha256},
         "licenses": dict(counts.most_common()),
         "creators": len(set(training["creator"].to_pylist())),
         "result_license": combined.result.id if combined.result else None,
@@ -97,6 +85,31 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         "parts": _versions(),
     }
+
+
+def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
+    """`catalog`, or of several `catalogs` by name, each with its share and the rows that are of it."""
+    found = {}
+    for number, each in enumerate(rows.selections):
+        found[each.name] = {
+            "uri": each.catalog.uri,
+            "version": each.catalog.version,
+            "tag": pinned_tag(recipe.name, each.catalog.version),
+            "filter": each.filter,
+            "policy": recipe.data.policy,
+            "heldout_fraction": recipe.data.heldout_fraction,
+            "fraction": recipe.data.fraction,
+            "fraction_seed": recipe.data.fraction_seed,
+        }
+        if recipe.data.catalogs:
+            counts = _counts(rows.table.filter(pa.array(rows.of_catalog(number))))
+            found[each.name] |= {"share": each.share, "rows": counts | {"elsewhere": each.elsewhere}}
+    return {"catalogs": found} if recipe.data.catalogs else {"catalog": found[""]}
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    splits = Counter(table["split"].to_pylist())
+    return {split: splits[split] for split in ("train", "heldout", "unused")}
 
 
 def pinned_tag(name: str, version: int) -> str:

@@ -72,8 +72,8 @@ class Scarcity:
 
     folder: str
     recipe: str
-    catalog: str
-    catalog_version: int
+    catalog: str | None
+    catalog_version: int | None
     images: int
     steps: int
     batch_size: int
@@ -82,6 +82,8 @@ class Scarcity:
     points: tuple[Point, ...]
     parts: tuple[str, ...]
     """Trained models that each point is built on, which saw what they saw, whatever the fraction."""
+    catalogs: dict[str, dict[str, str | int]] | None = None
+    """In place of `catalog` and its version, where there are several: `uri` and `version` of each, by its name."""
 
     @property
     def rows(self) -> list[Row]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
+from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
-from commoncanvas.release.folder import pinned_tag
 from commoncanvas.studies.result import Point, Scarcity
-from commoncanvas.training.run import changes, fingerprint, inputs
+from commoncanvas.training.run import changes, fingerprint, inputs, pin
 from commoncanvas.training.task import Task, make_task
 from commoncanvas.training.trainer import train
 
 RECORD = "study.json"
-FIELDS = ("fingerprint", "version", "recipe", "inputs", "sample", "prompts")
+FIELDS = ("fingerprint", "versions", "recipe", "inputs", "sample", "prompts")
 PAGE = "scarcity.html"
 EVALUATION_SEED = 0
 
@@ -53,12 +53,12 @@ def study_scarcity(
         )
     folder = Path(out) if out else Path(f"{recipe.out}-scarcity")
     record = _read(folder)
-    task = make_task(recipe, record["version"] if record else None)
+    task = make_task(recipe, record["versions"] if record else None)
     _check_rows(recipe, task, fractions, prompts)
     with only_one(folder):
-        version = _begin(folder, recipe, task, prompts)
+        versions = _begin(folder, recipe, task, prompts)
         jobs = [
-            Job(folder, recipe, version, fraction, seed) for seed in range(seeds) for fraction in fractions
+            Job(folder, recipe, versions, fraction, seed) for seed in range(seeds) for fraction in fractions
         ]
         study = _Study(recipe, task, jobs, seeds, folder)
         del task  # its networks are not those that are trained
@@ -79,7 +79,7 @@ class Job:
 
     folder: Path
     recipe: DiffusionRecipe
-    version: int
+    versions: Mapping[str, int]
     fraction: float
     seed: int
 
@@ -104,13 +104,8 @@ class Job:
         return self.model.exists() and (self.evaluation / "evaluation.json").exists()
 
     def its_recipe(self) -> DiffusionRecipe:
-        data = self.recipe.data
-        update = {
-            "fraction": self.fraction,
-            "fraction_seed": data.fraction_seed + self.seed,
-            # A tag may bring a filter of its own, so it stays.
-            "version": self.version if data.version is None else data.version,
-        }
+        data = self.recipe.data.pinned(self.versions)
+        update = {"fraction": self.fraction, "fraction_seed": data.fraction_seed + self.seed}
         return self.recipe.model_copy(
             update={
                 "out": str(self.model),
@@ -162,7 +157,7 @@ class _Study:
         self.jobs = jobs
         self.seeds = seeds
         self.folder = folder
-        self.catalog = task.rows.catalog
+        self.catalogs = {each.name: each.catalog for each in task.rows.selections}
         self.images = len(task.rows.ids("train"))
         self.parts = tuple(f"{part.role} {part.model}" for part in task.parts)
 
@@ -170,8 +165,7 @@ class _Study:
         return Scarcity(
             folder=str(self.folder),
             recipe=self.recipe.name,
-            catalog=self.catalog.uri,
-            catalog_version=self.catalog.version,
+            **described(self.catalogs),
             images=self.images,
             steps=self.recipe.train.steps,
             batch_size=self.recipe.train.batch_size,
@@ -260,6 +254,8 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if "version" in record:  # of a study from before there could be several catalogs
+            record["versions"] = {"": record["version"]}
         return {name: record[name] for name in FIELDS}
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(
@@ -267,20 +263,18 @@ def _read(folder: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> int:
-    """The catalog's version that the study sees, pinned, and the study's record. Raises TrainingError if another study
+def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> dict[str, int]:
+    """The catalogs' versions that the study sees, pinned, and the study's record. Raises TrainingError if another study
     has the folder.
     """
-    catalog = task.rows.catalog
     # How a model samples is no part of its weights, but of what is seen of it.
     sample = recipe.sample.model_dump(mode="json", exclude={"prompts"})
     wanted = {"fingerprint": fingerprint(recipe, task), "sample": sample, "prompts": prompts}
     record = _read(folder)
     if record is None:
-        # Its trainings have the same tag.
-        catalog.tag(pinned_tag(recipe.name, catalog.version))
+        pin(recipe.name, task.rows)  # its trainings have the same tags
         record = wanted | {
-            "version": catalog.version,
+            "versions": {each.name: each.catalog.version for each in task.rows.selections},
             "recipe": recipe.model_dump(mode="json"),
             "inputs": inputs(task),
         }
@@ -291,4 +285,4 @@ def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> i
         raise TrainingError(
             f"the study in {folder} was started otherwise (changed: {', '.join(changed)}); choose another --out"
         )
-    return catalog.version
+    return {each.name: each.catalog.version for each in task.rows.selections}

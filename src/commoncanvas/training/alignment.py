@@ -9,7 +9,7 @@ channels and G x G cells of the features.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import AlignmentConfig, DiffusionRecipe
 from commoncanvas.errors import RecipeError
+from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.states import state_type, stored
 from commoncanvas.provenance import Part
 from commoncanvas.training.task import Batch
@@ -30,13 +31,15 @@ from commoncanvas.training.task import Batch
 class Alignment:
     """The features of a recipe's `alignment`. Raises RecipeError for a column that doesn't hold any."""
 
-    def __init__(self, recipe: DiffusionRecipe, config: AlignmentConfig, catalog: Catalog) -> None:
+    def __init__(self, recipe: DiffusionRecipe, config: AlignmentConfig, catalogs: Sequence[Catalog]) -> None:
         self.name = recipe.name
         self.config = config
-        self.info = self._found(catalog)
+        for catalog in catalogs:
+            self._check(catalog)
+        self.info = agreed(catalogs, config.column)
         self.part = Part("alignment", self.info.model, self.info.sha256, self.info.trained_on)
 
-    def _found(self, catalog: Catalog) -> ColumnInfo:
+    def _check(self, catalog: Catalog) -> None:
         name = self.config.column
         known = {field.name: info for field in catalog.schema if (info := _features(field))}
         if name not in known:
@@ -44,7 +47,6 @@ class Alignment:
                 f"{self.name}: alignment.column {name} of {catalog.uri} doesn't hold image features, fp16 values of "
                 f"shape [channels, cells, cells]; those that do: {', '.join(known) or 'none'}"
             )
-        return known[name]
 
     def read(self, table: pa.Table) -> Tensor:
         """fp16 [B, F, G, G]; zeros for rows that have none."""

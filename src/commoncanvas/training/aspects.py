@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.latents.crops import Crop
-from commoncanvas.training.rows import TrainingRows
+from commoncanvas.training.rows import Selection, TrainingRows
 
 SCANNED = 65536
 """Rows at once."""
@@ -15,16 +15,26 @@ SCANNED = 65536
 
 def aspect_ratios(rows: TrainingRows, column: str) -> NDArray[np.int64]:
     """Of each row of `rows.table` the number [N] of its size, from the smallest height and width to the largest."""
+    sizes_N = np.empty(len(rows.table), np.int64)
+    for number, selection in enumerate(rows.selections):
+        mine_N = rows.of_catalog(number)
+        sizes_N[mine_N] = _sizes_of(selection, column, rows.table["row_id"].to_numpy()[mine_N])
+    kinds_N: NDArray[np.int64] = np.unique(sizes_N, return_inverse=True)[1]
+    return kinds_N
+
+
+def _sizes_of(selection: Selection, column: str, row_ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Of rows of one catalog height and width, each in one half of a number, [N]."""
     ids, found = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for batch in rows.catalog.scan([column], rows.filter, SCANNED, with_row_id=True):
+    for batch in selection.catalog.scan([column], selection.filter, SCANNED, with_row_id=True):
         ids.append(batch["_rowid"].to_numpy())
         height_B, width_B = sizes(pa.chunked_array([batch[column]])).astype(np.int64).T
         found.append(height_B << 32 | width_B)
     ids_N = np.concatenate(ids)
     order_N = np.argsort(ids_N)
-    places_N = order_N[np.searchsorted(ids_N, rows.table["row_id"].to_numpy(), sorter=order_N)]
-    kinds_N: NDArray[np.int64] = np.unique(np.concatenate(found)[places_N], return_inverse=True)[1]
-    return kinds_N
+    places_N = order_N[np.searchsorted(ids_N, row_ids, sorter=order_N)]
+    sizes_N: NDArray[np.int64] = np.concatenate(found)[places_N]
+    return sizes_N
 
 
 def crops(column: pa.ChunkedArray) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
-from commoncanvas.training.rows import select_rows
+from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch, configuring
 from commoncanvas.visual import labelled_grid
 
@@ -31,9 +31,9 @@ class AutoencoderTask:
     columns = ("image",)
     parts: tuple[Part, ...] = ()
 
-    def __init__(self, recipe: AutoencoderRecipe, version: int | str | None) -> None:
+    def __init__(self, recipe: AutoencoderRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        self.rows = select_rows(recipe.data, self.columns, version)
+        self.rows = select_rows(recipe.data, self.columns, pins)
         with configuring(f"{recipe.name}: vae is not a configuration of AutoencoderKL"):
             model = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
         if model.quant_conv is None or model.post_quant_conv is None:
@@ -79,7 +79,7 @@ class AutoencoderTask:
 
     def draw(self, model: nn.Module, path: Path) -> None:
         made = cast(AutoencoderKL, model)
-        pixels = self._pixels(self.rows.ids("train")[:DRAWN]).to(made.device)
+        pixels = self._pixels(slice(DRAWN)).to(made.device)
         reconstruction = made.decode(made.encode(pixels).latent_dist.mode(), return_dict=False)[0]
         pairs = np.stack([to_images(pixels), to_images(reconstruction)], axis=1).reshape(
             -1, *to_images(pixels).shape[1:]
@@ -91,10 +91,10 @@ class AutoencoderTask:
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         """Latents are made zero-mean and unit-variance a channel before the weights are written."""
         made = cast(AutoencoderKL, model.to("cpu").eval())
-        ids = self.rows.ids("train")[:STATISTICS_ROWS]
+        count = min(STATISTICS_ROWS, len(self.rows.ids("train")))
         latents, errors = [], []
-        for start in range(0, len(ids), self.recipe.train.batch_size):
-            pixels = self._pixels(ids[start : start + self.recipe.train.batch_size])
+        for start in range(0, count, self.recipe.train.batch_size):
+            pixels = self._pixels(slice(start, min(count, start + self.recipe.train.batch_size)))
             latents.append(made.encode(pixels).latent_dist.mode())
             reconstruction = made.decode(latents[-1], return_dict=False)[0].clamp(-1, 1)
             errors.append((reconstruction - pixels).square().mean((1, 2, 3)) / 4)
@@ -104,5 +104,5 @@ class AutoencoderTask:
         # Pixels span [-1, 1]; the error above is already on a scale of 0 to 1.
         return {"psnr_db": round(float(-10 * errors_B.mean().log10()), 2)}
 
-    def _pixels(self, row_ids: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
-        return to_pixels(self.batch(self.rows.catalog.take(row_ids, list(self.columns)))["images"])
+    def _pixels(self, positions: slice) -> Tensor:
+        return to_pixels(self.batch(self.rows.read("train", positions, list(self.columns)))["images"])

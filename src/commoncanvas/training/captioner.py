@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode
-from commoncanvas.latents.encode import column_info
+from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.stages import feature_column
 from commoncanvas.latents.states import states
 from commoncanvas.latents.text import MINILM, minilm_weights
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.provenance import Part
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
-from commoncanvas.training.rows import select_rows
+from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch
 from commoncanvas.visual import labelled_grid
 
@@ -31,7 +31,7 @@ DRAWN = 24
 
 
 class CaptionerTask:
-    def __init__(self, recipe: CaptionerRecipe, version: int | str | None) -> None:
+    def __init__(self, recipe: CaptionerRecipe, pins: Pins | None) -> None:
         if len(recipe.data.text_columns) != 1:
             raise TrainingError(
                 f"{recipe.name}: data.text must name the one column of human text, such as [label]"
@@ -39,8 +39,8 @@ class CaptionerTask:
         (self.text_column,) = recipe.data.text_columns
         self.feature_column = feature_column(recipe.feature_grid)
         self.columns = (self.feature_column, self.text_column)
-        self.rows = select_rows(recipe.data, self.columns, version)
-        features = column_info(self.rows.catalog, self.feature_column)
+        self.rows = select_rows(recipe.data, self.columns, pins)
+        features = agreed(self.rows.catalogs, self.feature_column)
         self.shape = features.shape
         self.parts: tuple[Part, ...] = (
             Part("image_features", features.model, features.sha256),
@@ -80,7 +80,7 @@ class CaptionerTask:
 
     def draw(self, model: nn.Module, path: Path) -> None:
         split = "heldout" if len(self.rows.ids("heldout")) else "train"
-        table = self.rows.catalog.take(self.rows.ids(split)[:DRAWN], ["image", *self.columns])
+        table = self.rows.read(split, slice(DRAWN), ["image", *self.columns])
         captions = self.words.texts(
             cast(CaptionDecoder, model).decode(
                 self.batch(table)["features"].float().to(next(model.parameters()).device)

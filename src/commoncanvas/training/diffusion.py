@@ -42,35 +42,37 @@ from commoncanvas.provenance import Part, part
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
-from commoncanvas.training.rows import TrainingRows, select_rows
+from commoncanvas.training.rows import Selection, TrainingRows
+from commoncanvas.training.selecting import Pins, check_columns, open_catalogs, select_rows
 from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added
 from commoncanvas.visual import labelled_grid
 
 
 class DiffusionTask:
-    def __init__(self, recipe: DiffusionRecipe, version: int | str | None) -> None:
+    def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        catalog = Catalog.open(recipe.data.catalog, version=version or recipe.data.version)
+        catalogs = open_catalogs(recipe.data, pins or {}).values()
         declared = text_sources(recipe)
         self.sources = {
             column: texts
             for column, sources in declared.items()
-            if (texts := present(sources, catalog)) or recipe.data.text_mix is None
+            if (texts := [text for text in sources if any(present([text], catalog) for catalog in catalogs)])
+            or recipe.data.text_mix is None
         }
         self.latents = latent_column(recipe.vae, recipe.size)
         drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
         self.columns: tuple[str, ...] = (self.latents, *self.sources, *drawn)
         if recipe.encode.buckets:
             self.columns += (crop_column(self.latents),)
-        self.rows = self._select(version)
+        self.rows = self._select(pins)
         self.vae = load_vae(recipe.vae)
         self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length, recipe.text_skip)
         _trainable(recipe, self.vae)
         self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
         if self.pooled:
             self.columns = tuple(dict.fromkeys((*self.columns, *self.pooled, crop_column(self.latents))))
-        self.alignment = recipe.alignment and Alignment(recipe, recipe.alignment, self.rows.catalog)
+        self.alignment = recipe.alignment and Alignment(recipe, recipe.alignment, self.rows.catalogs)
         if self.alignment:
             self.columns += (self.alignment.config.column,)
         if recipe.transformer:
@@ -81,9 +83,10 @@ class DiffusionTask:
             name: text_info(self.text_encoder, recipe.text_encoder, declared[name], name, recipe.encode)
             for name in self.sources
         }
-        for name, info in {self.latents: latents, **text}.items():
-            self._check(name, info)
-        self._check_fresh()
+        for selection in self.rows.selections:
+            for name, info in {self.latents: latents, **text}.items():
+                _check(selection.catalog, name, info)
+            self._check_fresh(selection)
         if recipe.encode.buckets:
             self.rows = replace(self.rows, kinds=aspect_ratios(self.rows, crop_column(self.latents)))
         side = latent_side(self.vae, recipe.size)
@@ -98,7 +101,7 @@ class DiffusionTask:
         aligned = [self.alignment.part] if self.alignment else []
         self.parts: tuple[Part, ...] = (vae, encoder, *begun, *aligned, *self._captioners())
         for each in self.parts:
-            each.check(licenses.Policy(recipe.data.policy), self.rows.catalog)
+            each.check(licenses.Policy(recipe.data.policy), self.rows.catalogs)
         with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
             self.scheduler = DDPMScheduler(**recipe.noise.schedule)
         kind = self.scheduler.config.prediction_type
@@ -117,27 +120,31 @@ class DiffusionTask:
         if self.alignment:
             self.model = self.alignment.around(network, lambda: self.loss(network, first_batch(self, 1)))
 
-    def _select(self, version: int | str | None) -> TrainingRows:
+    def _select(self, pins: Pins | None) -> TrainingRows:
         """Rows that have latents and a text, with its states."""
+        data = self.recipe.data
+        requires = self.columns if data.text_mix is None else [self.latents]
+        return select_rows(data, requires, pins, self._with_text)
+
+    def _with_text(self, catalog: Catalog) -> list[str]:
         if self.recipe.data.text_mix is None:
             (texts,) = self.sources.values()
-            has_text = [f"{first_set(texts)} IS NOT NULL"] if texts else []
-            return select_rows(self.recipe.data, self.columns, version, conditions=has_text)
-        names = Catalog.open(
-            self.recipe.data.catalog, version=version or self.recipe.data.version
-        ).schema.names
-        if missing := [column for column in self.sources if column not in names]:
-            return select_rows(self.recipe.data, missing, version)  # says so
-        both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, (text,) in self.sources.items()]
-        any_text = f"({' OR '.join(both)})" if both else "FALSE"
-        return select_rows(self.recipe.data, [self.latents], version, conditions=[any_text])
+            there = present(texts, catalog)
+            return [f"{first_set(there)} IS NOT NULL"] if there else []
+        drawn = {name: text for name, (text,) in self.sources.items() if present([text], catalog)}
+        check_columns(catalog, list(drawn))
+        both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
+        return [f"({' OR '.join(both)})" if both else "FALSE"]
 
-    def _check_fresh(self) -> None:
+    def _check_fresh(self, selection: Selection) -> None:
         """Raises TrainingError if a row's states are of another text than it has by now."""
-        catalog = self.rows.catalog
-        for column, texts in self.sources.items():
+        catalog = selection.catalog
+        for column, sources in self.sources.items():
+            texts = present(sources, catalog)
+            if not texts:
+                continue
             changed = all_of(
-                self.rows.filter,
+                selection.filter,
                 f"{column} IS NOT NULL",
                 f"{first_set(texts)} IS NOT NULL",
                 stale(column, texts),
@@ -148,21 +155,16 @@ class DiffusionTask:
                     "run encode, which makes just those anew"
                 )
 
-    def _check(self, column: str, wanted: ColumnInfo) -> None:
-        """Raises TrainingError unless the column is there and made as the recipe wants it."""
-        catalog = self.rows.catalog
-        made = column_info(catalog, column)
-        if made.identity != wanted.identity:
-            raise TrainingError(
-                f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-                f"{wanted.made_by}; run encode --overwrite"
-            )
-
     def _captioners(self) -> list[Part]:
         """The models that wrote captions which it learns from."""
-        schema = self.rows.catalog.schema
-        written = [ColumnInfo.of(schema.field(name)) for name in self.rows.text_columns()]
-        return [Part("captioner", info.model, info.sha256, info.trained_on) for info in written if info]
+        parts: list[Part] = []
+        for number, catalog in enumerate(self.rows.catalogs):
+            fields = [catalog.schema.field(name) for name in self.rows.text_columns(number)]
+            for info in filter(None, map(ColumnInfo.of, fields)):
+                captioner = Part("captioner", info.model, info.sha256, info.trained_on)
+                if captioner not in parts:
+                    parts.append(captioner)
+        return parts
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
         drawn_B = self._drawn_text(table, draws)
@@ -292,6 +294,18 @@ class DiffusionTask:
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         self.pipeline(model.to("cpu")).save_pretrained(folder, safe_serialization=True)
         return {"diffusers": diffusers.__version__}
+
+
+def _check(catalog: Catalog, column: str, wanted: ColumnInfo) -> None:
+    """Raises TrainingError unless the column, if it is there, was made as the recipe wants it."""
+    if column not in catalog.schema.names:
+        return
+    made = column_info(catalog, column)
+    if made.identity != wanted.identity:
+        raise TrainingError(
+            f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
+            f"{wanted.made_by}; run encode --overwrite"
+        )
 
 
 def _gathered(

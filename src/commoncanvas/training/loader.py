@@ -47,7 +47,7 @@ class Loader:
         shuffle = recipe.data.shuffle
         stored = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
         sources, kinds = task.rows.sources_of("train")[stored], task.rows.kinds_of("train")[stored]
-        shares = list((recipe.data.mix or {"": len(self.ids)}).values())
+        shares = recipe.data.shares or [len(self.ids)]
         counts = np.bincount(sources)
         self._kinds: list[list[Stream]] = []
         numbers = count()
@@ -78,7 +78,9 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """This process's part of a step's batch, read row by row."""
-        return self._batch(step, lambda ids, _: self._take(ids))
+        part = self.samples(step).part(self.share)
+        table = self.task.rows.read("train", part.positions, list(self.task.columns))
+        return self.task.batch(table, part.draws)
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
         """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
@@ -88,14 +90,16 @@ class Loader:
         steps = range(first, stop)
         begun = int(self.samples(first).buffers[0])
         with closing(Buffers(begun, lambda number: self._ids(number, steps), self._take)) as buffers:
-            yield from prefetch(lambda step: self._batch(step, buffers.read), first, stop)
+            yield from prefetch(lambda step: self._buffered(step, buffers), first, stop)
 
-    def _batch(self, step: int, read: Callable[[Ids, NDArray[np.int64]], pa.Table]) -> Batch:
+    def _buffered(self, step: int, buffers: Buffers) -> Batch:
         part = self.samples(step).part(self.share)
-        return self.task.batch(read(self.ids[part.positions], part.buffers), part.draws)
+        return self.task.batch(buffers.read(self.ids[part.positions], part.buffers), part.draws)
 
     def _take(self, ids: Ids) -> pa.Table:
-        return self.task.rows.catalog.take(ids, list(self.task.columns))
+        """Of the one catalog that there is: several and `data.shuffle` are not had together."""
+        (catalog,) = self.task.rows.catalogs
+        return catalog.take(ids, list(self.task.columns))
 
     def _ids(self, number: int, steps: range) -> Ids:
         """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage. All rows are of one

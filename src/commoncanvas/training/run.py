@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from commoncanvas.errors import ModelError, TrainingError
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
+from commoncanvas.training.rows import TrainingRows
+from commoncanvas.training.selecting import Pins
 from commoncanvas.training.task import Task
 from commoncanvas.training.trackers import Tracked
 
@@ -30,7 +33,7 @@ CADENCE = {
     ),
 }
 """Fields that may change between a run and its resumption without changing its weights."""
-NAMED = ("data.catalog", "vae", "text_encoder", "init")
+NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
 """Names of inputs, which count by their contents."""
 
 
@@ -52,9 +55,9 @@ class Run:
             )
 
     @property
-    def version(self) -> str | None:
-        """The tag of the catalog's version that the run sees; None before it has begun."""
-        return self.record["tag"] if self.record else None
+    def pins(self) -> Pins:
+        """The tags of the catalogs' versions that the run sees; none before it has begun."""
+        return self.record["tags"] if self.record else {}
 
     def finished(self, task: Task) -> bool:
         """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
@@ -78,18 +81,15 @@ class Run:
         return True
 
     def begin(self, task: Task) -> None:
-        """Pin the catalog's version under a tag, so that no clean-up takes it away, and record the run."""
+        """Pin the catalogs' versions under tags, so that no clean-up takes them away, and record the run."""
         if self.record:
             return
         if self.path.exists():
             raise TrainingError(f"{self.folder} holds a run that another process began just now")
-        catalog = task.rows.catalog
-        tag = pinned_tag(self.recipe.name, catalog.version)
-        catalog.tag(tag)
         self.record = {
             "id": uuid.uuid4().hex[:16],
             "fingerprint": fingerprint(self.recipe, task),
-            "tag": tag,
+            "tags": pin(self.recipe.name, task.rows),
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": inputs(task),
         }
@@ -107,11 +107,22 @@ class Run:
             return None
         try:
             record = json.loads(self.path.read_text(encoding="utf-8"))
-            return {name: record[name] for name in ("id", "fingerprint", "tag", "recipe", "inputs")}
+            if "tag" in record:  # of a run from before there could be several catalogs
+                record["tags"] = {"": record["tag"]}
+            return {name: record[name] for name in ("id", "fingerprint", "tags", "recipe", "inputs")}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
             ) from error
+
+
+def pin(name: str, rows: TrainingRows) -> dict[str, str]:
+    """Tag each catalog's version for what `name` trains on it; the tags, by the catalogs' names."""
+    tags = {}
+    for each in rows.selections:
+        tags[each.name] = pinned_tag(name, each.catalog.version)
+        each.catalog.tag(tags[each.name])
+    return tags
 
 
 def inputs(task: Task) -> dict[str, str]:
@@ -122,16 +133,21 @@ def inputs(task: Task) -> dict[str, str]:
 def changes(record: Mapping[str, Any], recipe: Recipe, task: Task) -> list[str]:
     """What of a recipe and its inputs is not as in the `record` of a run, by its dotted name."""
     fields = _differences(record["recipe"], recipe.model_dump(mode="json"))
-    fields = [name for name in fields if name not in NAMED and not name.startswith(("out", "sample."))]
+    fields = [
+        name for name in fields if not NAMED.fullmatch(name) and not name.startswith(("out", "sample."))
+    ]
     fields = [name for name in fields if name.removeprefix("train.") not in CADENCE]
     return fields + _differences(record["inputs"], inputs(task))
 
 
 def fingerprint(recipe: Recipe, task: Task) -> str:
-    """sha256 of everything that decides the weights; where the catalog and the parts lie does not, and what a share of
-    the rows is, the rows say.
+    """sha256 of everything that decides the weights; where the catalogs and the parts lie does not, and what a fraction
+    of the rows is, the rows say.
     """
-    apart = {"catalog", "fraction", "fraction_seed"}
+    several = recipe.data.catalogs
+    # Recipes of one catalog have the fingerprint that they had before there could be several.
+    catalogs = {name: {"catalog": True} for name in several} if several else True
+    apart = {"catalog": True, "catalogs": catalogs, "fraction": True, "fraction_seed": True}
     excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": apart}
     if recipe.task == "diffusion":
         excluded |= {"vae": True, "text_encoder": True, "init": True}

@@ -16,6 +16,7 @@ from commoncanvas.config import Recipe
 from commoncanvas.errors import RecipeError
 from commoncanvas.provenance import Part
 from commoncanvas.training.rows import TrainingRows
+from commoncanvas.training.selecting import Pins
 
 Batch = dict[str, Tensor]
 
@@ -57,7 +58,7 @@ class Task(Protocol):
 
 def first_batch(task: Task, size: int, seed: int = 0) -> Batch:
     """A batch of the first `size` rows to train on, with what a step draws for it, on the CPU."""
-    table = task.rows.catalog.take(task.rows.ids("train")[:size], list(task.columns))
+    table = task.rows.read("train", slice(size), list(task.columns))
     batch = task.batch(table, np.zeros(size))
     return batch | task.draws(size, batch, Generator().manual_seed(seed))
 
@@ -78,18 +79,18 @@ def configuring(what: str) -> Iterator[None]:
         raise RecipeError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
-def make_task(recipe: Recipe, version: int | str | None = None) -> Task:
-    """The task of a recipe, over its rows at `version` of the catalog (default: what the recipe says)."""
+def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:
+    """The task of a recipe, over its rows at `pins`: versions of its catalogs (default: what the recipe says)."""
     match recipe.task:
         case "captioner":
             from commoncanvas.training.captioner import CaptionerTask
 
-            return CaptionerTask(recipe, version)
+            return CaptionerTask(recipe, pins)
         case "autoencoder":
             from commoncanvas.training.autoencoder import AutoencoderTask
 
-            return AutoencoderTask(recipe, version)
+            return AutoencoderTask(recipe, pins)
         case "diffusion":
             from commoncanvas.training.diffusion import DiffusionTask
 
-            return DiffusionTask(recipe, version)
+            return DiffusionTask(recipe, pins)

@@ -50,7 +50,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
             run = Run(recipe, resume or not ranks.main)
             torch.manual_seed(recipe.seed)
             # A recipe that can't be trained is found before a file is made.
-            task = make_task(recipe, run.version)
+            task = make_task(recipe, run.pins)
             if run.finished(task):
                 if ranks.main:
                     say(f"{recipe.name} is finished: {run.model_folder}")
@@ -249,7 +249,7 @@ class Trainer:
             draws: Batch = {}
             for start in range(0, len(places), at_once):
                 part = slice(start, start + at_once)
-                table = rows.catalog.take(ids[places[part]], list(self.task.columns))
+                table = rows.read("heldout", places[part], list(self.task.columns))
                 batch = self.task.batch(table, np.zeros(len(table)))
                 batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
                 draws = draws or self.task.draws(len(places), batch, generator)

@@ -1,0 +1,242 @@
+"""Which rows of its catalogs a recipe trains on, and which it holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commoncanvas import licenses
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.catalog.filters import any_of, conditions_of, expression
+from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
+from commoncanvas.catalog.where import all_of
+from commoncanvas.config import CatalogConfig, DataConfig
+from commoncanvas.errors import TrainingError
+from commoncanvas.training.rows import Selection, TrainingRows
+
+Pins = Mapping[str, int | str]
+"""Versions or tags of catalogs by their names in the recipe, instead of those that it has."""
+ABOUT = ("image_id", "license", "creator")
+
+
+def open_catalogs(data: DataConfig, pins: Pins) -> dict[str, Catalog]:
+    """The catalogs of a recipe by name, at `pins`, or else at the recipe's own versions."""
+    return {
+        name: Catalog.open(each.catalog, version=pins.get(name, each.version))
+        for name, each in data.each_catalog.items()
+    }
+
+
+def select_rows(
+    data: DataConfig,
+    requires: Sequence[str],
+    pins: Pins | None = None,
+    conditions: Callable[[Catalog], Sequence[str]] = lambda catalog: (),
+) -> TrainingRows:
+    """Choose the rows of `data` whose columns `requires` are all set, whose licence the policy allows, and that meet
+    `conditions`, SQL, too. An image that several catalogs have is of the first of them.
+
+    Raises TrainingError if a catalog lacks a column, has it of another type than the others, or has nothing left to
+    train on, saying which condition took the rows.
+    """
+    texts = list(dict.fromkeys([*data.text_columns, *(data.heldout_text or ())]))
+    selections: list[Selection] = []
+    founds: list[pa.Table] = []
+    for name, catalog in open_catalogs(data, pins or {}).items():
+        source = data.each_catalog[name]
+        check_columns(catalog, requires)
+        parts = [*_conditions(data, source, catalog, requires), *conditions(catalog)]
+        there = [text for text in texts if text in catalog.schema.names]
+        columns = list(dict.fromkeys([*ABOUT, *there]))
+        found = catalog.table(columns, filter=all_of(*parts), with_row_id=True)
+        if not len(found):
+            raise TrainingError(_explain_empty(catalog, parts))
+        selections.append(Selection(name, catalog, all_of(*parts), source.share))
+        founds.append(found)
+    _check_types(selections, [*requires, *texts])
+    found, numbers = _joined([each.share for each in selections], founds)
+    image_ids = found["image_id"].to_pylist()
+    heldout = heldout_mask(image_ids, data.heldout_fraction)
+    table = _described(found, data, heldout, _splits(image_ids, heldout, data))
+    selections = [
+        replace(each, elsewhere=len(rows) - int((numbers == number).sum()))
+        for number, (each, rows) in enumerate(zip(selections, founds, strict=True))
+    ]
+    _check_trained(table, selections, numbers, data)
+    sources = None
+    if data.catalogs:
+        names = pa.array([each.name for each in selections])
+        table, sources = table.append_column("catalog", names.take(pa.array(numbers))), numbers
+    elif data.mix:
+        sources = _mixed_sources(selections[0], list(data.mix), table)
+    mixed = tuple(text for text in data.text_mix or () if text in found.column_names)
+    if mixed:
+        joined = pc.binary_join_element_wise(
+            *(found[text] for text in mixed), "\x1f", null_handling="replace", null_replacement="\x00"
+        )
+        table = table.append_column("texts", joined)
+    return TrainingRows(tuple(selections), table, mixed, sources=sources)
+
+
+def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
+    """Raises TrainingError, naming columns of the same kind that there are, if a catalog lacks one."""
+    missing = [name for name in requires if name not in catalog.schema.names]
+    if missing:
+        kinds = tuple({name.partition("_")[0] + "_" for name in missing})
+        like = [
+            field.name for field in catalog.schema if field.name.startswith(kinds) and ColumnInfo.of(field)
+        ]
+        raise TrainingError(
+            f"catalog {catalog.uri} (version {catalog.version}) has no column {', '.join(missing)}"
+            + (f", but {', '.join(like)}" if like else "")
+            + "; run the stage that makes it first"
+        )
+
+
+def _conditions(
+    data: DataConfig, source: CatalogConfig, catalog: Catalog, requires: Sequence[str]
+) -> list[str]:
+    return [
+        "fetch_status = 'ok'",
+        *conditions_of(catalog, source.filter, source.version),
+        licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
+        *(f"{name} IS NOT NULL" for name in requires),
+        *any_of(catalog, data.mix or ()),
+    ]
+
+
+def _check_types(selections: Sequence[Selection], columns: Sequence[str]) -> None:
+    for name in dict.fromkeys(columns):
+        having = [each.catalog for each in selections if name in each.catalog.schema.names]
+        for other in having[1:]:
+            first, second = (catalog.schema.field(name).type for catalog in (having[0], other))
+            if not first.equals(second):
+                raise TrainingError(
+                    f"column {name} is {second} in catalog {other.uri} and {first} in {having[0].uri}; "
+                    "make it alike in both, such as by encode --overwrite"
+                )
+
+
+def _joined(shares: Sequence[float], founds: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
+    """What was found, each image once, in the order of `TrainingRows.table`, and the number of each row's catalog."""
+    if len(founds) == 1:
+        return founds[0].sort_by("image_id"), np.zeros(len(founds[0]), np.int64)
+    numbered = [
+        found.append_column("number", pa.array(np.full(len(found), number)))
+        for number, found in enumerate(founds)
+    ]
+    together = pa.concat_tables(numbered, promote_options="default")
+    together = together.sort_by([("image_id", "ascending"), ("number", "ascending")])
+    again = pc.equal(together["image_id"].slice(1), together["image_id"].slice(0, len(together) - 1))
+    together = together.filter(pa.array(np.concatenate([[True], ~again.to_numpy()])))
+    numbers = together["number"].to_numpy()
+    # Whoever looks at the first rows alone, as a validation does, sees some of each.
+    turns = np.empty(len(together))
+    for number, share in enumerate(shares):
+        mine = np.flatnonzero(numbers == number)
+        turns[mine] = np.arange(1, len(mine) + 1) / share
+    order = np.argsort(turns, kind="stable")
+    return together.take(order), numbers[order]
+
+
+def _described(
+    found: pa.Table, data: DataConfig, heldout: NDArray[np.bool_], splits: NDArray[np.str_]
+) -> pa.Table:
+    columns = data.text_columns
+    texts, names = (
+        pc.if_else(pa.array(heldout), held, trained)
+        for held, trained in zip(
+            _first_set(found, data.heldout_text or columns), _first_set(found, columns), strict=True
+        )
+    )
+    return pa.table(
+        {
+            "image_id": found["image_id"],
+            "row_id": found["_rowid"],
+            "split": pa.array(splits),
+            "text": texts,
+            "text_column": names,
+            "license": found["license"],
+            "creator": found["creator"],
+        }
+    )
+
+
+def _splits(image_ids: list[str], heldout: NDArray[np.bool_], data: DataConfig) -> NDArray[np.str_]:
+    splits = np.where(heldout, "heldout", "unused")
+    others = np.flatnonzero(~heldout)
+    used = fraction_mask([image_ids[place] for place in others], data.fraction, data.fraction_seed)
+    splits[others[used]] = "train"
+    return splits
+
+
+def _check_trained(
+    table: pa.Table, selections: Sequence[Selection], numbers: NDArray[np.int64], data: DataConfig
+) -> None:
+    """Raises TrainingError if there is nothing to train on, or nothing of one of several catalogs."""
+    splits = table["split"].to_numpy()
+    trained, heldout = splits == "train", splits == "heldout"
+    if not trained.any() and not heldout.all():
+        raise TrainingError(
+            f"data.fraction {data.fraction:g} of {np.count_nonzero(~heldout)} images in catalog "
+            f"{', '.join(each.catalog.uri for each in selections)} is not one image; give a larger share"
+        )
+    for number, each in enumerate(selections):
+        mine = numbers == number
+        if not (mine & trained).any():
+            took = {
+                "held out": np.count_nonzero(mine & heldout),
+                "left out by data.fraction": np.count_nonzero(mine & ~heldout),
+                "of images in a catalog before it": each.elsewhere,
+            }
+            raise TrainingError(
+                f"catalog {each.catalog.uri} (version {each.catalog.version}) has nothing to train on: of "
+                f"{np.count_nonzero(mine) + each.elsewhere} rows that the recipe chooses, "
+                + ", ".join(f"{count} are {what}" for what, count in took.items() if count)
+            )
+
+
+def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) -> NDArray[np.int64]:
+    """Of each row the number of the first filter of `mix` that it meets. Raises TrainingError for one that is left
+    without a row to train on.
+    """
+    catalog = selection.catalog
+    sources = np.full(len(table), -1)
+    for number, condition in enumerate(mix):
+        met = catalog.table(
+            ["image_id"], filter=all_of(selection.filter, expression(catalog, condition)), with_row_id=True
+        )
+        sources[(sources < 0) & np.isin(table["row_id"].to_numpy(), met["_rowid"].to_numpy())] = number
+    trained = sources[table["split"].to_numpy() == "train"]
+    for number, condition in enumerate(mix):
+        if number not in trained:
+            raise TrainingError(
+                f"data.mix: no row to train on is of {condition} and of none before it; "
+                f"leave it out, or widen it (catalog {catalog.uri}, version {catalog.version})"
+            )
+    return sources
+
+
+def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The first non-null of `columns`, row by row, and the name of the column that it is in."""
+    nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
+    present = [name for name in columns if name in table.column_names]
+    texts = pc.coalesce(nothing, *(table[name] for name in present))
+    names = pc.coalesce(
+        nothing,
+        *(pc.if_else(pc.is_valid(table[name]), name, pa.scalar(None, pa.string())) for name in present),
+    )
+    return texts, names
+
+
+def _explain_empty(catalog: Catalog, conditions: list[str]) -> str:
+    left = [f"{catalog.count()} rows"]
+    for count in range(1, len(conditions) + 1):
+        left.append(f"{catalog.count(all_of(*conditions[:count]))} after {conditions[count - 1][:80]}")
+    return f"catalog {catalog.uri} (version {catalog.version}) has nothing to train on: {', '.join(left)}"
