@@ -16,6 +16,7 @@ from commoncanvas.planning.plan import Plan, plan
 from tests.latents import models
 from tests.planning.test_network import SMALL, diffusion
 from tests.planning.test_storage import tiny
+from tests.training.museum import add_museum, both
 
 
 def small(**options: Any) -> Plan:
@@ -69,6 +70,30 @@ def test_rows_and_their_bytes_come_from_the_catalog_that_is_there(shapes: Catalo
     assert {column.measured_rows for column in after.columns} == {24}
     (more,) = plan(recipe, device="v100", images=1000).phases
     assert more.storage_bytes == pytest.approx(1000 * after.bytes_per_row)
+
+
+def test_rows_of_several_catalogs_are_all_counted_and_one_that_is_not_there_is_named(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    add_museum(tmp_path / "museum.lance")
+    words = ["--data.text", "[title]", "--unet.addition_embed_type", "null"]
+    model = models.sd2(tmp_path / "model")
+    recipe = tiny(tmp_path, model, *words, *both(tmp_path))
+    (before,) = plan(recipe, device="v100").phases
+    assert before.images == 24 + 10
+    assert any("count once in each of its catalogs" in note for note in before.notes)
+    encode(recipe)
+    (after,) = plan(recipe, device="v100").phases
+    assert {column.measured_rows for column in after.columns} == {34}
+    assert after.bytes_per_row == pytest.approx(before.bytes_per_row, rel=0.2)
+    assert after.storage_bytes == pytest.approx(34 * after.bytes_per_row)
+    gone = tiny(tmp_path, model, *words, *both(tmp_path, museum={"catalog": "gone.lance"}))
+    (phase,) = plan(gone, device="v100").phases
+    assert phase.images is None
+    assert any("there is no catalog at gone.lance; give --images" in note for note in phase.notes)
+    none = tiny(tmp_path, model, *words, *both(tmp_path, museum={"filter": "title = 'mauve'"}))
+    with pytest.raises(CommonCanvasError, match=r"museum\.lance has no row that the recipe chooses"):
+        plan(none, device="v100")
 
 
 def test_without_rows_there_are_hours_and_a_line_that_says_what_is_missing() -> None:

@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import read_rows
@@ -27,6 +28,7 @@ from commoncanvas.studies.scarcity import study_scarcity
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
 from tests.conftest import add_shapes
+from tests.training.museum import add_museum, both, scan
 from tests.training.tiny import recipe, stopping_at
 
 FRACTIONS = (0.5, 1.0)
@@ -68,6 +70,13 @@ def folder(encoded: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(encoded, tmp_path / "study"))
 
 
+@pytest.fixture
+def museum_there(folder: Path) -> tuple[str, ...]:
+    """The words of a recipe over the shapes and a museum beside them."""
+    add_museum(folder / "museum.lance")
+    return both(folder)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -96,6 +105,28 @@ def test_fractions_are_nested_and_differ_in_nothing_else(finished: Path) -> None
     for each in recipes:
         each["out"] = each["data"]["fraction"] = None
     assert recipes[0] == recipes[1]
+
+
+def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
+    folder: Path, museum_there: tuple[str, ...]
+) -> None:
+    encode(studied(folder, *museum_there))
+    found = study(folder, *museum_there)
+    assert found.catalog is None and found.catalogs.keys() == {"cc", "museum"}
+    # Rows that come later are in no later point.
+    Catalog.open(folder / "museum.lance").add([to_batch([scan("late:1", "pink", "dot")])])
+    again = study_scarcity(studied(folder, *museum_there), (0.25, *FRACTIONS), prompts=PROMPTS)
+    out = folder / "xs-scarcity"
+    assert [split(out / f"fraction-{share}", "heldout") for share in ("0.25", "0.5")] == [
+        split(out / "fraction-1", "heldout")
+    ] * 2
+    assert split(out / "fraction-0.25", "train") < split(out / "fraction-1", "train")
+    assert again.catalogs == found.catalogs
+    versions = {name: where["version"] for name, where in found.catalogs.items()}
+    record = read_provenance(out / "fraction-0.25")["catalogs"]
+    assert {name: source["version"] for name, source in record.items()} == versions
+    page = (out / "scarcity.html").read_text()
+    assert f"catalog.lance, version {versions['cc']} and museum.lance, version {versions['museum']}" in page
 
 
 def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figures(finished: Path) -> None:

@@ -32,17 +32,21 @@ def scan(image_id: str, colour: str, shape: str, **fields: Any) -> dict[str, Any
     } | fields
 
 
-@pytest.fixture
-def museum(tmp_path: Path) -> Catalog:
+def add_museum(uri: Path) -> Catalog:
     """8 images of its own, 2 of the shapes'."""
     scans = [
         scan(f"museum:{at}{shape}", colour, shape)
         for at, colour in enumerate(("pink", "gold"))
         for shape in SHAPES
     ]
-    catalog = Catalog.create(tmp_path / "museum.lance")
+    catalog = Catalog.create(uri)
     catalog.add([to_batch([*scans, *(scan(image_id, "gray", "dot") for image_id in SHARED)])])
     return catalog
+
+
+@pytest.fixture
+def museum(tmp_path: Path) -> Catalog:
+    return add_museum(tmp_path / "museum.lance")
 
 
 def both(

@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.takedown import takedown
-from commoncanvas.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.evaluation import evaluate
-from commoncanvas.latents.encode import encode
+from commoncanvas.images.image import decode, encode_image, square
+from commoncanvas.latents.encode import agreed, encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
@@ -32,7 +34,9 @@ from commoncanvas.training.run import Run
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import SHARED, both, museum, scan
+from tests.training.test_alignment import ALIGNED
 from tests.training.test_buckets import BUCKETS
+from tests.training.test_ranks import FP32, finish, losses, start
 from tests.training.test_trainer import same_bits
 from tests.training.tiny import SIDES, recipe, stopping_at
 
@@ -44,6 +48,13 @@ CPU = torch.device("cpu")
 def credited(folder: Path) -> list[dict[str, str]]:
     with (folder / "credits.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def images_of(folder: Path, name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (
+        Catalog.open(folder / f"{name}.lance").table(["image_id", "image"]).to_pylist()
+    )
+    return rows
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -78,9 +89,7 @@ def test_a_row_is_read_from_its_own_catalog_whatever_the_order(
 ) -> None:
     rows = make_task(recipe("xs-autoencoder", tmp_path, *both(tmp_path))).rows
     stored = {
-        row["image_id"]: row["image"]
-        for catalog in (museum, shapes)
-        for row in catalog.table(["image_id", "image"]).to_pylist()
+        row["image_id"]: row["image"] for uri in ("museum", "catalog") for row in images_of(tmp_path, uri)
     }
     train_ids = rows.table["image_id"].to_pylist()
     assert sorted(train_ids) == sorted(stored)
@@ -291,11 +300,21 @@ def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
         "cc",
         "museum",
     }
-    with pytest.raises(ModelError, match=r"several catalogs \(cc, museum\), .* leave --catalog out"):
+    stored = {
+        row["image_id"]: row["image"] for uri in ("museum", "catalog") for row in images_of(tmp_path, uri)
+    }
+    for sample in (*found.seen_samples, *found.heldout_samples):
+        with Image.open(Path(found.out) / sample.real_file) as shown:
+            assert np.array_equal(np.asarray(shown), square(decode(stored[sample.image_id]), 16))
+    with pytest.raises(ModelError, match=r"several catalogs, .*write NAME=URI, NAME being one of cc, museum"):
         evaluate(str(folder), catalog=str(tmp_path / "museum.lance"), device="cpu")
 
     # A part's catalog that is gone is found out before the next training.
     (tmp_path / "museum.lance").rename(tmp_path / "lost.lance")
+    again = evaluate(
+        str(folder), catalog=[f"museum={tmp_path / 'lost.lance'}"], prompts=4, steps=1, device="cpu"
+    )
+    assert again.figures() == found.figures()
     alone = recipe("xs", tmp_path, *TITLES, "--out", str(tmp_path / "alone"))
     with pytest.raises(CatalogError, match=r"xs-autoencoder learned from catalog .*museum\.lance at train-"):
         train(alone)
@@ -357,9 +376,31 @@ def test_image_features_must_be_the_same_networks_in_both(
     with pytest.raises(
         CatalogError, match=r"efficientnet_lite0_2 of .*museum\.lance was made by .*catalog\.lance by"
     ):
-        from commoncanvas.latents.encode import agreed
-
         agreed([Catalog.open(shapes.uri), newest], "efficientnet_lite0_2")
+
+
+def test_features_to_be_aligned_with_must_be_in_each(
+    shapes: Catalog, museum: Catalog, tmp_path: Path
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    words = (*both(tmp_path), *ALIGNED)
+    encode(recipe("xs", tmp_path, *words))
+    encode(recipe("xs-captioner", tmp_path))
+    with pytest.raises(
+        RecipeError, match=r"alignment\.column efficientnet_lite0_2 of .*museum\.lance doesn't hold"
+    ):
+        make_task(recipe("xs", tmp_path, *words))
+    encode(recipe("xs-captioner", tmp_path, *both(tmp_path)))
+    train(recipe("xs", tmp_path, *words))
+
+
+@pytest.mark.slow
+def test_two_processes_over_both_have_the_losses_of_one(encoded: tuple[str, ...], tmp_path: Path) -> None:
+    one = recipe("xs", tmp_path, *encoded, *FP32)
+    train(one)
+    two = recipe("xs", tmp_path, *encoded, *FP32, "--out", str(tmp_path / "two"))
+    finish(start(2, two))
+    assert losses(two) == pytest.approx(losses(one), rel=3e-5)
 
 
 def test_a_text_that_only_one_catalog_has_is_drawn_for_its_rows(
@@ -385,8 +426,6 @@ def test_a_text_that_only_one_catalog_has_is_drawn_for_its_rows(
 def test_batches_of_one_aspect_ratio_have_rows_of_both(oblongs: Catalog, tmp_path: Path) -> None:
     other = Catalog.create(tmp_path / "museum.lance")
     draw = np.random.default_rng(1)
-    from commoncanvas.images.image import encode_image
-
     pictures = [
         scan(f"museum:{number}{height}", "gold", "dot", width=width, height=height)
         | {"image": encode_image(draw.integers(0, 256, (height, width, 3), np.uint8), "png")}

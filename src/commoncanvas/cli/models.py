@@ -257,7 +257,7 @@ def plan(
 def evaluate(
     model: str,
     *,
-    catalog: str | None = None,
+    catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
     captioner: str | None = None,
     prompts: int = 64,
     seed: int = 0,
@@ -269,7 +269,7 @@ def evaluate(
     """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline.
 
     Args:
-        catalog: default: the one that the model was trained from; of several, those.
+        catalog: default: where the model's training had it; of several, NAME=URI for each that has moved.
         captioner: for the telephone round trip (caption the generated image, compare with the prompt).
         out: folder for figures and images; default: MODEL/evaluation.
     """

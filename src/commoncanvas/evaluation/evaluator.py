@@ -127,7 +127,7 @@ class Evaluation:
 def evaluate(
     model: str,
     *,
-    catalog: str | None = None,
+    catalog: str | Sequence[str] | None = None,
     prompts: int = 64,
     seed: int = 0,
     guidance_scale: float | None = None,
@@ -139,9 +139,9 @@ def evaluate(
 ) -> Evaluation:
     """Generate an image for up to `prompts` seen and as many held-out prompts, and measure them.
 
-    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance, if there is one;
-    guidance scale and steps default to the model's own. With `captioner`, a model folder of that kind, the images
-    are captioned and the captions compared with the prompts. Writes evaluation.json, every image and a contact
+    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance, or of several any, as
+    `NAME=URI`; guidance scale and steps default to the model's own. With `captioner`, a model folder of that kind, the
+    images are captioned and the captions compared with the prompts. Writes evaluation.json, every image and a contact
     sheet a set into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
     """
     provenance = diffusion_provenance(model)
@@ -153,7 +153,7 @@ def evaluate(
         raise ModelError(
             f"{model}/rows.parquet has no training row with a text; there is nothing to ask the model for"
         )
-    catalogs = trained_catalogs(model, provenance, catalog)
+    catalogs = trained_catalogs(model, provenance, [catalog] if isinstance(catalog, str) else catalog or ())
     place = pick_device(device)
     pipeline = load_pipeline(model).to(place)
     size = image_size(pipeline)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +47,24 @@ def read_rows(model: str) -> pa.Table:
     return rows
 
 
-def trained_catalogs(model: str, provenance: dict[str, Any], instead: str | None) -> dict[str, Catalog]:
-    """The catalogs that a model learned from, by name, at their versions; `instead`: where the only one is by now.
+def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, Catalog]:
+    """The catalogs that a model learned from, by name, at their versions. `moved`: where the one is by now, or of
+    several any, as `NAME=URI`.
 
-    Raises CatalogError, and ModelError for one place of several catalogs.
+    Raises CatalogError, and ModelError for a name that is none.
     """
     sources = catalogs_of(provenance)
-    if instead and len(sources) > 1:
-        raise ModelError(
-            f"{model} learned from several catalogs ({', '.join(sources)}), and {instead} is one; leave --catalog out"
-        )
+    places = {name: str(source["uri"]) for name, source in sources.items()}
+    for word in moved:
+        name, _, uri = word.partition("=") if len(sources) > 1 else (next(iter(sources)), "", word)
+        if name not in sources or not uri:
+            raise ModelError(
+                f"{model} learned from several catalogs, and {word} says not where one of them is by now; "
+                f"write NAME=URI, NAME being one of {', '.join(sources)}"
+            )
+        places[name] = uri
     return {
-        name: Catalog.open(instead or source["uri"], version=source.get("tag") or source["version"])
+        name: Catalog.open(places[name], version=source.get("tag") or source["version"])
         for name, source in sources.items()
     }
 
