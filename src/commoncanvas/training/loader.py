@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
-from itertools import count, islice
+from itertools import chain, count, islice
 from threading import Lock
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +21,9 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import Batch, Task
 
 Made = TypeVar("Made")
+AT_ONCE = 256
+"""Rows that one reading should have at least, as it costs about as much as another hundred; those of small batches are
+read for several steps."""
 Ids = NDArray[np.uint64]
 
 
@@ -78,14 +81,28 @@ class Loader:
 
     def batch(self, step: int) -> Batch:
         """This process's part of a step's batch, read row by row."""
-        part = self.samples(step).part(self.share)
-        table = self.task.rows.read("train", part.positions, list(self.task.columns))
-        return self.task.batch(table, part.draws)
+        return self._read(range(step, step + 1))[0]
+
+    def _read(self, steps: range) -> list[Batch]:
+        parts = [self.samples(step).part(self.share) for step in steps]
+        positions = np.concatenate([part.positions for part in parts])
+        table = self.task.rows.read("train", positions, list(self.task.columns))
+        starts = range(0, len(table), len(table) // len(parts))
+        return [
+            self.task.batch(table.slice(start, len(part.positions)), part.draws)
+            for start, part in zip(starts, parts, strict=True)
+        ]
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
         """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
         if self._kinds[0][0].order.shuffle is None:
-            yield from prefetch(self.batch, first, stop)
+            several = max(1, AT_ONCE // (self.share.stop - self.share.start))
+
+            def read(number: int) -> list[Batch]:
+                return self._read(range(max(first, number * several), min(stop, (number + 1) * several)))
+
+            with closing(prefetch(read, first // several, -(-stop // several))) as groups:
+                yield from enumerate(chain.from_iterable(batches for _, batches in groups), first)
             return
         steps = range(first, stop)
         begun = int(self.samples(first).buffers[0])
