@@ -1,9 +1,10 @@
 """What the trainer adds to a step: images a second of `train`, against the bare forward, backward and optimiser step.
 
 Run after the demo: python benchmarks/training.py [--demo demo] [--rounds 5] [--steps 100]. XS, on a copy of the demo's
-catalog, on the CPU. The bare step has one batch in memory, its draws made beforehand, and AdamW on all weights; `train`
-reads its batches from the catalog, draws, clips, averages and logs. Both are timed after ten steps, in turn, ten steps
-at once; a round's figure is the median of these, so that what else the machine does for a moment does not count.
+catalog, on the CPU. The bare step has the same network, attention and all, one batch in memory, its draws made
+beforehand, and AdamW on all weights; `train` reads its batches from the catalog, draws, clips, averages and logs. Both
+are timed after ten steps, in turn, ten steps at once; a round's figure is the median of these, so that what else the
+machine does for a moment does not count.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from commoncanvas.device import pick_device
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
+from commoncanvas.training.tricks import apply_tricks
 
 WARM = 10
 
@@ -34,7 +36,7 @@ def bare(recipe: Recipe, steps: int) -> float:
     task = make_task(recipe)
     size = recipe.train.batch_size
     batch = first_batch(task, size)
-    model = task.model.train()
+    model = apply_tricks(task.model, recipe.train, recipe.name).train()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
     times = []
     for step in range(WARM + steps + 1):
