@@ -21,7 +21,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import Batch, Task
 
 Made = TypeVar("Made")
-AT_ONCE = 256
+AT_ONCE = 512
 """Rows that one reading should have at least, as it costs about as much as another hundred; those of small batches are
 read for several steps."""
 Ids = NDArray[np.uint64]
@@ -101,7 +101,8 @@ class Loader:
             def read(number: int) -> list[Batch]:
                 return self._read(range(max(first, number * several), min(stop, (number + 1) * several)))
 
-            with closing(prefetch(read, first // several, -(-stop // several))) as groups:
+            ahead = 5 if several == 1 else 3
+            with closing(prefetch(read, first // several, -(-stop // several), ahead)) as groups:
                 yield from enumerate(chain.from_iterable(batches for _, batches in groups), first)
             return
         steps = range(first, stop)
