@@ -32,7 +32,8 @@ def test_hours_storage_and_dollars_follow_from_flops_and_shapes() -> None:
     assert planned.hours == pytest.approx(550_000 * 2048 / rate / 3600)
     assert planned.device_hours == pytest.approx(16 * planned.hours)
     assert planned.dollars == pytest.approx(2.5 * planned.device_hours)
-    assert phase.epochs == pytest.approx(550_000 * 2048 / 70e6)
+    assert phase.trained_images == 70e6 * 0.9995  # the recipe holds out the rest
+    assert phase.epochs == pytest.approx(550_000 * 2048 / phase.trained_images)
     # fp16 latents of 4 x 4 x 4, six int32 of a crop, fp16 states of 5 tokens, an md5 in hexadecimal.
     assert phase.bytes_per_row == 2 * 64 + 24 + 2 * 5 * 1024 + 32
     assert planned.storage_bytes == pytest.approx(70e6 * phase.bytes_per_row)
@@ -63,7 +64,8 @@ def test_rows_and_their_bytes_come_from_the_catalog_that_is_there(shapes: Catalo
     recipe = tiny(tmp_path, models.sd2(tmp_path / "model"), *words)
     (before,) = plan(recipe, device="v100").phases
     assert before.images == 24
-    assert before.epochs == pytest.approx(6 * 8 / 24)
+    assert before.trained_images == 19
+    assert before.epochs == pytest.approx(6 * 8 / 19)
     assert {column.measured_rows for column in before.columns} == {0}
     encode(recipe)
     (after,) = plan(recipe, device="v100").phases
@@ -94,6 +96,17 @@ def test_rows_of_several_catalogs_are_all_counted_and_one_that_is_not_there_is_n
     none = tiny(tmp_path, model, *words, *both(tmp_path, museum={"filter": "title = 'mauve'"}))
     with pytest.raises(CommonCanvasError, match=r"museum\.lance has no row that the recipe chooses"):
         plan(none, device="v100")
+
+
+def test_a_fraction_is_of_what_is_trained_on_and_not_of_what_is_encoded() -> None:
+    part = ("--data.fraction", "0.1", "--data.heldout_fraction", "0.2")
+    (phase,) = plan(diffusion("s-c", *SMALL, *part), device="a100", images=1e6).phases
+    assert (phase.images, phase.trained_images) == (1_000_000, 80_000)
+    assert phase.epochs == pytest.approx(550_000 * 2048 / 80_000)
+    assert phase.storage_bytes == pytest.approx(1e6 * phase.bytes_per_row)
+    assert any("data.fraction 0.1 is of what is trained on" in note for note in phase.notes)
+    with pytest.raises(RecipeError, match=r"data\.fraction 0\.1 of 2 images is not one image"):
+        plan(diffusion("s-c", *SMALL, *part), device="a100", images=2)
 
 
 def test_without_rows_there_are_hours_and_a_line_that_says_what_is_missing() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.heldout import fraction_count
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.errors import CatalogError, CommonCanvasError, RecipeError
 from commoncanvas.planning.devices import Device, device_of
@@ -27,8 +28,9 @@ EMA_BYTES = 4
 
 @dataclass(frozen=True)
 class Phase:
-    """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that it sees, None if
-    nobody said how many; `bytes_per_row`: of what is encoded; `state_bytes`: on a device that holds all of it.
+    """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that are encoded, and
+    `trained_images` those of them that it sees, both None if nobody said how many; `bytes_per_row`: of what is encoded;
+    `state_bytes`: on a device that holds all of it.
     """
 
     recipe: str
@@ -42,6 +44,7 @@ class Phase:
     device_hours: float
     dollars: float | None
     images: int | None
+    trained_images: int | None
     epochs: float | None
     columns: tuple[Column, ...]
     bytes_per_row: float
@@ -184,6 +187,7 @@ def _phase(
             images = sum(counts)
     each = [columns_of(recipe, latents, text, catalog) for catalog in catalogs.values()]
     columns = together(list(zip(counts, each, strict=True)))
+    trained = None if images is None else _trained(recipe, images)
     per_row = sum(column.bytes_per_row for column in columns)
     seen = config.steps * config.batch_size
     rate = gpus * device.peak * utilisation / network.flops
@@ -201,7 +205,8 @@ def _phase(
         device_hours=hours * gpus,
         dollars=None if dollars_an_hour is None else hours * gpus * dollars_an_hour,
         images=images,
-        epochs=None if images is None else seen / images,
+        trained_images=trained,
+        epochs=None if trained is None else seen / trained,
         columns=columns,
         bytes_per_row=per_row,
         storage_bytes=None if images is None else per_row * images,
@@ -229,6 +234,11 @@ def _phase_notes(
         )
     elif len(recipe.data.each_catalog) > 1:
         notes.append(f"{recipe.name}: images, unless given, count once in each of its catalogs that has them")
+    if recipe.data.fraction < 1:
+        notes.append(
+            f"{recipe.name}: data.fraction {recipe.data.fraction:g} is of what is trained on; encode does all images, "
+            "and storage is theirs"
+        )
     if state > device.memory:
         notes.append(
             f"{recipe.name}: weights, gradients, optimizer and average don't fit into one {device.name}'s "
@@ -270,6 +280,21 @@ def _diffusion(recipe: Recipe, utilisation: float | None) -> DiffusionRecipe:
             "peak, or --train.precision bf16"
         )
     return recipe
+
+
+def _trained(recipe: DiffusionRecipe, rows: int) -> int:
+    """Of so many rows those that training sees, as `data.heldout_fraction` and `data.fraction` have it; how many are
+    held out is a matter of their ids, about that share.
+    """
+    data = recipe.data
+    others = rows - round(data.heldout_fraction * rows)
+    trained = fraction_count(others, data.fraction)
+    if not trained:
+        raise RecipeError(
+            f"{recipe.name}: data.fraction {data.fraction:g} of {others:,} images is not one image; give a larger "
+            "share, or more --images"
+        )
+    return trained
 
 
 def _rows(images: float | None) -> int | None:

@@ -53,6 +53,7 @@ def _lines(plan: Plan) -> dict[str, Callable[[Phase], str]]:
         "GFLOPs an image": lambda phase: f"{phase.flops / 1e9:,.1f}",
         "steps × batch": lambda phase: f"{phase.steps:,} × {phase.batch_size:,}",
         "images": lambda phase: NONE if phase.images is None else f"{phase.images:,}",
+        "trained on": lambda phase: NONE if phase.trained_images is None else f"{phase.trained_images:,}",
         "epochs": lambda phase: NONE if phase.epochs is None else f"{phase.epochs:,.1f}",
         "images/s": lambda phase: f"{phase.images_per_s:,.0f}",
         "hours": lambda phase: f"{phase.hours:,.1f}",

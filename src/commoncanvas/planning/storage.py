@@ -66,8 +66,8 @@ def together(shares: Sequence[tuple[int, Sequence[Column]]]) -> tuple[Column, ..
 
 
 def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog, name: str = "") -> int:
-    """Rows of the recipe's catalog of that name that `encode` would do and training could see: fetched, allowed, let in
-    by the filter, with a text if there are texts yet.
+    """Rows of the recipe's catalog of that name that `encode` would do: fetched, allowed, let in by the filter, with a
+    text if there are texts yet. Training sees those of them that it neither holds out nor leaves out.
     """
     data, source = recipe.data, recipe.data.each_catalog[name]
     texts = present(data.text_columns, catalog)
