@@ -233,7 +233,7 @@ def plan(
     """Say what training RECIPE takes before it does: hours, storage and dollars. Several are phases of one training.
 
     Args:
-        device: a100, h100, h200, b200, v100, l40s or rtx4090.
+        device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
         images: rows to train on, such as 70e6; default: those of the catalog that the recipe chooses.
         utilisation: share of the device's peak; default: as a published table of A100s has it, see docs/plan.md.
         dollars_an_hour: the price of one device.

@@ -10,36 +10,97 @@ from commoncanvas.errors import CommonCanvasError
 @dataclass(frozen=True)
 class Device:
     """`peak`: dense FLOP/s of matrix products in bf16 (with sums in fp32), without sparsity, a multiply-add being two;
-    `memory`: bytes. `source`: the data sheet that says so. `bf16`: False where the device has none: its peak is fp16's.
+    `memory`: bytes. `source`: the data sheet that says so. `reported`: the names that a driver gives it, which
+    `torch.cuda.get_device_name` returns. `bf16`: False where the device has none: its peak is fp16's.
     """
 
     name: str
     peak: float
     memory: float
     source: str
+    reported: tuple[str, ...]
     bf16: bool = True
 
 
+_A100 = "NVIDIA A100 Tensor Core GPU data sheet (1758950 r4): 312, the same for SXM and PCIe, 40 and 80 GB"
+_H100 = "NVIDIA H100 Tensor Core GPU data sheet"
+_V100 = "NVIDIA V100 data sheet (1165301 r5)"
+
+# Where a data sheet gives a figure with sparsity alone, the dense one is half of it.
 DEVICES = {
     device.name: device
     for device in (
-        Device("a100", 312e12, 80e9, "NVIDIA A100 Tensor Core GPU data sheet: A100 80GB SXM"),
         Device(
-            "h100", 989.5e12, 80e9, "NVIDIA H100 Tensor Core GPU data sheet: H100 SXM, 1,979 with sparsity"
+            "a100",
+            312e12,
+            80e9,
+            _A100,
+            (
+                "NVIDIA A100-SXM4-80GB",
+                "NVIDIA A100-SXM4-40GB",
+                "NVIDIA A100 80GB PCIe",
+                "NVIDIA A100-PCIE-40GB",
+            ),
         ),
         Device(
-            "h200", 989.5e12, 141e9, "NVIDIA H200 Tensor Core GPU data sheet: H200 SXM, 1,979 with sparsity"
+            "h100",
+            989.5e12,
+            80e9,
+            f"{_H100}: H100 SXM, 1,979 with sparsity",
+            ("NVIDIA H100 80GB HBM3",),
+        ),
+        Device(
+            "h100-pcie",
+            756.5e12,
+            80e9,
+            f"{_H100} of 2022: H100 PCIe, 1,513 with sparsity",
+            ("NVIDIA H100 PCIe",),
+        ),
+        Device(
+            "h100-nvl",
+            835e12,
+            94e9,
+            # The first sheets had a pair's sum, at the SXM's clock.
+            "NVIDIA's page of the H100: H100 NVL, as torchtitan has it from there (tools/utils.py)",
+            ("NVIDIA H100 NVL",),
+        ),
+        Device(
+            "h200",
+            989.5e12,
+            141e9,
+            "NVIDIA H200 Tensor Core GPU data sheet: H200 SXM, 1,979 with sparsity",
+            ("NVIDIA H200",),
         ),
         Device(
             "b200",
             2250e12,
             180e9,
-            "NVIDIA DGX B200 data sheet: an eighth of 1,440 GB and of 36 PFLOPS sparse",
+            "NVIDIA Blackwell data sheet (3384703): a GPU of HGX B200, 4,500 with sparsity",
+            ("NVIDIA B200",),
         ),
-        Device("v100", 125e12, 32e9, "NVIDIA V100 data sheet: V100 32GB SXM2, fp16", bf16=False),
-        Device("l40s", 362.05e12, 48e9, "NVIDIA L40S data sheet"),
         Device(
-            "rtx4090", 165.2e12, 24e9, "NVIDIA Ada GPU architecture white paper, appendix A: GeForce RTX 4090"
+            "v100",
+            125e12,
+            32e9,
+            f"{_V100}: V100 SXM2, fp16",
+            ("Tesla V100-SXM2-16GB", "Tesla V100-SXM2-32GB"),
+            bf16=False,
+        ),
+        Device(
+            "v100-pcie",
+            112e12,
+            32e9,
+            f"{_V100}: V100 PCIe, fp16",
+            ("Tesla V100-PCIE-16GB", "Tesla V100-PCIE-32GB"),
+            bf16=False,
+        ),
+        Device("l40s", 362.05e12, 48e9, "NVIDIA L40S data sheet (28413)", ("NVIDIA L40S",)),
+        Device(
+            "rtx4090",
+            165.2e12,
+            24e9,
+            "NVIDIA Ada GPU architecture white paper, appendix A: GeForce RTX 4090, bf16 with fp32 accumulate",
+            ("NVIDIA GeForce RTX 4090",),
         ),
     )
 }
@@ -53,3 +114,20 @@ def device_of(name: str) -> Device:
             f"--device {name}: there are figures of {', '.join(DEVICES)}; give one of them"
         )
     return device
+
+
+def reported_as(name: str) -> Device | None:
+    """The device that a driver calls `name`; None for one that isn't in the table.
+
+    The whole name counts: an `NVIDIA GeForce RTX 4090 Laptop GPU`, an `NVIDIA GB200` or a part of an A100 (`... MIG
+    1g.10gb`) is another device, with another peak.
+    """
+    bare = name.removeprefix("NVIDIA ")  # which drivers before 2021 left out
+    return next(
+        (
+            device
+            for device in DEVICES.values()
+            if bare in (each.removeprefix("NVIDIA ") for each in device.reported)
+        ),
+        None,
+    )

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from commoncanvas.planning.devices import DEVICES
+from commoncanvas.planning.devices import reported_as
 from commoncanvas.training.task import Batch, Task
 
 SIDES = {"cpu": 1024, "cuda": 8192}
@@ -41,10 +41,9 @@ def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the device's matrix products: by its data sheet (`plan`'s table, bf16), or else as measured now."""
     if device.type == "cuda" and dtype == torch.bfloat16:
-        name = torch.cuda.get_device_name(device).lower().replace(" ", "")
-        for known in DEVICES.values():
-            if known.name in name and known.bf16:
-                return known.peak
+        known = reported_as(torch.cuda.get_device_name(device))
+        if known and known.bf16:
+            return known.peak
     side = SIDES.get(device.type, 2048)
     matrix = torch.ones(side, side, device=device, dtype=dtype)
     fastest = min(_seconds(matrix) for _ in range(TRIES))
