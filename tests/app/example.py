@@ -101,6 +101,7 @@ def example() -> dict[str, Any]:
             "result_license": "CC-BY-SA-4.0",
             "filter": "array_has_any(tags, ['animals-nature', 'food-drink', 'travel-places'])",
             "training": {
+                "network": "U-Net",
                 "images": 1139,
                 "held out": 71,
                 "steps": 2400,

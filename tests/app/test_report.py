@@ -103,6 +103,16 @@ def test_every_figure_of_the_summary_is_on_the_page(report: Path) -> None:
     assert all(row["title"] in visible for row in data["credits"])
 
 
+@pytest.mark.parametrize("network", ["U-Net", "Transformer"])
+def test_the_loss_is_that_of_the_network_that_was_trained(network: str, tmp_path: Path) -> None:
+    data = example()
+    data["summary"]["training"]["network"] = network
+    data["summary"]["stages"] = []
+    html = write_report(out=tmp_path / "report.html", **data).read_text(encoding="utf-8")
+    assert f"Loss of the {network} over its training steps" in html
+    assert ("U-Net" in html) == (network == "U-Net")
+
+
 def test_every_credit_links_its_source_creator_and_licence(report: Path) -> None:
     hrefs = [
         attributes.get("href") for tag, attributes in Page(report.read_text("utf-8")).elements if tag == "a"

@@ -62,6 +62,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         "result_license": model["result_license"],
         "filter": model["recipe"]["data"]["filter"],
         "training": {
+            "network": "Transformer" if model["recipe"].get("transformer") else "U-Net",
             "images": model["rows"]["train"],
             "held_out": model["rows"]["heldout"],
             "parameters": model["training"]["parameters"],

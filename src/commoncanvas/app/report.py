@@ -28,7 +28,7 @@ COMMANDS = (
     'commoncanvas generate demo/model "a deer" --seed 1',
     "commoncanvas catalog credits --catalog demo/catalog.lance --format html",
 )
-LOSS_TITLES = {"captioner": "Captioner", "autoencoder": "Autoencoder", "diffusion": "U-Net", "unet": "U-Net"}
+LOSS_TITLES = {"captioner": "Captioner", "autoencoder": "Autoencoder", "diffusion": "Diffusion model"}
 KINDS = {
     "human": "a person's label",
     "synthetic": "a caption that our captioner wrote",
@@ -49,11 +49,13 @@ def write_report(
 ) -> Path:
     """Write the page at `out` and return its path.
 
-    `summary`: the keys of summary.json; a figure that is missing or None shows as a dash. `losses`: (step,
-    loss) pairs by task. `catalog_stats`: counts, or counts by name. `credits`: a row an image, with `title`,
-    `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is escaped, and only http(s)
-    links are made.
+    `summary`: the keys of summary.json; a figure that is missing or None shows as a dash, and `training.network` says
+    what the diffusion model is. `losses`: (step, loss) pairs by task. `catalog_stats`: counts, or counts by name.
+    `credits`: a row an image, with `title`, `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is
+    escaped, and only http(s) links are made.
     """
+    training = summary.get("training") or {}
+    titles = LOSS_TITLES | ({"diffusion": training["network"]} if "network" in training else {})
     page = (
         environment()
         .get_template("report.html.j2")
@@ -64,7 +66,7 @@ def write_report(
             kinds=KINDS,
             charts=[
                 (
-                    LOSS_TITLES.get(name, name),
+                    titles.get(name, name),
                     data_uri(loss_chart(points).encode(), "image/svg+xml"),
                     points[-1],
                 )
@@ -73,7 +75,7 @@ def write_report(
             ],
             metrics=metric_rows(summary),
             facts=facts(catalog_stats),
-            training=facts(summary.get("training") or {}),
+            training=facts(training),
             licenses=bars(summary.get("licenses") or {}),
             creators=bars(summary.get("creators") or {}),
             license_urls={row["license"]: row.get("license_url") for row in credits if row.get("license")},

@@ -50,7 +50,7 @@ SHEET_COLUMNS = 8
 class SetFigures:
     """Figures of one set of prompts; distances are to the same prompts' real images, as many on either side.
 
-    `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect U-Net could
+    `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect network could
     reach. `*_noise`: uniform noise instead. `*_shuffled`: each caption against the other images' prompts.
     `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval.
     """
