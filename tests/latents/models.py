@@ -18,6 +18,8 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    ElectraConfig,
+    ElectraModel,
     Gemma2Config,
     Gemma2Model,
     PreTrainedTokenizerFast,
@@ -149,6 +151,23 @@ def t5(folder: Path) -> str:
         eos_token_id=2,
     )
     T5EncoderModel(config).eval().save_pretrained(folder)
+    words().save_pretrained(folder)
+    return str(folder)
+
+
+def electra(folder: Path) -> str:
+    """An encoder that looks both ways, and sees padding unless it is hidden from it."""
+    torch.manual_seed(9)
+    config = ElectraConfig(
+        vocab_size=len(words()),
+        embedding_size=16,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
+    )
+    ElectraModel(config).eval().save_pretrained(folder)
     words().save_pretrained(folder)
     return str(folder)
 

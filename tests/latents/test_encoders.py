@@ -13,7 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from diffusers import AutoencoderDC, DiffusionPipeline, PixArtSigmaPipeline, SanaPipeline
+from diffusers import (
+    AutoencoderDC,
+    DiffusionPipeline,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
+    SanaPipeline,
+)
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from transformers import AutoTokenizer, CLIPTextModel, Gemma2Model, T5EncoderModel
@@ -146,6 +152,39 @@ def test_t5_and_gemma_give_the_states_of_the_pipelines_that_use_them(folders: di
             complex_human_instruction=None,
         )
         torch.testing.assert_close(other, wanted[0].half(), rtol=1e-3, atol=1e-3)
+
+
+def test_an_encoder_that_tells_capitals_apart_gives_the_states_of_pixarts_pipeline(
+    folders: dict[str, str],
+) -> None:
+    texts = ["  A Photo of the OLD tree\n", "two dogs", "TWO Dogs", "", " "]
+    pixart = PixArtAlphaPipeline(
+        tokenizer=AutoTokenizer.from_pretrained(folders["t5"]),
+        text_encoder=T5EncoderModel.from_pretrained(folders["t5"]),
+        vae=None,
+        transformer=None,
+        scheduler=None,
+    )
+    wanted, mask, _, _ = pixart.encode_prompt(
+        texts, do_classifier_free_guidance=False, max_sequence_length=12, device="cpu"
+    )
+    stage = TextStage(folders["t5"], 12, ["caption"], device="cpu", prompts="pixart")
+    found = made(stage, texts_batch(texts))
+    torch.testing.assert_close(found, wanted.half(), atol=2e-3, rtol=2e-3)
+    assert torch.equal(stage.network.masks(texts), mask.bool())
+    plain = TextStage(folders["t5"], 12, ["caption"], device="cpu")
+    as_given = made(plain, texts_batch(texts))
+    assert torch.equal(as_given[1], found[1]) and not torch.allclose(as_given[0], found[0], atol=0.1)
+    assert plain.info.identity != stage.info.identity
+    assert "prompts 'pixart'" in stage.info.made_by
+    assert "prompts" not in plain.info.settings
+
+
+def test_an_encoder_to_which_capitals_are_all_the_same_has_one_column_for_all_pipelines() -> None:
+    plain, pixart = (
+        TextStage("minilm", 8, ["caption"], device="cpu", prompts=prompts) for prompts in ("plain", "pixart")
+    )
+    assert plain.info.identity == pixart.info.identity
 
 
 @pytest.mark.parametrize("name", ["sd2", "sdxl", "kl16", "dc"])

@@ -18,7 +18,7 @@ from torch import Tensor
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
-from commoncanvas.errors import RecipeError
+from commoncanvas.errors import CatalogError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import image_size
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.network import network_of
@@ -30,7 +30,7 @@ from commoncanvas.training.task import first_batch
 from commoncanvas.training.trainer import train
 from commoncanvas.training.transformer import draw_kept, patches, predict_kept, take
 from tests.conftest import add_shapes
-from tests.latents.models import t5
+from tests.latents.models import electra, t5
 from tests.training.tiny import recipe
 
 SMALL = (
@@ -285,11 +285,38 @@ def test_what_cannot_be_trained_is_named_before_a_run(
     assert not (encoded / "xs-run").exists()
 
 
-def test_an_encoder_that_tells_capitals_apart_is_refused(encoded: Path, tmp_path: Path) -> None:
-    cased = ("--text_encoder", t5(tmp_path / "t5"), "--text_length", "8")
-    encode(made(encoded, *SMALL, *cased))
-    with pytest.raises(RecipeError, match="writes prompts small"):
-        train(made(encoded, *SMALL, *cased))
+def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    shout = {"title": "'  ' || upper(title) || ' '"}
+    shapes.dataset.update(shout)
+    words = (*SMALL, "--text_encoder", t5(tmp_path / "t5"), "--text_length", "16", "--data.text", "[title]")
+    words = (*words, "--data.heldout_text", "[title]")
+    encode(made(tmp_path, *words))
+    task = task_of(tmp_path, *words)
+    folder = train(made(tmp_path, *words))
+    plain = PixArtAlphaPipeline.from_pretrained(folder, use_safetensors=True)
+    table = task.rows.catalog.take(task.rows.ids("train")[:8], list(task.columns))
+    texts = table["title"].to_pylist()
+    assert all(text.startswith("  ") and text != text.lower() for text in texts)
+    states, mask, _, _ = plain.encode_prompt(
+        texts, do_classifier_free_guidance=False, max_sequence_length=16, device="cpu"
+    )
+    batch = task.batch(table, np.zeros(8))
+    torch.testing.assert_close(batch["text"], states.half(), atol=2e-3, rtol=2e-3)
+    assert torch.equal(batch["seen"], mask.bool())
+    # To a U-Net's pipeline a prompt is as it was given: it wants other states.
+    as_given = recipe("xs", tmp_path, *words[len(SMALL) :])
+    with pytest.raises(TrainingError, match=r"prompts 'pixart'.*run encode --overwrite"):
+        DiffusionTask(as_given, None)
+    with pytest.raises(CatalogError, match=r"prompts 'pixart'.*encode --overwrite makes it anew"):
+        encode(as_given)
+
+
+def test_an_encoder_that_sees_padding_is_refused(encoded: Path, tmp_path: Path) -> None:
+    seeing = ("--text_encoder", electra(tmp_path / "electra"), "--text_length", "16")
+    encode(made(encoded, *SMALL, *seeing))
+    with pytest.raises(RecipeError, match="hides padding from it"):
+        train(made(encoded, *SMALL, *seeing))
 
 
 @pytest.mark.parametrize(

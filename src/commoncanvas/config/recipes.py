@@ -178,6 +178,11 @@ class DiffusionRecipe(RecipeBase):
     )
     sample: SampleConfig
 
+    @property
+    def prompts(self) -> Literal["plain", "pixart"]:
+        """What the pipeline around the network makes of a prompt, and so `encode` of a text: see `latents.text`."""
+        return "pixart" if self.transformer else "plain"
+
     @field_validator("unet", "transformer", mode="before")
     @classmethod
     def _unset(cls, given: Any) -> Any:

@@ -131,6 +131,7 @@ def _texts(recipe: DiffusionRecipe, catalog: Catalog) -> list[tuple[FrozenStage,
             column=column,
             present=texts,
             skip=recipe.text_skip,
+            prompts=recipe.prompts,
             network=network,
         )
         network = stage.network

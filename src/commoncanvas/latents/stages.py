@@ -28,7 +28,7 @@ from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.crops import Crop, Size, buckets, crop, nearest
 from commoncanvas.latents.states import state_type, to_column
-from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.text import PLAIN, TextEncoder
 from commoncanvas.latents.vae import (
     VAE,
     downsampling,
@@ -221,14 +221,18 @@ class TextStage(FrozenStage):
         column: str | None = None,
         present: Sequence[str] | None = None,
         skip: int = 0,
+        prompts: str = PLAIN,
         network: TextEncoder | None = None,
     ) -> None:
-        """`sources`: the text columns that count; `present`: those of them that the catalog has, by default all."""
+        """`sources`: the text columns that count; `present`: those of them that the catalog has, by default all.
+        `skip`, `prompts`: see TextEncoder.
+        """
         self.name = "text states"
         self.reads = tuple(sources if present is None else present)
         self.model = from_anywhere(model)
         self.length = length
         self.skip = skip
+        self.prompts = prompts
         super().__init__(column or text_column(model, length), config or EncodeConfig(), device, network)
         self.info = text_info(self.network, model, sources, self.done_column, self.config)
 
@@ -251,7 +255,7 @@ class TextStage(FrozenStage):
         return width
 
     def load(self) -> TextEncoder:
-        return TextEncoder(self.model, self.length, self.skip)
+        return TextEncoder(self.model, self.length, self.skip, self.prompts)
 
     def sha256(self) -> str:
         return weights_sha256(self.network.modules)
@@ -333,6 +337,8 @@ def text_info(
 ) -> ColumnInfo:
     """How a column of text states is made. Not of which captioner's words: each row knows its own text."""
     settings = _settings(config, TEXT_SETTINGS) | {FINGERPRINT: fingerprint_column(column)}
+    if encoder.prompts != PLAIN:
+        settings["prompts"] = encoder.prompts
     if encoder.pair:
         settings["pooled"] = encoder.pooled_width
     return ColumnInfo(

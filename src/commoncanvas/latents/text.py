@@ -6,7 +6,7 @@ Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width, P t
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,16 @@ CLASSES = {
 """transformers' class for each type of model; AutoModel for others."""
 MASKED = ("bert", "t5", "mt5", "umt5", "gemma", "gemma2", "gemma3_text")
 """Types that must not see padding themselves; their states of padding are kept all the same."""
+PLAIN = "plain"
+PROMPTS: dict[str, Callable[[str], str]] = {
+    PLAIN: lambda text: text,
+    "pixart": lambda text: text.lower().strip(),
+}
+"""What pipelines make of a prompt before they encode it: diffusers' of Stable Diffusion nothing, PixArt's what its
+`_text_preprocessing` does with `clean_caption=False`.
+"""
+PROBE = " A Red \u00c9clair "
+"""A text that tells whether an encoder minds capitals, and spaces at the ends."""
 
 
 def text_encoder_path(model: str) -> str:
@@ -57,9 +67,12 @@ class TextEncoder:
     The states are those of the last layer, after the final norm: with SD2's own encoder, which lacks OpenCLIP-H's last
     layer, the penultimate ones. `skip` takes off so many layers more, as for an encoder that has them all. SDXL's pair
     gives the last but one of each, before any norm, side by side, and the second's pooled state.
+
+    `prompts`, of PROMPTS, is what the pipeline makes of a prompt, and this of a text; an encoder to which that is all
+    the same stays plain.
     """
 
-    def __init__(self, model: str, length: int, skip: int = 0) -> None:
+    def __init__(self, model: str, length: int, skip: int = 0, prompts: str = PLAIN) -> None:
         path = text_encoder_path(model)
         parts = components(path)
         self.length = length
@@ -84,6 +97,9 @@ class TextEncoder:
         # A loader's thread may ask for masks while a pipeline sets the tokenizer's padding otherwise.
         self._masking = copy.deepcopy(self.tokenizers[0])
         self.width: int = sum(encoder.config.hidden_size for encoder in self.encoders)
+        made_of_it = [PROBE, PROMPTS[prompts](PROBE)]
+        tells_apart = any(len(set(map(tuple, each(made_of_it).input_ids))) > 1 for each in self.tokenizers)
+        self.prompts = prompts if tells_apart else PLAIN
         self.pooled_width: int = self.encoders[-1].config.projection_dim if self.pair else 0
 
     def _load(self, model: str, path: str, name: str, words: str, skip: int) -> tuple[nn.Module, Any]:
@@ -151,8 +167,9 @@ class TextEncoder:
         return cast(Tensor, self._tokens(self._masking, texts).attention_mask.bool())
 
     def _tokens(self, tokenizer: Any, texts: Sequence[str]) -> Any:
+        prompts = [PROMPTS[self.prompts](text) for text in texts]
         return tokenizer(
-            list(texts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
+            prompts, padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
 
     def _run(self, encoder: nn.Module, tokenizer: Any, texts: Sequence[str], **options: Any) -> Any:

@@ -67,7 +67,9 @@ class DiffusionTask:
             self.columns += (crop_column(self.latents),)
         self.rows = self._select(pins)
         self.vae = load_vae(recipe.vae)
-        self.text_encoder = TextEncoder(recipe.text_encoder, recipe.text_length, recipe.text_skip)
+        self.text_encoder = TextEncoder(
+            recipe.text_encoder, recipe.text_length, recipe.text_skip, recipe.prompts
+        )
         _trainable(recipe, self.vae)
         self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
         if self.pooled:

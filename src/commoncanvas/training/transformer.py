@@ -22,11 +22,11 @@ from torch import Generator, Tensor, nn
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.errors import RecipeError
-from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.text import PROBE, TextEncoder
 from commoncanvas.training.task import configuring
 from commoncanvas.training.unet import start
 
-PROBES = ["", "A Red square "]
+PROBES = ["", PROBE]
 """Texts by which a pipeline's states are compared with those that `encode` stores."""
 
 
@@ -197,7 +197,7 @@ def build_pipeline(
 
 def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: DiffusionRecipe) -> None:
     """Raises RecipeError unless the pipeline's states of a text are those that `encode` stores, where the transformer
-    attends to them: it writes texts small, and hides padding from every encoder.
+    attends to them: it hides padding from every encoder, and `encode` from some.
     """
     with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be PixArt's"):
         states_BLE, mask_BL, _, _ = pipeline.encode_prompt(
@@ -209,7 +209,6 @@ def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: Di
         and torch.allclose(states_BLE[seen_BL], stored_BLE[seen_BL], atol=1e-4)
     ):
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBES[1]!r} than in PixArt's "
-            "pipeline, which writes prompts small and cuts spaces off; take one that doesn't tell these apart, such as "
-            "minilm"
+            f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBE!r} than in PixArt's "
+            "pipeline, which hides padding from it; take one that padding is hidden from anyway, such as T5 or minilm"
         )
