@@ -16,10 +16,11 @@ from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import encode
 from commoncanvas.latents.vae import load_vae, to_pixels
 from commoncanvas.training.diffusion import DiffusionTask
+from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.task import make_task
+from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits
@@ -49,6 +50,22 @@ def test_a_batch_is_of_one_aspect_ratio_and_each_runs_through_its_epochs(
         for epoch in np.array_split(positions, range(len(own), len(positions), len(own))):
             assert len(set(epoch)) == len(epoch)
             assert len(epoch) < len(own) or set(epoch) == set(own)
+
+
+def test_a_steps_flops_are_those_of_its_own_shape(
+    oblongs: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = recipe("xs", tmp_path, *BUCKETS, "--train.precision", "fp32", "--train.steps", "12")
+    encode(made)
+    monkeypatch.setattr("commoncanvas.training.trainer.peak_flops", lambda *_: 1e12)
+    train(made)
+    task = make_task(made)
+    loader, kinds = Loader(task, made, Ranks(0, 1, CPU)), task.rows.kinds_of("train")
+    flops = [sample_flops(task, task.model, first_batch(task, 1, kind=kind)) for kind in range(len(SIDES))]
+    assert len(set(flops)) > 1
+    for entry in read_log(tmp_path / "xs-run" / "log.jsonl"):
+        (kind,) = set(kinds[loader.samples(int(entry["step"]) - 1).positions])
+        assert entry["mfu"] / entry["images_per_s"] == pytest.approx(flops[kind] / 1e12)
 
 
 STORED = ("--encode.posterior", "mean_std", "--encode.flipped", "true")

@@ -69,6 +69,10 @@ class Loader:
             )
         self._weights = [sum((stream.weight for stream in streams), Fraction()) for streams in self._kinds]
 
+    def kind(self, step: int) -> int:
+        """Which of the kinds of rows, in order of their numbers, a step's are of."""
+        return turn_at(step, self._weights)[0]
+
     def samples(self, step: int) -> Samples:
         """Of all processes; positions are those of the task's rows of split train."""
         kind, turn = turn_at(step, self._weights)

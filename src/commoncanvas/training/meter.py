@@ -15,15 +15,13 @@ import torch
 class Meter:
     """Counts from when it is made, or from the last `read`, on."""
 
-    def __init__(self, device: torch.device, busy: float) -> None:
-        """`busy`: seconds of one image, were the devices never idle."""
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._busy = busy
         self._reset()
 
     def _reset(self) -> None:
         self._began = time.monotonic()
-        self._waited = 0.0
+        self._waited = self._busy = 0.0
         self._images = self._skipped = 0
         self._highest = {"loss_max": -math.inf, "grad_norm_max": -math.inf}
 
@@ -34,9 +32,10 @@ class Meter:
         yield
         self._waited += time.monotonic() - began
 
-    def add(self, images: int, loss: float, grad_norm: float, finite: bool) -> None:
-        """Count a step."""
+    def add(self, images: int, busy: float, loss: float, grad_norm: float, finite: bool) -> None:
+        """Count a step. `busy`: seconds of one of its images, were the devices never idle."""
         self._images += images
+        self._busy += images * busy
         if not finite:
             self._skipped += 1
             return
@@ -51,7 +50,7 @@ class Meter:
         seconds = time.monotonic() - self._began
         found = {
             "images_per_s": self._images / seconds,
-            "mfu": self._images * self._busy / seconds,
+            "mfu": self._busy / seconds,
             "data_wait": self._waited / seconds,
             **{name: value for name, value in self._highest.items() if math.isfinite(value)},
             "skipped": self._skipped,

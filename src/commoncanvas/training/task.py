@@ -56,9 +56,13 @@ class Task(Protocol):
         """Write the finished model in its library's own format; returns figures for provenance.json."""
 
 
-def first_batch(task: Task, size: int, seed: int = 0) -> Batch:
-    """A batch of the first `size` rows to train on, with what a step draws for it, on the CPU."""
-    table = task.rows.read("train", slice(size), list(task.columns))
+def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -> Batch:
+    """A batch of the first `size` rows to train on, those of `kind` where there are several, with what a step draws for
+    it, on the CPU.
+    """
+    kinds = task.rows.kinds_of("train")
+    places = np.flatnonzero(kinds == kind) if kind is not None else np.arange(len(kinds))
+    table = task.rows.read("train", places[:size], list(task.columns))
     batch = task.batch(table, np.zeros(size))
     return batch | task.draws(size, batch, Generator().manual_seed(seed))
 

@@ -123,13 +123,14 @@ class Trainer:
         ):
             self.model.train()
             last = self.config.steps
-            meter = Meter(self.device, busy_seconds)
+            meter = Meter(self.device)
             began = time.monotonic()
             while self.step < last:
                 with meter.waiting():
                     step, batch = next(steps)
                 loss, grad_norm, finite = self.train_step(step, batch)
-                meter.add(self.config.batch_size, loss, grad_norm, finite)
+                busy = busy_seconds[self.loader.kind(step)]
+                meter.add(self.config.batch_size, busy, loss, grad_norm, finite)
                 self.step = step + 1
                 bar.advance()
                 stopping = self.ranks.any(bool(stopped))
@@ -169,13 +170,17 @@ class Trainer:
             self.run_files.model_folder,
         )
 
-    def _busy_seconds(self) -> float:
-        """Seconds of one image, were all devices computing at their peak."""
-        batch = {name: tensor.to(self.device) for name, tensor in first_batch(self.task, 1).items()}
-        with self._autocast():
-            flops = sample_flops(self.task, self.model, batch)
+    def _busy_seconds(self) -> list[float]:
+        """Seconds of one image of each kind, were all devices computing at their peak."""
         dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
-        return flops / (peak_flops(self.device, dtype) * self.ranks.world)
+        peak = peak_flops(self.device, dtype) * self.ranks.world
+        seconds = []
+        for kind in np.unique(self.task.rows.kinds_of("train")):
+            batch = first_batch(self.task, 1, kind=int(kind))
+            batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+            with self._autocast():
+                seconds.append(sample_flops(self.task, self.model, batch) / peak)
+        return seconds
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
