@@ -207,6 +207,22 @@ def test_shards_of_a_diffusion_model_have_the_losses_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("processes", "words"), [(2, SHARDED), (4, HYBRID)])
+def test_shards_that_are_compiled_have_the_losses_of_one(
+    shapes: Catalog, tmp_path: Path, processes: int, words: tuple[str, ...]
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    one = recipe("xs", tmp_path, *FP32)
+    train(one)
+    shared = recipe(
+        "xs", tmp_path, *FP32, *words, "--train.compile", "true", "--out", str(tmp_path / "shared")
+    )
+    finish(start(processes, shared))
+    assert losses(shared) == pytest.approx(losses(one), rel=1e-4)
+
+
+@pytest.mark.slow
 def test_shards_in_bf16_have_about_the_losses_of_one(shapes: Catalog, tmp_path: Path) -> None:
     one = recipe("xs-autoencoder", tmp_path)
     train(one)

@@ -46,7 +46,10 @@ class TrainConfig(Schema):
         "not; not sharded ones'; auto: by the device",
     )
     fused_adamw: bool = True
-    compile: bool = Field(default=False, description="torch.compile; needs a C++ compiler on a CPU")
+    compile: bool = Field(
+        default=False,
+        description="torch.compile, with sharding block by block; needs a C++ compiler on a CPU",
+    )
     device: str = "auto"
     sharding: Literal["none", "full", "hybrid"] = Field(
         "none",

@@ -24,6 +24,8 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
 
     Unless `config.sharding` is none, the parameters of `loss.model` become DTensors: an optimiser has to be made after.
     """
+    if config.compile and config.sharding != "none":
+        _compile_blocks(loss.model)
     if ranks.world == 1:
         return loss
     if config.sharding == "none":
@@ -48,6 +50,20 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     """
     names = getattr(network_of(model), "_no_split_modules", None) or ()
     return [module for module in model.modules() if type(module).__name__ in names] or _items(model)
+
+
+def _compile_blocks(model: nn.Module) -> None:
+    """Compile each of the `blocks` that have none within them, or the network if there are none: where a block's
+    weights are gathered, the code of what is around it would break off, and a loop over blocks not be compiled at all.
+    """
+    found = blocks(model)
+    inner = [block for block in found if not set(block.modules()) & (set(found) - {block})]
+    # Blocks of one class share a limit to the number of their shapes, after which they run uncompiled: in training and
+    # in evaluation, for a whole batch and for a last, smaller part of one.
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, 4 * len(inner))
+    for block in inner or [network_of(model)]:
+        block.compile(dynamic=False)
 
 
 @contextmanager

@@ -35,8 +35,8 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
         for module in model.modules():
             if lower := _LOWER.get(type(module)):
                 module.__class__ = lower
-    if config.compile:
-        network.compile()
+    if config.compile and config.sharding == "none":
+        network.compile()  # what is sharded is compiled block by block, see `shared_loss`
     return model
 
 
