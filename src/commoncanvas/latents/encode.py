@@ -15,17 +15,14 @@ from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfi
 from commoncanvas.console import say
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
-from commoncanvas.latents.stages import (
-    FeatureStage,
-    FrozenStage,
-    LatentStage,
-    TextStage,
+from commoncanvas.latents.columns import (
     crop_column,
     fingerprint_column,
     first_set,
     pooled_column,
     text_column,
 )
+from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
 from commoncanvas.latents.vae import scale
 

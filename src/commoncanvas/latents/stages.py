@@ -5,39 +5,39 @@ A sample's states don't depend on its batch: every batch is filled up to one fix
 
 from __future__ import annotations
 
-import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from diffusers import AutoencoderDC
 from torch import Tensor
 
-from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
 from commoncanvas.device import in_batches, pick_device
-from commoncanvas.errors import ModelError
 from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
-from commoncanvas.latents.crops import Crop, Size, buckets, crop, nearest
+from commoncanvas.latents.columns import (
+    crop_column,
+    feature_column,
+    fingerprint,
+    fingerprint_column,
+    latent_column,
+    latent_info,
+    pooled_column,
+    sizes_of,
+    stale,
+    text_column,
+    text_info,
+)
+from commoncanvas.latents.crops import Crop, Size, crop, nearest
 from commoncanvas.latents.states import state_type, to_column
 from commoncanvas.latents.text import PLAIN, TextEncoder
-from commoncanvas.latents.vae import (
-    VAE,
-    downsampling,
-    latent_side,
-    load_vae,
-    posterior,
-    to_pixels,
-    weights_sha256,
-)
+from commoncanvas.latents.vae import VAE, load_vae, posterior, to_pixels, weights_sha256
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.features import fill, image_features
 
@@ -146,7 +146,7 @@ class LatentStage(FrozenStage):
         self.model = from_anywhere(model)
         super().__init__(latent_column(model, size), config or EncodeConfig(), device)
         self.info = latent_info(self.network, model, size, self.config)
-        self.sizes = _sizes(self.network, size, self.config)
+        self.sizes = sizes_of(self.network, size, self.config)
         self.batch_size = self.at_once * (AHEAD if len(self.sizes) > 1 else 1)
 
     @property
@@ -309,105 +309,3 @@ class FeatureStage(FrozenStage):
             lambda images, size: images,
         )
         return pa.RecordBatch.from_arrays([self.column(made)], names=[self.done_column])
-
-
-def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> ColumnInfo:
-    """How a column of latents is made. Raises ModelError for what the VAE can't do."""
-    if config.posterior == "mean_std" and isinstance(vae, AutoencoderDC):
-        raise ModelError(
-            f"VAE {model} is an AutoencoderDC, which has no standard deviation; encode.posterior: mean"
-        )
-    sizes = _sizes(vae, size, config)
-    factor, channels = downsampling(vae), vae.config.latent_channels
-    one: tuple[int, ...] = (channels, latent_side(vae, size), latent_side(vae, size))
-    if len(sizes) > 1:
-        one = (channels * max(one.height * one.width for one in sizes) // factor**2,)
-    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
-    return ColumnInfo(
-        weights_sha256(vae),
-        (("image", None),),
-        (*leading, *one),
-        model,
-        settings=_settings(config, LATENT_SETTINGS),
-    )
-
-
-def text_info(
-    encoder: TextEncoder, model: str, sources: Sequence[str], column: str, config: EncodeConfig
-) -> ColumnInfo:
-    """How a column of text states is made. Not of which captioner's words: each row knows its own text."""
-    settings = _settings(config, TEXT_SETTINGS) | {FINGERPRINT: fingerprint_column(column)}
-    if encoder.prompts != PLAIN:
-        settings["prompts"] = encoder.prompts
-    if encoder.pair:
-        settings["pooled"] = encoder.pooled_width
-    return ColumnInfo(
-        weights_sha256(encoder.modules),
-        tuple((name, None) for name in sources),
-        (encoder.length, encoder.width),
-        model,
-        settings=settings,
-    )
-
-
-LATENT_SETTINGS = ("precision", "storage", "posterior", "flipped", "buckets")
-TEXT_SETTINGS = ("precision", "storage")
-
-
-def _settings(config: EncodeConfig, names: Sequence[str]) -> dict[str, Any]:
-    """What differs from the defaults."""
-    default = EncodeConfig()
-    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(default, name)}
-
-
-def _sizes(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
-    if config.buckets is None:
-        latent_side(vae, size)
-        return (Size(size, size),)
-    latent_side(vae, config.buckets)
-    return buckets(size, config.buckets)
-
-
-def stale(column: str, sources: Sequence[str]) -> str:
-    """SQL of the rows whose states are of another text than the one that is there by now."""
-    return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set(sources)})"
-
-
-def first_set(sources: Sequence[str]) -> str:
-    """SQL of the text that counts: that of the first of `sources` that is set."""
-    return sources[0] if len(sources) == 1 else f"coalesce({', '.join(sources)})"
-
-
-def fingerprint(text: str) -> str:
-    """What SQL's md5 makes of a text."""
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def latent_column(vae: str, size: int) -> str:
-    return f"latent_{slug(vae)}_{size}"
-
-
-def crop_column(latents: str) -> str:
-    return f"{latents}_crop"
-
-
-def text_column(encoder: str, length: int, source: str | None = None) -> str:
-    """The column of the states of all texts, or of those of one column that others are mixed with."""
-    return f"text_{slug(encoder)}_{length}" + (f"_{source}" if source else "")
-
-
-def pooled_column(text: str) -> str:
-    return text.replace("text_", "pooled_", 1)
-
-
-def fingerprint_column(text: str) -> str:
-    return f"{text}_of"
-
-
-def feature_column(grid: int) -> str:
-    return f"efficientnet_lite0_{grid}"
-
-
-def slug(model: str) -> str:
-    """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
-    return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")

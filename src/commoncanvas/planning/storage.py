@@ -15,15 +15,15 @@ from commoncanvas.catalog.stats import bytes_on_disk
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.errors import RecipeError
-from commoncanvas.latents.crops import Crop, buckets
-from commoncanvas.latents.encode import present, text_sources
-from commoncanvas.latents.stages import (
+from commoncanvas.latents.columns import (
     crop_column,
     fingerprint,
     fingerprint_column,
     latent_column,
     pooled_column,
 )
+from commoncanvas.latents.crops import Crop, buckets
+from commoncanvas.latents.encode import present, text_sources
 from commoncanvas.latents.states import state_type
 from commoncanvas.planning.parts import Latents, TextStates
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode
+from commoncanvas.latents.columns import feature_column
 from commoncanvas.latents.encode import agreed
-from commoncanvas.latents.stages import feature_column
 from commoncanvas.latents.states import states
 from commoncanvas.latents.text import MINILM, minilm_weights
 from commoncanvas.latents.vae import weights_sha256

@@ -25,8 +25,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError, TrainingError
-from commoncanvas.latents.encode import column_info, present, text_sources
-from commoncanvas.latents.stages import (
+from commoncanvas.latents.columns import (
     crop_column,
     first_set,
     latent_column,
@@ -35,6 +34,7 @@ from commoncanvas.latents.stages import (
     stale,
     text_info,
 )
+from commoncanvas.latents.encode import column_info, present, text_sources
 from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256

@@ -1,0 +1,120 @@
+"""Columns of latents and text states: what they are called, how they are made, and of which text a row's are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderDC
+
+from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
+from commoncanvas.config import EncodeConfig
+from commoncanvas.errors import ModelError
+from commoncanvas.latents.crops import Size, buckets
+from commoncanvas.latents.text import PLAIN, TextEncoder
+from commoncanvas.latents.vae import VAE, downsampling, latent_side, weights_sha256
+
+LATENT_SETTINGS = ("precision", "storage", "posterior", "flipped", "buckets")
+TEXT_SETTINGS = ("precision", "storage")
+
+
+def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> ColumnInfo:
+    """How a column of latents is made. Raises ModelError for what the VAE can't do."""
+    if config.posterior == "mean_std" and isinstance(vae, AutoencoderDC):
+        raise ModelError(
+            f"VAE {model} is an AutoencoderDC, which has no standard deviation; encode.posterior: mean"
+        )
+    sizes = sizes_of(vae, size, config)
+    factor, channels = downsampling(vae), vae.config.latent_channels
+    one: tuple[int, ...] = (channels, latent_side(vae, size), latent_side(vae, size))
+    if len(sizes) > 1:
+        one = (channels * max(one.height * one.width for one in sizes) // factor**2,)
+    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
+    return ColumnInfo(
+        weights_sha256(vae),
+        (("image", None),),
+        (*leading, *one),
+        model,
+        settings=_settings(config, LATENT_SETTINGS),
+    )
+
+
+def text_info(
+    encoder: TextEncoder, model: str, sources: Sequence[str], column: str, config: EncodeConfig
+) -> ColumnInfo:
+    """How a column of text states is made. Not of which captioner's words: each row knows its own text."""
+    settings = _settings(config, TEXT_SETTINGS) | {FINGERPRINT: fingerprint_column(column)}
+    if encoder.prompts != PLAIN:
+        settings["prompts"] = encoder.prompts
+    if encoder.pair:
+        settings["pooled"] = encoder.pooled_width
+    return ColumnInfo(
+        weights_sha256(encoder.modules),
+        tuple((name, None) for name in sources),
+        (encoder.length, encoder.width),
+        model,
+        settings=settings,
+    )
+
+
+def _settings(config: EncodeConfig, names: Sequence[str]) -> dict[str, Any]:
+    """What differs from the defaults."""
+    default = EncodeConfig()
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(default, name)}
+
+
+def sizes_of(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
+    """The sizes that images are cropped to. Raises ModelError for what the VAE can't divide."""
+    if config.buckets is None:
+        latent_side(vae, size)
+        return (Size(size, size),)
+    latent_side(vae, config.buckets)
+    return buckets(size, config.buckets)
+
+
+def stale(column: str, sources: Sequence[str]) -> str:
+    """SQL of the rows whose states are of another text than the one that is there by now."""
+    return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set(sources)})"
+
+
+def first_set(sources: Sequence[str]) -> str:
+    """SQL of the text that counts: that of the first of `sources` that is set."""
+    return sources[0] if len(sources) == 1 else f"coalesce({', '.join(sources)})"
+
+
+def fingerprint(text: str) -> str:
+    """What SQL's md5 makes of a text."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def latent_column(vae: str, size: int) -> str:
+    return f"latent_{slug(vae)}_{size}"
+
+
+def crop_column(latents: str) -> str:
+    return f"{latents}_crop"
+
+
+def text_column(encoder: str, length: int, source: str | None = None) -> str:
+    """The column of the states of all texts, or of those of one column that others are mixed with."""
+    return f"text_{slug(encoder)}_{length}" + (f"_{source}" if source else "")
+
+
+def pooled_column(text: str) -> str:
+    return text.replace("text_", "pooled_", 1)
+
+
+def fingerprint_column(text: str) -> str:
+    return f"{text}_of"
+
+
+def feature_column(grid: int) -> str:
+    return f"efficientnet_lite0_{grid}"
+
+
+def slug(model: str) -> str:
+    """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
+    return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")
