@@ -16,10 +16,10 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from commoncanvas.catalog.backfill import RowIds
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.filling import Filler, brings_images
 from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.rows import RowIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import listed

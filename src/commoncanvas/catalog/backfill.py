@@ -1,8 +1,7 @@
 """Running a stage over the table: workers write new columns of fragments, one driver commits them in groups.
 
-A fragment is worked on in slices of about a minute, so that a crash costs no more than that. The commit is
-optimistic: a slice lands only if its fragment is still the one that was read; if not, the rows still missing
-are done again.
+A fragment is worked on in slices of about a minute, so that a crash costs no more than that. A slice whose fragment
+has changed meanwhile doesn't land: the rows still missing are done again.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -24,16 +23,15 @@ from typing import TYPE_CHECKING, Any
 import lance
 import numpy as np
 import pyarrow as pa
-from lance.commit import CommitConflictError
-from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import derived
-from commoncanvas.catalog.explain import explaining, reason
+from commoncanvas.catalog.commits import Slice, commit
+from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.rows import RowIds, take_rows
 from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress
 from commoncanvas.engine import Engine, LocalEngine, ahead, every, portable
-from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog
@@ -46,27 +44,6 @@ REOPEN_SECONDS = 3.0
 """A worker looks for newer versions this often, so that two runs at once don't do each other's rows again."""
 
 NOTE_SECONDS = 1.0
-
-RowIds = NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """New columns of some rows of one fragment, written but not committed."""
-
-    fragment_id: int
-    version: int
-    row_ids: RowIds
-    read: str
-    """The fragment's metadata as it was read, JSON."""
-    written: str
-    """Its metadata with the new columns, JSON."""
-    fields: list[int]
-    finished: bool
-    counted: Any = None
-    """What a stage that is Counting has counted meanwhile, elsewhere than in the driver's process."""
-    failure: Exception | None = None
-    """What ended it early; the run ends with it, once what was made before has landed."""
 
 
 @dataclass(frozen=True)
@@ -247,19 +224,6 @@ _set_up: dict[str, Stage] = {}
 _setting_up = threading.Lock()
 
 
-def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
-    """Rows by stable row id, in the order given; ids that are not in the table are left out.
-
-    The one use of Lance's unstable `_take_rows`: its public `take` goes by position, which changes with every
-    delete. It takes half the time for ids in order, so they are put back into theirs here.
-    """
-    ids, places = np.unique(np.asarray(row_ids, np.uint64), return_inverse=True)
-    found = dataset._take_rows(pa.array(ids), columns=list(columns))
-    if len(found) < len(ids):
-        return dataset._take_rows(pa.array(row_ids, pa.uint64()), columns=list(columns))
-    return found if np.array_equal(places, np.arange(len(ids))) else found.take(places)
-
-
 def run(
     catalog: Catalog,
     stage: Stage,
@@ -401,35 +365,3 @@ def _land(
         if on_progress:
             on_progress(-len(made.row_ids))
     return sum(len(made.row_ids) for made in landed)
-
-
-def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
-    """Commit slices as one version; returns those that landed, and those whose fragment has changed since."""
-    lost: list[Slice] = []
-    version = min((made.version for made in slices), default=0)
-    while slices:
-        operation = lance.LanceOperation.Update(
-            updated_fragments=[lance.FragmentMetadata.from_json(made.written) for made in slices],
-            fields_modified=sorted({field for made in slices for field in made.fields}),
-        )
-        try:
-            lance.LanceDataset.commit(
-                catalog.uri, operation, read_version=version, storage_options=catalog.storage_options
-            )
-            break
-        except CommitConflictError:
-            # Something else was committed since. Slices whose fragment it left alone are still good.
-            latest = lance.dataset(catalog.uri, storage_options=catalog.storage_options)
-            version = latest.version
-            untouched = [_untouched(latest, made) for made in slices]
-            lost += [made for made, good in zip(slices, untouched, strict=True) if not good]
-            slices = [made for made, good in zip(slices, untouched, strict=True) if good]
-        except (OSError, ValueError) as error:
-            raise CatalogError(f"catalog {catalog.uri} can't be committed to: {reason(error)}") from error
-    catalog.refresh()
-    return slices, lost
-
-
-def _untouched(latest: Any, made: Slice) -> bool:
-    fragment = latest.get_fragment(made.fragment_id)
-    return fragment is not None and json.dumps(fragment.metadata.to_json()) == made.read

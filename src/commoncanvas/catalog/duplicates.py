@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
-from commoncanvas.catalog import backfill
+from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
+from commoncanvas.catalog.commits import Slice, commit
 from commoncanvas.catalog.neighbours import near_groups, stand_ins
 from commoncanvas.catalog.scores import COLOURS, ColourStage
 from commoncanvas.catalog.table import Catalog
@@ -44,7 +45,7 @@ def mark_duplicates(catalog: Catalog, distance: int = DISTANCE, engine: Engine |
     CatalogError for a distance outside 0 to 16.
     """
     near_groups(np.empty(0, np.uint64), distance)  # says what is wrong with a distance before any work
-    backfill.run_shown(catalog, ColourStage(), "fetch_status = 'ok'", engine)
+    run_shown(catalog, ColourStage(), "fetch_status = 'ok'", engine)
     info = ColumnInfo(
         hashlib.sha256(_METHOD.encode()).hexdigest(),
         sources_of(catalog.schema, ["sha256", "phash", COLOURS]),
@@ -158,7 +159,7 @@ def _write(catalog: Catalog, right: pa.Table) -> tuple[int, int]:
     """Write values, in commits of some fragments each; returns the rows that landed and those that did not."""
     fragments = right["_rowaddr"].to_numpy() >> np.uint64(32)
     landed = lost = 0
-    waiting: list[backfill.Slice] = []
+    waiting: list[Slice] = []
     dataset = catalog.dataset
     ids = np.unique(fragments)
     for number, fragment_id in enumerate(ids.tolist(), 1):
@@ -166,7 +167,7 @@ def _write(catalog: Catalog, right: pa.Table) -> tuple[int, int]:
         fragment = dataset.get_fragment(fragment_id)
         metadata, fields = fragment.update_columns(part)
         waiting.append(
-            backfill.Slice(
+            Slice(
                 fragment_id,
                 dataset.version,
                 part["_rowid"].to_numpy(),
@@ -177,7 +178,7 @@ def _write(catalog: Catalog, right: pa.Table) -> tuple[int, int]:
             )
         )
         if len(waiting) == _COMMIT_FRAGMENTS or number == len(ids):
-            good, bad = backfill.commit(catalog, waiting)
+            good, bad = commit(catalog, waiting)
             landed += sum(len(made.row_ids) for made in good)
             lost += sum(len(made.row_ids) for made in bad)
             waiting = []

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import datacard
-from commoncanvas.catalog.backfill import take_rows
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
 from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones

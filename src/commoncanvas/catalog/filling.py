@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance.commit import CommitConflictError
 
-from commoncanvas.catalog.backfill import RowIds, take_rows
 from commoncanvas.catalog.columns import derived
 from commoncanvas.catalog.known import KnownRows
+from commoncanvas.catalog.rows import RowIds, take_rows
 from commoncanvas.catalog.schema import IMAGE
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.errors import CatalogError

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.backfill import take_rows
 from commoncanvas.catalog.purge import held, live
 from commoncanvas.catalog.remains import windows
+from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones, name_hash, plain, user_id
 from commoncanvas.errors import CatalogError

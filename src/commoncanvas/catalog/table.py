@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import adding, backfill
 from commoncanvas.catalog.columns import derived, same_column
 from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
+from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.engine import Engine
@@ -240,9 +241,9 @@ class Catalog:
         self.check_columns(columns)
         if not len(row_ids):
             return pa.schema([self.schema.field(name) for name in columns]).empty_table()
-        found = backfill.take_rows(self.dataset, row_ids, columns)
+        found = take_rows(self.dataset, row_ids, columns)
         if len(found) != len(row_ids):
-            there = backfill.take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
+            there = take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
             missing = np.setdiff1d(row_ids, there)
             raise CatalogError(
                 f"catalog {self.uri} (version {self.version}) has no row {missing[0]}"

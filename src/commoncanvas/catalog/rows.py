@@ -1,0 +1,25 @@
+"""Rows of the table by their stable ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+RowIds = NDArray[np.uint64]
+
+
+def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+    """Rows by stable row id, in the order given; ids that are not in the table are left out.
+
+    The one use of Lance's unstable `_take_rows`: its public `take` goes by position, which changes with every
+    delete. It takes half the time for ids in order, so they are put back into theirs here.
+    """
+    ids, places = np.unique(np.asarray(row_ids, np.uint64), return_inverse=True)
+    found = dataset._take_rows(pa.array(ids), columns=list(columns))
+    if len(found) < len(ids):
+        return dataset._take_rows(pa.array(row_ids, pa.uint64()), columns=list(columns))
+    return found if np.array_equal(places, np.arange(len(ids))) else found.take(places)
