@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import Catalog
 
 Positions = NDArray[np.int64] | slice
+SPLITS = ("train", "heldout", "unused")
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,10 @@ class TrainingRows:
 
     @cached_property
     def _ids_and_sources(self) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
-        splits, ids = self.table["split"].to_numpy(), self.table["row_id"].to_numpy()
+        ids = self.table["row_id"].to_numpy()
         sources = np.zeros(len(ids), np.int64) if self.sources is None else self.sources
-        return {
-            name: (ids[splits == name], sources[splits == name]) for name in ("train", "heldout", "unused")
-        }
+        splits = {name: pc.equal(self.table["split"], name).to_numpy() for name in SPLITS}
+        return {name: (ids[chosen], sources[chosen]) for name, chosen in splits.items()}
 
     def of_catalog(self, number: int) -> NDArray[np.bool_]:
         """[N] True for the rows of `table` that are of one of `selections`."""
