@@ -49,7 +49,7 @@ def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None
     assert record["rows"]["train"] + record["rows"]["heldout"] == 12  # those with human text
     assert record["rows"]["heldout"] > 0
     assert record["parts"].keys() >= {"torch", "diffusers", "commoncanvas"}
-    assert record["recipe"]["noise"]["schedule"]["prediction_type"] == "v_prediction"
+    assert record["recipe"]["noise"]["schedule"]["prediction_type"] == "epsilon"
     assert record["result_license"] == "CC-BY-SA-4.0"
 
 
