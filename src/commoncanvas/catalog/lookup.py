@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.alignment import Difference, Target
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
-from commoncanvas.catalog.pictures import MAX_DIFFERENCE, Candidate, difference, find_candidates, make_query
+from commoncanvas.catalog.pictures import Candidate, find_candidates, make_query
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.errors import CatalogError
@@ -182,22 +183,22 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
         image, _ = load(data, 512)
     except ImageError as error:
         raise CatalogError(f"{path} can't be looked up: {error}") from error
-    query = make_query(image)
-    candidates = find_candidates(query, index.hashes)
+    candidates = find_candidates(make_query(image), index.hashes)
     row_ids = index.row_ids[[one.index for one in candidates]]
     images = catalog.take(row_ids, ["image"])["image"].to_pylist()
-    compared: list[tuple[float, Candidate]] = [
-        (difference(query, stored, one.crop), one)
+    target = Target(image)
+    compared: list[tuple[Difference, Candidate]] = [
+        (target.difference(stored), one)
         for one, stored in zip(candidates, images, strict=True)
         if stored is not None
     ]
-    compared.sort(key=lambda pair: (pair[0], pair[1].index))
-    # Sisters of a drawing, in another skin tone, are nearly as near as the drawing itself.
-    furthest = min(MAX_DIFFERENCE, compared[0][0] + TIE) if compared else 0.0
-    near = [(apart, one) for apart, one in compared if apart <= furthest]
+    compared.sort(key=lambda pair: (pair[0].mean, pair[1].index))
+    # A sister of a drawing may differ in so little that it could be the drawing, but then it is further off.
+    same = [(apart, one) for apart, one in compared if apart.same]
+    near = [(apart, one) for apart, one in same if apart.mean <= same[0][0].mean + TIE]
     credited = catalog.take(index.row_ids[[one.index for _, one in near]], COLUMNS).to_pylist()
     return [
-        Match("same picture", credit(row), one.distance, one.bits, round(apart, 2))
+        Match("same picture", credit(row), one.distance, one.bits, round(apart.mean, 2))
         for row, (apart, one) in zip(credited, near, strict=True)
     ]
 

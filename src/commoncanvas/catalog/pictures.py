@@ -1,65 +1,55 @@
-"""Finding one picture again by what it looks like, though it was resized, recompressed or cropped a little. Pure.
+"""Candidates for what a picture is a copy of, resized, recompressed or cropped a little, by perceptual hash. Pure.
 
-First by perceptual hash. A crop is undone as far as can be: the query is also hashed with its borders repeated
-outwards, in the splits of a crop between two sides. And bits that hang on a coefficient near the median, as half of a
-symmetric drawing's do, are chance, so they don't count. Then by comparing the pixels of what that finds.
+A crop is undone as far as can be: the query is also hashed with its borders repeated outwards, in the splits of a
+crop between two sides. And each bit counts by how sure it is: one that hangs on a coefficient near the median, as half
+of a symmetric drawing's do, is chance.
 """
 
 from __future__ import annotations
 
-import io
-import math
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.images.image import ImageError, decode
-
-MAX_DIFFERENCE = 6.0
-"""Root mean square, in levels of 255, up to which two aligned pictures are the same: over 99 % of photos at quality
-60, halved, or cropped by 5 % stay below it (see benchmarks/lookup.py)."""
 CANDIDATES = 32
 
 _CANVAS = 160
 _PADS = ((0, 0), (8, 0), (4, 4), (0, 8))  # of 160 pixels: 5 % of a side, on one end, both, or the other
-_STRONG = 400.0  # of coefficients up to 500,000; what quality 60, halving and a crop move is less, mostly
-_FEWEST_BITS = 24
-# Standard deviations by which the bits that differ are fewer than the half that differ by chance. A share of the bits
-# would take 3 of 24 for better than 10 of 64, which is a thousand times less likely to be chance.
-_SURE = 4.4
-
-_THUMBNAIL, _SMALL = 16, 64
+# A copy's coefficients are off by some 5 % of the picture's mean one after a crop, by 100 after recompression alone
+# (of coefficients up to 500,000), and by what a shift of a fraction of one of the 32 pixels changes: whole pixels are
+# cropped, and a symmetric drawing is no longer quite that. Errors are long-tailed: not even a large one is quite sure.
+_CROP_ERROR, _NOISE, _SHIFT, _NEVER_SURE = 0.05, 100.0, 0.2, 0.01
+_DOUBTFUL = 0.25
+_FEWEST_BITS = 16
+_CHANCE = 2.0**-12
+"""Share of unrelated hashes that are looked at more closely, for each supposed crop."""
 _PIECE = 1 << 15
-_CROPS = tuple(crop for crop in product((0.0, 0.0125, 0.025, 0.0375, 0.05), repeat=2) if sum(crop) <= 0.05)
-_HOPELESS = 60.0
 
 # DCT-II as ImageHash's phash takes it: 8 of 32 frequencies, not normalised.
 _COSINES = 2 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)
 
-Crop = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: hashes of the picture as it is and as it may have been, and its thumbnail."""
+    """What is looked for: hashes of a picture as it is and as it may have been."""
 
     hashes: NDArray[np.uint64]
     masks: NDArray[np.uint64]
-    """[V] the bits that count."""
-    crops: tuple[Crop, ...]
-    """[V] left, top, right and bottom shares of the original that each supposes to be missing."""
-    thumbnail: NDArray[np.float32]
-    """[16, 16, 3]"""
+    """[V] the bits that count at first sight."""
+    wrong: NDArray[np.float64]
+    """[V, 64] the chance that a bit is not the original's, first bit first; up to 0.5."""
 
 
 def make_query(image: NDArray[np.uint8]) -> Query:
     """uint8 [H, W, 3] -> its query."""
     grey = Image.fromarray(image).convert("L")
-    hashes, masks, crops = [], [], []
     inner: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    coefficients, shifted = [], []
     for (left, right), (top, bottom) in product(_PADS, repeat=2):
         variant = grey
         if left + right + top + bottom:
@@ -67,108 +57,89 @@ def make_query(image: NDArray[np.uint8]) -> Query:
             if size not in inner:
                 inner[size] = np.asarray(grey.resize(size, Image.Resampling.LANCZOS))
             variant = Image.fromarray(np.pad(inner[size], ((top, bottom), (left, right)), mode="edge"))
-        bits, margins = _coefficients(variant)
-        hashes.append(_packed(bits))
-        masks.append(_packed(margins >= min(_STRONG, np.sort(margins)[-_FEWEST_BITS])))
-        crops.append((left / _CANVAS, top / _CANVAS, right / _CANVAS, bottom / _CANVAS))
-    thumbnail = _resized(Image.fromarray(image), (0, 0, 0, 0))
-    return Query(np.array(hashes, np.uint64), np.array(masks, np.uint64), tuple(crops), thumbnail)
+        pixels = np.asarray(variant.resize((32, 32), Image.Resampling.LANCZOS), np.float64)
+        coefficients.append(_coefficients(pixels))
+        gradients = (np.gradient(pixels, axis=axis) for axis in (0, 1))
+        shifted.append(sum(np.abs(_coefficients(one)) for one in gradients))
+    values = np.array(coefficients)
+    margins = values - np.median(values, axis=1, keepdims=True)
+    # The first coefficient is the picture's brightness, which says nothing of how much there is to be seen.
+    error = _NOISE + _CROP_ERROR * np.sqrt(np.square(values[:, 1:]).mean(1, keepdims=True))
+    error = error + _SHIFT * np.array(shifted)
+    wrong = np.maximum(_NEVER_SURE, np.exp(-np.abs(margins) / error) / 2)
+    fewest = np.sort(wrong, axis=1)[:, _FEWEST_BITS - 1 : _FEWEST_BITS]
+    return Query(_packed(margins > 0), _packed(wrong <= np.maximum(_DOUBTFUL, fewest)), wrong)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A hash that may be the query's: its index, the bits that differ, the bits that count, the crop supposed."""
+    """A hash that may be the query's: its index, the bits that differ, the bits that count."""
 
     index: int
     distance: int
     bits: int
-    crop: Crop
-
-    @property
-    def sure(self) -> float:
-        """Standard deviations away from chance."""
-        return _sure(self.distance, self.bits)
+    evidence: float
+    """How many times likelier the hash is as the query's than by chance, the logarithm to base 2."""
 
 
 def find_candidates(query: Query, hashes: NDArray[np.uint64], limit: int = CANDIDATES) -> list[Candidate]:
     """The `limit` most likely of [N] hashes, the most likely first; all N are compared."""
     bits = np.bitwise_count(query.masks)
-    most = np.array([sum(_sure(count, int(of)) >= _SURE for count in range(of)) for of in bits]) - 1
-    found: dict[int, Candidate] = {}
+    most = [_most_differing(int(count)) for count in bits]
+    places: list[NDArray[np.int64]] = []
+    variants: list[NDArray[np.int64]] = []
     # In pieces that stay in the processor's cache, one variant after the other.
     for start in range(0, len(hashes), _PIECE):
         piece = hashes[start : start + _PIECE]
         differing, counts = np.empty_like(piece), np.empty(len(piece), np.uint8)
-        for variant, crop in enumerate(query.crops):
+        for variant in range(len(most)):
             np.bitwise_xor(piece, query.hashes[variant], out=differing)
             np.bitwise_and(differing, query.masks[variant], out=differing)
             np.bitwise_count(differing, out=counts)
-            for place in np.flatnonzero(counts <= most[variant]).tolist():
-                one = Candidate(start + place, int(counts[place]), int(bits[variant]), crop)
-                before = found.get(one.index)
-                if before is None or one.sure > before.sure:
-                    found[one.index] = one
-    return sorted(found.values(), key=lambda one: (-one.sure, one.index))[:limit]
+            near = np.flatnonzero(counts <= most[variant])
+            places.append(start + near)
+            variants.append(np.full(len(near), variant))
+    if not places:
+        return []
+    place, variant_of = np.concatenate(places), np.concatenate(variants)
+    differing = hashes[place] ^ query.hashes[variant_of]
+    agree, differ = np.log2(2 * (1 - query.wrong)), np.log2(2 * query.wrong)
+    evidence = np.where(_unpacked(differing), differ[variant_of], agree[variant_of]).sum(1)
+    order = np.lexsort((place, -evidence))
+    order = order[np.sort(np.unique(place[order], return_index=True)[1])][:limit]
+    counts = np.bitwise_count(differing & query.masks[variant_of])
+    return [
+        Candidate(
+            int(place[one]),
+            int(counts[one]),
+            int(bits[variant_of[one]]),
+            float(evidence[one]),
+        )
+        for one in order
+    ]
 
 
-def difference(query: Query, data: bytes, crop: Crop) -> float:
-    """Root mean square between the query and the stored image `data` where they are aligned best, levels of 255.
-
-    Begins with `crop`, then tries the crops of up to 5 % of the width and of the height. Infinite for an image that
-    can't be decoded.
-    """
-    try:
-        image = _small(data)
-    except ImageError:
-        return float("inf")
-    left, top, right, bottom = crop
-    best = _distance(query, image, crop)
-    if best > _HOPELESS:
-        return best
-    for _ in range(2):
-        for left_, right_ in _CROPS:
-            tried = _distance(query, image, (left_, top, right_, bottom))
-            if tried < best:
-                best, left, right = tried, left_, right_
-        for top_, bottom_ in _CROPS:
-            tried = _distance(query, image, (left, top_, right, bottom_))
-            if tried < best:
-                best, top, bottom = tried, top_, bottom_
-    return best
+@cache
+def _most_differing(bits: int) -> int:
+    """How many of `bits` may differ, so that of unrelated hashes no more than _CHANCE pass."""
+    chance, count = 0.5**bits, 0
+    while chance <= _CHANCE:
+        count += 1
+        chance += comb(bits, count) * 0.5**bits
+    return count - 1
 
 
-def _sure(distance: int, bits: int) -> float:
-    return float((bits - 2 * distance) / math.sqrt(bits))
+def _coefficients(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[32, 32] -> [64] what the bits of the perceptual hash are made of."""
+    values: NDArray[np.float64] = (_COSINES @ pixels @ _COSINES.T).reshape(-1)
+    return values
 
 
-def _coefficients(grey: Image.Image) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """[64] bits of the perceptual hash, and how far from the median each one's coefficient is."""
-    pixels = np.asarray(grey.resize((32, 32), Image.Resampling.LANCZOS), np.float64)
-    values = (_COSINES @ pixels @ _COSINES.T).reshape(-1)
-    median = np.median(values)
-    return values > median, np.abs(values - median)
+def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """[V, 64] bits, the first as the highest -> [V]."""
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def _packed(bits: NDArray[np.bool_]) -> int:
-    return int.from_bytes(np.packbits(bits).tobytes())
-
-
-def _small(data: bytes) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "JPEG":
-                image.draft("RGB", (2 * _SMALL, 2 * _SMALL))  # decodes an eighth of the pixels of 512
-            return image.convert("RGB").resize((_SMALL, _SMALL), Image.Resampling.BOX)
-    except OSError:
-        return Image.fromarray(decode(data))  # says what is wrong
-
-
-def _resized(image: Image.Image, crop: Crop) -> NDArray[np.float32]:
-    # Not BOX: Pillow's takes whole pixels in or out, so that crops of less than one are not told apart.
-    left, top, right, bottom = crop
-    box = (left * image.width, top * image.height, (1 - right) * image.width, (1 - bottom) * image.height)
-    return np.asarray(image.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BILINEAR, box=box), np.float32)
-
-
-def _distance(query: Query, image: Image.Image, crop: Crop) -> float:
-    return float(np.sqrt(np.square(_resized(image, crop) - query.thumbnail).mean()))
+def _unpacked(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """[N] -> [N, 64] bits."""
+    return np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1).astype(np.bool_)
