@@ -218,11 +218,11 @@ class Trainer:
         """Scale the gradients down to `grad_clip`, if there is one and they are longer; their norm before."""
         # By the optimiser's list: to go through all modules for their weights takes longer than the norm.
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        norm = full(get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
-        limit = self.config.grad_clip
-        if limit and float(norm) > limit:
+        norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        length, limit = full(norm), self.config.grad_clip
+        if limit and float(length) > limit:
             clip_grads_with_norm_(weights, limit, norm)
-        return norm
+        return length
 
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Add up the gradients of this process's part of a batch, `micro_batch` samples at once; its mean loss."""
