@@ -32,7 +32,7 @@ from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, import_, lookup
 from commoncanvas.catalog.schema import SCHEMA, to_batch
-from commoncanvas.catalog.sources.openmoji import _SKIN_TONES, read
+from commoncanvas.catalog.sources.openmoji import SKIN_TONES, read
 from commoncanvas.images.image import encode_image, load, phash
 
 Picture = NDArray[np.uint8]
@@ -67,7 +67,7 @@ def drawings() -> list[Picture]:
 
 
 def tuned_on(hexcode: str) -> bool:
-    plain = "-".join(part for part in hexcode.split("-") if part not in {*_SKIN_TONES, "FE0F"})
+    plain = "-".join(part for part in hexcode.split("-") if part not in {*SKIN_TONES, "FE0F"})
     return hashlib.sha256(f"half:{plain}".encode()).digest()[0] < 128
 
 

@@ -21,7 +21,7 @@ out (of ours the first two).
   F.mse_loss and its metric; torch.optim.AdamW by its defaults; a linear warm-up. Nothing is clipped, compiled or put
   channels last. Left out, which favours it: data loading, logging, its monitors and FSDP. Like ours, it has no average
   at 256 pixels (its 512-pixel file starts one at 800,000 steps); `mosaic-ema` has one, as Composer computes it.
-  `mosaic-plain` has attention product by product, which on CPUs is what makes much of the difference.
+  `mosaic-plain` has attention product by product, as ours has on CPUs.
 """
 
 from __future__ import annotations

@@ -91,10 +91,9 @@ class Loader:
         parts = [self.samples(step).part(self.share) for step in steps]
         positions = np.concatenate([part.positions for part in parts])
         table = self.task.rows.read("train", positions, list(self.task.columns))
-        starts = range(0, len(table), len(table) // len(parts))
+        size = len(parts[0].positions)
         return [
-            self.task.batch(table.slice(start, len(part.positions)), part.draws)
-            for start, part in zip(starts, parts, strict=True)
+            self.task.batch(table.slice(number * size, size), part.draws) for number, part in enumerate(parts)
         ]
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:

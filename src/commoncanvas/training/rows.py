@@ -82,7 +82,7 @@ class TrainingRows:
 
     def kinds_of(self, split: str) -> NDArray[np.int64]:
         """The kinds [N] of `ids`."""
-        chosen = self.table["split"].to_numpy() == split
+        chosen = pc.equal(self.table["split"], split).to_numpy()
         return np.zeros(int(chosen.sum()), np.int64) if self.kinds is None else self.kinds[chosen]
 
     def sources_of(self, split: str) -> NDArray[np.int64]:

