@@ -145,7 +145,9 @@ def test_an_import_at_the_same_time_takes_no_filled_row_for_a_double(tmp_path: P
     catalog = waiting(tmp_path / "c")
     other = adding.Adder(Catalog.open(catalog.uri))
     catalog.add([brought(*range(0, 40, 2), 100)])
-    assert other.append(pa.Table.from_batches([brought(1, 2, 100, 101)])) == 1
+    other.write_new(pa.Table.from_batches([brought(1, 2, 100, 101)]))
+    other.commit()
+    assert other.added == 1
     found = rows(catalog)
     assert len(found) == 42
     assert sum(row["image"] is not None for row in found.values()) == 22

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,17 +15,39 @@ from commoncanvas.catalog.known import KnownIds
 IDS = st.lists(st.text(max_size=3), max_size=30)
 
 
-@given(st.lists(IDS, max_size=8), IDS)
-def test_it_contains_what_was_added_and_nothing_else(groups: list[list[str]], asked: list[str]) -> None:
-    ids = KnownIds()
-    for group in groups:
-        ids.add(group)
+@given(st.lists(IDS, max_size=8), IDS, st.sampled_from([1, 20, 1 << 20]))
+def test_it_contains_what_was_added_and_nothing_else(
+    groups: list[list[str]], asked: list[str], spilled: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "SPILLED", spilled)
+        ids = KnownIds()
+        for group in groups:
+            ids.add(group)
     everything = {one for group in groups for one in group}
     asked = asked + sorted(everything)
     assert ids.contains(asked).tolist() == [one in everything for one in asked]
+    assert len(ids) == sum(map(len, groups))
 
 
-def test_ids_that_share_half_of_their_fingerprint_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_of_any_size_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "SPILLED", 1000)
+    ids = KnownIds()
+    for start in range(0, 100_000, 500):
+        ids.add([f"a:{number}" for number in range(start, start + 500)])
+    # Each run on disk is at least twice the next: few are to be looked through.
+    sizes = [len(run) for run in ids._spilled]
+    assert sum(sizes) > 98_000 and all(one >= 2 * other for one, other in pairwise(sizes))
+    assert sum(len(first) for first, _ in ids._recent) < 1000
+    assert ids.contains(["a:0", "a:99999", "a:100000"]).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("spilled", [1, 1 << 20])
+def test_ids_that_share_half_of_their_fingerprint_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, spilled: int
+) -> None:
+    monkeypatch.setattr(known, "SPILLED", spilled)
+
     def alike(ids: list[str]) -> known.Fingerprints:
         return np.zeros(len(ids), np.uint64), np.array([int(one) for one in ids], np.uint32)
 

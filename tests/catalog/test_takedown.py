@@ -360,9 +360,12 @@ def test_clean_up_leaves_the_tombstones_alone(catalog: Catalog) -> None:
     assert catalog.add([everything()]) == (0, ROWS - 1)
 
 
+@pytest.mark.parametrize("more", [0, 3])
 def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_back(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
+    """Nor if it looks again, at `more` rows, before it commits the first."""
+    monkeypatch.setattr(adding, "PART_ROWS", 1)
     catalog.dataset.delete("image_id = 'photos:7'")
     catalog.refresh()
     refused = Tombstones.refused
@@ -375,8 +378,9 @@ def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_ba
         return mask
 
     monkeypatch.setattr(Tombstones, "refused", look_then_takedown)
-    Catalog.open(catalog.uri).add([to_batch([row(7)])])
-    assert numbers(catalog) == ALL - {7}
+    given = [row(number) for number in (7, *range(ROWS, ROWS + more))]
+    Catalog.open(catalog.uri).add([to_batch(given)])
+    assert numbers(catalog) == ALL - {7} | set(range(ROWS, ROWS + more))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Adding rows: each image once, however many there are and however many processes add at once.
 
-Rows are appended, which never conflicts, so that an import need not look through the table for every group. Which ids
-are there is kept in memory (12 bytes each). When another process added rows meanwhile, ids that both have are found
-after the fact: of two rows with one id the later one goes, by whichever import sees it first.
+Rows are appended, which never conflicts, so that an import need not look through the table for every group: it knows
+which ids are there, in 12 bytes each. When another process added rows meanwhile, ids that both have are found after the
+fact: of two rows with one id the later one goes, by whichever import sees it first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from commoncanvas.catalog.filling import Filler, brings_images
 from commoncanvas.catalog.known import KnownIds
 from commoncanvas.catalog.rows import RowIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
-from commoncanvas.catalog.tombstones import Tombstones
+from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import listed
 from commoncanvas.console import say
 from commoncanvas.engine import ahead
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 FRAGMENT_ROWS = 4096
 """Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
-GROUP_ROWS = 16 * FRAGMENT_ROWS
-"""Rows of a commit at most: a commit writes a manifest that lists every fragment."""
+PART_ROWS = 4 * FRAGMENT_ROWS
+"""Rows that are written at once, at most: a part is held in memory, and another is made meanwhile."""
+GROUP_ROWS = 4 * PART_ROWS
+"""Rows of a commit, about: a commit writes a manifest that lists every fragment."""
 GROUP_BYTES = 256 << 20
-"""And bytes, about: a group is held in memory."""
+"""And bytes of a part or a commit, about: what is not committed is lost with the process."""
 SCAN_ROWS = 1 << 17
 CONFLICT_RETRIES = 50
 RESOLVED_AT_ONCE = 10_000
@@ -45,27 +47,30 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
     with explaining(f"catalog {catalog.uri}: its rows can't be read"):
         adder = Adder(catalog)
-    stones = Tombstones(catalog.uri, catalog.storage_options)
     filler: Filler | None = None
-    added = present = refused = filled = 0
-    for group in ahead(regroup(batches, GROUP_ROWS, GROUP_BYTES)):
-        table = group.filter(pa.array(~stones.refused(group)))
-        refused += len(group) - len(table)
+    given = refused = filled = 0
+    try:
+        for part in ahead(regroup(batches, min(PART_ROWS, GROUP_ROWS), GROUP_BYTES)):
+            with explaining(f"catalog {catalog.uri}: rows can't be added"):
+                out = adder.stones.refused(part)
+                refused += int(out.sum())
+                allowed = part.filter(pa.array(~out)) if out.any() else part
+                given += len(allowed)
+                new = adder.write_new(allowed)
+                if new < len(allowed) and brings_images(allowed):
+                    adder.commit()  # a row that waits for its image may be among those
+                    filler = filler or Filler(adder)
+                    filled += filler.fill(allowed)
+    finally:
+        # What was read before an error is kept.
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
-            new = adder.append(table)
-            if new < len(table) and brings_images(table):
-                filler = filler or Filler(adder)
-                filled += filler.fill(table)
-            if stones.refresh():  # taken down while they were added
-                adder.remove(table.filter(pa.array(stones.refused(table)))["image_id"].to_pylist())
-        added += new
-        present += len(table) - new
+            adder.commit()
     if refused:
         say(f"{refused:,} rows were taken down before and stay out of {catalog.uri}")
     if filled:
         say(f"{filled:,} rows of {catalog.uri} that waited for their image have it now")
     catalog.refresh()
-    return added, present
+    return adder.added, given - adder.added
 
 
 class Adder:
@@ -73,32 +78,54 @@ class Adder:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self.stones = Tombstones(catalog.uri, catalog.storage_options)
         self.known = KnownIds()
         self.horizon = 0
         """Rows with smaller row ids were looked at. Lance gives row ids in the order of commits."""
         self.fragments: set[int] = set()
+        self.added = 0
+        """Rows that are there because of it."""
+        self._waiting = _Waiting(len(self.stones.table))
         # Doubles are what an import leaves that was killed between its commit and its check.
         self._resolve(self._learn(catalog.dataset))
 
-    def append(self, table: pa.Table) -> int:
-        """Commit the rows of `table` whose id is new; returns how many are there because of it."""
+    def write_new(self, table: pa.Table) -> int:
+        """Write the rows of `table` whose id is new, and commit them when there are enough; returns how many."""
         new = self._new(table)
-        if not len(new):
-            return 0
-        before = self.catalog.dataset
+        if len(new):
+            self._waiting.add(self.write(new), new)
+            if self._waiting.rows >= GROUP_ROWS or self._waiting.bytes >= GROUP_BYTES:
+                self.commit()
+        return len(new)
+
+    def commit(self) -> None:
+        """Commit what was written, less what was added or taken down by others since."""
+        mine, self._waiting = self._waiting, _Waiting(len(self.stones.table))
+        if not mine.rows:
+            return
         after = lance.LanceDataset.commit(
             self.catalog.uri,
-            lance.LanceOperation.Append(self.write(new)),
-            read_version=before.version,
+            lance.LanceOperation.Append(mine.fragments),
+            read_version=self.catalog.dataset.version,
             storage_options=self.catalog.storage_options,
         )
         self.catalog.dataset = after
+        fresh = self._fresh(after)
         double = self._learn(after)
-        own = range(self.horizon - len(new), self.horizon)  # the commit gave its rows the last row ids
+        own = range(self.horizon - mine.rows, self.horizon)  # the commit gave its rows the last row ids
         oldest = self._resolve(double)
-        return len(new) - sum(
-            oldest.get(image_id, own[0]) not in own for image_id in new["image_id"].to_pylist()
-        )
+        others = [image_id for image_id, row_id in oldest.items() if row_id not in own]
+        self.added += mine.rows - int(mine.ids.contains(others).sum())
+        self.stones.refresh()
+        if len(self.stones.table) > mine.stones:
+            self._take_down(after, fresh)
+
+    def _take_down(self, dataset: Any, fragments: list[Any]) -> None:
+        """Delete the rows of `fragments` that were taken down while they were added."""
+        columns = [name for name in COLUMNS if name in dataset.schema.names]
+        for batch in dataset.scanner(columns=columns, batch_size=SCAN_ROWS, fragments=fragments).to_batches():
+            rows = pa.Table.from_batches([batch])
+            self.remove(rows.filter(pa.array(self.stones.keys.mask(rows)))["image_id"].to_pylist())
 
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> list[Any]:
         """Fragments of `rows`, which are not in the table until they are committed."""
@@ -123,12 +150,13 @@ class Adder:
         ids = table["image_id"].to_pylist()
         first = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
         rows = np.array(sorted(first.values()), np.int64)
-        rows = rows[~self.known.contains([ids[row] for row in rows.tolist()])]
+        distinct = [ids[row] for row in rows.tolist()]
+        rows = rows[~(self.known.contains(distinct) | self._waiting.ids.contains(distinct))]
         return table if len(rows) == len(table) else table.take(rows)
 
     def _learn(self, dataset: Any) -> set[str]:
         """Look at the rows that came in since, this process's own among them; returns the ids that are there twice."""
-        fresh = [part for part in dataset.get_fragments() if part.fragment_id not in self.fragments]
+        fresh = self._fresh(dataset)
         self.fragments |= {part.fragment_id for part in fresh}
         double: set[str] = set()
         reached = self.horizon
@@ -147,6 +175,9 @@ class Adder:
             reached = max(reached, int(row_ids.max(initial=0)) + 1)
         self.horizon = reached
         return double
+
+    def _fresh(self, dataset: Any) -> list[Any]:
+        return [part for part in dataset.get_fragments() if part.fragment_id not in self.fragments]
 
     def _resolve(self, double: set[str]) -> dict[str, int]:
         """Delete all but the oldest row of each id; returns the row ids of the oldest, by id."""
@@ -170,3 +201,20 @@ class Adder:
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             chosen = ", ".join(map(str, row_ids.tolist()))
             newest.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
+
+
+class _Waiting:
+    """Fragments that are written and not committed."""
+
+    def __init__(self, stones: int) -> None:
+        self.stones = stones
+        """Tombstones that were known when the first row was let in."""
+        self.fragments: list[Any] = []
+        self.ids = KnownIds()
+        self.rows = self.bytes = 0
+
+    def add(self, fragments: list[Any], table: pa.Table) -> None:
+        self.fragments += fragments
+        self.ids.add(table["image_id"].to_pylist())
+        self.rows += len(table)
+        self.bytes += table.nbytes

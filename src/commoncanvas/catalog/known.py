@@ -1,8 +1,10 @@
-"""Which image ids a table has, in little memory: so that an import of millions of rows adds each once."""
+"""Which image ids a table has, in little memory: so that an import of any number of rows adds each once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,42 +13,95 @@ from numpy.typing import NDArray
 Fingerprints = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
-BITS = 4
-"""The set is in 2**BITS parts, by the highest bits: a merge takes room for one of them at a time."""
+BITS = 6
+"""A set is in 2**BITS parts, by the highest bits: a search or a merge takes room for one of them at a time."""
+SPILLED = 1 << 20
+"""Ids that a set holds in memory before they go to disk."""
 
 
 class KnownIds:
     """A set of ids as 96-bit fingerprints, 12 bytes each; that any two of 10^8 look alike has a chance of 10^-13.
 
-    Each part has runs of growing size, each sorted, as in a log-structured merge tree: adding stays cheap however many
-    there are.
+    It is made of runs of growing size, each sorted, as in a log-structured merge tree: adding stays cheap however many
+    there are. The newest are in memory, up to SPILLED ids; the others in files of `tempfile`'s folder, which have no
+    name, so that they go with the process however it ends.
     """
 
     def __init__(self) -> None:
-        self._parts: list[list[Fingerprints]] = [[] for _ in range(1 << BITS)]
+        self._spilled: list[_Spilled] = []
+        self._recent: list[Fingerprints] = []
 
     def __len__(self) -> int:
-        return sum(len(first) for runs in self._parts for first, _ in runs)
+        return sum(map(len, self._spilled)) + sum(len(first) for first, _ in self._recent)
 
     def add(self, ids: Sequence[str]) -> None:
-        for runs, run in zip(self._parts, _split(_sorted(_fingerprints(ids))), strict=True):
-            if not len(run[0]):
-                continue
-            while runs and len(runs[-1][0]) < 2 * len(run[0]):
-                other = runs.pop()
-                run = _sorted((np.concatenate([other[0], run[0]]), np.concatenate([other[1], run[1]])))
-            runs.append(run)
+        """Raises OSError when the disk is full."""
+        if not ids:
+            return
+        run = _sorted(_fingerprints(ids))
+        while self._recent and len(self._recent[-1][0]) < 2 * len(run[0]):
+            run = _sorted(_joined(self._recent.pop(), run))
+        self._recent.append(run)
+        if sum(len(first) for first, _ in self._recent) >= SPILLED:
+            self._spill()
+
+    def _spill(self) -> None:
+        every: list[Fingerprints | _Spilled] = list(self._recent)
+        size = sum(len(first) for first, _ in self._recent)
+        while self._spilled and len(self._spilled[-1]) < 2 * size:
+            size += len(self._spilled[-1])
+            every.append(self._spilled.pop())
+        parts = [run.parts if isinstance(run, _Spilled) else _split(run) for run in every]
+        self._spilled.append(_Spilled(_sorted(_joined(*same)) for same in zip(*parts, strict=True)))
+        self._recent = []
 
     def contains(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """[N] True where an id is in the set."""
         wanted = _fingerprints(ids)
         order = np.argsort(wanted[0], kind="stable")
-        parts = _split((wanted[0][order], wanted[1][order]))
+        wanted = wanted[0][order], wanted[1][order]
+        among = np.zeros(len(ids), bool)
+        for run in self._recent:
+            among |= _among(run, wanted)
+        for spilled in self._spilled:
+            asked = _split(wanted)
+            among |= np.concatenate(
+                [_among(run, part) for run, part in zip(spilled.parts, asked, strict=True)]
+            )
         found = np.empty(len(ids), bool)
-        found[order] = np.concatenate(
-            [_among(runs, part) for runs, part in zip(self._parts, parts, strict=True)]
-        )
+        found[order] = among
         return found
+
+
+class _Spilled:
+    """A sorted run in a file: the first 64 bits of all its fingerprints, and the other 32 in another."""
+
+    def __init__(self, parts: Iterable[Fingerprints]) -> None:
+        """From the parts of the run, in their order, of which one is in memory at a time."""
+        self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+        ends = [0]
+        for first, second in parts:
+            first.tofile(self._files[0])
+            second.tofile(self._files[1])
+            ends.append(ends[-1] + len(first))
+        self._slices = list(pairwise(ends))
+        for file in self._files:
+            file.flush()
+
+    def __len__(self) -> int:
+        return self._slices[-1][1]
+
+    @property
+    def parts(self) -> Iterator[Fingerprints]:
+        """Each part as it is asked for, mapped from the file for as long as it is used."""
+        for start, end in self._slices:
+            yield self._mapped(0, np.uint64, start, end), self._mapped(1, np.uint32, start, end)
+
+    def _mapped(self, file: int, dtype: Any, start: int, end: int) -> NDArray[Any]:
+        if start == end:  # nothing can't be mapped
+            return np.empty(0, dtype)
+        offset = start * np.dtype(dtype).itemsize
+        return np.memmap(self._files[file], dtype, "r", offset, (end - start,))
 
 
 class KnownRows:
@@ -102,20 +157,24 @@ def _sorted_rows(
     return prints[order], row_ids[order]
 
 
-def _among(runs: list[Fingerprints], wanted: Fingerprints) -> NDArray[np.bool_]:
-    wanted_first, wanted_second = wanted
+def _among(run: Fingerprints, wanted: Fingerprints) -> NDArray[np.bool_]:
+    """[N] Which of the sorted `wanted` the sorted `run` has."""
+    (first, second), (wanted_first, wanted_second) = run, wanted
     found = np.zeros(len(wanted_first), bool)
-    for first, second in runs:
-        at = np.searchsorted(first, wanted_first)
-        candidates = np.ones(len(found), bool)
-        # One step nearly always: neighbours that share the first 64 bits are a matter of chance.
-        while candidates.any():
-            candidates &= at < len(first)
-            here = np.minimum(at, len(first) - 1)
-            candidates &= first[here] == wanted_first
-            found |= candidates & (second[here] == wanted_second)
-            at += 1
+    at = np.searchsorted(first, wanted_first)
+    candidates = np.full(len(found), len(first) > 0)
+    # One step nearly always: neighbours that share the first 64 bits are a matter of chance.
+    while candidates.any():
+        candidates &= at < len(first)
+        here = np.minimum(at, len(first) - 1)
+        candidates &= first[here] == wanted_first
+        found |= candidates & (second[here] == wanted_second)
+        at += 1
     return found
+
+
+def _joined(*runs: Fingerprints) -> Fingerprints:
+    return np.concatenate([first for first, _ in runs]), np.concatenate([second for _, second in runs])
 
 
 def _split(run: Fingerprints) -> list[Fingerprints]:
