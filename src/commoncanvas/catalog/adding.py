@@ -87,7 +87,7 @@ class Adder:
         """Rows that are there because of it."""
         self._waiting = _Waiting(len(self.stones.table))
         # Doubles are what an import leaves that was killed between its commit and its check.
-        self._resolve(self._learn(catalog.dataset))
+        self._resolve(self._learn(catalog.dataset, KnownIds()))
 
     def write_new(self, table: pa.Table) -> int:
         """Write the rows of `table` whose id is new, and commit them when there are enough; returns how many."""
@@ -110,15 +110,20 @@ class Adder:
             storage_options=self.catalog.storage_options,
         )
         self.catalog.dataset = after
-        fresh = self._fresh(after)
-        double = self._learn(after)
-        own = range(self.horizon - mine.rows, self.horizon)  # the commit gave its rows the last row ids
+        own = [part for part in self._fresh(after) if part.metadata.files[0].path in mine.paths]
+        self.fragments |= {part.fragment_id for part in own}
+        double = self._learn(after, mine.ids)
+        self.known.take_in(mine.ids)
+        # The commit gave them the last row ids.
+        rows = after.scanner(columns=[], with_row_id=True, fragments=own[-1:]).to_table()
+        self.horizon = int(rows["_rowid"].to_numpy().max()) + 1
+        added = range(self.horizon - mine.rows, self.horizon)
         oldest = self._resolve(double)
-        others = [image_id for image_id, row_id in oldest.items() if row_id not in own]
+        others = [image_id for image_id, row_id in oldest.items() if row_id not in added]
         self.added += mine.rows - int(mine.ids.contains(others).sum())
         self.stones.refresh()
         if len(self.stones.table) > mine.stones:
-            self._take_down(after, fresh)
+            self._take_down(after, own)
 
     def _take_down(self, dataset: Any, fragments: list[Any]) -> None:
         """Delete the rows of `fragments` that were taken down while they were added."""
@@ -154,8 +159,8 @@ class Adder:
         rows = rows[~(self.known.contains(distinct) | self._waiting.ids.contains(distinct))]
         return table if len(rows) == len(table) else table.take(rows)
 
-    def _learn(self, dataset: Any) -> set[str]:
-        """Look at the rows that came in since, this process's own among them; returns the ids that are there twice."""
+    def _learn(self, dataset: Any, mine: KnownIds) -> set[str]:
+        """Look at the rows of others that came in since; returns the ids that are there twice, or in `mine` too."""
         fresh = self._fresh(dataset)
         self.fragments |= {part.fragment_id for part in fresh}
         double: set[str] = set()
@@ -167,7 +172,7 @@ class Adder:
             row_ids = batch["_rowid"].to_numpy()
             # A compaction puts old rows, with their ids, into new fragments.
             ids = batch["image_id"].filter(pa.array(row_ids >= self.horizon)).to_pylist()
-            known = self.known.contains(ids)
+            known = self.known.contains(ids) | mine.contains(ids)
             double |= set(compress(ids, known.tolist()))
             if len(set(ids)) < len(ids):
                 double |= {image_id for image_id, times in Counter(ids).items() if times > 1}
@@ -210,11 +215,13 @@ class _Waiting:
         self.stones = stones
         """Tombstones that were known when the first row was let in."""
         self.fragments: list[Any] = []
+        self.paths: set[str] = set()
         self.ids = KnownIds()
         self.rows = self.bytes = 0
 
     def add(self, fragments: list[Any], table: pa.Table) -> None:
         self.fragments += fragments
+        self.paths |= {file.path for fragment in fragments for file in fragment.files}
         self.ids.add(table["image_id"].to_pylist())
         self.rows += len(table)
         self.bytes += table.nbytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 Fingerprints = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
-BITS = 6
+BITS = 4
 """A set is in 2**BITS parts, by the highest bits: a search or a merge takes room for one of them at a time."""
 SPILLED = 1 << 20
 """Ids that a set holds in memory before they go to disk."""
+FILTER_BITS = 28
+"""Of 2**FILTER_BITS bits, each id on disk sets one: of 10^7 ids that are not there, 4 in 100 are looked for on disk."""
 
 
 class KnownIds:
@@ -28,17 +30,25 @@ class KnownIds:
     """
 
     def __init__(self) -> None:
-        self._spilled: list[_Spilled] = []
         self._recent: list[Fingerprints] = []
+        self._spilled: list[_Spilled] = []
+        self._filter = np.empty(0, np.uint8)
 
     def __len__(self) -> int:
         return sum(map(len, self._spilled)) + sum(len(first) for first, _ in self._recent)
 
     def add(self, ids: Sequence[str]) -> None:
         """Raises OSError when the disk is full."""
-        if not ids:
+        self._add(_sorted(_fingerprints(ids)))
+
+    def take_in(self, others: KnownIds) -> None:
+        """Add all of `others`, which are few enough to be in memory."""
+        for run in others._recent:
+            self._add(run)
+
+    def _add(self, run: Fingerprints) -> None:
+        if not len(run[0]):
             return
-        run = _sorted(_fingerprints(ids))
         while self._recent and len(self._recent[-1][0]) < 2 * len(run[0]):
             run = _sorted(_joined(self._recent.pop(), run))
         self._recent.append(run)
@@ -46,13 +56,21 @@ class KnownIds:
             self._spill()
 
     def _spill(self) -> None:
-        every: list[Fingerprints | _Spilled] = list(self._recent)
+        if not len(self._filter):
+            self._filter = np.zeros(1 << (FILTER_BITS - 3), np.uint8)
+        for first, _ in self._recent:
+            np.bitwise_or.at(self._filter, *_bits(first))
         size = sum(len(first) for first, _ in self._recent)
+        merged: list[_Spilled] = []
         while self._spilled and len(self._spilled[-1]) < 2 * size:
-            size += len(self._spilled[-1])
-            every.append(self._spilled.pop())
-        parts = [run.parts if isinstance(run, _Spilled) else _split(run) for run in every]
-        self._spilled.append(_Spilled(_sorted(_joined(*same)) for same in zip(*parts, strict=True)))
+            merged.append(self._spilled.pop())
+            size += len(merged[-1])
+        recent = [_split(run) for run in self._recent]
+        parts = (
+            _sorted(_joined(*(run[part] for run in recent), *(run.part(part) for run in merged)))
+            for part in range(1 << BITS)
+        )
+        self._spilled.append(_Spilled(parts))
         self._recent = []
 
     def contains(self, ids: Sequence[str]) -> NDArray[np.bool_]:
@@ -63,11 +81,12 @@ class KnownIds:
         among = np.zeros(len(ids), bool)
         for run in self._recent:
             among |= _among(run, wanted)
-        for spilled in self._spilled:
-            asked = _split(wanted)
-            among |= np.concatenate(
-                [_among(run, part) for run, part in zip(spilled.parts, asked, strict=True)]
-            )
+        if self._spilled:
+            byte, bit = _bits(wanted[0])
+            maybe = np.flatnonzero(self._filter[byte] & bit)
+            asked = _split((wanted[0][maybe], wanted[1][maybe]))
+            for spilled in self._spilled:
+                among[maybe] |= np.concatenate([spilled.among(part, some) for part, some in enumerate(asked)])
         found = np.empty(len(ids), bool)
         found[order] = among
         return found
@@ -91,17 +110,20 @@ class _Spilled:
     def __len__(self) -> int:
         return self._slices[-1][1]
 
-    @property
-    def parts(self) -> Iterator[Fingerprints]:
-        """Each part as it is asked for, mapped from the file for as long as it is used."""
-        for start, end in self._slices:
-            yield self._mapped(0, np.uint64, start, end), self._mapped(1, np.uint32, start, end)
+    def part(self, number: int) -> Fingerprints:
+        """Mapped from the files, for as long as it is used."""
+        start, end = self._slices[number]
+        if start == end:  # nothing can't be mapped
+            return np.empty(0, np.uint64), np.empty(0, np.uint32)
+        return self._mapped(0, np.uint64, start, end), self._mapped(1, np.uint32, start, end)
+
+    def among(self, number: int, wanted: Fingerprints) -> NDArray[np.bool_]:
+        """[N] Which of the sorted `wanted` part `number` has."""
+        return _among(self.part(number) if len(wanted[0]) else wanted, wanted)
 
     def _mapped(self, file: int, dtype: Any, start: int, end: int) -> NDArray[Any]:
-        if start == end:  # nothing can't be mapped
-            return np.empty(0, dtype)
         offset = start * np.dtype(dtype).itemsize
-        return np.memmap(self._files[file], dtype, "r", offset, (end - start,))
+        return np.memmap(self._files[file], dtype, "r", offset, (end - start,)).view(np.ndarray)
 
 
 class KnownRows:
@@ -173,6 +195,12 @@ def _among(run: Fingerprints, wanted: Fingerprints) -> NDArray[np.bool_]:
     return found
 
 
+def _bits(first: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """[N] Which byte of the filter an id is in, and its bit there. By the lowest bits: the parts are by the highest."""
+    place = first & np.uint64((1 << FILTER_BITS) - 1)
+    return (place >> np.uint64(3)).astype(np.intp), np.uint8(1) << (place & np.uint64(7)).astype(np.uint8)
+
+
 def _joined(*runs: Fingerprints) -> Fingerprints:
     return np.concatenate([first for first, _ in runs]), np.concatenate([second for _, second in runs])
 
@@ -187,8 +215,8 @@ def _split(run: Fingerprints) -> list[Fingerprints]:
 def _fingerprints(ids: Sequence[str]) -> Fingerprints:
     """By Python's own keyed hash (SipHash), whose key is another in every process: nobody can prepare collisions."""
     first = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
-    second = np.fromiter((hash("#" + one) & 0xFFFFFFFF for one in ids), np.uint32, len(ids))
-    return first, second
+    second = np.fromiter(map(hash, map("#".__add__, ids)), np.int64, len(ids))
+    return first, second.astype(np.uint32)
 
 
 def _sorted(run: Fingerprints) -> Fingerprints:
