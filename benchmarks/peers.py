@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--rows",
-        default="ours,script,script-readme,script-bf16-ema,mosaic,mosaic-plain,mosaic-ema",
+        default="ours,ours-ema,script,script-readme,script-bf16-ema,mosaic,mosaic-plain,mosaic-ema",
         help=f"{[*OURS, *SCRIPT, *MOSAIC]}",
     )
     options = parser.parse_args()

@@ -81,7 +81,7 @@ def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Pat
     assert len(killed) == ROWS
 
 
-@pytest.mark.parametrize("what", ["stage", "stage-in-processes"])
+@pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-processes", marks=pytest.mark.slow)])
 def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path, what: str) -> None:
     finish(start("import", tmp_path / "killed.lance"))  # in small fragments
     import_(Numbers(0), tmp_path / "whole.lance")

@@ -107,6 +107,7 @@ def test_fractions_are_nested_and_differ_in_nothing_else(finished: Path) -> None
     assert recipes[0] == recipes[1]
 
 
+@pytest.mark.slow
 def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
     folder: Path, museum_there: tuple[str, ...]
 ) -> None:
@@ -247,6 +248,7 @@ def figures(found: Any) -> list[Any]:
     return [(point.fraction, point.images, point.figures) for point in found.points]
 
 
+@pytest.mark.slow
 def test_seeds_draw_other_images_and_give_a_spread(folder: Path) -> None:
     first = study(folder)
     both = study(folder, seeds=2)  # what is there is kept
