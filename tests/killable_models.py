@@ -37,7 +37,7 @@ def noting(kind: Any, name: str, log: Path, ids: Any) -> None:
 
 
 def main(what: str, uri: str, model: str, log: str) -> None:
-    adding.FRAGMENT_ROWS = adding.GROUP_ROWS = FRAGMENT_ROWS
+    adding.FRAGMENT_ROWS = adding.PART_ROWS = adding.GROUP_ROWS = FRAGMENT_ROWS
     backfill.SLICE_SECONDS = 1e9  # a whole fragment, as of one that takes less than a minute
     backfill.COMMIT_SECONDS = 0.0
     match what:

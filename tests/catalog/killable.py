@@ -81,6 +81,7 @@ class Squares:
 
 def main(what: str, uri: str) -> None:
     adding.FRAGMENT_ROWS = adding.GROUP_ROWS = 300
+    adding.PART_ROWS = 150
     source.BATCH_ROWS = 100
     backfill.SLICE_SECONDS = 0.05
     backfill.COMMIT_SECONDS = 0.1

@@ -190,6 +190,7 @@ def test_a_filled_row_is_taken_down_with_every_trace_of_it(tmp_path: Path) -> No
 def test_each_image_is_written_once_in_whatever_order_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(adding, "PART_ROWS", 20)
     monkeypatch.setattr(adding, "GROUP_ROWS", 20)
     catalog = waiting(tmp_path / "c", 200)
     order = np.random.default_rng(0).permutation(200).tolist()

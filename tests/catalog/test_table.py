@@ -270,6 +270,7 @@ def test_a_compaction_during_an_import_costs_no_row(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It puts old rows into new fragments, which an import must not take for rows added twice."""
+    monkeypatch.setattr(adding, "PART_ROWS", 10)
     monkeypatch.setattr(adding, "GROUP_ROWS", 10)
     catalog.add(rows(start, start + 10) for start in range(0, 50, 10))
 

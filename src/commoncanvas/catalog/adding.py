@@ -50,7 +50,7 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
     filler: Filler | None = None
     given = refused = filled = 0
     try:
-        for part in ahead(regroup(batches, min(PART_ROWS, GROUP_ROWS), GROUP_BYTES)):
+        for part in ahead(regroup(batches, PART_ROWS, GROUP_BYTES)):
             with explaining(f"catalog {catalog.uri}: rows can't be added"):
                 out = adder.stones.refused(part)
                 refused += int(out.sum())
@@ -85,14 +85,19 @@ class Adder:
         self.fragments: set[int] = set()
         self.added = 0
         """Rows that are there because of it."""
-        self._waiting = _Waiting(len(self.stones.table))
+        self._waiting = _Waiting()
         # Doubles are what an import leaves that was killed between its commit and its check.
-        self._resolve(self._learn(catalog.dataset, KnownIds()))
+        self._resolve(self._learn(catalog.dataset, catalog.dataset.get_fragments(), KnownIds()))
 
     def write_new(self, table: pa.Table) -> int:
-        """Write the rows of `table` whose id is new, and commit them when there are enough; returns how many."""
+        """Write the rows of `table` whose id is new, and commit them when there are enough; returns how many.
+
+        None of them is to be of those that `stones` refuses.
+        """
         new = self._new(table)
         if len(new):
+            if not self._waiting.rows:
+                self._waiting.stones = len(self.stones.table)
             self._waiting.add(self.write(new), new)
             if self._waiting.rows >= GROUP_ROWS or self._waiting.bytes >= GROUP_BYTES:
                 self.commit()
@@ -100,7 +105,7 @@ class Adder:
 
     def commit(self) -> None:
         """Commit what was written, less what was added or taken down by others since."""
-        mine, self._waiting = self._waiting, _Waiting(len(self.stones.table))
+        mine, self._waiting = self._waiting, _Waiting()
         if not mine.rows:
             return
         after = lance.LanceDataset.commit(
@@ -110,13 +115,15 @@ class Adder:
             storage_options=self.catalog.storage_options,
         )
         self.catalog.dataset = after
-        own = [part for part in self._fresh(after) if part.metadata.files[0].path in mine.paths]
-        self.fragments |= {part.fragment_id for part in own}
-        double = self._learn(after, mine.ids)
+        fresh = [part for part in after.get_fragments() if part.fragment_id not in self.fragments]
+        own = self.own(fresh, mine.fragments)
+        double = self._learn(
+            after, [part for part in fresh if part.fragment_id not in self.fragments], mine.ids
+        )
         self.known.take_in(mine.ids)
         # The commit gave them the last row ids.
-        rows = after.scanner(columns=[], with_row_id=True, fragments=own[-1:]).to_table()
-        self.horizon = int(rows["_rowid"].to_numpy().max()) + 1
+        last = after.scanner(columns=[], with_row_id=True, fragments=own[-1:]).to_table()
+        self.horizon = int(last["_rowid"].to_numpy().max()) + 1
         added = range(self.horizon - mine.rows, self.horizon)
         oldest = self._resolve(double)
         others = [image_id for image_id, row_id in oldest.items() if row_id not in added]
@@ -124,6 +131,13 @@ class Adder:
         self.stones.refresh()
         if len(self.stones.table) > mine.stones:
             self._take_down(after, own)
+
+    def own(self, there: Iterable[Any], written: Iterable[Any]) -> list[Any]:
+        """Those fragments of a table that were committed of `written`, which need not be looked at any more."""
+        paths = {file.path for fragment in written for file in fragment.files}
+        found = [part for part in there if part.metadata.files[0].path in paths]
+        self.fragments |= {part.fragment_id for part in found}
+        return found
 
     def _take_down(self, dataset: Any, fragments: list[Any]) -> None:
         """Delete the rows of `fragments` that were taken down while they were added."""
@@ -159,9 +173,10 @@ class Adder:
         rows = rows[~(self.known.contains(distinct) | self._waiting.ids.contains(distinct))]
         return table if len(rows) == len(table) else table.take(rows)
 
-    def _learn(self, dataset: Any, mine: KnownIds) -> set[str]:
-        """Look at the rows of others that came in since; returns the ids that are there twice, or in `mine` too."""
-        fresh = self._fresh(dataset)
+    def _learn(self, dataset: Any, fresh: list[Any], mine: KnownIds) -> set[str]:
+        """Look at the rows of others, in fragments that came in since; returns the ids that are there twice, or in
+        `mine` too.
+        """
         self.fragments |= {part.fragment_id for part in fresh}
         double: set[str] = set()
         reached = self.horizon
@@ -180,9 +195,6 @@ class Adder:
             reached = max(reached, int(row_ids.max(initial=0)) + 1)
         self.horizon = reached
         return double
-
-    def _fresh(self, dataset: Any) -> list[Any]:
-        return [part for part in dataset.get_fragments() if part.fragment_id not in self.fragments]
 
     def _resolve(self, double: set[str]) -> dict[str, int]:
         """Delete all but the oldest row of each id; returns the row ids of the oldest, by id."""
@@ -211,17 +223,15 @@ class Adder:
 class _Waiting:
     """Fragments that are written and not committed."""
 
-    def __init__(self, stones: int) -> None:
-        self.stones = stones
-        """Tombstones that were known when the first row was let in."""
+    def __init__(self) -> None:
         self.fragments: list[Any] = []
-        self.paths: set[str] = set()
         self.ids = KnownIds()
         self.rows = self.bytes = 0
+        self.stones = 0
+        """Tombstones that were known when the first row was let in."""
 
     def add(self, fragments: list[Any], table: pa.Table) -> None:
         self.fragments += fragments
-        self.paths |= {file.path for fragment in fragments for file in fragment.files}
         self.ids.add(table["image_id"].to_pylist())
         self.rows += len(table)
         self.bytes += table.nbytes

@@ -130,12 +130,7 @@ class Filler:
         except CommitConflictError:
             return False
         self.catalog.dataset = after
-        paths = {file.path for fragment in written for file in fragment.files}
-        self.adder.fragments |= {
-            fragment.fragment_id
-            for fragment in after.get_fragments()
-            if fragment.metadata.files[0].path in paths
-        }
+        self.adder.own(after.get_fragments(), written)
         return True
 
     def _discard(self, written: list[Any]) -> None:

@@ -35,7 +35,11 @@ class KnownIds:
         self._filter = np.empty(0, np.uint8)
 
     def __len__(self) -> int:
-        return sum(map(len, self._spilled)) + sum(len(first) for first, _ in self._recent)
+        return sum(map(len, self._spilled)) + self._in_memory
+
+    @property
+    def _in_memory(self) -> int:
+        return sum(len(first) for first, _ in self._recent)
 
     def add(self, ids: Sequence[str]) -> None:
         """Raises OSError when the disk is full."""
@@ -43,6 +47,7 @@ class KnownIds:
 
     def take_in(self, others: KnownIds) -> None:
         """Add all of `others`, which are few enough to be in memory."""
+        assert not others._spilled
         for run in others._recent:
             self._add(run)
 
@@ -52,7 +57,7 @@ class KnownIds:
         while self._recent and len(self._recent[-1][0]) < 2 * len(run[0]):
             run = _sorted(_joined(self._recent.pop(), run))
         self._recent.append(run)
-        if sum(len(first) for first, _ in self._recent) >= SPILLED:
+        if self._in_memory >= SPILLED:
             self._spill()
 
     def _spill(self) -> None:
@@ -60,7 +65,7 @@ class KnownIds:
             self._filter = np.zeros(1 << (FILTER_BITS - 3), np.uint8)
         for first, _ in self._recent:
             np.bitwise_or.at(self._filter, *_bits(first))
-        size = sum(len(first) for first, _ in self._recent)
+        size = self._in_memory
         merged: list[_Spilled] = []
         while self._spilled and len(self._spilled[-1]) < 2 * size:
             merged.append(self._spilled.pop())
