@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.catalog import Catalog
 from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
+from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 CLEAN = """
@@ -26,11 +26,14 @@ assert not any(name.startswith("commoncanvas") for name in sys.modules)
 """
 
 
-@pytest.fixture
-def model(shapes: Catalog, tmp_path: Path) -> Path:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
-    return train(recipe("xs", tmp_path))
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be read only."""
+    folder = tmp_path_factory.mktemp("model")
+    add_shapes(folder / "catalog.lance")
+    train(recipe("xs-autoencoder", folder))
+    encode(recipe("xs", folder))
+    return train(recipe("xs", folder))
 
 
 def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_path: Path) -> None:

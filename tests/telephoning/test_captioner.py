@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,31 @@ from commoncanvas.telephoning.efficientnet import load
 from commoncanvas.telephoning.sentences import agreement, embed
 from commoncanvas.telephoning.xs import Words
 from commoncanvas.training.trainer import train
-from tests.conftest import COLOURS, SHAPES, drawing
+from tests.conftest import COLOURS, SHAPES, add_shapes, drawing
 from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes, with features, and a captioner of them."""
+    folder = tmp_path_factory.mktemp("trained")
+    add_shapes(folder / "catalog.lance")
+    tiny = recipe("xs-captioner", folder, "--train.steps", "120", "--dropout", "0")
+    encode(tiny)
+    train(tiny)
+    return folder
+
+
+@pytest.fixture
+def shapes(trained: Path, tmp_path: Path) -> Catalog:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return Catalog.open(tmp_path / "catalog.lance")
+
+
 @pytest.fixture
 def captioner(shapes: Catalog, tmp_path: Path) -> CaptionerConfig:
-    tiny = recipe("xs-captioner", tmp_path, "--train.steps", "120", "--dropout", "0")
-    encode(tiny)
-    return xs(train(tiny))
+    return xs(Path(recipe("xs-captioner", tmp_path).out))
 
 
 def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_text(
