@@ -3,7 +3,9 @@ to 12 megapixels, to 512 pixels.
 
 Run: python benchmarks/fetch.py [--peer-venv FOLDER] [--images 2000] [--rounds 3]. The folder is made, img2dataset in
 it, if it isn't there; keep it outside of the repository. The two take turns, each in a process of its own, timed
-without start and imports; the ratio is of the medians. The photos are crops of scikit-learn's two sample photos,
+without start and imports; the ratio is of the medians. A third, bare, is the least work that there is for it: read a
+socket, our decoder, libjpeg-turbo's plain JPEG; no digest, no pHash, no table, nothing sent to another process or
+written. The photos are crops of scikit-learn's two sample photos,
 enlarged and given a gradient and a sensor's noise; each of `--distinct` files is served under several names, with a
 comment of its own so that no two are the same. Also said: how far our pixels are from a full decode and Lanczos.
 """
@@ -68,6 +70,33 @@ seconds = time.perf_counter() - began
 assert report.statuses == {"ok": count}, report
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 print(json.dumps({"rate": count / seconds, "peak_mb": peak}))
+"""
+
+BARE = """
+import http.client, json, resource, sys, time
+from multiprocessing import Pool
+from urllib.parse import urlsplit
+import simplejpeg
+from commoncanvas.images.image import load
+
+def some(url, first, count, step):
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    for number in range(first, count, step):
+        connection.request("GET", f"/{number}.jpg")
+        data = connection.getresponse().read()
+        simplejpeg.encode_jpeg(load(data, 512)[0], quality=95, colorsubsampling="420")
+
+if __name__ == "__main__":
+    url, count, processes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    # Two a core: one reads while the other computes.
+    workers = 2 * processes
+    with Pool(workers) as pool:
+        pool.starmap(some, [(url, 0, 1, 1)] * workers, 1)
+        began = time.perf_counter()
+        pool.starmap(some, [(url, first, count, workers) for first in range(workers)], 1)
+        seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * workers / 1e3
+    print(json.dumps({"rate": count / seconds, "peak_mb": peak}))
 """
 
 THEIRS = """
@@ -175,11 +204,12 @@ def main() -> None:
         try:
             assert server.stdout
             url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-            results: dict[str, list[dict[str, float]]] = {"ours": [], "img2dataset": []}
+            results: dict[str, list[dict[str, float]]] = {"ours": [], "img2dataset": [], "bare": []}
             for _ in range(options.rounds):
                 theirs = (url, options.images, None, options.processes, options.threads)
                 results["img2dataset"].append(run(python, THEIRS, *theirs))
                 results["ours"].append(run(sys.executable, OURS, url, options.images, None))
+                results["bare"].append(run(sys.executable, BARE, url, options.images, os.cpu_count()))
         finally:
             server.kill()
             server.wait()
@@ -189,6 +219,7 @@ def main() -> None:
         peak = max(one["peak_mb"] for one in found)
         print(f"{name:>12}: median {medians[name]:5.1f} images/s of {rates}; memory at most {peak:,.0f} MB")
     print(f"       ratio: {medians['ours'] / medians['img2dataset']:.2f}")
+    print(f"  bare ratio: {medians['bare'] / medians['img2dataset']:.2f}")
 
 
 if __name__ == "__main__":
