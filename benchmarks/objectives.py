@@ -57,6 +57,13 @@ REPA = {
     "alignment.block": "mid_block",
     "alignment.width": "512",
 }
+CURRICULUM = {**FLOW, "noise.logit_normal": "[1.5, 0.8]", "noise.logit_normal_end": "-0.5"}
+TRAPEZOID = {
+    **CURRICULUM,
+    "train.schedule": "trapezoid",
+    "train.warmup_steps": "30",
+    "train.ema_decay": "0.98",
+}
 VARIANTS: dict[str, dict[str, str]] = {
     "plain": PLAIN,
     "plain, stratified": {"noise.timesteps": "stratified"},
@@ -69,6 +76,9 @@ VARIANTS: dict[str, dict[str, str]] = {
     "flow": FLOW,
     "flow, logit-normal (0, 1)": {**FLOW, "noise.logit_normal": "[0, 1]"},
     "flow, cosmap": {**FLOW, "noise.sigma_weights": "cosmap"},
+    "flow, curriculum": CURRICULUM,
+    "flow, curriculum, trapezoid": TRAPEZOID,
+    "flow, curriculum, trapezoid, REPA": {**TRAPEZOID, **REPA},
     "transformer, none masked": TRANSFORMER,
     "transformer, half the patches masked": {**TRANSFORMER, "masked_patches": "0.5", "patch_mixer": "2"},
 }

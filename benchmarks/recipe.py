@@ -105,7 +105,7 @@ class Bench:
         seconds, losses = [], []
         for step in range(steps + 1):
             began = time.perf_counter()
-            timesteps_B = self.objective.draw_timesteps(self.size, generator)
+            timesteps_B = self.objective.draw_timesteps(self.size, generator, done=0)
             noise_BCHW = torch.randn(self.latents_BCHW.shape, generator=generator, device=self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 latents, states = (self.latents_BCHW, self.states_BLD) if setting.ahead else self.encoded()

@@ -12,7 +12,7 @@ from commoncanvas.diffusion.objective import Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.encode import encode
-from commoncanvas.training.trainer import train
+from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe
 
 FLOW = ("--noise.schedule.prediction_type", "flow_prediction")
@@ -45,6 +45,36 @@ def test_a_trained_flow_is_a_plain_diffusers_pipeline(shapes: Catalog, tmp_path:
     assert pipeline.scheduler.config.use_flow_sigmas
     (image,) = generate_images(pipeline, ["a red square"], seeds=[1], guidance_scale=3, steps=3)
     assert image.size == (16, 16)
+
+
+def test_a_curriculum_follows_the_steps_of_the_whole_training_also_after_a_stop(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    seen: list[float] = []
+    draw_timesteps = Objective.draw_timesteps
+
+    def draw(self: Objective, size: int, generator: torch.Generator, done: float) -> torch.Tensor:
+        seen.append(done)
+        if len(seen) == 4:
+            raise RuntimeError("stopped by the test")
+        return draw_timesteps(self, size, generator, done)
+
+    words = (*FLOW, *SAMPLER, "--noise.logit_normal", "[1.5, 0.8]", "--noise.logit_normal_end", "-0.5")
+    chosen = recipe("xs", tmp_path, *words, "--train.steps", "4", "--train.checkpoint_every", "2")
+    # What counts the FLOPs draws too, before the training.
+    monkeypatch.setattr(Trainer, "_busy_seconds", lambda self: [1.0])
+    monkeypatch.setattr(Objective, "draw_timesteps", draw)
+    with pytest.raises(RuntimeError, match="stopped by the test"):
+        train(chosen)
+    train(chosen, resume=True)
+    assert seen == [0, 0.25, 0.5, 0.75, 0.5, 0.75]
+
+
+def test_the_end_of_a_curriculum_needs_a_beginning(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="logit_normal_end is where the mean of logit_normal goes"):
+        recipe("xs", tmp_path, "--noise.logit_normal_end", "-0.5")
 
 
 def test_a_sampler_that_knows_no_flow_is_named_before_the_training(shapes: Catalog, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_timesteps_have_the_distribution_that_was_asked_for(
     kind: str, how: str, logit_normal: tuple[float, float] | None
 ) -> None:
     objective = Objective(DDPMScheduler(prediction_type=kind), how, logit_normal)
-    drawn = objective.draw_timesteps(20_000, torch.Generator().manual_seed(1))
+    drawn = objective.draw_timesteps(20_000, torch.Generator().manual_seed(1), 0.5)
     assert drawn.is_floating_point() == (kind == "flow_prediction")
     assert drawn.min() >= 0 and drawn.max() <= (1000 if kind == "flow_prediction" else 999)
     # Quantiles of the standard normal at 0.1, 0.5 and 0.9.
@@ -102,8 +102,20 @@ def test_timesteps_have_the_distribution_that_was_asked_for(
         assert float(drawn.double().quantile(share)) / 1000 == pytest.approx(wanted, abs=0.015)
 
 
+@KINDS
+def test_a_curriculum_goes_from_its_first_mean_to_its_last(kind: str) -> None:
+    objective = Objective(
+        DDPMScheduler(prediction_type=kind), "stratified", logit_normal=(1.5, 0.8), logit_normal_end=-0.5
+    )
+    for done, mean in ((0.0, 1.5), (0.25, 1.0), (0.5, 0.5), (1.0, -0.5)):
+        drawn = objective.draw_timesteps(20_000, torch.Generator().manual_seed(1), done)
+        for share, z in ((0.1, -1.2816), (0.5, 0.0), (0.9, 1.2816)):
+            wanted = 1 / (1 + math.exp(-(mean + 0.8 * z)))
+            assert float(drawn.double().quantile(share)) / 1000 == pytest.approx(wanted, abs=0.005)
+
+
 def test_stratified_timesteps_fill_every_interval() -> None:
     objective = Objective(DDPMScheduler(prediction_type="epsilon"), "stratified")
-    drawn = objective.draw_timesteps(100, torch.Generator().manual_seed(2))
+    drawn = objective.draw_timesteps(100, torch.Generator().manual_seed(2), 0.5)
     assert (drawn.sort().values // 10).tolist() == list(range(100))
     assert drawn.tolist() != drawn.sort().values.tolist()

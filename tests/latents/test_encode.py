@@ -23,7 +23,7 @@ from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
 from commoncanvas.latents.states import states, values
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.order import epoch_draws
-from commoncanvas.training.task import make_task
+from commoncanvas.training.task import HALFWAY, make_task
 from commoncanvas.training.trainer import Trainer, train
 from tests.conftest import drawing
 from tests.training.tiny import recipe
@@ -318,7 +318,7 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     assert latents.shape == (4, 2, 2, 8, 4, 4)
     generator = torch.Generator().manual_seed(0)
     batch = task.batch(table, np.zeros(4))
-    drawn = torch.stack([task._latents(batch | task.draws(4, batch, generator)) for _ in range(400)])
+    drawn = torch.stack([task._latents(batch | task.draws(4, batch, generator, HALFWAY)) for _ in range(400)])
     drawn = drawn / task.vae.config.scaling_factor
     mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()
     expected = mean.mean(1)

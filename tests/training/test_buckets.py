@@ -20,7 +20,7 @@ from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.task import first_batch, make_task
+from commoncanvas.training.task import HALFWAY, first_batch, make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits
@@ -92,7 +92,7 @@ def test_a_batch_has_the_latents_of_its_images_in_their_shape(
             torch.testing.assert_close(found[:, 0, 1].float(), wanted.std, rtol=0.08, atol=0.05)
             found = found[:, 0, 0]
         torch.testing.assert_close(found.float(), wanted.mean, rtol=0.08, atol=0.05)
-        drawn = task.draws(4, batch, torch.Generator().manual_seed(0))
+        drawn = task.draws(4, batch, torch.Generator().manual_seed(0), HALFWAY)
         assert drawn["noise"].shape == found.shape
         assert torch.isfinite(task.loss(task.model, batch | drawn))
         shapes.add(tuple(found.shape[-2:]))

@@ -365,5 +365,13 @@ def test_learning_rate_warms_up_and_decays_to_zero() -> None:
     assert all(earlier >= later for earlier, later in pairwise(rates[10:]))
 
 
+def test_a_trapezoid_stays_up_and_goes_down_in_a_line_over_its_last_share() -> None:
+    words = ("--train.steps", "100", "--train.warmup_steps", "10", "--train.schedule", "trapezoid")
+    config = recipe("xs", Path("x"), *words, "--train.cooldown", "0.25", "--train.learning_rate", "1").train
+    rates = [learning_rate_at(step, config) for step in range(101)]
+    assert rates[9:76] == [1.0] * 67
+    assert rates[75:] == pytest.approx([step / 25 for step in range(25, -1, -1)])
+
+
 def test_neighbouring_steps_and_seeds_draw_unrelated_numbers() -> None:
     assert len({step_seed(seed, step) for seed in range(20) for step in range(20)}) == 400

@@ -26,7 +26,7 @@ from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
-from commoncanvas.training.task import first_batch
+from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.trainer import train
 from commoncanvas.training.transformer import draw_kept, patches, predict_kept, take
 from tests.conftest import add_shapes
@@ -163,7 +163,7 @@ def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_pa
     task = task_of(tmp_path, *words)
     table = task.rows.read("train", slice(8), list(task.columns))
     batch = task.batch(table, np.linspace(0, 0.99, 8))
-    batch |= task.draws(8, batch, torch.Generator().manual_seed(1))
+    batch |= task.draws(8, batch, torch.Generator().manual_seed(1), HALFWAY)
     conditions = task._conditions(batch)
     # A shape has its title for a label.
     texts = [

@@ -102,6 +102,11 @@ class NoiseConfig(Schema):
         None,
         description="mean and deviation of the timesteps' logit (arXiv 2403.03206); null: all count the same",
     )
+    logit_normal_end: float | None = Field(
+        None,
+        description="the mean at the last step, from that of logit_normal at the first in a straight line: from more "
+        "noise to less is from easy to hard (arXiv 2403.10348); null: it stays",
+    )
     min_snr_gamma: float | None = Field(
         None, gt=0, description="min-SNR-gamma loss weights (arXiv 2303.09556)"
     )
@@ -113,6 +118,12 @@ class NoiseConfig(Schema):
     def _weighs_once(self) -> Self:
         if self.min_snr_gamma and self.sigma_weights:
             raise ValueError("min_snr_gamma and sigma_weights are two ways to weigh the loss; give one")
+        return self
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> Self:
+        if self.logit_normal_end is not None and not self.logit_normal:
+            raise ValueError("logit_normal_end is where the mean of logit_normal goes; give that too")
         return self
 
 

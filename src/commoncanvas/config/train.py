@@ -18,7 +18,14 @@ class TrainConfig(Schema):
     betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: NonNegativeInt = 0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "trapezoid"] = Field(
+        "constant",
+        description="of the learning rate after the warm-up: constant, a cosine down to zero, or constant and then, "
+        "for `cooldown`, a straight line down to zero",
+    )
+    cooldown: float = Field(
+        0.5, gt=0, le=1, description="share of the steps, the last, in which a trapezoid goes down"
+    )
     grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: no clipping")
     micro_batch: PositiveInt | None = Field(
         None, description="samples at once, whose gradients add up to the batch's; null: the whole batch"

@@ -27,6 +27,7 @@ class Objective:
         scheduler: DDPMScheduler,
         timesteps: Literal["uniform", "stratified"] = "uniform",
         logit_normal: tuple[float, float] | None = None,
+        logit_normal_end: float | None = None,
         min_snr_gamma: float | None = None,
         sigma_weights: Literal["sqrt", "cosmap"] | None = None,
     ) -> None:
@@ -34,17 +35,21 @@ class Objective:
         self.steps: int = scheduler.config.num_train_timesteps
         self.timesteps = timesteps
         self.logit_normal = logit_normal
+        self.logit_normal_end = logit_normal_end
         self.min_snr_gamma = min_snr_gamma
         self.sigma_weights = sigma_weights
         self._alphas_T: Tensor = scheduler.alphas_cumprod
 
-    def draw_timesteps(self, size: int, generator: Generator) -> Tensor:
+    def draw_timesteps(self, size: int, generator: Generator, done: float) -> Tensor:
         """Timesteps [size], on the generator's device: whole ones in 0..T-1, or of a flow any in [0, T].
+
+        `done`, in [0, 1], is the share of the training that lies behind.
 
         `uniform` draws each alone. `stratified` draws one from each of `size` equally likely intervals, in random
         order: each has the same distribution still, and the batch's mean loss varies less (as the low-discrepancy
         sampler of arXiv 2107.00630, I.1). All are as likely, or by `logit_normal` T sigmoid(mean + deviation z), z
-        normal (arXiv 2403.03206, 3.1).
+        normal (arXiv 2403.03206, 3.1). With `logit_normal_end` the mean goes there in a straight line, a curriculum of
+        tasks from easy to hard (arXiv 2403.10348) without its steps and its measure of difficulty.
         """
         device = generator.device
         places_B = torch.rand(size, generator=generator, device=device)
@@ -52,6 +57,8 @@ class Objective:
             places_B = (torch.randperm(size, generator=generator, device=device) + places_B) / size
         if self.logit_normal:
             mean, deviation = self.logit_normal
+            if self.logit_normal_end is not None:
+                mean += done * (self.logit_normal_end - mean)
             places_B = torch.sigmoid(mean + deviation * torch.special.ndtri(places_B))
         timesteps_B = places_B * self.steps
         return timesteps_B if self.kind == FLOW else timesteps_B.long().clamp_(max=self.steps - 1)

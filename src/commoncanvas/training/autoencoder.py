@@ -52,7 +52,7 @@ class AutoencoderTask:
         images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
         return {"images": torch.from_numpy(np.stack(images))}
 
-    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         if not self.recipe.kl_weight:
             return {}
         kind = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32

@@ -67,7 +67,7 @@ class CaptionerTask:
             "tokens": self.words.numbers(table[self.text_column].to_pylist()),
         }
 
-    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         return {}
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -213,7 +213,7 @@ class DiffusionTask:
         drawn_B: NDArray[np.int64] = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
         return drawn_B
 
-    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         device = generator.device
         config = self.recipe.encode
         # fp8's bytes, which say nothing of it, are of squares.
@@ -225,7 +225,7 @@ class DiffusionTask:
         if config.posterior == "mean_std":
             drawn["deviation"] = torch.randn(size, *shape, generator=generator, device=device)
         drawn["noise"] = torch.randn(size, *shape, generator=generator, device=device)
-        drawn["timesteps"] = self.objective.draw_timesteps(size, generator)
+        drawn["timesteps"] = self.objective.draw_timesteps(size, generator, done)
         drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
         if share := self.recipe.masked_patches:
             patch_size = network_of(self.model).config.patch_size

@@ -39,8 +39,10 @@ class Task(Protocol):
         `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
         """
 
-    def draws(self, size: int, batch: Batch, generator: Generator) -> Batch:
+    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         """What a step draws for its samples, [size, ...], on the generator's device; `loss` finds it in the batch.
+
+        `done`, in [0, 1], is the share of the training that lies behind.
 
         For all of them at once, so that it doesn't matter in how many parts they then go through the model; `batch`
         is such a part, whose shapes the others have too.
@@ -56,6 +58,10 @@ class Task(Protocol):
         """Write the finished model in its library's own format; returns figures for provenance.json."""
 
 
+HALFWAY = 0.5
+"""The share of a training that what is outside of it stands for, as held-out losses, which are to be compared."""
+
+
 def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -> Batch:
     """A batch of the first `size` rows to train on, those of `kind` where there are several, with what a step draws for
     it, on the CPU.
@@ -64,7 +70,7 @@ def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -
     places = np.flatnonzero(kinds == kind) if kind is not None else np.arange(len(kinds))
     table = task.rows.read("train", places[:size], list(task.columns))
     batch = task.batch(table, np.zeros(size))
-    return batch | task.draws(size, batch, Generator().manual_seed(seed))
+    return batch | task.draws(size, batch, Generator().manual_seed(seed), HALFWAY)
 
 
 # What diffusers' classes raise for a field that they don't have, a value that doesn't fit, or one that others don't.

@@ -31,7 +31,7 @@ from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Loss, Ranks, check_shares, joined
 from commoncanvas.training.run import Run, fingerprint
 from commoncanvas.training.sharding import Whole, apart, full, shared_loss
-from commoncanvas.training.task import Batch, Task, first_batch, make_task
+from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch, make_task
 from commoncanvas.training.tricks import apply_tricks
 
 SHOWN = 8
@@ -198,10 +198,8 @@ class Trainer:
             group["lr"] = learning_rate
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         share = self.ranks.share(self.config.batch_size)
-        batch |= {
-            name: drawn[share]
-            for name, drawn in self.task.draws(self.config.batch_size, batch, generator).items()
-        }
+        drawn = self.task.draws(self.config.batch_size, batch, generator, step / self.config.steps)
+        batch |= {name: tensor[share] for name, tensor in drawn.items()}
         self._begin_average(step)
         loss = self.ranks.mean(self._backward(batch))
         grad_norm = self._clip()
@@ -254,7 +252,7 @@ class Trainer:
                 table = rows.read("heldout", places[part], list(self.task.columns))
                 batch = self.task.batch(table, np.zeros(len(table)))
                 batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-                draws = draws or self.task.draws(len(places), batch, generator)
+                draws = draws or self.task.draws(len(places), batch, generator, HALFWAY)
                 batch |= {name: tensor[part] for name, tensor in draws.items()}
                 with self._autocast():
                     total += float(self.task.loss(model, batch)) * len(table)
@@ -298,13 +296,18 @@ class Trainer:
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then constant, or a cosine down to zero at the last step."""
+    """Linear warm-up, then constant, a cosine down to zero after the last step, or (trapezoid: arXiv 2405.18392)
+    constant and a line down to zero after the last step.
+    """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return config.learning_rate
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    match config.schedule:
+        case "constant":
+            return config.learning_rate
+        case "cosine":
+            done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * min(1.0, (config.steps - step) / (config.cooldown * config.steps))
 
 
 def step_seed(seed: int, step: int) -> int:
