@@ -5,7 +5,7 @@ the real pictures (OpenMoji's drawings, tiles of three photos); most others are 
 each other, with the statistics of photos; Lee, Mumford, Huang, IJCV 2001). The baseline is pHash alone: the nearest of
 all hashes, if it is within 10 bits.
 
-The thresholds of catalog/pictures.py and catalog/alignment.py were chosen on one half of OpenMoji's drawings, and on
+The thresholds of catalog/pictures.py and catalog/overlay.py were chosen on one half of OpenMoji's drawings, and on
 the photo tiles and dead leaves; the drawings asked for here are of the other half. The halves are by a hash of the name
 without its skin tone, so that sisters are in one half. Some of OpenMoji's drawings have several names; a stranger that
 is, pixel by pixel, in the table under another name is counted apart, as to find that is right.

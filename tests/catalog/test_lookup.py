@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup
-from commoncanvas.catalog.alignment import UNLIKE, Target
+from commoncanvas.catalog.overlay import UNLIKE, Target
 from commoncanvas.catalog.pictures import Query, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.alignment import Difference, Target
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
+from commoncanvas.catalog.overlay import Difference, Target
 from commoncanvas.catalog.pictures import Candidate, find_candidates, make_query
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import listed, quoted
