@@ -64,6 +64,16 @@ TRAPEZOID = {
     "train.warmup_steps": "30",
     "train.ema_decay": "0.98",
 }
+# Each chosen on seed 0. A projector of 512 channels takes 7 % of the FLOPs.
+NARROW = {
+    **TRAPEZOID,
+    "noise.logit_normal": "[1.7, 0.6]",
+    "train.cooldown": "0.7",
+    "caption_dropout": "0.05",
+    **REPA,
+    "alignment.width": "128",
+    "alignment.weight": "1",
+}
 VARIANTS: dict[str, dict[str, str]] = {
     "plain": PLAIN,
     "plain, stratified": {"noise.timesteps": "stratified"},
@@ -79,12 +89,13 @@ VARIANTS: dict[str, dict[str, str]] = {
     "flow, curriculum": CURRICULUM,
     "flow, curriculum, trapezoid": TRAPEZOID,
     "flow, curriculum, trapezoid, REPA": {**TRAPEZOID, **REPA},
+    "the same, narrower and with less dropout": NARROW,
     "transformer, none masked": TRANSFORMER,
     "transformer, half the patches masked": {**TRANSFORMER, "masked_patches": "0.5", "patch_mixer": "2"},
 }
 THRICE = ", three times the FLOPs"
 TO_THEIR_END = [f"{name}{THRICE}" for name in ("plain", "v", "v, zero SNR, cosine, stratified")]
-GUIDANCE = (3.0, 5.0)
+GUIDANCE = (2.0, 3.0, 5.0)
 SHOWN = {
     "fd": "FD seen",
     "fd_heldout": "FD held out",
