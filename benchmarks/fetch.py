@@ -5,9 +5,9 @@ Run: python benchmarks/fetch.py [--peer-venv FOLDER] [--images 2000] [--rounds 3
 it, if it isn't there; keep it outside of the repository. The two take turns, each in a process of its own, timed
 without start and imports; the ratio is of the medians. A third, bare, is the least work that there is for it: read a
 socket, our decoder, libjpeg-turbo's plain JPEG; no digest, no pHash, no table, nothing sent to another process or
-written. The photos are crops of scikit-learn's two sample photos,
-enlarged and given a gradient and a sensor's noise; each of `--distinct` files is served under several names, with a
-comment of its own so that no two are the same. Also said: how far our pixels are from a full decode and Lanczos.
+written. The photos are crops of scikit-learn's two sample photos, enlarged and given a gradient and a sensor's noise;
+each of `--distinct` files is served under several names, with a comment of its own so that no two are the same. Also
+said: how far our pixels are from a full decode and Lanczos.
 """
 
 from __future__ import annotations

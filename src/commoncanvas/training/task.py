@@ -59,7 +59,7 @@ class Task(Protocol):
 
 
 HALFWAY = 0.5
-"""The share of a training that what is outside of it stands for, as held-out losses, which are to be compared."""
+"""Where in a training held-out losses and counts of FLOPs draw as if they were: one place, so that they compare."""
 
 
 def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -> Batch:
