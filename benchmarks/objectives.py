@@ -1,12 +1,13 @@
 """What each part of the objective brings at equal FLOPs: FD and retrieval of XS, a row a variant, several seeds.
 
-Run after the demo: python benchmarks/objectives.py [--demo demo] [--seeds 3] [--steps 767] [--out objectives]
-[--only VARIANT ...].
+Run after the demo: python benchmarks/objectives.py [--demo demo] [--seeds 1] [--steps 767] [--out objectives]
+[--jobs CORES] [--only VARIANT ...].
 Every variant trains on a copy of the demo's catalog for the FLOPs of `--steps` steps of the plain recipe, XS as it is,
 whose own steps are three times as many; counted by torch's FlopCounterMode. What differs from it is in VARIANTS. The
 first rows have three times the FLOPs: is another as good as they, a third is enough. Finished runs in `--out` are not
-run again. Every model is judged at each of GUIDANCE; shown are the figures at the scale whose FD on prompts seen in
-training is lowest, so that the held-out figures choose nothing.
+run again; `--jobs` are under way at once, with a core each where there is no GPU. Every model is judged at each of
+GUIDANCE; shown are the figures at the scale whose FD on prompts seen in training is lowest, so that the held-out
+figures choose nothing.
 FD and retrieval are measured with EfficientNet-Lite0, whose features alignment draws the network towards: there they
 may say more of that than of the images, which are to be looked at.
 """
@@ -15,11 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
@@ -94,7 +100,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "transformer, half the patches masked": {**TRANSFORMER, "masked_patches": "0.5", "patch_mixer": "2"},
 }
 THRICE = ", three times the FLOPs"
-TO_THEIR_END = [f"{name}{THRICE}" for name in ("plain", "v", "v, zero SNR, cosine, stratified")]
+TO_THEIR_END = [f"{name}{THRICE}" for name in ("plain", "flow, cosmap")]
 GUIDANCE = (2.0, 3.0, 5.0)
 SHOWN = {
     "fd": "FD seen",
@@ -114,9 +120,10 @@ def step_flops(recipe: Recipe) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("demo"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=767)
     parser.add_argument("--out", type=Path, default=Path("objectives"))
+    parser.add_argument("--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count() or 1)
     parser.add_argument("--only", nargs="*", default=[*TO_THEIR_END, *VARIANTS])
     options = parser.parse_args()
     catalog = options.out / "catalog.lance"
@@ -128,17 +135,25 @@ def main() -> None:
         encoded = f"{latent_column(vae, load_recipe('xs').size)} IS NOT NULL"
         run_shown(Catalog.open(str(catalog)), FeatureStage(3), encoded, engine_of("local", None, "auto"))
     plain = step_flops(load_recipe("xs", words + flags(PLAIN)))
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
+    steps = {}
+    for name in options.only:
+        budget = plain * options.steps * (3 if name.endswith(THRICE) else 1)
+        steps[name] = round(budget / step_flops(load_recipe("xs", words + flags(fields_of(name)))))
     # A seed of all, then the next: stopped before its end there is a whole table, of fewer.
-    for seed in range(options.seeds):
-        for name in options.only:
-            chosen = words + flags(fields_of(name))
-            budget = plain * options.steps * (3 if name.endswith(THRICE) else 1)
-            steps = round(budget / step_flops(load_recipe("xs", chosen)))
-            recipe = load_recipe("xs", [*chosen, "--seed", str(seed), "--train.steps", str(steps)])
-            out = options.out / f"{options.steps}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}"
-            found[name].append(run(recipe, out) | {"steps": steps})
-            print(f"seed {seed}: {name}: {found[name][-1]['fd_heldout']:.1f}", flush=True)
+    chosen = [(seed, name) for seed in range(options.seeds) for name in options.only]
+    recipes, outs = [], []
+    for seed, name in chosen:
+        own = ["--seed", str(seed), "--train.steps", str(steps[name])]
+        recipes.append(load_recipe("xs", words + flags(fields_of(name)) + own))
+        outs.append(options.out / f"{options.steps}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{seed}")
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.only}
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    with ProcessPoolExecutor(
+        options.jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
+        for (seed, name), figures in zip(chosen, pool.map(run, recipes, outs), strict=True):
+            found[name].append(figures | {"steps": steps[name]})
+            print(f"seed {seed}: {name}: {figures['fd_heldout']:.1f}", flush=True)
     for name, runs in found.items():
         columns = [f"{title} {spread([one[key] for one in runs])}" for key, title in SHOWN.items()]
         print(f"{name:36} {runs[0]['steps']:5} steps  {'  '.join(columns)}", flush=True)
