@@ -1,9 +1,9 @@
 """Look-up among a million rows: milliseconds a file, how often the right row is found, how often a wrong one.
 
-Run: python benchmarks/lookup.py [--rows 1000000] [--queries 300]. Needs the extras train and xs, whose packages bring
-the real pictures (OpenMoji's drawings, tiles of three photos); most others are generated ("dead leaves": discs over
-each other, with the statistics of photos; Lee, Mumford, Huang, IJCV 2001). The baseline is pHash alone: the nearest of
-all hashes, if it is within 10 bits.
+Run: python benchmarks/lookup.py [--rows 1000000] [--queries 100] [--strangers 400]. Needs the extras train and xs,
+whose packages bring the real pictures (OpenMoji's drawings, tiles of three photos); most others are generated ("dead
+leaves": discs over each other, with the statistics of photos; Lee, Mumford, Huang, IJCV 2001). The baseline is pHash
+alone: the nearest of all hashes, if it is within 10 bits.
 
 The thresholds of catalog/pictures.py and catalog/overlay.py were chosen on one half of OpenMoji's drawings, and on
 the photo tiles and dead leaves; the drawings asked for here are of the other half. The halves are by a hash of the name
@@ -148,8 +148,8 @@ def jpeg(picture: Picture) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--queries", type=int, default=300, help="of each kind of picture and change")
-    parser.add_argument("--strangers", type=int, default=1200, help="pictures that are not in the table")
+    parser.add_argument("--queries", type=int, default=100, help="of each kind of picture and change")
+    parser.add_argument("--strangers", type=int, default=400, help="pictures that are not in the table")
     arguments = parser.parse_args()
     draws = drawings()
     kinds = {
