@@ -80,6 +80,14 @@ NARROW = {
     "alignment.width": "128",
     "alignment.weight": "1",
 }
+# More and smaller steps, an average over as many images.
+SMALL_BATCH = {
+    **NARROW,
+    "train.batch_size": "8",
+    "train.learning_rate": "7e-4",
+    "train.warmup_steps": "60",
+    "train.ema_decay": "0.995",
+}
 VARIANTS: dict[str, dict[str, str]] = {
     "plain": PLAIN,
     "plain, stratified": {"noise.timesteps": "stratified"},
@@ -96,6 +104,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "flow, curriculum, trapezoid": TRAPEZOID,
     "flow, curriculum, trapezoid, REPA": {**TRAPEZOID, **REPA},
     "the same, narrower and with less dropout": NARROW,
+    "the same, batches of 8": SMALL_BATCH,
     "transformer, none masked": TRANSFORMER,
     "transformer, half the patches masked": {**TRANSFORMER, "masked_patches": "0.5", "patch_mixer": "2"},
 }
