@@ -373,5 +373,12 @@ def test_a_trapezoid_stays_up_and_goes_down_in_a_line_over_its_last_share() -> N
     assert rates[75:] == pytest.approx([step / 25 for step in range(25, -1, -1)])
 
 
+def test_a_trapezoid_without_room_to_stay_up_goes_down_from_the_warm_up() -> None:
+    words = ("--train.steps", "100", "--train.warmup_steps", "40", "--train.schedule", "trapezoid")
+    config = recipe("xs", Path("x"), *words, "--train.cooldown", "0.9", "--train.learning_rate", "1").train
+    rates = [learning_rate_at(step, config) for step in range(101)]
+    assert rates[39:] == pytest.approx([1.0] + [step / 60 for step in range(60, -1, -1)])
+
+
 def test_neighbouring_steps_and_seeds_draw_unrelated_numbers() -> None:
     assert len({step_seed(seed, step) for seed in range(20) for step in range(20)}) == 400

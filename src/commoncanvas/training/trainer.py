@@ -307,7 +307,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
         case "cosine":
             done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
             return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    return config.learning_rate * min(1.0, (config.steps - step) / (config.cooldown * config.steps))
+    going_down = min(config.cooldown * config.steps, config.steps - config.warmup_steps)
+    return config.learning_rate * min(1.0, (config.steps - step) / going_down)
 
 
 def step_seed(seed: int, step: int) -> int:
