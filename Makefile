@@ -37,7 +37,7 @@ test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 bench: demo
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

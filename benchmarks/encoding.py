@@ -1,6 +1,6 @@
 """Images a second of `encode`: against the bare network on the same tensors, and against mosaicml/diffusion's way.
 
-Run: python benchmarks/encoding.py [--peer-venv FOLDER] [--images 48] [--rounds 3]. SD2's classes at half its width,
+Run: python benchmarks/encoding.py [--peer-venv FOLDER] [--images 24] [--rounds 3]. SD2's classes at half its width,
 random weights, bf16, JPEGs of 683 x 512 pixels. The peer does what scripts/precompute_latents.py of github
 mosaicml/diffusion does, written anew here with its settings: a StreamingDataset of JPEGs in a DataLoader of 8 workers,
 Pillow's decode and the largest centre square at 256 and at 512 pixels, a sample of the posterior at both sizes, text
@@ -245,7 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     temporary = Path(tempfile.gettempdir())
     parser.add_argument("--peer-venv", type=Path, default=temporary / "commoncanvas-streaming")
-    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=8, help="the peer's DataLoader's")
     options = parser.parse_args()
