@@ -142,7 +142,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count() or 1)
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument("--all", action="store_const", const=[*TO_THEIR_END, *VARIANTS], dest="only")
-    rows.add_argument("--only", nargs="+", default=KEY)
+    rows.add_argument("--only", nargs="+")
+    parser.set_defaults(only=KEY)
     options = parser.parse_args()
     catalog = options.out / "catalog.lance"
     if not catalog.exists():
