@@ -1,7 +1,8 @@
 """What fp8 storage costs: the error of the stored values, and the quality of XS trained on them, beside seeds' noise.
 
 Run after the demo: python benchmarks/fp8.py [--demo demo] [--seeds 1] [--steps 800]. On a copy of the demo's catalog
-the XS U-Net is trained on fp16 columns and on fp8 ones, a run a seed, and evaluated on 64 held-out and 64 seen prompts.
+the XS U-Net is trained on fp16 columns and on fp8 ones, a run a seed, and evaluated on up to 64 held-out and 64 seen
+prompts.
 """
 
 from __future__ import annotations

@@ -136,3 +136,10 @@ def test_what_several_catalogs_can_not_be_had_with_is_named(words: list[str], me
     assert message in str(caught.value)
     with pytest.raises(RecipeError, match="give catalog, or several in catalogs"):
         load_recipe("s-c", ["--data.catalog", "null"])
+
+
+def test_a_tag_is_a_version() -> None:
+    assert load_recipe("s-c", ["--data.tag", "c-v1"]).data.version == "c-v1"
+    assert load_recipe("s-c", ["--data.version", "c-v1"]) == load_recipe("s-c", ["--data.tag", "c-v1"])
+    with pytest.raises(RecipeError, match="version and tag both name the version; give one"):
+        load_recipe("s-c", ["--data.tag", "c-v1", "--data.version", "3"])

@@ -77,6 +77,13 @@ def test_the_end_of_a_curriculum_needs_a_beginning(tmp_path: Path) -> None:
         recipe("xs", tmp_path, "--noise.logit_normal_end", "-0.5")
 
 
+def test_zero_terminal_snr_asks_for_a_prediction_that_can_begin_there(tmp_path: Path) -> None:
+    words = ("--noise.schedule.rescale_betas_zero_snr", "true")
+    with pytest.raises(RecipeError, match="ends in noise alone, of which epsilon says nothing"):
+        recipe("xs", tmp_path, *words)
+    recipe("xs", tmp_path, *words, "--noise.schedule.prediction_type", "v_prediction")
+
+
 def test_a_sampler_that_knows_no_flow_is_named_before_the_training(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))

@@ -150,6 +150,23 @@ def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figure
     ).read_text()
 
 
+def test_a_training_that_is_not_asked_for_again_stays_in_the_study(folder: Path) -> None:
+    study(folder)
+    found = study_scarcity(studied(folder), [1.0], prompts=PROMPTS)
+    assert [point.fraction for point in found.points] == [0.5, 1.0]
+    assert json.loads((folder / "xs-scarcity" / "scarcity.json").read_text())["finished"]
+
+
+def test_each_training_has_checkpoints_of_its_own(tmp_path: Path) -> None:
+    made = studied(tmp_path, "--train.checkpoints", "s3://commons/study/")
+    jobs = [
+        scarcity.Job(tmp_path, made, {"": 1}, fraction, seed) for fraction in FRACTIONS for seed in (0, 1)
+    ]
+    assert [job.its_recipe().train.checkpoints for job in jobs] == [
+        f"s3://commons/study/fraction-{name}" for name in ("0.5", "0.5-seed-2", "1", "1-seed-2")
+    ]
+
+
 def test_a_finished_study_is_shown_again_and_nothing_is_trained(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

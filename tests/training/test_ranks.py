@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,36 @@ def test_two_processes_have_the_losses_of_one(name: str, shapes: Catalog, tmp_pa
     assert out.count("two-") == 1
     assert losses(two) == pytest.approx(losses(one), rel=3e-5)
     assert (Path(two.out) / "provenance.json").exists()
+
+
+def test_machines_that_share_no_disk_are_told_so_before_a_step(shapes: Catalog, tmp_path: Path) -> None:
+    """Each process has a working folder of its own, and --out is relative."""
+    made = recipe("xs-autoencoder", tmp_path, "--out", "model")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(made.model_dump_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank in range(2):
+        place = tmp_path / f"machine-{rank}"
+        place.mkdir()
+        environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "RANK": str(rank)}
+        environment |= {"LOCAL_RANK": "0", "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "commoncanvas", "train", str(path)],
+                cwd=place,
+                env=os.environ | environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    for process in processes:
+        _, said = process.communicate(timeout=200)
+        assert process.returncode == 2, said
+        assert "process 1 does not see the run in model-run as process 0 does" in " ".join(said.split())
+    assert not list(tmp_path.glob("machine-*/model-run/checkpoints/*"))
 
 
 @pytest.mark.slow

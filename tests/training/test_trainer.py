@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -253,20 +254,27 @@ def broken(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken(monkeypatch, {3})
+    """Not the checkpoint that is due after it, and be it the last one."""
+    broken(monkeypatch, {3, 5})
     made = recipe(
         "xs-autoencoder", tmp_path, "--train.checkpoint_every", "1", "--train.keep_checkpoints", "9"
     )
     train(made)
     entries = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
-    assert [entry["skipped"] for entry in entries] == [0, 0, 0, 1, 0, 0]
+    assert [entry["skipped"] for entry in entries] == [0, 0, 0, 1, 0, 1]
     assert not {"loss", "loss_max"} & entries[3].keys()
     assert all(
         0 < entry["mfu"] < 1 and 0 <= entry["data_wait"] <= 1 and entry["peak_memory_gb"] > 0.1
         for entry in entries
     )
-    found = sorted(path.parent.name for path in (tmp_path / "xs-autoencoder-run").rglob("index.json"))
-    assert found == [f"step-0000000{step}" for step in (1, 2, 3, 5, 6)]
+    folders = {
+        path.parent.name: path.parent for path in (tmp_path / "xs-autoencoder-run").rglob("index.json")
+    }
+    assert sorted(folders) == [f"step-0000000{step}" for step in (1, 2, 3, 4, 5, 6)]
+    for skipped, before in ((4, 3), (6, 5)):
+        same, other = (saved(folders[f"step-0000000{step}"]) for step in (skipped, before))
+        assert all(torch.equal(same[name], other[name]) for name in other)
+    assert (tmp_path / "xs-autoencoder" / "provenance.json").exists()
 
 
 def test_steps_that_stay_not_finite_stop_the_run_with_their_samples(
@@ -274,9 +282,61 @@ def test_steps_that_stay_not_finite_stop_the_run_with_their_samples(
 ) -> None:
     broken(monkeypatch, {0, 2, 3, 4})
     with pytest.raises(
-        TrainingError, match=r"at step 5, 3 in a row \(samples shapes:\d+, shapes:\d+, .*learning_rate"
+        TrainingError,
+        match=r"at step 5, 3 in a row \(none of its samples alone, .* shapes:\d+, .*, \.\.\.\).*rate",
     ):
         train(recipe("xs-autoencoder", tmp_path, "--train.most_skipped", "2"))
+
+
+def test_a_sample_that_is_not_finite_is_named(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = AutoencoderTask.batch
+    wanted = "shapes:05"
+
+    def spoiled(self: AutoencoderTask, table: pa.Table, *draws: Any) -> Any:
+        found = batch(self, table, *draws)
+        places = [place for place, one in enumerate(table["image_id"].to_pylist()) if one == wanted]
+        return {
+            name: tensor.float().index_fill(0, torch.tensor(places, dtype=torch.long), float("nan"))
+            for name, tensor in found.items()
+        }
+
+    monkeypatch.setattr(AutoencoderTask, "batch", spoiled)
+    monkeypatch.setattr(AutoencoderTask, "columns", property(lambda _: ("image", "image_id")))
+    with pytest.raises(TrainingError, match=rf"\(1 of its samples alone: {wanted}\)"):
+        train(recipe("xs-autoencoder", tmp_path, "--train.most_skipped", "0"))
+
+
+def test_what_only_changes_the_memory_that_it_takes_may_change_on_resuming(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    made = recipe("xs-autoencoder", tmp_path)
+    with stopping_at(3):
+        train(made)
+    words = ("--train.micro_batch", "2", "--train.activation_checkpointing", "true")
+    train(recipe("xs-autoencoder", tmp_path, *words), resume=True)
+    assert [step for step, _ in losses(Path(made.out))] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_tag_from_before_the_latents_says_how_its_rows_are_chosen(shapes: Catalog, tmp_path: Path) -> None:
+    shapes.tag("early")
+    train(recipe("xs-autoencoder", tmp_path))
+    encode(recipe("xs", tmp_path))
+    with pytest.raises(
+        TrainingError,
+        match=r"no column latent_.* the newest version, \d+, has: name a saved filter as data\.filter",
+    ):
+        train(recipe("xs", tmp_path, "--data.tag", "early"))
+
+
+def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_path: Path) -> None:
+    run = Run(recipe("xs-autoencoder", tmp_path), resume=False)
+    run.check_reached([("one", False)] * 3)
+    with pytest.raises(
+        TrainingError, match=r"process 2 does not see the run in .* on a disk that all machines share"
+    ):
+        run.check_reached([("one", False), ("one", False), (None, False)])
 
 
 def test_the_validation_loss_is_of_the_same_noise_each_time(shapes: Catalog, tmp_path: Path) -> None:

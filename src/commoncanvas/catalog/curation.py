@@ -74,7 +74,10 @@ class CurateReport:
         table.add_row("left", f"{self.commercial:,}", f"{self.noncommercial:,}", "", style="bold")
         for column in table.columns[1:3]:
             column.justify = "right"
-        saved = f"saved as {self.name}: data.version: {self.name} is this version"
+        saved = (
+            f"saved as {self.name}: data.filter: {self.name} chooses these rows; "
+            f"data.tag: {self.name} too, as the table is now, without columns made later"
+        )
         lines = [
             saved if self.name else "not saved; save it with --name",
             # The list of licences is longer than all the rest; --json has it.

@@ -37,20 +37,33 @@ Filter = Annotated[
 ]
 
 
-class CatalogConfig(Schema):
+class _Pinned(Schema):
+    """A catalog's version, which may be given as `tag` too."""
+
+    version: Version = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tag_is_a_version(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or fields.get("tag") is None:
+            return fields
+        if fields.get("version") is not None:
+            raise ValueError("version and tag both name the version; give one")
+        return {name: value for name, value in fields.items() if name != "tag"} | {"version": fields["tag"]}
+
+
+class CatalogConfig(_Pinned):
     """One of the catalogs that a run sees."""
 
     catalog: str
-    version: Version = None
     filter: Filter = None
     share: Share = Field(default=1.0, description="of each batch's rows, beside the others' shares")
 
 
-class DataConfig(Schema):
+class DataConfig(_Pinned):
     """Which rows of which catalogs a run sees."""
 
     catalog: str | None = None
-    version: Version = None
     catalogs: Annotated[dict[str, CatalogConfig], Field(min_length=1)] | None = Field(
         None,
         description="in place of catalog, version and filter: several by name, of which each batch has rows by their "

@@ -121,6 +121,16 @@ class NoiseConfig(Schema):
         return self
 
     @model_validator(mode="after")
+    def _can_be_sampled(self) -> Self:
+        schedule = self.schedule
+        if schedule.get("rescale_betas_zero_snr") and schedule.get("prediction_type", "epsilon") == "epsilon":
+            raise ValueError(
+                "schedule.rescale_betas_zero_snr ends in noise alone, of which epsilon says nothing; give "
+                "prediction_type v_prediction, and timestep_spacing trailing to begin sampling there (arXiv 2305.08891)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _begins_somewhere(self) -> Self:
         if self.logit_normal_end is not None and not self.logit_normal:
             raise ValueError("logit_normal_end is where the mean of logit_normal goes; give that too")

@@ -29,18 +29,21 @@ class TextStates:
 
 
 # Stability-AI/stablediffusion, configs/stable-diffusion/v2-inference.yaml: z_channels, ch_mult, context_dim.
-_SD2 = ("2-base", "2", "2-1-base", "2-1")
+# Stability AI took its own repositories away in November 2025; sd2-community's are copies.
+_SD2 = tuple(
+    f"{owner}/stable-diffusion-{name}"
+    for owner in ("sd2-community", "stabilityai")
+    for name in ("2-base", "2", "2-1-base", "2-1")
+)
 # Stability-AI/generative-models, configs/inference/sd_xl_base.yaml: z_channels, ch_mult, context_dim, and of
 # adm_in_channels, 2,816, what six numbers of 256 sinusoids each leave.
 _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
-VAES = {f"stabilityai/stable-diffusion-{name}": Latents(4, 8) for name in _SD2} | {
+VAES = {name: Latents(4, 8) for name in _SD2} | {
     _SDXL: Latents(4, 8),
     "stabilityai/sdxl-vae": Latents(4, 8),
     "madebyollin/sdxl-vae-fp16-fix": Latents(4, 8),  # SDXL's own, finetuned: same architecture
 }
-ENCODERS = {f"stabilityai/stable-diffusion-{name}": TextStates(1024) for name in _SD2} | {
-    _SDXL: TextStates(2048, 1280)
-}
+ENCODERS = {name: TextStates(1024) for name in _SD2} | {_SDXL: TextStates(2048, 1280)}
 
 
 def latents_of(recipe: DiffusionRecipe) -> Latents:

@@ -167,10 +167,10 @@ def _phase(
     outs: dict[str, str],
 ) -> Phase:
     config = recipe.train
-    if gpus > config.batch_size:
+    if config.batch_size % gpus:
         raise CommonCanvasError(
-            f"{recipe.name}: a batch of {config.batch_size} can't be shared among {gpus} devices; "
-            "give fewer --gpus, or a larger --train.batch_size"
+            f"{recipe.name}: a batch of {config.batch_size} can't be shared among {gpus} devices evenly; "
+            "give other --gpus, or a --train.batch_size that is a multiple of them"
         )
     latents, text = latents_of(recipe), text_states_of(recipe)
     network = network_of(recipe, latents, text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ RECORD = "study.json"
 FIELDS = ("fingerprint", "versions", "recipe", "inputs", "sample", "prompts")
 PAGE = "scarcity.html"
 EVALUATION_SEED = 0
+NAME = re.compile(r"fraction-([0-9.e-]+?)(?:-seed-([0-9]+))?")
+"""Of a training's folder: its fraction, and which seed after the first."""
 
 
 def study_scarcity(
@@ -60,7 +63,7 @@ def study_scarcity(
         jobs = [
             Job(folder, recipe, versions, fraction, seed) for seed in range(seeds) for fraction in fractions
         ]
-        study = _Study(recipe, task, jobs, seeds, folder)
+        study = _Study(recipe, task, jobs + _others(folder, recipe, versions, jobs), folder)
         del task  # its networks are not those that are trained
         made = False
         for number, job in enumerate(jobs, start=1):
@@ -106,11 +109,14 @@ class Job:
     def its_recipe(self) -> DiffusionRecipe:
         data = self.recipe.data.pinned(self.versions)
         update = {"fraction": self.fraction, "fraction_seed": data.fraction_seed + self.seed}
+        place = self.recipe.train.checkpoints
+        checkpoints = f"{place.rstrip('/')}/{self.name}" if place else None
         return self.recipe.model_copy(
             update={
                 "out": str(self.model),
                 "seed": self.recipe.seed + self.seed,
                 "data": data.model_copy(update=update),
+                "train": self.recipe.train.model_copy(update={"checkpoints": checkpoints}),
             }
         )
 
@@ -150,12 +156,10 @@ class Job:
 class _Study:
     """The points that there are, and the files that show them."""
 
-    def __init__(
-        self, recipe: DiffusionRecipe, task: Task, jobs: list[Job], seeds: int, folder: Path
-    ) -> None:
+    def __init__(self, recipe: DiffusionRecipe, task: Task, jobs: list[Job], folder: Path) -> None:
         self.recipe = recipe
-        self.jobs = jobs
-        self.seeds = seeds
+        self.jobs = sorted(jobs, key=lambda job: (job.seed, job.fraction))
+        self.seeds = 1 + max(job.seed for job in jobs)
         self.folder = folder
         self.catalogs = {each.name: each.catalog for each in task.rows.selections}
         self.images = len(task.rows.ids("train"))
@@ -183,6 +187,19 @@ class _Study:
         replace_text(self.folder / "scarcity.svg", scarcity_svg(found))
         write_scarcity_page(found, self.folder / PAGE)
         return found
+
+
+def _others(
+    folder: Path, recipe: DiffusionRecipe, versions: Mapping[str, int], jobs: Sequence[Job]
+) -> list[Job]:
+    """Those that are done and were not asked for this time: they stay in the study."""
+    asked = {job.name for job in jobs}
+    others = []
+    for path in folder.glob("fraction-*"):
+        if (named := NAME.fullmatch(path.name)) and path.name not in asked:
+            job = Job(folder, recipe, versions, float(named[1]), int(named[2] or 1) - 1)
+            others += [job] if job.done else []
+    return others
 
 
 def name_of(fraction: float) -> str:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from datetime import timedelta
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,10 @@ from commoncanvas.training.task import Batch, Task
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 """What torchrun tells each process, and what one alone is."""
+SETTING_UP = timedelta(hours=6)
+"""How long the processes wait for one that chooses among many million rows; for a step they wait as torch does."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,13 @@ class Ranks:
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """The main process runs the block, and once it has, the others do."""
+        """The main process runs the block, once it has the others do, and once all have they go on."""
         if not self.main:
             self._wait()
         yield
         if self.main:
             self._wait()
+        self._wait()
 
     def mean(self, value: Tensor) -> Tensor:
         """Of a scalar, over all ranks."""
@@ -70,9 +76,17 @@ class Ranks:
             return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)))
 
+    def gathered(self, value: T) -> list[T]:
+        """What each of them says, in their order."""
+        if self.world == 1:
+            return [value]
+        said: list[T] = [value] * self.world
+        dist.all_gather_object(said, value, self.group)
+        return said
+
     def _wait(self) -> None:
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(self.group)
 
 
 @contextmanager
@@ -94,7 +108,8 @@ def joined(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield Ranks(rank, world, place, cast(dist.ProcessGroup, dist.new_group(backend="gloo")))
+        group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=SETTING_UP))
+        yield Ranks(rank, world, place, group)
     finally:
         dist.destroy_process_group()
 

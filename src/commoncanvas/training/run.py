@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe
 from commoncanvas.errors import ModelError, TrainingError
 from commoncanvas.files import replace_text
@@ -30,9 +31,12 @@ CADENCE = {
         "shard_ranks",
         "reshard_after_forward",
         "checkpoints",
+        "micro_batch",
+        "activation_checkpointing",
     ),
 }
-"""Fields that may change between a run and its resumption without changing its weights."""
+"""Fields that may change between a run and its resumption: its weights change by rounding at most."""
+RECORD = "run.json"
 NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
 """Names of inputs, which count by their contents."""
 
@@ -47,12 +51,20 @@ class Run:
         self.recipe = recipe
         self.model_folder = Path(recipe.out)
         self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
-        self.path = self.folder / "run.json"
-        self.record = self._read()
+        self.path = self.folder / RECORD
+        self.storage = Storage(recipe.train.checkpoints) if recipe.train.checkpoints else None
+        self.place = str(self.folder)
+        """Where it was found."""
+        self.record = self._read(resume)
         if self.record and not resume:
             raise TrainingError(
                 f"{self.folder} holds a run already; go on with --resume, or choose another --out"
             )
+
+    @property
+    def id(self) -> str | None:
+        """None before it has begun."""
+        return self.record["id"] if self.record else None
 
     @property
     def pins(self) -> Pins:
@@ -65,7 +77,8 @@ class Run:
         if self.record and self.record["fingerprint"] != wanted:
             changed = ", ".join(changes(self.record, self.recipe, task))
             raise TrainingError(
-                f"the run in {self.folder} was started otherwise (changed: {changed}); choose another --out"
+                f"the run in {self.place} was started otherwise (changed: {changed}); choose another --out"
+                + (" and another train.checkpoints" if self.storage else "")
             )
         if not self.model_folder.exists():
             return False
@@ -83,6 +96,8 @@ class Run:
     def begin(self, task: Task) -> None:
         """Pin the catalogs' versions under tags, so that no clean-up takes them away, and record the run."""
         if self.record:
+            if not self.path.exists():  # found beside the checkpoints
+                self._write()
             return
         if self.path.exists():
             raise TrainingError(f"{self.folder} holds a run that another process began just now")
@@ -93,8 +108,18 @@ class Run:
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": inputs(task),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.path, json.dumps(self.record, indent=2))
+        self._write()
+        if self.storage:
+            self.storage.write(RECORD, self.path.read_bytes())
+
+    def check_reached(self, seen: Sequence[object]) -> None:
+        """`seen`: of the run, by each process. Raises TrainingError unless that is the same."""
+        others = [rank for rank, one in enumerate(seen) if one != seen[0]]
+        if others:
+            raise TrainingError(
+                f"process {others[0]} does not see the run in {self.place} as process 0 does: put --out on a disk that "
+                "all machines share, or train.checkpoints into an object store"
+            )
 
     def tracked(self, first_step: int) -> Tracked:
         """The run as trackers know it, going on after `first_step`."""
@@ -102,17 +127,26 @@ class Run:
         settings = self.recipe.model_dump(mode="json")
         return Tracked(self.record["id"], self.recipe.name, self.folder, settings, first_step)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self.path, json.dumps(self.record, indent=2))
+
+    def _read(self, resume: bool) -> dict[str, Any] | None:
+        """The record; where the folder is lost, to go on from, that beside the checkpoints in an object store."""
         if not self.path.exists():
-            return None
+            if not (resume and self.storage and RECORD in self.storage.files()):
+                return None
+            self.place, data = self.storage.uri, self.storage.read(RECORD)
+        else:
+            data = self.path.read_bytes()
         try:
-            record = json.loads(self.path.read_text(encoding="utf-8"))
+            record = json.loads(data)
             if "tag" in record:  # of a run from before there could be several catalogs
                 record["tags"] = {"": record["tag"]}
             return {name: record[name] for name in ("id", "fingerprint", "tags", "recipe", "inputs")}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
-                f"{self.path} is not the record of a run; choose another --out, or remove {self.folder}"
+                f"{self.place}/{RECORD} is not the record of a run; choose another --out, or remove it"
             ) from error
 
 

@@ -92,10 +92,16 @@ def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
         like = [
             field.name for field in catalog.schema if field.name.startswith(kinds) and ColumnInfo.of(field)
         ]
+        newest = Catalog.open(catalog.uri)
+        later = not set(missing) - set(newest.schema.names)
         raise TrainingError(
             f"catalog {catalog.uri} (version {catalog.version}) has no column {', '.join(missing)}"
             + (f", but {', '.join(like)}" if like else "")
-            + "; run the stage that makes it first"
+            + (
+                f"; the newest version, {newest.version}, has: name a saved filter as data.filter, not as data.version"
+                if later
+                else "; run the stage that makes it first"
+            )
         )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -68,15 +68,11 @@ def _compile_blocks(model: nn.Module) -> None:
 
 @contextmanager
 def apart(loss: nn.Module) -> Iterator[None]:
-    """Gradients of what is computed in the block add up in each process alone; those of `shared_loss`'s loss."""
-    if isinstance(loss, DistributedDataParallel):
-        with loss.no_sync():
-            yield
-    elif isinstance(loss, FSDPModule):
-        loss.set_requires_gradient_sync(False)
-        yield
-        loss.set_requires_gradient_sync(True)
-    else:
+    """Gradients of what is computed in the block add up in each process alone; those of `shared_loss`'s loss.
+
+    Not those of weights that are shared out: each process would keep whole gradients, which sharing is to save it.
+    """
+    with loss.no_sync() if isinstance(loss, DistributedDataParallel) else nullcontext():
         yield
 
 

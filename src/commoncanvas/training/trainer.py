@@ -51,12 +51,9 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
             torch.manual_seed(recipe.seed)
             # A recipe that can't be trained is found before a file is made.
             task = make_task(recipe, run.pins)
-            if run.finished(task):
-                if ranks.main:
-                    say(f"{recipe.name} is finished: {run.model_folder}")
-                return run.model_folder
-            trainer = Trainer(recipe, run, task, ranks)
-            if ranks.main:
+            finished = run.finished(task)
+            trainer = None if finished else Trainer(recipe, run, task, ranks)
+            if trainer and ranks.main:
                 if not resume and trainer.checkpoints.steps():
                     raise TrainingError(
                         f"{trainer.checkpoints.storage.uri} holds checkpoints already; go on with --resume, "
@@ -64,6 +61,14 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
                     )
                 held.enter_context(only_one(run.folder))
                 run.begin(task)
+        seen = ranks.gathered((run.id, finished))
+        if finished and ranks.main:
+            say(f"{recipe.name} is finished: {run.model_folder}")
+        # Of the main process, which has the model folder.
+        if seen[0][1]:
+            return run.model_folder
+        run.check_reached(seen)
+        assert trainer is not None
         return trainer.run()
 
 
@@ -106,6 +111,7 @@ class Trainer:
 
     def run(self) -> Path:
         saved = self.checkpoints.steps()
+        self.run_files.check_reached(self.ranks.gathered(saved[-1:]))
         self.step = saved[-1] if saved else 0
         busy_seconds = self._busy_seconds()
         self.share()
@@ -147,11 +153,15 @@ class Trainer:
                 # Drawn before the checkpoint: a run killed in between draws it again.
                 if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
-                # Weights that are lost are not kept; those of the checkpoint before may still go on.
-                if saves and finite:
+                stuck = self._skipped > self.config.most_skipped
+                lost = [] if finite or not (saves or stuck) else self._not_finite(step, batch)
+                # Weights that no sample has a finite loss with are lost, and not kept; those of the checkpoint before
+                # may still go on.
+                sound = len(lost) < self.config.batch_size
+                if saves and sound:
                     self._save()
-                if not finite and (self._skipped > self.config.most_skipped or self.step == last):
-                    raise self._diverged(step, loss, grad_norm)
+                if stuck or (self.step == last and not sound):
+                    raise self._diverged(step, lost, loss, grad_norm)
                 if stopping:
                     number = stopped[0] if stopped else signal.SIGTERM  # or another process was
                     raise TrainingStopped(
@@ -196,10 +206,7 @@ class Trainer:
         learning_rate = learning_rate_at(step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        share = self.ranks.share(self.config.batch_size)
-        drawn = self.task.draws(self.config.batch_size, batch, generator, step / self.config.steps)
-        batch |= {name: tensor[share] for name, tensor in drawn.items()}
+        batch = self._drawn(step, batch, generator)
         self._begin_average(step)
         loss = self.ranks.mean(self._backward(batch))
         grad_norm = self._clip()
@@ -211,6 +218,13 @@ class Trainer:
                 self.ema.update(step - self.config.ema_start, last=step + 1 == self.config.steps)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
+
+    def _drawn(self, step: int, batch: Batch, generator: torch.Generator) -> Batch:
+        """This process's part of a batch on its device, with what the step draws for it."""
+        batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        share = self.ranks.share(self.config.batch_size)
+        drawn = self.task.draws(self.config.batch_size, batch, generator, step / self.config.steps)
+        return batch | {name: tensor[share] for name, tensor in drawn.items()}
 
     def _clip(self) -> torch.Tensor:
         """Scale the gradients down to `grad_clip`, if there is one and they are longer; their norm before."""
@@ -244,7 +258,8 @@ class Trainer:
         rows, most = self.task.rows, self.config.validate_rows
         ids, kinds = rows.ids("heldout")[:most], rows.kinds_of("heldout")[:most]
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
-        total, at_once = 0.0, self.config.micro_batch or self.config.batch_size
+        # One process computes it: no more at once than it has in a step.
+        total, at_once = 0.0, self.config.micro_batch or self.config.batch_size // self.ranks.world
         for places in alike(kinds):
             draws: Batch = {}
             for start in range(0, len(places), at_once):
@@ -269,14 +284,31 @@ class Trainer:
         if decay and self.ema is None and keeps and step >= self.config.ema_start:
             self.ema = EMA(self.model, decay, self.config.ema_every)
 
-    def _diverged(self, step: int, loss: float, grad_norm: float) -> TrainingError:
+    def _diverged(self, step: int, lost: list[int], loss: float, grad_norm: float) -> TrainingError:
+        """Names the samples whose own loss isn't finite, and if it is no single sample's, some of the batch."""
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
-        ids = train.take(self.loader.samples(step).positions[:SHOWN]).to_pylist()
+        positions = self.loader.samples(step).positions
+        ids = train.take((positions[lost] if lost else positions)[:SHOWN]).to_pylist()
+        which = f"{len(lost)} of its samples alone" if lost else "none of its samples alone, among them"
         return TrainingError(
             f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
-            f"(samples {', '.join(ids)}, ...); look at them, or start anew with another --out and a lower "
-            "train.learning_rate"
+            f"({which}: {', '.join(ids)}{', ...' if not lost or len(lost) > SHOWN else ''}); look at them, or start "
+            "anew with another --out and a lower train.learning_rate"
         )
+
+    @torch.no_grad()
+    def _not_finite(self, step: int, batch: Batch) -> list[int]:
+        """Places in a step's whole batch of the samples whose loss, each alone, isn't finite."""
+        generator = torch.Generator(self.device).manual_seed(step_seed(self.recipe.seed, step))
+        batch = self._drawn(step, batch, generator)
+        share = self.ranks.share(self.config.batch_size)
+        lost = []
+        for place in range(share.stop - share.start):
+            with self._autocast():
+                loss = self.loss({name: tensor[place : place + 1] for name, tensor in batch.items()})
+            if not math.isfinite(float(loss)):
+                lost.append(share.start + place)
+        return [place for each in self.ranks.gathered(lost) for place in each]
 
     def _averaged(self) -> nn.Module:
         """The whole model, with the averaged weights if there are any; every rank has to call it."""
