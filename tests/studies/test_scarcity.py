@@ -150,8 +150,8 @@ def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figure
     ).read_text()
 
 
-def test_a_training_that_is_not_asked_for_again_stays_in_the_study(folder: Path) -> None:
-    study(folder)
+def test_a_training_that_is_not_asked_for_again_stays_in_the_study(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "again"))
     found = study_scarcity(studied(folder), [1.0], prompts=PROMPTS)
     assert [point.fraction for point in found.points] == [0.5, 1.0]
     assert json.loads((folder / "xs-scarcity" / "scarcity.json").read_text())["finished"]
