@@ -41,6 +41,7 @@ from commoncanvas.config import ShuffleConfig
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.order import Order
 from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.rows import Selection, TrainingRows
 
 EPOCH, EPOCHS = 2**18, 5
 LATENT, TOKENS = 4 * 32 * 32, 32
@@ -208,12 +209,11 @@ def read(
 ) -> None:
     """Read an epoch as training does, the first of `world` processes' part of it, and print what it took."""
     columns = ("latent", "text")
-    rows = SimpleNamespace(
-        ids=lambda split: ids, kinds_of=lambda split: np.zeros(len(ids), np.int64), catalog=catalog
-    )
+    table = pa.table({"row_id": ids, "split": ["train"] * len(ids)})
+    rows = TrainingRows((Selection("", catalog, "true"),), table)
     task = SimpleNamespace(rows=rows, columns=columns, batch=lambda table, draws: {"rows": len(table)})
     recipe = SimpleNamespace(
-        seed=0, train=SimpleNamespace(batch_size=size), data=SimpleNamespace(shuffle=shuffle)
+        seed=0, train=SimpleNamespace(batch_size=size), data=SimpleNamespace(shuffle=shuffle, shares=None)
     )
     loader = Loader(task, recipe, Ranks(0, world, torch.device("cpu")))  # type: ignore[arg-type]
     counts[:] = 0, 0
