@@ -33,7 +33,7 @@ RECORD = "study.json"
 FIELDS = ("fingerprint", "versions", "recipe", "inputs", "sample", "prompts")
 PAGE = "scarcity.html"
 EVALUATION_SEED = 0
-NAME = re.compile(r"fraction-([0-9.e-]+?)(?:-seed-([0-9]+))?")
+NAME = re.compile(r"fraction-([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)(?:-seed-([0-9]+))?")
 """Of a training's folder: its fraction, and which seed after the first."""
 
 
