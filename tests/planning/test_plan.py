@@ -89,6 +89,8 @@ def test_rows_of_several_catalogs_are_all_counted_and_one_that_is_not_there_is_n
     assert {column.measured_rows for column in after.columns} == {34}
     assert after.bytes_per_row == pytest.approx(before.bytes_per_row, rel=0.2)
     assert after.storage_bytes == pytest.approx(34 * after.bytes_per_row)
+    alone = tiny(tmp_path, model, *words, "--out", str(tmp_path / "alone"))
+    assert plan([alone, recipe], device="v100").storage_bytes == pytest.approx(after.storage_bytes)
     gone = tiny(tmp_path, model, *words, *both(tmp_path, museum={"catalog": "gone.lance"}))
     (phase,) = plan(gone, device="v100").phases
     assert phase.images is None

@@ -16,7 +16,7 @@ from commoncanvas.planning.devices import Device, device_of
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION
-from commoncanvas.planning.storage import Column, chosen_rows, columns_of, together
+from commoncanvas.planning.storage import Column, Stored, chosen_rows, columns_of, together
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,8 +29,8 @@ EMA_BYTES = 4
 @dataclass(frozen=True)
 class Phase:
     """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that are encoded, and
-    `trained_images` those of them that it sees, both None if nobody said how many; `bytes_per_row`: of what is encoded;
-    `state_bytes`: on a device that holds all of it.
+    `trained_images` those of them that it sees, both None if nobody said how many; `stored`: what is encoded, by catalog,
+    and `columns` and `bytes_per_row` the same as if it were one; `state_bytes`: on a device that holds all of it.
     """
 
     recipe: str
@@ -46,6 +46,7 @@ class Phase:
     images: int | None
     trained_images: int | None
     epochs: float | None
+    stored: tuple[Stored, ...]
     columns: tuple[Column, ...]
     bytes_per_row: float
     storage_bytes: float | None
@@ -85,11 +86,12 @@ class Plan:
         """Of all phases together; a column that several read is there once."""
         sizes: dict[tuple[str, str], float] = {}
         for phase in self.phases:
-            if phase.images is None:
-                return None
-            for column in phase.columns:
-                key = (phase.catalog, column.name)
-                sizes[key] = max(sizes.get(key, 0.0), column.bytes_per_row * phase.images)
+            for each in phase.stored:
+                if each.rows is None:
+                    return None
+                for column in each.columns:
+                    key = (each.catalog, column.name)
+                    sizes[key] = max(sizes.get(key, 0.0), column.bytes_per_row * each.rows)
         return sum(sizes.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,18 +177,19 @@ def _phase(
     latents, text = latents_of(recipe), text_states_of(recipe)
     network = network_of(recipe, latents, text)
     catalogs = _catalogs(recipe)
-    unknown, counts = [], [1] * len(catalogs)
+    places = [each.catalog for each in recipe.data.each_catalog.values()]
+    unknown: list[str] = []
+    rows: list[float | None]
     if images is None:
-        unknown = [
-            recipe.data.each_catalog[name].catalog for name, catalog in catalogs.items() if catalog is None
-        ]
-        if not unknown:
-            counts = [
-                _count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog is not None
-            ]
-            images = sum(counts)
+        unknown = [place for place, catalog in zip(places, catalogs.values(), strict=True) if catalog is None]
+        counts = [] if unknown else [_count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog]
+        rows = [None] * len(places) if unknown else [*counts]
+        images = sum(counts) if counts else None
+    else:
+        rows = [images / len(places)] * len(places)
     each = [columns_of(recipe, latents, text, catalog) for catalog in catalogs.values()]
-    columns = together(list(zip(counts, each, strict=True)))
+    stored = tuple(map(Stored, places, rows, each))
+    columns = together(stored)
     trained = None if images is None else _trained(recipe, images)
     per_row = sum(column.bytes_per_row for column in columns)
     seen = config.steps * config.batch_size
@@ -195,7 +198,7 @@ def _phase(
     state = network.parameters * (STATE_BYTES + (EMA_BYTES if config.ema_decay else 0))
     return Phase(
         recipe=recipe.name,
-        catalog=" and ".join(each.catalog for each in recipe.data.each_catalog.values()),
+        catalog=" and ".join(places),
         parameters=network.parameters,
         flops=network.flops,
         steps=config.steps,
@@ -207,6 +210,7 @@ def _phase(
         images=images,
         trained_images=trained,
         epochs=None if trained is None else seen / trained,
+        stored=stored,
         columns=columns,
         bytes_per_row=per_row,
         storage_bytes=None if images is None else per_row * images,

@@ -40,6 +40,15 @@ class Column:
     measured_rows: int = 0
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What one catalog keeps for a recipe: the columns, of `rows`, None if nobody said how many."""
+
+    catalog: str
+    rows: float | None
+    columns: tuple[Column, ...]
+
+
 def columns_of(
     recipe: DiffusionRecipe, latents: Latents, text: TextStates, catalog: Catalog | None = None
 ) -> tuple[Column, ...]:
@@ -53,14 +62,14 @@ def columns_of(
     return tuple(_measured(column, catalog, on_disk) for column in reckoned)
 
 
-def together(shares: Sequence[tuple[int, Sequence[Column]]]) -> tuple[Column, ...]:
-    """The columns of several catalogs, of each `(rows, columns)`, as one: what a row takes is a mean over the rows."""
-    total = sum(rows for rows, _ in shares)
+def together(stored: Sequence[Stored]) -> tuple[Column, ...]:
+    """The columns of several catalogs as one: what a row takes is a mean over the rows, alike many if nobody knows."""
+    counts = [1.0 if each.rows is None else each.rows for each in stored]
     sizes: dict[str, float] = {}
     measured: Counter[str] = Counter()
-    for rows, columns in shares:
-        for column in columns:
-            sizes[column.name] = sizes.get(column.name, 0.0) + column.bytes_per_row * rows / total
+    for count, each in zip(counts, stored, strict=True):
+        for column in each.columns:
+            sizes[column.name] = sizes.get(column.name, 0.0) + column.bytes_per_row * count / sum(counts)
             measured[column.name] += column.measured_rows
     return tuple(Column(name, size, measured[name]) for name, size in sizes.items())
 

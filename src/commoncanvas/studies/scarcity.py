@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from commoncanvas.app.scarcity_page import write_scarcity_page
 from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
-from commoncanvas.catalog.heldout import fraction_count
+from commoncanvas.catalog.heldout import fraction_count, fraction_mask
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
@@ -57,7 +59,7 @@ def study_scarcity(
     folder = Path(out) if out else Path(f"{recipe.out}-scarcity")
     record = _read(folder)
     task = make_task(recipe, record["versions"] if record else None)
-    _check_rows(recipe, task, fractions, prompts)
+    _check_rows(recipe, task, fractions, seeds, prompts)
     with only_one(folder):
         versions = _begin(folder, recipe, task, prompts)
         jobs = [
@@ -238,9 +240,11 @@ def _checked(fractions: Sequence[float]) -> list[float]:
     return sorted(fractions)
 
 
-def _check_rows(recipe: DiffusionRecipe, task: Task, fractions: Sequence[float], prompts: int) -> None:
-    """Raises TrainingError for a fraction without an image, or as many as another, and where there is nothing to judge
-    on.
+def _check_rows(
+    recipe: DiffusionRecipe, task: Task, fractions: Sequence[float], seeds: int, prompts: int
+) -> None:
+    """Raises TrainingError for a fraction without an image, or without one of a source, or as many as another, and
+    where there is nothing to judge on.
     """
     images = len(task.rows.ids("train"))
     seen: dict[int, float] = {}
@@ -257,12 +261,28 @@ def _check_rows(recipe: DiffusionRecipe, task: Task, fractions: Sequence[float],
                 f"same {count:,}; leave one out"
             )
         seen[count] = fraction
+        for seed in range(seeds):
+            _check_sources(recipe, task, fraction, seed)
     heldout = choose_prompts(task.rows.table, "heldout", prompts, EVALUATION_SEED)
     if len(heldout) < LEAST_SAMPLES:
         raise TrainingError(
             f"{recipe.name}: {len(heldout)} held-out images have a text that no training image has, too few to judge "
             f"on; set data.heldout_fraction above {recipe.data.heldout_fraction:g}"
         )
+
+
+def _check_sources(recipe: DiffusionRecipe, task: Task, fraction: float, seed: int) -> None:
+    data, rows = recipe.data, task.rows
+    if not (names := list(data.catalogs or data.mix or ())):
+        return
+    ids = rows.table.filter(pc.equal(rows.table["split"], "train"))["image_id"].to_pylist()
+    kept = rows.sources_of("train")[fraction_mask(ids, fraction, data.fraction_seed + seed)]
+    for number, name in enumerate(names):
+        if number not in kept:
+            raise TrainingError(
+                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has none of {name}; "
+                "give a larger share, or another data.fraction_seed"
+            )
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
