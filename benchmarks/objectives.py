@@ -1,13 +1,15 @@
 """What each part of the objective brings at equal FLOPs: FD and retrieval of XS, a row a variant, several seeds.
 
 Run after the demo: python benchmarks/objectives.py [--demo demo] [--seeds 1] [--steps 767] [--out objectives]
-[--jobs CORES] [--all | --only VARIANT ...].
+[--jobs CORES] [--all | --only VARIANT ...] [--filter SQL --vae FOLDER] [--prompts 64].
 Every variant trains on a copy of the demo's catalog for the FLOPs of `--steps` steps of the plain recipe, XS as it is,
 whose own steps are three times as many; counted by torch's FlopCounterMode. What differs from it is in VARIANTS. The
 first rows have three times the FLOPs: is another as good as they, a third is enough. By default the rows run that this
-question hangs on, with `--all` every one. Finished runs in `--out` are not run again; `--jobs` are under way at once,
-with a core each where there is no GPU. Every model is judged at each of GUIDANCE; shown are the figures at the scale
-whose FD on prompts seen in training is lowest, so that the held-out figures choose nothing.
+question hangs on, with `--all` every one. The pictures are XS's, or with `--filter` others of the demo's catalog,
+encoded by `--vae` before. Finished runs in `--out` are not run again; `--jobs` are under way at once, with a core each
+where there is no GPU. Every model is judged on `--prompts` prompts seen and as many held out, at each of GUIDANCE;
+shown are the figures at the scale whose FD on prompts seen in training is lowest, so that the held-out figures choose
+nothing.
 FD and retrieval are measured with EfficientNet-Lite0, whose features alignment draws the network towards: there they
 may say more of that than of the images, which are to be looked at.
 """
@@ -21,6 +23,7 @@ import re
 import shutil
 import statistics
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -121,6 +124,8 @@ GUIDANCE = (2.0, 3.0, 5.0)
 SHOWN = {
     "fd": "FD seen",
     "fd_heldout": "FD held out",
+    "kd": "KD seen",
+    "kd_heldout": "KD held out",
     "retrieval_seen": "retrieval seen",
     "retrieval_heldout": "retrieval held out",
     "guidance_scale": "guidance",
@@ -140,6 +145,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=767)
     parser.add_argument("--out", type=Path, default=Path("objectives"))
     parser.add_argument("--jobs", type=int, default=1 if torch.cuda.is_available() else os.cpu_count() or 1)
+    parser.add_argument("--filter")
+    parser.add_argument("--vae")
+    parser.add_argument("--prompts", type=int, default=64)
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument("--all", action="store_const", const=[*TO_THEIR_END, *VARIANTS], dest="only")
     rows.add_argument("--only", nargs="+")
@@ -148,8 +156,10 @@ def main() -> None:
     catalog = options.out / "catalog.lance"
     if not catalog.exists():
         shutil.copytree(options.demo / "catalog.lance", catalog)
-    vae = str(options.demo / "xs-autoencoder")
+    vae = options.vae or str(options.demo / "xs-autoencoder")
     words = ["--data.catalog", str(catalog), "--vae", vae, "--train.sample_every", "null"]
+    if options.filter:
+        words += ["--data.filter", options.filter]
     if any("alignment.column" in fields_of(name) for name in options.only):
         encoded = f"{latent_column(vae, load_recipe('xs').size)} IS NOT NULL"
         run_shown(Catalog.open(str(catalog)), FeatureStage(3), encoded, engine_of("local", None, "auto"))
@@ -170,7 +180,8 @@ def main() -> None:
     with ProcessPoolExecutor(
         options.jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
     ) as pool:
-        for (seed, name), figures in zip(chosen, pool.map(run, recipes, outs), strict=True):
+        judged = pool.map(partial(run, options.prompts), recipes, outs)
+        for (seed, name), figures in zip(chosen, judged, strict=True):
             found[name].append(figures | {"steps": steps[name]})
             print(f"seed {seed}: {name}: {figures['fd_heldout']:.1f}", flush=True)
     for name, runs in found.items():
@@ -186,14 +197,14 @@ def flags(fields: dict[str, str]) -> list[str]:
     return [word for field, value in fields.items() for word in (f"--{field}", value)]
 
 
-def run(recipe: Recipe, out: Path) -> dict[str, Any]:
+def run(prompts: int, recipe: Recipe, out: Path) -> dict[str, Any]:
     """Train and evaluate, or read what an earlier run found: the figures at the guidance of the lowest FD seen."""
     path = out.with_suffix(".json")
     if not path.exists():
         recipe = recipe.model_copy(update={"out": str(out)})
         model = str(train(recipe, resume=True))
         judged = [
-            evaluate(model, prompts=64, guidance_scale=scale, out=f"{out}-evaluation-{scale:g}")
+            evaluate(model, prompts=prompts, guidance_scale=scale, out=f"{out}-evaluation-{scale:g}")
             for scale in GUIDANCE
         ]
         figures = [one.figures() | {"guidance_scale": one.guidance_scale} for one in judged]
