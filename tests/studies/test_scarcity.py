@@ -304,7 +304,9 @@ def test_fractions_that_make_no_study_are_refused_before_anything_is_made(
 
 def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(encoded: Path) -> None:
     mixed = studied(encoded, "--data.mix", "{label IS NOT NULL: 1, label IS NULL: 1}")
-    with pytest.raises(CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has none of label IS NOT NULL"):
+    with pytest.raises(
+        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has none of label IS NOT NULL"
+    ):
         study_scarcity(mixed, (0.05, 1))
     assert not (encoded / "xs-scarcity").exists()
 

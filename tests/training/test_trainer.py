@@ -14,9 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.filters import save_filter
+from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.files import only_one
 from commoncanvas.latents.encode import encode
+from commoncanvas.provenance import read_provenance
 from commoncanvas.training import trainer
 from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log
@@ -24,6 +27,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import learning_rate_at, step_seed, train
+from tests.training.museum import scan
 from tests.training.tiny import recipe, saved, stopping_at
 
 
@@ -319,15 +323,44 @@ def test_what_only_changes_the_memory_that_it_takes_may_change_on_resuming(
     assert [step for step, _ in losses(Path(made.out))] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_tag_from_before_the_latents_says_how_its_rows_are_chosen(shapes: Catalog, tmp_path: Path) -> None:
-    shapes.tag("early")
+def test_a_tag_from_before_the_latents_says_which_rows_and_they_are_read_as_they_are_now(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    save_filter(shapes, "c-v1", "label IS NULL OR label <> 'red circle'")
+    there = set(shapes.table(["image_id"], "label IS NULL OR label <> 'red circle'")["image_id"].to_pylist())
+    assert 0 < len(there) < len(shapes)
+    tagged = shapes.tags()["c-v1"]
     train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+    shapes.refresh()
+    shapes.add([to_batch([scan("late:1", "pink", "dot")])])
+    encode(recipe("xs", tmp_path, "--data.text", "[label, title]"))
+    made = recipe("xs", tmp_path, "--data.tag", "c-v1", "--data.text", "[label, title]")
+    with stopping_at(3):
+        train(made)
+    # What is added and encoded after the start is in no later step.
+    shapes.refresh()
+    shapes.add([to_batch([scan("late:2", "pink", "dot")])])
+    encode(made)
+    train(made, resume=True)
+    rows = pq.read_table(Path(made.out) / "rows.parquet")
+    assert set(rows["image_id"].to_pylist()) <= there
+    assert len(rows) == len(there & set(shapes.table(["image_id"])["image_id"].to_pylist()))
+    catalog = read_provenance(Path(made.out))["catalog"]
+    assert catalog["rows_of"] == tagged < catalog["version"]
+
+
+def test_a_version_from_before_all_rows_that_are_encoded_has_nothing_to_train_on(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    tagged = Catalog.open(shapes.uri)
+    tagged.add([to_batch([scan("late:1", "pink", "dot")])])
+    encode(recipe("xs", tmp_path, "--data.filter", "image_id = 'late:1'", "--data.text", "[title]"))
+    made = recipe("xs", tmp_path, "--data.version", str(shapes.version), "--data.text", "[title]")
     with pytest.raises(
-        TrainingError,
-        match=r"no column latent_.* the newest version, \d+, has: name a saved filter as data\.filter",
+        TrainingError, match=rf"of the rows of its version {shapes.version} none is among those"
     ):
-        train(recipe("xs", tmp_path, "--data.tag", "early"))
+        train(made)
 
 
 def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_path: Path) -> None:

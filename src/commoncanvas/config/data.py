@@ -29,7 +29,8 @@ class ShuffleConfig(Schema):
 Version = Annotated[
     int | str | None,
     Field(
-        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start"
+        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start. "
+        "Of one of before the columns that training reads the rows are taken, as the newest version has them"
     ),
 ]
 Filter = Annotated[

@@ -29,8 +29,8 @@ EMA_BYTES = 4
 @dataclass(frozen=True)
 class Phase:
     """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that are encoded, and
-    `trained_images` those of them that it sees, both None if nobody said how many; `stored`: what is encoded, by catalog,
-    and `columns` and `bytes_per_row` the same as if it were one; `state_bytes`: on a device that holds all of it.
+    `trained_images` those of them that it sees, both None if nobody said how many; `stored`: what is encoded, by
+    catalog, and `columns` and `bytes_per_row` the same as if it were one; `state_bytes`: on a device that holds all.
     """
 
     recipe: str
@@ -182,7 +182,11 @@ def _phase(
     rows: list[float | None]
     if images is None:
         unknown = [place for place, catalog in zip(places, catalogs.values(), strict=True) if catalog is None]
-        counts = [] if unknown else [_count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog]
+        counts = (
+            []
+            if unknown
+            else [_count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog]
+        )
         rows = [None] * len(places) if unknown else [*counts]
         images = sum(counts) if counts else None
     else:

@@ -246,6 +246,12 @@ def _check_rows(
     """Raises TrainingError for a fraction without an image, or without one of a source, or as many as another, and
     where there is nothing to judge on.
     """
+    for each in task.rows.selections:
+        if each.rows_of is not None:
+            raise TrainingError(
+                f"version {each.rows_of} of {each.catalog.uri} is of before the columns that training reads, which a "
+                "study could not keep as they are: name a saved filter as data.filter, or a version of after encode"
+            )
     images = len(task.rows.ids("train"))
     seen: dict[int, float] = {}
     for fraction in fractions:
@@ -280,8 +286,8 @@ def _check_sources(recipe: DiffusionRecipe, task: Task, fraction: float, seed: i
     for number, name in enumerate(names):
         if number not in kept:
             raise TrainingError(
-                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has none of {name}; "
-                "give a larger share, or another data.fraction_seed"
+                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has none of "
+                f"{name}; give a larger share, or another data.fraction_seed"
             )
 
 

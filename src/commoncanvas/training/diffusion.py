@@ -52,16 +52,18 @@ from commoncanvas.visual import labelled_grid
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        catalogs = open_catalogs(recipe.data, pins or {}).values()
+        self.latents = latent_column(recipe.vae, recipe.size)
         declared = text_sources(recipe)
+        mixed = recipe.data.text_mix is not None
+        requires = [self.latents] if mixed else [self.latents, *declared]
+        catalogs = open_catalogs(recipe.data, requires, pins or {}).values()
         self.sources = {
             column: texts
             for column, sources in declared.items()
             if (texts := [text for text in sources if any(present([text], catalog) for catalog in catalogs)])
-            or recipe.data.text_mix is None
+            or not mixed
         }
-        self.latents = latent_column(recipe.vae, recipe.size)
-        drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
+        drawn = [text for texts in self.sources.values() for text in texts] if mixed else []
         self.columns: tuple[str, ...] = (self.latents, *self.sources, *drawn)
         if recipe.encode.buckets:
             self.columns += (crop_column(self.latents),)
