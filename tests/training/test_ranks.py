@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 import torch
 
@@ -109,6 +111,28 @@ def test_machines_that_share_no_disk_are_told_so_before_a_step(shapes: Catalog, 
         assert process.returncode == 2, said
         assert "process 1 does not see the run in model-run as process 0 does" in " ".join(said.split())
     assert not list(tmp_path.glob("machine-*/model-run/checkpoints/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_a_lost_step_of_several_processes_names_the_sample(
+    sharding: str, shapes: Catalog, tmp_path: Path
+) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    words = ("--train.most_skipped", "0", "--train.sharding", sharding, "--data.heldout_fraction", "0")
+    made = recipe("xs", tmp_path, *words)
+    encode(made)
+    shapes.refresh()
+    (latents,) = (name for name in shapes.schema.names if name.startswith("latent") and name.endswith("16"))
+    spoiled = shapes.table(["image_id", latents], "image_id = 'shapes:03'")
+    values = pa.array(np.full(spoiled[latents].type.list_size, np.nan, np.float16))
+    column = pa.FixedSizeListArray.from_arrays(values, type=spoiled[latents].type)
+    spoiled = spoiled.set_column(1, spoiled.schema.field(latents), column)
+    shapes.dataset.merge_insert("image_id").when_matched_update_all().execute(spoiled)
+    process = start(2, made)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert "1 of its samples alone: shapes:03)" in " ".join(said.split()), said
 
 
 @pytest.mark.slow
@@ -255,10 +279,14 @@ def test_shards_that_are_compiled_have_the_losses_of_one(
 
 
 @pytest.mark.slow
-def test_shards_in_bf16_have_about_the_losses_of_one(shapes: Catalog, tmp_path: Path) -> None:
-    one = recipe("xs-autoencoder", tmp_path)
+@pytest.mark.parametrize("name", ["xs-autoencoder", "xs"])
+def test_shards_in_bf16_have_about_the_losses_of_one(name: str, shapes: Catalog, tmp_path: Path) -> None:
+    if name == "xs":
+        train(recipe("xs-autoencoder", tmp_path))
+        encode(recipe("xs", tmp_path))
+    one = recipe(name, tmp_path)
     train(one)
-    two = recipe("xs-autoencoder", tmp_path, *SHARDED, "--out", str(tmp_path / "two"))
+    two = recipe(name, tmp_path, *SHARDED, "--out", str(tmp_path / "two"))
     finish(start(2, two))
     assert losses(two) == pytest.approx(losses(one), rel=1e-2)
 
