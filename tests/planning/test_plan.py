@@ -91,10 +91,18 @@ def test_rows_of_several_catalogs_are_all_counted_and_one_that_is_not_there_is_n
     assert after.storage_bytes == pytest.approx(34 * after.bytes_per_row)
     alone = tiny(tmp_path, model, *words, "--out", str(tmp_path / "alone"))
     assert plan([alone, recipe], device="v100").storage_bytes == pytest.approx(after.storage_bytes)
+    here = str(tmp_path / "catalog.lance")
+    halves = both(tmp_path, {"filter": "label IS NULL"}, {"catalog": here, "filter": "label IS NOT NULL"})
+    (twice,) = plan(tiny(tmp_path, model, *words, *halves), device="v100").phases
+    assert plan(tiny(tmp_path, model, *words, *halves), device="v100").storage_bytes == twice.storage_bytes
     gone = tiny(tmp_path, model, *words, *both(tmp_path, museum={"catalog": "gone.lance"}))
     (phase,) = plan(gone, device="v100").phases
     assert phase.images is None
     assert any("there is no catalog at gone.lance; give --images" in note for note in phase.notes)
+    Catalog.create(tmp_path / "empty.lance")
+    empty = tiny(tmp_path, model, *words, *both(tmp_path, {"catalog": str(tmp_path / "empty.lance")}))
+    with pytest.raises(CommonCanvasError, match=r"empty\.lance has no row that the recipe chooses"):
+        plan(empty, device="v100")
     none = tiny(tmp_path, model, *words, *both(tmp_path, museum={"filter": "title = 'mauve'"}))
     with pytest.raises(CommonCanvasError, match=r"museum\.lance has no row that the recipe chooses"):
         plan(none, device="v100")

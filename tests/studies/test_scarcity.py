@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.errors import CommonCanvasError, RecipeError, TrainingError
@@ -128,6 +129,24 @@ def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
     assert {name: source["version"] for name, source in record.items()} == versions
     page = (out / "scarcity.html").read_text()
     assert f"catalog.lance, version {versions['cc']} and museum.lance, version {versions['museum']}" in page
+
+
+@pytest.mark.slow
+def test_a_study_of_a_tag_is_of_its_rows_at_one_version(folder: Path) -> None:
+    catalog = Catalog.open(folder / "catalog.lance")
+    save_filter(catalog, "c-v1", "image_id <> 'shapes:07'")
+    catalog.add([to_batch([scan("late:1", "pink", "dot")])])
+    encode(studied(folder))
+    found = study(folder, "--data.tag", "c-v1")
+    catalog.refresh()
+    catalog.add([to_batch([scan("late:2", "pink", "dot")])])
+    encode(studied(folder))
+    again = study_scarcity(studied(folder, "--data.tag", "c-v1"), (0.25, *FRACTIONS), prompts=PROMPTS)
+    assert again.catalog_version == found.catalog_version
+    for point in again.points:
+        seen = set().union(*(split(Path(point.model), name) for name in ("train", "heldout", "unused")))
+        assert len(seen) == 23 and not seen & {"shapes:07", "late:1", "late:2"}
+        assert read_provenance(Path(point.model))["catalog"]["version"] == found.catalog_version
 
 
 def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figures(finished: Path) -> None:

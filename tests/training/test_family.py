@@ -161,6 +161,13 @@ def test_a_run_starts_from_the_weights_of_another(shapes: Catalog, tmp_path: Pat
     )
     with pytest.raises(RecipeError, match="is not that of the recipe"):
         train(other)
+    asked = ("--noise.schedule.prediction_type", "v_prediction", "--init")
+    turned = recipe("xs", tmp_path, *words, *asked, first.out, "--out", str(tmp_path / "v"))
+    with pytest.raises(
+        RecipeError, match=r"is of epsilon, and noise\.schedule\.prediction_type is v_prediction"
+    ):
+        train(turned)
+    train(recipe("xs", tmp_path, *words, *steps, *asked, f"{first.out}/unet", "--out", str(tmp_path / "v")))
 
 
 def test_any_trained_s_loads_in_plain_diffusers(shapes: Catalog, tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CommonCanvasError, ModelError, RecipeError, TrainingError
+from commoncanvas.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.files import only_one
 from commoncanvas.latents.encode import encode
+from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training import trainer
 from commoncanvas.training.autoencoder import AutoencoderTask
@@ -323,44 +324,45 @@ def test_what_only_changes_the_memory_that_it_takes_may_change_on_resuming(
     assert [step for step, _ in losses(Path(made.out))] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_tag_from_before_the_latents_says_which_rows_and_they_are_read_as_they_are_now(
+def test_a_tag_of_a_filter_says_which_rows_and_they_are_read_as_they_are_at_the_start(
     shapes: Catalog, tmp_path: Path
 ) -> None:
     save_filter(shapes, "c-v1", "label IS NULL OR label <> 'red circle'")
     there = set(shapes.table(["image_id"], "label IS NULL OR label <> 'red circle'")["image_id"].to_pylist())
-    assert 0 < len(there) < len(shapes)
-    tagged = shapes.tags()["c-v1"]
+    assert len(there) == len(shapes) - 1
     train(recipe("xs-autoencoder", tmp_path))
-    shapes.refresh()
-    shapes.add([to_batch([scan("late:1", "pink", "dot")])])
-    encode(recipe("xs", tmp_path, "--data.text", "[label, title]"))
+
+    def later(image_id: str) -> None:
+        shapes.refresh()
+        shapes.add([to_batch([scan(image_id, "pink", "dot", creator="a latecomer")])])
+        encode(recipe("xs", tmp_path, "--data.text", "[label, title]"))
+
+    later("late:1")
     made = recipe("xs", tmp_path, "--data.tag", "c-v1", "--data.text", "[label, title]")
     with stopping_at(3):
         train(made)
-    # What is added and encoded after the start is in no later step.
-    shapes.refresh()
-    shapes.add([to_batch([scan("late:2", "pink", "dot")])])
-    encode(made)
+    later("late:2")
     train(made, resume=True)
-    rows = pq.read_table(Path(made.out) / "rows.parquet")
-    assert set(rows["image_id"].to_pylist()) <= there
-    assert len(rows) == len(there & set(shapes.table(["image_id"])["image_id"].to_pylist()))
-    catalog = read_provenance(Path(made.out))["catalog"]
-    assert catalog["rows_of"] == tagged < catalog["version"]
+    out = Path(made.out)
+    assert set(pq.read_table(out / "rows.parquet")["image_id"].to_pylist()) == there
+    assert "a latecomer" not in (out / "credits.csv").read_text()
+    assert read_provenance(out)["catalog"]["version"] > shapes.tags()["c-v1"]
+    (planned,) = plan(made, device="v100").phases
+    assert planned.images == len(there)
+    shapes.delete_tag("c-v1")
+    with pytest.raises(CatalogError, match="has the filter c-v1 and no longer its tag"):
+        train(recipe("xs", tmp_path, "--data.tag", "c-v1", "--out", str(tmp_path / "again")))
 
 
-def test_a_version_from_before_all_rows_that_are_encoded_has_nothing_to_train_on(
-    shapes: Catalog, tmp_path: Path
-) -> None:
+def test_a_version_from_before_the_latents_is_told_from_the_newest(shapes: Catalog, tmp_path: Path) -> None:
+    shapes.tag("early")
     train(recipe("xs-autoencoder", tmp_path))
-    tagged = Catalog.open(shapes.uri)
-    tagged.add([to_batch([scan("late:1", "pink", "dot")])])
-    encode(recipe("xs", tmp_path, "--data.filter", "image_id = 'late:1'", "--data.text", "[title]"))
-    made = recipe("xs", tmp_path, "--data.version", str(shapes.version), "--data.text", "[title]")
-    with pytest.raises(
-        TrainingError, match=rf"of the rows of its version {shapes.version} none is among those"
-    ):
-        train(made)
+    encode(recipe("xs", tmp_path))
+    for version in ("early", str(shapes.version)):
+        with pytest.raises(
+            TrainingError, match=r"no column latent_.* newest version, \d+, has: leave data\.version out"
+        ):
+            train(recipe("xs", tmp_path, "--data.version", version))
 
 
 def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class CurateReport:
             column.justify = "right"
         saved = (
             f"saved as {self.name}: data.filter: {self.name} chooses these rows; "
-            f"data.tag: {self.name} too, as the table is now, without columns made later"
+            f"data.tag: {self.name} does, without rows that come later"
         )
         lines = [
             saved if self.name else "not saved; save it with --name",

@@ -15,6 +15,7 @@ _KEY = "commoncanvas.filter."
 # Also a tag's name, which Lance is strict about; of digits alone it would read as a version's number.
 _NAME = re.compile(r"(?!\d+$)(?!.*(\.\.|\.lock$|\.$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RETRIES = 50
+_CREATED = "_row_created_at_version"
 
 
 def saved_filters(catalog: Catalog | str | Path) -> dict[str, str]:
@@ -43,10 +44,26 @@ def expression(catalog: Catalog, filter: str | None) -> str | None:
 
 
 def conditions_of(catalog: Catalog, filter: str | None, version: int | str | None) -> list[str]:
-    """SQL of `filter`, itself or by its name, and of the filter that was saved with the tag `version`, if any was."""
-    tagged = saved_filters(catalog).get(version) if isinstance(version, str) else None
+    """SQL of `filter`, itself or by its name; and if a filter was saved with the tag `version`, of that one, and of the
+    rows that were there then. Raises CatalogError if that tag is gone.
+    """
     named = expression(catalog, filter)
-    return list(dict.fromkeys(condition for condition in (tagged, named) if condition is not None))
+    conditions = [] if named is None else [named]
+    if isinstance(version, str) and (tagged := saved_filters(catalog).get(version)):
+        if version not in (tags := catalog.tags()):
+            raise CatalogError(f"catalog {catalog.uri} has the filter {version} and no longer its tag")
+        conditions = [tagged, *conditions, f"{_CREATED} <= {tags[version]}"]
+    return list(dict.fromkeys(conditions))
+
+
+def open_rows(uri: str, version: int | str | None) -> Catalog:
+    """The catalog that has the rows of `version`: that version, or for the tag of a saved filter, which says which
+    rows, the newest, with the columns that were made since. Raises CatalogError.
+    """
+    newest = Catalog.open(uri)
+    if version is None or (isinstance(version, str) and version in saved_filters(newest)):
+        return newest
+    return Catalog.open(uri, version)
 
 
 def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:

@@ -29,8 +29,8 @@ class ShuffleConfig(Schema):
 Version = Annotated[
     int | str | None,
     Field(
-        description="table version or tag to pin (that of a saved filter: with it); null: the newest at the start. "
-        "Of one of before the columns that training reads the rows are taken, as the newest version has them"
+        description="table version or tag to pin; null: the newest at the start. The tag of a saved filter stands for "
+        "the rows that it lets in, of those that were there then, as the newest version at the start has them"
     ),
 ]
 Filter = Annotated[
@@ -119,12 +119,12 @@ class DataConfig(_Pinned):
             return [each.share for each in self.catalogs.values()]
         return list(self.mix.values()) if self.mix else None
 
-    def pinned(self, versions: Mapping[str, int]) -> Self:
-        """The same at `versions` of the catalogs, by name; what names its own keeps it: a tag may bring a filter."""
+    def pinned(self, versions: Mapping[str, int], filters: Mapping[str, str | None]) -> Self:
+        """The same at `versions` of the catalogs, with `filters`, both by name."""
         if self.catalogs is None:
-            return self if self.version is not None else self.model_copy(update={"version": versions[""]})
+            return self.model_copy(update={"version": versions[""], "filter": filters[""]})
         pinned = {
-            name: each if each.version is not None else each.model_copy(update={"version": versions[name]})
+            name: each.model_copy(update={"version": versions[name], "filter": filters[name]})
             for name, each in self.catalogs.items()
         }
         return self.model_copy(update={"catalogs": pinned})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.filters import open_rows
 from commoncanvas.catalog.heldout import fraction_count
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.errors import CatalogError, CommonCanvasError, RecipeError
@@ -84,15 +86,16 @@ class Plan:
     @property
     def storage_bytes(self) -> float | None:
         """Of all phases together; a column that several read is there once."""
-        sizes: dict[tuple[str, str], float] = {}
+        most: dict[tuple[str, str], float] = {}
         for phase in self.phases:
+            mine: defaultdict[tuple[str, str], float] = defaultdict(float)
             for each in phase.stored:
                 if each.rows is None:
                     return None
                 for column in each.columns:
-                    key = (each.catalog, column.name)
-                    sizes[key] = max(sizes.get(key, 0.0), column.bytes_per_row * each.rows)
-        return sum(sizes.values())
+                    mine[each.catalog, column.name] += column.bytes_per_row * each.rows
+            most |= {key: max(size, most.get(key, 0.0)) for key, size in mine.items()}
+        return sum(most.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON takes it."""
@@ -182,17 +185,14 @@ def _phase(
     rows: list[float | None]
     if images is None:
         unknown = [place for place, catalog in zip(places, catalogs.values(), strict=True) if catalog is None]
-        counts = (
-            []
-            if unknown
-            else [_count(recipe, name, catalog) for name, catalog in catalogs.items() if catalog]
-        )
+        there = {name: catalog for name, catalog in catalogs.items() if catalog is not None}
+        counts = [] if unknown else [_count(recipe, name, catalog) for name, catalog in there.items()]
         rows = [None] * len(places) if unknown else [*counts]
         images = sum(counts) if counts else None
     else:
         rows = [images / len(places)] * len(places)
     each = [columns_of(recipe, latents, text, catalog) for catalog in catalogs.values()]
-    stored = tuple(map(Stored, places, rows, each))
+    stored = tuple(Stored(*one) for one in zip(places, rows, each, strict=True))
     columns = together(stored)
     trained = None if images is None else _trained(recipe, images)
     per_row = sum(column.bytes_per_row for column in columns)
@@ -316,7 +316,7 @@ def _rows(images: float | None) -> int | None:
 def _catalogs(recipe: DiffusionRecipe) -> dict[str, Catalog | None]:
     """The recipe's catalogs by name; None where there is none yet. Raises CatalogError for one that can't be read."""
     return {
-        name: Catalog.open(each.catalog, version=each.version)
+        name: open_rows(each.catalog, each.version)
         if "://" in each.catalog or Path(each.catalog).exists()
         else None
         for name, each in recipe.data.each_catalog.items()

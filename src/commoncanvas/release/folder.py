@@ -101,8 +101,6 @@ def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
             "fraction": recipe.data.fraction,
             "fraction_seed": recipe.data.fraction_seed,
         }
-        if each.rows_of is not None:
-            found[each.name]["rows_of"] = each.rows_of
         if recipe.data.catalogs:
             counts = _counts(rows.table.filter(pa.array(rows.of_catalog(number))))
             found[each.name] |= {"share": each.share, "rows": counts | {"elsewhere": each.elsewhere}}

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 
 from commoncanvas.app.scarcity_page import write_scarcity_page
 from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
+from commoncanvas.catalog.filters import conditions_of, saved_filters
 from commoncanvas.catalog.heldout import fraction_count, fraction_mask
+from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.console import say
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
@@ -62,10 +64,13 @@ def study_scarcity(
     _check_rows(recipe, task, fractions, seeds, prompts)
     with only_one(folder):
         versions = _begin(folder, recipe, task, prompts)
+        filters = _filters(recipe, task)
         jobs = [
-            Job(folder, recipe, versions, fraction, seed) for seed in range(seeds) for fraction in fractions
+            Job(folder, recipe, versions, filters, fraction, seed)
+            for seed in range(seeds)
+            for fraction in fractions
         ]
-        study = _Study(recipe, task, jobs + _others(folder, recipe, versions, jobs), folder)
+        study = _Study(recipe, task, jobs + _others(jobs), folder)
         del task  # its networks are not those that are trained
         made = False
         for number, job in enumerate(jobs, start=1):
@@ -85,6 +90,7 @@ class Job:
     folder: Path
     recipe: DiffusionRecipe
     versions: Mapping[str, int]
+    filters: Mapping[str, str | None]
     fraction: float
     seed: int
 
@@ -109,7 +115,7 @@ class Job:
         return self.model.exists() and (self.evaluation / "evaluation.json").exists()
 
     def its_recipe(self) -> DiffusionRecipe:
-        data = self.recipe.data.pinned(self.versions)
+        data = self.recipe.data.pinned(self.versions, self.filters)
         update = {"fraction": self.fraction, "fraction_seed": data.fraction_seed + self.seed}
         place = self.recipe.train.checkpoints
         checkpoints = f"{place.rstrip('/')}/{self.name}" if place else None
@@ -191,15 +197,24 @@ class _Study:
         return found
 
 
-def _others(
-    folder: Path, recipe: DiffusionRecipe, versions: Mapping[str, int], jobs: Sequence[Job]
-) -> list[Job]:
+def _filters(recipe: DiffusionRecipe, task: Task) -> dict[str, str | None]:
+    """The filters of the catalogs by name, those of a tag in SQL: a training is pinned to a version, not to a tag."""
+    sources = recipe.data.each_catalog
+    return {
+        each.name: all_of(*conditions_of(each.catalog, sources[each.name].filter, sources[each.name].version))
+        if sources[each.name].version in saved_filters(each.catalog)
+        else sources[each.name].filter
+        for each in task.rows.selections
+    }
+
+
+def _others(jobs: Sequence[Job]) -> list[Job]:
     """Those that are done and were not asked for this time: they stay in the study."""
     asked = {job.name for job in jobs}
     others = []
-    for path in folder.glob("fraction-*"):
+    for path in jobs[0].folder.glob("fraction-*"):
         if (named := NAME.fullmatch(path.name)) and path.name not in asked:
-            job = Job(folder, recipe, versions, float(named[1]), int(named[2] or 1) - 1)
+            job = replace(jobs[0], fraction=float(named[1]), seed=int(named[2] or 1) - 1)
             others += [job] if job.done else []
     return others
 
@@ -246,12 +261,6 @@ def _check_rows(
     """Raises TrainingError for a fraction without an image, or without one of a source, or as many as another, and
     where there is nothing to judge on.
     """
-    for each in task.rows.selections:
-        if each.rows_of is not None:
-            raise TrainingError(
-                f"version {each.rows_of} of {each.catalog.uri} is of before the columns that training reads, which a "
-                "study could not keep as they are: name a saved filter as data.filter, or a version of after encode"
-            )
     images = len(task.rows.ids("train"))
     seen: dict[int, float] = {}
     for fraction in fractions:

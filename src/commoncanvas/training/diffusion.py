@@ -52,18 +52,16 @@ from commoncanvas.visual import labelled_grid
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        self.latents = latent_column(recipe.vae, recipe.size)
+        catalogs = open_catalogs(recipe.data, pins or {}).values()
         declared = text_sources(recipe)
-        mixed = recipe.data.text_mix is not None
-        requires = [self.latents] if mixed else [self.latents, *declared]
-        catalogs = open_catalogs(recipe.data, requires, pins or {}).values()
         self.sources = {
             column: texts
             for column, sources in declared.items()
             if (texts := [text for text in sources if any(present([text], catalog) for catalog in catalogs)])
-            or not mixed
+            or recipe.data.text_mix is None
         }
-        drawn = [text for texts in self.sources.values() for text in texts] if mixed else []
+        self.latents = latent_column(recipe.vae, recipe.size)
+        drawn = [text for texts in self.sources.values() for text in texts] if recipe.data.text_mix else []
         self.columns: tuple[str, ...] = (self.latents, *self.sources, *drawn)
         if recipe.encode.buckets:
             self.columns += (crop_column(self.latents),)

@@ -21,8 +21,7 @@ SPLITS = ("train", "heldout", "unused")
 @dataclass(frozen=True)
 class Selection:
     """The rows that one catalog gives: those of its version that `filter`, SQL, lets in, but for the `elsewhere` among
-    them whose images are of a catalog before it, and, with `rows_of`, only those that were there in that version.
-    `name`: as the recipe has it; empty for the one of `data.catalog`.
+    them whose images are of a catalog before it. `name`: as the recipe has it; empty for the one of `data.catalog`.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Selection:
     filter: str
     share: float = 1.0
     elsewhere: int = 0
-    rows_of: int | None = None
 
 
 @dataclass(frozen=True)

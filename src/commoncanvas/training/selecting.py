@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import any_of, conditions_of, expression
+from commoncanvas.catalog.filters import any_of, conditions_of, expression, open_rows
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import CatalogConfig, DataConfig
@@ -25,22 +25,14 @@ Pins = Mapping[str, int | str]
 ABOUT = ("image_id", "license", "creator")
 
 
-def open_catalogs(data: DataConfig, requires: Sequence[str], pins: Pins) -> dict[str, Catalog]:
-    """The catalogs of a recipe by name, at `pins`, or else at the recipe's own versions; for one of before the columns
-    `requires` were made the newest, if that has them: then it says which rows, and they are read as they are now.
-    """
+def open_catalogs(data: DataConfig, pins: Pins) -> dict[str, Catalog]:
+    """The catalogs of a recipe by name, at `pins`, or else at the recipe's own versions."""
     return {
-        name: Catalog.open(each.catalog, version=pins[name]) if name in pins else _complete(each, requires)
+        name: Catalog.open(each.catalog, pins[name])
+        if name in pins
+        else open_rows(each.catalog, each.version)
         for name, each in data.each_catalog.items()
     }
-
-
-def _complete(source: CatalogConfig, requires: Sequence[str]) -> Catalog:
-    catalog = Catalog.open(source.catalog, version=source.version)
-    if source.version is None or not (missing := set(requires) - set(catalog.schema.names)):
-        return catalog
-    newest = Catalog.open(source.catalog)
-    return catalog if missing - set(newest.schema.names) else newest
 
 
 def select_rows(
@@ -58,7 +50,7 @@ def select_rows(
     texts = list(dict.fromkeys([*data.text_columns, *(data.heldout_text or ())]))
     selections: list[Selection] = []
     founds: list[pa.Table] = []
-    for name, catalog in open_catalogs(data, requires, pins or {}).items():
+    for name, catalog in open_catalogs(data, pins or {}).items():
         source = data.each_catalog[name]
         check_columns(catalog, requires)
         parts = [*_conditions(data, source, catalog, requires), *conditions(catalog)]
@@ -67,16 +59,7 @@ def select_rows(
         found = catalog.table(columns, filter=all_of(*parts), with_row_id=True)
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts))
-        then = _then(source, catalog)
-        if then:
-            found = found.filter(pc.is_in(found["image_id"], value_set=_ids_of(source, then)))
-            if not len(found):
-                raise TrainingError(
-                    f"catalog {catalog.uri} has nothing to train on: of the rows of its version {then.version} none is "
-                    f"among those that the recipe chooses in version {catalog.version}, which has the columns"
-                )
-        rows_of = then.version if then else None
-        selections.append(Selection(name, catalog, all_of(*parts), source.share, rows_of=rows_of))
+        selections.append(Selection(name, catalog, all_of(*parts), source.share))
         founds.append(found)
     _check_types(selections, [*requires, *texts])
     found, numbers = _joined([each.share for each in selections], founds)
@@ -103,19 +86,6 @@ def select_rows(
     return TrainingRows(tuple(selections), table, mixed, sources=sources)
 
 
-def _then(source: CatalogConfig, catalog: Catalog) -> Catalog | None:
-    """The version that the recipe names, if it is not the one of `catalog`, which is read."""
-    if source.version is None:
-        return None
-    then = Catalog.open(source.catalog, version=source.version)
-    return None if then.version == catalog.version else then
-
-
-def _ids_of(source: CatalogConfig, then: Catalog) -> pa.ChunkedArray:
-    """Of the rows of a version, those that the filter that was saved with its tag, if any was, let in then."""
-    return then.table(["image_id"], filter=all_of(*conditions_of(then, None, source.version)))["image_id"]
-
-
 def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
     """Raises TrainingError, naming columns of the same kind that there are, if a catalog lacks one."""
     missing = [name for name in requires if name not in catalog.schema.names]
@@ -124,10 +94,16 @@ def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
         like = [
             field.name for field in catalog.schema if field.name.startswith(kinds) and ColumnInfo.of(field)
         ]
+        newest = Catalog.open(catalog.uri)
+        later = not set(missing) - set(newest.schema.names)
         raise TrainingError(
             f"catalog {catalog.uri} (version {catalog.version}) has no column {', '.join(missing)}"
             + (f", but {', '.join(like)}" if like else "")
-            + "; run the stage that makes it first"
+            + (
+                f"; the newest version, {newest.version}, has: leave data.version out, or give a saved filter's tag"
+                if later
+                else "; run the stage that makes it first"
+            )
         )
 
 

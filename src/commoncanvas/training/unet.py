@@ -19,7 +19,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents.crops import Crop
-from commoncanvas.latents.loading import components, one_line
+from commoncanvas.latents.loading import components, one_line, read_json
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.training.task import configuring
 
@@ -86,6 +86,7 @@ def added(pooled_BP: Tensor, crops_B6: Tensor) -> dict[str, Tensor]:
 def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
     """Put the weights of `recipe.init` into the network, which is its pipeline's part `name`."""
     assert recipe.init is not None
+    _check_prediction(recipe, recipe.init)
     part = name if name in components(recipe.init) else None
     try:
         found = type(network).from_pretrained(
@@ -100,6 +101,19 @@ def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
             f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
             f"give {name} its fields ({one_line(error)})"
         ) from error
+
+
+def _check_prediction(recipe: DiffusionRecipe, init: str) -> None:
+    """Raises RecipeError if `init` is a pipeline whose network says something else than the recipe's is to learn."""
+    scheduler = read_json(init, "scheduler_config.json", "scheduler")
+    flow = str(scheduler.get("_class_name", "")).startswith("FlowMatch")
+    theirs = scheduler.get("prediction_type", "flow_prediction" if flow else "epsilon")
+    ours = recipe.noise.schedule.get("prediction_type", "epsilon")
+    if scheduler and theirs != ours:
+        raise RecipeError(
+            f"{recipe.name}: the pipeline of init {init} is of {theirs}, and noise.schedule.prediction_type is {ours}; "
+            f"set it to {theirs}, or to teach the network another give its own folder as init"
+        )
 
 
 def build_pipeline(
