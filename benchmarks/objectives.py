@@ -30,13 +30,9 @@ from typing import Any
 
 import torch
 
-from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.config import Recipe, load_recipe
-from commoncanvas.engine import engine_of
 from commoncanvas.evaluation import evaluate
-from commoncanvas.latents.columns import latent_column
-from commoncanvas.latents.stages import FeatureStage
+from commoncanvas.latents.encode import encode
 from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
@@ -161,8 +157,7 @@ def main() -> None:
     if options.filter:
         words += ["--data.filter", options.filter]
     if any("alignment.column" in fields_of(name) for name in options.only):
-        encoded = f"{latent_column(vae, load_recipe('xs').size)} IS NOT NULL"
-        run_shown(Catalog.open(str(catalog)), FeatureStage(3), encoded, engine_of("local", None, "auto"))
+        encode(load_recipe("xs", words + flags(REPA)))
     plain = step_flops(load_recipe("xs", words + flags(PLAIN)))
     steps = {}
     for name in options.only:

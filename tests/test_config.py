@@ -5,7 +5,7 @@ import pytest
 from commoncanvas.config import load_recipe
 from commoncanvas.errors import RecipeError
 
-SHIPPED = ["xs", "xs-transformer", "xs-captioner", "xs-autoencoder"]
+SHIPPED = ["xs", "xs-transformer", "xs-curriculum", "xs-captioner", "xs-autoencoder"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

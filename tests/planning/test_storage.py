@@ -28,6 +28,7 @@ def tiny(folder: Path, model: str, *overrides: str) -> DiffusionRecipe:
         (models.sdxl, ["--encode.posterior", "mean_std", "--encode.flipped", "true"]),
         (models.sdxl, ["--encode.storage", "fp8", "--encode.buckets", "8"]),
         (models.sd2, ["--data.text", "{label: 1, title: 2, caption: 1}"]),
+        (models.sd2, ["--alignment.column", "efficientnet_lite0_2", "--alignment.block", "mid_block"]),
     ],
 )
 def test_columns_are_as_many_and_as_large_as_those_that_encode_writes(

@@ -115,6 +115,12 @@ def feature_column(grid: int) -> str:
     return f"efficientnet_lite0_{grid}"
 
 
+def feature_grid(column: str) -> int | None:
+    """The cells a side of image features, by their column's name; None for another column."""
+    found = re.fullmatch(r"efficientnet_lite0_([1-7])", column)
+    return int(found[1]) if found else None
+
+
 def slug(model: str) -> str:
     """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
     return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")

@@ -17,6 +17,7 @@ from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
 from commoncanvas.latents.columns import (
     crop_column,
+    feature_grid,
     fingerprint_column,
     first_set,
     pooled_column,
@@ -103,9 +104,11 @@ def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | N
         case CaptionerRecipe():
             return [(FeatureStage(recipe.feature_grid, device), f"{recipe.data.text_columns[0]} IS NOT NULL")]
         case DiffusionRecipe():
+            grid = feature_grid(recipe.alignment.column) if recipe.alignment else None
             return [
                 (LatentStage(recipe.vae, recipe.size, recipe.encode, device), None),
                 *_texts(recipe, catalog),
+                *([(FeatureStage(grid, device), None)] if grid else []),
             ]
         case AutoencoderRecipe():
             return []

@@ -17,6 +17,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.columns import (
     crop_column,
+    feature_grid,
     fingerprint,
     fingerprint_column,
     latent_column,
@@ -26,6 +27,7 @@ from commoncanvas.latents.crops import Crop, buckets
 from commoncanvas.latents.encode import present, text_sources
 from commoncanvas.latents.states import state_type
 from commoncanvas.planning.parts import Latents, TextStates
+from commoncanvas.telephoning.efficientnet import FEATURES
 
 if TYPE_CHECKING:
     from commoncanvas.catalog import Catalog
@@ -107,6 +109,8 @@ def _kinds(
         kinds[fingerprint_column(column)] = pa.string()
         if text.pooled:
             kinds[pooled_column(column)] = state_type((text.pooled,), storage)
+    if recipe.alignment and (grid := feature_grid(recipe.alignment.column)):
+        kinds[recipe.alignment.column] = state_type((FEATURES, grid, grid), "fp16")
     return kinds
 
 
