@@ -179,7 +179,9 @@ def test_a_training_that_is_not_asked_for_again_stays_in_the_study(finished: Pat
 def test_each_training_has_checkpoints_of_its_own(tmp_path: Path) -> None:
     made = studied(tmp_path, "--train.checkpoints", "s3://commons/study/")
     jobs = [
-        scarcity.Job(tmp_path, made, {"": 1}, fraction, seed) for fraction in FRACTIONS for seed in (0, 1)
+        scarcity.Job(tmp_path, made, {"": 1}, {"": None}, fraction, seed)
+        for fraction in FRACTIONS
+        for seed in (0, 1)
     ]
     assert [job.its_recipe().train.checkpoints for job in jobs] == [
         f"s3://commons/study/fraction-{name}" for name in ("0.5", "0.5-seed-2", "1", "1-seed-2")
