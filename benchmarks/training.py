@@ -4,7 +4,8 @@ Run after the demo: python benchmarks/training.py [--demo demo] [--rounds 5] [--
 catalog, on the CPU. The bare step has the same network, attention and all, one batch in memory, its draws made
 beforehand, and AdamW on all weights; `train` reads its batches from the catalog, draws, clips, averages and logs. Both
 are timed after ten steps, in turn, ten steps at once; a round's figure is the median of these, so that what else the
-machine does for a moment does not count.
+machine does for a moment does not count. A round of `train` is compared with the mean of the bare ones before and after
+it, so that a machine that gets slower or faster meanwhile does not count either.
 """
 
 from __future__ import annotations
@@ -72,14 +73,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         catalog = Path(name) / "catalog.lance"
         shutil.copytree(options.demo / "catalog.lance", catalog)
+        sooner = None
         for number in range(options.rounds):
             words = ["--data.catalog", str(catalog), "--vae", str(options.demo / "xs-autoencoder")]
             words += ["--out", f"{name}/{number}", "--train.steps", str(WARM + options.steps)]
             words += ["--train.log_every", str(WARM), "--train.warmup_steps", "0", "--train.device", "cpu"]
             recipe = load_recipe("xs", [*words, "--train.sample_every", "null"])
-            one, other = bare(recipe, options.steps), trained(recipe)
-            ratios.append(other / one)
-            print(f"bare {one:.1f}, train {other:.1f} images/s: {ratios[-1]:.1%}", flush=True)
+            sooner = sooner or bare(recipe, options.steps)
+            found, later = trained(recipe), bare(recipe, options.steps)
+            ratios.append(2 * found / (sooner + later))
+            print(
+                f"bare {sooner:.1f}, train {found:.1f}, bare {later:.1f} images/s: {ratios[-1]:.1%}",
+                flush=True,
+            )
+            sooner = later
     print(f"train has {statistics.median(ratios):.1%} of the bare step's images/s (median of {len(ratios)})")
 
 
