@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.training import loader
 from commoncanvas.training.loader import Buffers, Ids, Loader, prefetch
 from commoncanvas.training.ranks import Ranks
+from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.task import make_task
 from tests.training.tiny import recipe
 
@@ -45,6 +48,29 @@ def test_prefetch_raises_the_readers_error_and_stops_its_thread() -> None:
     with pytest.raises(ValueError, match="row 2 is broken"):
         list(prefetch(read, 0, 10))
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("rows", [1, loader.AT_ONCE])
+def test_a_small_collection_is_read_at_the_start_alone_and_gives_the_same_batches(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    made = recipe("xs-autoencoder", tmp_path)
+    task = make_task(made)
+    read, counts, found = TrainingRows.read, [0, 0], []
+    monkeypatch.setattr(loader, "AT_ONCE", rows)
+    for number, held in enumerate((0, loader.HELD_BYTES)):
+
+        def counted(self: TrainingRows, *words: Any, number: int = number) -> pa.Table:
+            counts[number] += 1
+            return read(self, *words)
+
+        monkeypatch.setattr(TrainingRows, "read", counted)
+        monkeypatch.setattr(loader, "HELD_BYTES", held)
+        found.append(list(Loader(task, made, Ranks(0, 1, torch.device("cpu"))).batches(3, 80)))
+    assert counts[1] <= 2 < counts[0]
+    for (step, batch), (other, held_batch) in zip(*found, strict=True):
+        assert step == other
+        assert all(torch.equal(value, held_batch[name]) for name, value in batch.items())
 
 
 BLOCKS = ("--data.shuffle.block", "2", "--data.shuffle.buffer", "10")

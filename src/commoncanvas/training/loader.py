@@ -24,6 +24,11 @@ Made = TypeVar("Made")
 AT_ONCE = 512
 """Rows that one reading should have at least, as it costs about as much as another hundred; those of small batches are
 read for several steps."""
+HELD_BYTES = 128 << 20
+HELD_ROWS = 1 << 16
+"""Of so small a collection all rows are read once, and each batch is taken from memory: reading would cost a small
+network's step a percent or two.
+"""
 Ids = NDArray[np.uint64]
 
 
@@ -68,6 +73,7 @@ class Loader:
                 ]
             )
         self._weights = [sum((stream.weight for stream in streams), Fraction()) for streams in self._kinds]
+        self._held: pa.Table | None = None
 
     def kind(self, step: int) -> int:
         """Which of the kinds of rows, in order of their numbers, a step's are of."""
@@ -90,16 +96,29 @@ class Loader:
     def _read(self, steps: range) -> list[Batch]:
         parts = [self.samples(step).part(self.share) for step in steps]
         positions = np.concatenate([part.positions for part in parts])
-        table = self.task.rows.read("train", positions, list(self.task.columns))
+        table = self._rows(positions) if self._held is None else self._held.take(positions)
         size = len(parts[0].positions)
         return [
             self.task.batch(table.slice(number * size, size), part.draws) for number, part in enumerate(parts)
         ]
 
+    def _rows(self, positions: NDArray[np.int64]) -> pa.Table:
+        return self.task.rows.read("train", positions, list(self.task.columns))
+
+    def _hold(self) -> pa.Table | None:
+        """All rows, if they are few enough to be kept."""
+        if len(self.ids) > HELD_ROWS:
+            return None
+        some = self._rows(np.arange(min(AT_ONCE, len(self.ids))))
+        if some.nbytes / len(some) * len(self.ids) > HELD_BYTES:
+            return None
+        return (some if len(some) == len(self.ids) else self._rows(np.arange(len(self.ids)))).combine_chunks()
+
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
         """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
         if self._kinds[0][0].order.shuffle is None:
             several = max(1, AT_ONCE // (self.share.stop - self.share.start))
+            self._held = self._hold()
 
             def read(number: int) -> list[Batch]:
                 return self._read(range(max(first, number * several), min(stop, (number + 1) * several)))
