@@ -6,10 +6,10 @@ Every variant trains on a copy of the demo's catalog for the FLOPs of `--steps` 
 whose own steps are three times as many; counted by torch's FlopCounterMode. What differs from it is in VARIANTS. The
 first rows have three times the FLOPs: is another as good as they, a third is enough. By default the rows run that this
 question hangs on, with `--all` every one. The pictures are XS's, or with `--filter` others of the demo's catalog,
-encoded by `--vae` before. Finished runs in `--out` are not run again; `--jobs` are under way at once, with a core each
-where there is no GPU. Every model is judged on `--prompts` prompts seen and as many held out, at each of GUIDANCE;
-shown are the figures at the scale whose FD on prompts seen in training is lowest, so that the held-out figures choose
-nothing.
+encoded by `--vae` before. Finished runs in `--out` are not run again, so other pictures or prompts want another one;
+`--jobs` are under way at once, with a core each where there is no GPU. Every model is judged on `--prompts` prompts
+seen and as many held out, at each of GUIDANCE; shown are the figures at the scale whose FD on prompts seen in training
+is lowest, so that the held-out figures choose nothing.
 FD and retrieval are measured with EfficientNet-Lite0, whose features alignment draws the network towards: there they
 may say more of that than of the images, which are to be looked at.
 """

@@ -43,13 +43,18 @@ def expression(catalog: Catalog, filter: str | None) -> str | None:
     return None if filter is None else saved_filters(catalog).get(filter, filter)
 
 
+def tagged_filter(catalog: Catalog, version: int | str | None) -> str | None:
+    """The SQL that was saved with the tag `version`; None for a version that is none of a filter's."""
+    return saved_filters(catalog).get(version) if isinstance(version, str) else None
+
+
 def conditions_of(catalog: Catalog, filter: str | None, version: int | str | None) -> list[str]:
     """SQL of `filter`, itself or by its name; and if a filter was saved with the tag `version`, of that one, and of the
     rows that were there then. Raises CatalogError if that tag is gone.
     """
     named = expression(catalog, filter)
     conditions = [] if named is None else [named]
-    if isinstance(version, str) and (tagged := saved_filters(catalog).get(version)):
+    if tagged := tagged_filter(catalog, version):
         if version not in (tags := catalog.tags()):
             raise CatalogError(f"catalog {catalog.uri} has the filter {version} and no longer its tag")
         conditions = [tagged, *conditions, f"{_CREATED} <= {tags[version]}"]
@@ -61,9 +66,7 @@ def open_rows(uri: str, version: int | str | None) -> Catalog:
     rows, the newest, with the columns that were made since. Raises CatalogError.
     """
     newest = Catalog.open(uri)
-    if version is None or (isinstance(version, str) and version in saved_filters(newest)):
-        return newest
-    return Catalog.open(uri, version)
+    return newest if version is None or tagged_filter(newest, version) else Catalog.open(uri, version)
 
 
 def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:

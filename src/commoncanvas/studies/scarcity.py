@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from commoncanvas.app.scarcity_page import write_scarcity_page
 from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
-from commoncanvas.catalog.filters import conditions_of, saved_filters
+from commoncanvas.catalog.filters import conditions_of, tagged_filter
 from commoncanvas.catalog.heldout import fraction_count, fraction_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe, Recipe
@@ -199,13 +199,13 @@ class _Study:
 
 def _filters(recipe: DiffusionRecipe, task: Task) -> dict[str, str | None]:
     """The filters of the catalogs by name, those of a tag in SQL: a training is pinned to a version, not to a tag."""
-    sources = recipe.data.each_catalog
-    return {
-        each.name: all_of(*conditions_of(each.catalog, sources[each.name].filter, sources[each.name].version))
-        if sources[each.name].version in saved_filters(each.catalog)
-        else sources[each.name].filter
-        for each in task.rows.selections
-    }
+    found = {}
+    for each in task.rows.selections:
+        source = recipe.data.each_catalog[each.name]
+        tagged = tagged_filter(each.catalog, source.version)
+        conditions = conditions_of(each.catalog, source.filter, source.version)
+        found[each.name] = all_of(*conditions) if tagged else source.filter
+    return found
 
 
 def _others(jobs: Sequence[Job]) -> list[Job]:

@@ -24,10 +24,9 @@ Made = TypeVar("Made")
 AT_ONCE = 512
 """Rows that one reading should have at least, as it costs about as much as another hundred; those of small batches are
 read for several steps."""
-HELD_BYTES = 128 << 20
-HELD_ROWS = 1 << 16
+HELD_BYTES, HELD_ROWS = 128 << 20, 1 << 16
 """Of so small a collection all rows are read once, and each batch is taken from memory: reading would cost a small
-network's step a percent or two.
+network's step about a percent.
 """
 Ids = NDArray[np.uint64]
 

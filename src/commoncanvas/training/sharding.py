@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from commoncanvas.config import TrainConfig
 from commoncanvas.training.alignment import network_of
 from commoncanvas.training.ranks import Loss, Ranks
+from commoncanvas.training.tricks import lower_norms
 
 
 def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
@@ -39,24 +40,12 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
     if half and ranks.device.type == "cpu":
-        _take_norms_as_weights(loss.model)
+        # There autocast leaves norms as they are, and one with bf16 weights can't take fp32.
+        lower_norms(loss.model)
     # The loss itself is the root, as a task may call other methods of a model than its forward.
     for module in (*reversed(blocks(loss.model)), loss):
         fully_shard(module, mesh=mesh, reshard_after_forward=config.reshard_after_forward, mp_policy=policy)
     return loss
-
-
-def _take_norms_as_weights(model: nn.Module) -> None:
-    """Norms see their input as bf16, as their weights are: on a CPU autocast leaves both as they are, and a norm can't
-    take fp32 beside it.
-    """
-
-    def cast(norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return inputs[0].bfloat16(), *inputs[1:]
-
-    for module in model.modules():
-        if isinstance(module, nn.LayerNorm | nn.GroupNorm):
-            module.register_forward_pre_hook(cast)
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

@@ -32,12 +32,17 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
     ):
         _call(network, "set_attn_processor", name, "attention", AttnProcessor())
     if config.low_precision_norms:
-        for module in model.modules():
-            if lower := _LOWER.get(type(module)):
-                module.__class__ = lower
+        lower_norms(model)
     if config.compile and config.sharding == "none":
         network.compile()  # what is sharded is compiled block by block, see `shared_loss`
     return model
+
+
+def lower_norms(model: nn.Module) -> None:
+    """Group and layer norms compute in autocast's precision from now on."""
+    for module in model.modules():
+        if lower := _LOWER.get(type(module)):
+            module.__class__ = lower
 
 
 class LowPrecisionGroupNorm(nn.GroupNorm):
