@@ -1,12 +1,12 @@
 """Images a second of `encode`: against the bare network on the same tensors, and against mosaicml/diffusion's way.
 
 Run: python benchmarks/encoding.py [--peer-venv FOLDER] [--images 24] [--rounds 3]. SD2's classes at half its width,
-random weights, bf16, JPEGs of 683 x 512 pixels. The peer does what scripts/precompute_latents.py of github
-mosaicml/diffusion does, written anew here with its settings: a StreamingDataset of JPEGs in a DataLoader of 8 workers,
-Pillow's decode and the largest centre square at 256 and at 512 pixels, a sample of the posterior at both sizes, text
-states of 77 tokens, all into an MDS file. Ours makes the same three: latents at 256 and 512, states of 77 tokens. The
-peer runs in bf16 too, since fp16, its own, is slow on a CPU. Its folder (mosaicml-streaming beside this environment's
-torch) is made if it isn't there.
+random weights, bf16 (fp32 on a CPU without bf16), JPEGs of 683 x 512 pixels. The peer does what
+scripts/precompute_latents.py of github mosaicml/diffusion does, written anew here with its settings: a StreamingDataset
+of JPEGs in a DataLoader of 8 workers, Pillow's decode and the largest centre square at 256 and at 512 pixels, a sample
+of the posterior at both sizes, text states of 77 tokens, all into an MDS file. Ours makes the same three: latents at
+256 and 512, states of 77 tokens. The peer runs in the same precision, since fp16, its own, is slow on a CPU. Its folder
+(mosaicml-streaming beside this environment's torch) is made if it isn't there.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from torchvision import transforms
 from transformers import AutoTokenizer, CLIPTextModel
 
 data, model, out, workers = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[sys.argv[5]]
 tokenizer = AutoTokenizer.from_pretrained(model, subfolder="tokenizer")
 
 def largest_square(size):
@@ -64,8 +65,8 @@ class Samples(StreamingDataset):
         return found
 
 if __name__ == "__main__":
-    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=torch.bfloat16)
-    encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=torch.bfloat16)
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", torch_dtype=dtype)
+    encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=dtype)
     dataset = Samples(local=data, shuffle=False, batch_size=8)
     loader = DataLoader(dataset, batch_size=8, num_workers=workers, prefetch_factor=2, persistent_workers=True)
     names = ("jpg", "caption_latents", "latents_256", "latents_512")
@@ -76,7 +77,7 @@ if __name__ == "__main__":
         for batch in loader:
             with torch.no_grad():
                 small, large = (
-                    (vae.encode(batch[name].bfloat16())["latent_dist"].sample() * 0.18215).half().numpy()
+                    (vae.encode(batch[name].to(dtype))["latent_dist"].sample() * 0.18215).half().numpy()
                     for name in ("image_0", "image_1")
                 )
                 states = encoder(batch["captions"])[0].half().numpy()
@@ -171,10 +172,9 @@ def photos(folder: Path, count: int) -> None:
 def ours(catalog_uri: Path, model: Path, length: int) -> float:
     """Seconds of encode's three stages, their networks loaded."""
     from commoncanvas.catalog import Catalog
-    from commoncanvas.config import EncodeConfig
     from commoncanvas.latents.stages import LatentStage, TextStage
 
-    config = EncodeConfig(precision="bf16", batch_size=BATCH)
+    config = settings()
     catalog = Catalog.open(catalog_uri)
     seconds = 0.0
     for stage in (
@@ -194,15 +194,16 @@ def bare(files: list[Path], model: Path, size: int) -> tuple[float, float]:
     """Seconds of the VAE alone, on tensors that are there, and of the stage over a catalog of the same images."""
     import torch
 
+    from commoncanvas.device import DTYPES
     from commoncanvas.images.image import decode
     from commoncanvas.latents.crops import Size, crop
     from commoncanvas.latents.stages import LatentStage
     from commoncanvas.latents.vae import to_pixels
 
-    stage = LatentStage(str(model), size, _bf16())
+    stage = LatentStage(str(model), size, settings())
     stage.setup()
     images = np.stack([crop(decode(path.read_bytes()), Size(size, size))[0] for path in files])
-    pixels = to_pixels(torch.from_numpy(images)).to(torch.bfloat16, memory_format=torch.channels_last)
+    pixels = to_pixels(torch.from_numpy(images)).to(DTYPES[precision()], memory_format=torch.channels_last)
     with torch.no_grad():
         stage.network.encode(pixels[:BATCH])
         began = time.perf_counter()
@@ -216,10 +217,18 @@ def bare(files: list[Path], model: Path, size: int) -> tuple[float, float]:
         return alone, time.perf_counter() - began
 
 
-def _bf16() -> Any:
+def settings() -> Any:
     from commoncanvas.config import EncodeConfig
 
-    return EncodeConfig(precision="bf16", batch_size=BATCH)
+    return EncodeConfig(precision=precision(), batch_size=BATCH)
+
+
+def precision() -> Any:
+    import torch
+
+    from commoncanvas.device import precision_on
+
+    return precision_on(torch.device("cpu"), "auto")
 
 
 def make_catalog(uri: Path, files: list[Path]) -> Any:
@@ -266,9 +275,9 @@ def main() -> None:
             shares.append(alone / staged)
             seconds["ours"].append(ours(folder / "c.lance", folder / "model", 77))
             seconds["ours, 32 tokens"].append(ours(folder / "c.lance", folder / "model", 32))
-            done = run(
-                python, PEER, folder / "mds", folder / "model", folder / f"out{number}", options.workers
-            )
+            out = folder / f"out{number}"
+            words = (folder / "mds", folder / "model", out, options.workers, precision())
+            done = run(python, PEER, *words)
             seconds["peer"].append(json.loads(done)["seconds"])
     print(
         f"encode at 256 pixels, of the bare VAE's images/s: {statistics.median(shares):.1%} (median of {shares})"

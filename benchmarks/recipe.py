@@ -4,7 +4,8 @@ python benchmarks/recipe.py [--width 0.5] [--size 256] [--batch 4] [--steps 3] [
 with random weights, the U-Net at `--width` of its channels. A row is the one before it with one thing changed; each
 round runs all rows in turn, each from the same weights on the same images and noise. Shown: the median of all steps but
 a run's first, which warms up (and compiles); the ratio to the row before; and how far at most a step's loss is from the
-one of the row before. Sharding wants several devices and is no row.
+one of the row before. Sharding wants several devices and is no row; on a device without bf16 that isn't one either, nor
+are norms in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from commoncanvas.config import DiffusionRecipe, TrainConfig, load_recipe
-from commoncanvas.device import pick_device
+from commoncanvas.device import multiplies_bf16, pick_device
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.tricks import apply_tricks
@@ -133,18 +134,20 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     bench = Bench(options.width, options.size, options.batch, pick_device(options.device))
-    seconds: list[list[float]] = [[] for _ in TRICKS]
-    losses: list[list[float]] = [[] for _ in TRICKS]
+    of_bf16 = set() if multiplies_bf16(bench.device) else {"precision", "low_precision_norms"}
+    tricks = [(name, changes) for name, changes in TRICKS if not of_bf16 & changes.keys()]
+    seconds: list[list[float]] = [[] for _ in tricks]
+    losses: list[list[float]] = [[] for _ in tricks]
     for number in range(options.rounds):
         setting = Setting()
-        for row, (name, changes) in enumerate(TRICKS):
+        for row, (name, changes) in enumerate(tricks):
             setting = setting.changed(changes)
             taken, losses[row] = bench.run(setting, options.steps)
             seconds[row] += taken
             print(f"round {number + 1}: {name}: {statistics.median(taken):.2f} s a step", flush=True)
     print(f"\n{'':40} images/s  to the row before  to the first  loss off by")
     rates = [options.batch / statistics.median(taken) for taken in seconds]
-    for row, (name, _) in enumerate(TRICKS):
+    for row, (name, _) in enumerate(tricks):
         line = f"{name:40} {rates[row]:8.3f}"
         if row:
             pairs = zip(losses[row - 1], losses[row], strict=True)

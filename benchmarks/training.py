@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from commoncanvas.config import Recipe, load_recipe
-from commoncanvas.device import pick_device
+from commoncanvas.device import pick_device, precision_on
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train
@@ -39,11 +39,12 @@ def bare(recipe: Recipe, steps: int) -> float:
     batch = first_batch(task, size)
     model = apply_tricks(task.model, recipe.train, recipe.name).train()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.train.learning_rate, fused=True)
+    precision = precision_on(torch.device("cpu"), recipe.train.precision)
     times = []
     for step in range(WARM + steps + 1):
         if step % WARM == 0:
             times.append(time.monotonic())
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.train.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             loss = task.loss(model, batch)
         loss.backward()
         optimizer.step()

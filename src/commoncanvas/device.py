@@ -12,6 +12,9 @@ import torch
 
 from commoncanvas.errors import CommonCanvasError
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""By the names that recipes and commands give them."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -37,6 +40,26 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     return device
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has bf16 products. Without them (most laptops' CPUs, GPUs before Ampere) bf16 is slower than
+    fp32: on a CPU with AVX2 alone a matrix product takes a hundred times as long.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Of oneDNN, which computes it; a torch without oneDNN (macOS) has no such question.
+        has = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+        return has is not None and bool(has())
+    return True
+
+
+def precision_on(device: torch.device, precision: str) -> str:
+    """`precision` as a name in DTYPES: auto is bf16 where the device multiplies it, else fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if multiplies_bf16(device) else "fp32"
 
 
 def in_batches(run: Callable[[Sequence[T], int], R], items: Sequence[T], size: int) -> tuple[list[R], int]:

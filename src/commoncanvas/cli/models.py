@@ -43,7 +43,7 @@ def caption(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     batch_size: int | None = None,
     base_url: str | None = None,
     concurrency: int = 16,
@@ -64,6 +64,7 @@ def caption(
         max_tokens: most tokens of a caption.
         beams: beams of the search; blip2: 5, vlm: 1, greedy.
         temperature: above 0, captions are drawn by chance, which SEED decides for each image.
+        precision: of the weights; auto: bf16 where the device multiplies it, else fp32.
         batch_size: images at once; halved when memory runs out.
         base_url: the server, such as http://localhost:8000/v1; its key is read from OPENAI_API_KEY.
         concurrency: requests to the server at once.

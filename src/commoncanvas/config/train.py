@@ -38,7 +38,10 @@ class TrainConfig(Schema):
     ema_every: PositiveInt = Field(
         1, description="steps between updates of the average, by ema_decay to their power; more cost less"
     )
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto",
+        description="bf16: autocast, the weights in fp32; auto: bf16 where the device multiplies it, else fp32",
+    )
     low_precision_norms: bool = Field(
         default=False, description="group and layer norms in bf16, where autocast would go up to fp32"
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
-from commoncanvas.device import in_batches, pick_device
+from commoncanvas.device import DTYPES, in_batches, pick_device
 from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.columns import (
@@ -41,7 +41,6 @@ from commoncanvas.latents.vae import VAE, load_vae, posterior, to_pixels, weight
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.features import fill, image_features
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DECODERS = 2
 AHEAD = 8
 """Batches of the network that are looked at together where images of one size are to share one."""

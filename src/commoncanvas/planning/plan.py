@@ -267,8 +267,11 @@ def _notes(
             "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast (docs/plan.md); "
             "other devices were not at hand"
         )
-    if not device.bf16 and any(recipe.train.precision == "bf16" for recipe in recipes):
-        notes.append(f"{device.name}: its peak is of fp16; it has no bf16, which train.precision asks for")
+    if not device.bf16 and any(recipe.train.precision != "fp32" for recipe in recipes):
+        notes.append(
+            f"{device.name}: its peak is of fp16; it has no bf16, so that train.precision auto takes fp32 there: give "
+            "--utilisation of that peak"
+        )
     notes.append("memory: activations and bf16 copies of the weights come on top and are not estimated")
     notes.append(
         "not counted: encoding, images, checkpoints"

@@ -20,7 +20,7 @@ from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import encode_image
 
 Kind = Literal["xs", "blip2", "vlm", "openai"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 CAPTIONERS: dict[str, str] = {
     "xs": "commoncanvas.telephoning.xs:XSCaptioner",
@@ -66,15 +66,19 @@ class CaptionerConfig(NamedTuple):
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     device: str = "auto"
     batch_size: int | None = None
     base_url: str | None = None
     concurrency: int = 16
 
-    def for_workers(self) -> CaptionerConfig:
-        """The same for processes in other folders, each with a GPU of its own, whatever its number is elsewhere."""
-        return self._replace(model=from_anywhere(self.model), device=self.device.partition(":")[0])
+    def for_workers(self, info: ColumnInfo) -> CaptionerConfig:
+        """The same for processes in other folders, each with a GPU of its own, whatever its number is elsewhere; in
+        the precision that `info`, the captioner's here, has.
+        """
+        precision = info.settings.get("precision", self.precision)
+        model, device = from_anywhere(self.model), self.device.partition(":")[0]
+        return self._replace(model=model, device=device, precision=precision)
 
 
 class Captioner(Protocol):

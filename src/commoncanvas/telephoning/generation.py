@@ -18,13 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.device import in_batches, pick_device
+from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Inputs = dict[str, Tensor]
 
@@ -42,8 +40,9 @@ class GeneratingCaptioner(ABC):
         self.config = config
         self.prompt = config.prompt or self.prompt
         self.batch_size = config.batch_size or 16
-        self.processor, self.network = self._load()
         self.device = pick_device(config.device)
+        precision = precision_on(self.device, config.precision)
+        self.processor, self.network = self._load(DTYPES[precision])
         beams = config.beams or self.beams
         if beams > 1 and config.temperature:
             raise ModelError(
@@ -58,7 +57,7 @@ class GeneratingCaptioner(ABC):
             "prompt": self.prompt,
             "max_tokens": self._generation["max_new_tokens"],
             "beams": beams,
-            "precision": config.precision,
+            "precision": precision,
         }
         if config.temperature:
             settings |= {"temperature": config.temperature, "top_p": config.top_p, "seed": config.seed}
@@ -69,7 +68,7 @@ class GeneratingCaptioner(ABC):
         )
         self.network.to(self.device)
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self, dtype: torch.dtype) -> tuple[Any, Any]:
         import transformers
 
         processor, model = (getattr(transformers, name) for name in self.classes)
@@ -79,9 +78,7 @@ class GeneratingCaptioner(ABC):
         }
         try:
             loaded = processor.from_pretrained(**source)
-            network = model.from_pretrained(
-                **source, dtype=DTYPES[self.config.precision], use_safetensors=True
-            )
+            network = model.from_pretrained(**source, dtype=dtype, use_safetensors=True)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
             raise ModelError(
                 f"captioner {self.config.model} can't be loaded as {self.config.kind}: "

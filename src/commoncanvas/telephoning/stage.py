@@ -34,12 +34,12 @@ class CaptionStage:
         captioner: Captioner | None = None,
     ) -> None:
         self.captioner = captioner or load_captioner(config)
-        self.config = config.for_workers()
         self.column = column
         self.done_column = f"{column}_status"
         again = ", ".join(f"'{status}'" for status in retry)
         self.todo = f"{self.done_column} IS NULL" + (f" OR {self.done_column} IN ({again})" if again else "")
         self.info = self.captioner.info
+        self.config = config.for_workers(self.info)
         self.batch_size = AHEAD * self.captioner.batch_size
         names = (column, f"{column}_model", self.done_column)
         self.writes = tuple(self.info.field(name, pa.string()) for name in names)

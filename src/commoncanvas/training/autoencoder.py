@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
+from commoncanvas.device import DTYPES, precision_on
 from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
@@ -55,7 +56,7 @@ class AutoencoderTask:
     def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         if not self.recipe.kl_weight:
             return {}
-        kind = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
+        kind = DTYPES[precision_on(generator.device, self.recipe.train.precision)]
         shape = (size, *self.latent_shape)
         return {"noise": torch.randn(shape, generator=generator, device=generator.device, dtype=kind)}
 

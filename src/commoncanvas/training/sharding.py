@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from commoncanvas.config import TrainConfig
+from commoncanvas.device import precision_on
 from commoncanvas.training.alignment import network_of
 from commoncanvas.training.ranks import Loss, Ranks
 from commoncanvas.training.tricks import lower_norms
@@ -35,7 +36,7 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
     _make_alike(loss.model)
     # Where autocast would take bf16, the weights are gathered so, and given back after each block; autocast's own
     # copies would stay until the backward pass.
-    half = config.precision == "bf16"
+    half = precision_on(ranks.device, config.precision) == "bf16"
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )

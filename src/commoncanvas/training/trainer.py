@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
+from commoncanvas.device import DTYPES, multiplies_bf16, precision_on
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one
 from commoncanvas.release.folder import write_model
@@ -87,6 +88,11 @@ class Trainer:
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
             )
         self.device = ranks.device
+        self.dtype = DTYPES[precision_on(self.device, config.precision)]
+        if ranks.main and self.dtype == torch.bfloat16 and not multiplies_bf16(self.device):
+            say(
+                f"{recipe.name}: this {self.device.type} has no bf16 products; --train.precision auto is far faster"
+            )
         self.model = apply_tricks(self.task.model.to(self.device), config, recipe.name)
         self.whole = Whole(self.model, ranks)
         self.loss: nn.Module
@@ -182,8 +188,7 @@ class Trainer:
 
     def _busy_seconds(self) -> list[float]:
         """Seconds of one image of each kind, were all devices computing at their peak."""
-        dtype = torch.bfloat16 if self.config.precision == "bf16" else torch.float32
-        peak = peak_flops(self.device, dtype) * self.ranks.world
+        peak = peak_flops(self.device, self.dtype) * self.ranks.world
         seconds = []
         for kind in np.unique(self.task.rows.kinds_of("train")):
             batch = first_batch(self.task, 1, kind=int(kind))
@@ -274,7 +279,7 @@ class Trainer:
         return total / len(ids)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def _begin_average(self, step: int) -> None:
         """Average the weights from step `ema_start` on, in the process that writes them, or each its shards; elsewhere
