@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -21,15 +23,19 @@ def test_a_device_that_cannot_be_used_is_named(name: str) -> None:
 def test_auto_is_bf16_only_where_the_device_multiplies_it(
     kind: str, has: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has and kind == "cpu")
+    capabilities = {"avx512_bw": True, "avx512_bf16": has and kind == "cpu"}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: has and kind == "cuda"
     )
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)  # there may be none to be the current one
     device = torch.device(kind)
     assert precision_on(device, "auto") == ("bf16" if has else "fp32")
     assert [precision_on(device, name) for name in ("fp32", "bf16", "fp16")] == ["fp32", "bf16", "fp16"]
 
 
 def test_a_torch_without_onednn_takes_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})  # an Apple M2's
+    assert precision_on(torch.device("cpu"), "auto") == "bf16"
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert precision_on(torch.device("cpu"), "auto") == "fp32"

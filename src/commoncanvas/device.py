@@ -15,6 +15,9 @@ from commoncanvas.errors import CommonCanvasError
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """By the names that recipes and commands give them."""
 
+BF16_PRODUCTS = ("avx512_bf16", "amx_bf16", "bf16")
+"""torch's names of what a CPU may have: of x86, and the last of ARM."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -47,11 +50,13 @@ def multiplies_bf16(device: torch.device) -> bool:
     fp32: on a CPU with AVX2 alone a matrix product takes a hundred times as long.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # Of oneDNN, which computes it; a torch without oneDNN (macOS) has no such question.
-        has = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-        return has is not None and bool(has())
+        # oneDNN computes it; it would also with AVX-512 alone, by way of fp32.
+        has = torch.cpu.get_capabilities()
+        onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        return onednn and any(has.get(name) for name in BF16_PRODUCTS)
     return True
 
 

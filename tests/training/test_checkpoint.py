@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.errors import TrainingError
+from commoncanvas.provenance import read_provenance
 from commoncanvas.training import trainer
 from commoncanvas.training.store import Writer
 from commoncanvas.training.trainer import train
@@ -96,6 +98,52 @@ def test_a_checkpoint_that_cannot_be_written_is_named(
     monkeypatch.setattr(Writer, "finish", full)
     with pytest.raises(TrainingError, match=r"checkpoints can't be written .*No space left on device"):
         train(recipe("xs-autoencoder", tmp_path))
+
+
+def test_a_run_goes_on_only_where_its_checkpoints_are(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    before = tmp_path / "before"
+    place = ("--train.checkpoints", str(before), "--out", str(tmp_path / "run"))
+    with stopping_at(3):
+        train(recipe("xs-autoencoder", tmp_path, *place))
+    assert (before / "run.json").exists()
+    for words in (place[2:], ("--train.checkpoints", str(tmp_path / "elsewhere"), *place[2:])):
+        with pytest.raises(
+            TrainingError, match=f"holds no checkpoint, and {before} holds this run's; resume"
+        ):
+            train(recipe("xs-autoencoder", tmp_path, *words), resume=True)
+    log = (tmp_path / "run-run" / "log.jsonl").read_text()
+    assert len(log.splitlines()) == 4
+    # Moved, they are where the run goes on, and what they are of is beside them.
+    shutil.move(before, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "run.json").unlink()
+    moved = ("--train.checkpoints", str(tmp_path / "elsewhere"), *place[2:])
+    train(recipe("xs-autoencoder", tmp_path, *moved), resume=True)
+    assert (tmp_path / "elsewhere" / "run.json").exists()
+    assert same_bits(tmp_path / "xs-autoencoder", tmp_path / "run")
+
+
+def test_runs_may_have_their_checkpoints_below_those_of_another(shapes: Catalog, tmp_path: Path) -> None:
+    for name, place in (("first", "kept/first"), ("second", "kept")):
+        words = ("--train.checkpoints", str(tmp_path / place), "--out", str(tmp_path / name))
+        with stopping_at(3):
+            train(recipe("xs-autoencoder", tmp_path, *words))
+        train(recipe("xs-autoencoder", tmp_path, *words), resume=True)
+    assert same_bits(tmp_path / "first", tmp_path / "second")
+
+
+def test_auto_goes_on_in_the_precision_that_the_run_began_in(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    words = ("--out", str(tmp_path / "auto"))
+    with stopping_at(3):
+        train(recipe("xs-autoencoder", tmp_path, *words))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # another machine
+    train(recipe("xs-autoencoder", tmp_path, *words), resume=True)
+    train(recipe("xs-autoencoder", tmp_path, "--train.precision", "bf16"))
+    assert same_bits(tmp_path / "auto", tmp_path / "xs-autoencoder")
+    assert read_provenance(tmp_path / "auto")["recipe"]["train"]["precision"] == "bf16"
 
 
 def test_checkpoints_in_an_object_store_outlive_the_machine(shapes: Catalog, tmp_path: Path, s3: Any) -> None:

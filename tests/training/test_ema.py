@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from commoncanvas.catalog import Catalog
+from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.ema import EMA
+from commoncanvas.training.log import read_log
+from commoncanvas.training.task import Batch
+from commoncanvas.training.trainer import Trainer, train
+from tests.training.tiny import recipe
 
 
 @pytest.mark.parametrize("every", [1, 2, 5, 7])
@@ -25,6 +33,28 @@ def test_an_average_takes_in_every_so_many_steps_by_the_decay_to_their_power_and
             taken += 1
         torch.testing.assert_close(average.tensors["weight"], expected)
     assert taken == {1: 17, 2: 9, 5: 4, 7: 3}[every]
+
+
+def test_a_skipped_step_does_not_cost_the_average_its_interval(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, update, compute = [], EMA.update, AutoencoderTask.loss
+
+    def told(self: EMA, step: int, last: bool = False) -> None:
+        taken.append((step, last))
+        update(self, step, last)
+
+    def failing(self: AutoencoderTask, model: nn.Module, batch: Batch) -> torch.Tensor:
+        return compute(self, model, batch) * (float("nan") if len(taken) in (1, 5) else 1.0)
+
+    monkeypatch.setattr(EMA, "update", told)
+    monkeypatch.setattr(AutoencoderTask, "loss", failing)
+    monkeypatch.setattr(Trainer, "_not_finite", lambda *_: [])
+    words = ("--train.ema_decay", "0.9", "--train.ema_every", "2", "--train.sample_every", "null")
+    train(recipe("xs-autoencoder", tmp_path, *words))
+    log = read_log(tmp_path / "xs-autoencoder-run" / "log.jsonl")
+    assert [entry["skipped"] for entry in log] == [0, 1, 0, 0, 0, 1]
+    assert taken == [(step, step == 5) for step in range(6)]
 
 
 def test_a_short_run_does_not_average_its_random_start() -> None:

@@ -25,6 +25,7 @@ from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks, check_shares
 from commoncanvas.training.trainer import train
 from tests.training.test_alignment import ALIGNED
+from tests.training.test_trainer import same_bits
 from tests.training.test_transformer import MASKED
 from tests.training.tiny import recipe, saved
 
@@ -289,6 +290,29 @@ def test_shards_in_bf16_have_about_the_losses_of_one(name: str, shapes: Catalog,
     two = recipe(name, tmp_path, *SHARDED, "--out", str(tmp_path / "two"))
     finish(start(2, two))
     assert losses(two) == pytest.approx(losses(one), rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_a_run_of_four_that_stops_goes_on_with_four_bit_for_bit(
+    sharding: str, shapes: Catalog, tmp_path: Path
+) -> None:
+    words = ("--train.steps", "24", "--train.checkpoint_every", "4", "--train.sharding", sharding)
+    whole, made = (
+        recipe("xs-autoencoder", tmp_path, *FP32, *words, "--out", str(tmp_path / name))
+        for name in ("whole", "stopped")
+    )
+    finish(start(4, whole))
+    process = start(4, made)
+    deadline = time.monotonic() + 120
+    while not losses(made) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert 0 < max(losses(made)) < 24
+    finish(start(4, made))
+    assert losses(made) == losses(whole)
+    assert same_bits(Path(made.out), Path(whole.out))
 
 
 @pytest.mark.slow

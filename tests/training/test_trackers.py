@@ -120,7 +120,7 @@ def test_a_tracker_that_fails_in_the_middle_does_not_stop_the_training(
         def log(self, step: int, figures: dict[str, float]) -> None:
             calls.append(step)
             if len(calls) == 2:
-                raise ConnectionError("the server is gone")
+                raise ConnectionError("the server is gone from [/api/runs]")
 
         def close(self, failed: bool) -> None:
             raise AssertionError("it was given up")
@@ -131,4 +131,4 @@ def test_a_tracker_that_fails_in_the_middle_does_not_stop_the_training(
     log = [entry["step"] for entry in read_log(Path(f"{config.out}-run/log.jsonl"))]
     assert log[-1] == config.train.steps
     assert calls == sorted(set(log))[:2]
-    assert capsys.readouterr().err.count("ConnectionError: the server is gone") == 1
+    assert capsys.readouterr().err.count("ConnectionError: the server is gone from [/api/runs]") == 1

@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_named(
     started = recipe("xs-autoencoder", tmp_path)
     run, task = Run(started, resume=True), make_task(started)
     run.begin(task)
-    made = trainer.Trainer(started, run, task, Ranks(0, 1, torch.device("cpu")))
+    made = trainer.Trainer(run.recipe, run, task, Ranks(0, 1, torch.device("cpu")))
     made.share()
     made._save()
     made.checkpoints.close()

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from commoncanvas.catalog import Catalog
@@ -40,6 +41,19 @@ def test_a_trick_leaves_the_losses_as_they_were(
     assert losses[1] == pytest.approx(losses[0], rel=tolerance)
     # The switch did something.
     assert losses[1] != losses[0] or precision == "fp32"
+
+
+def test_compile_reaches_networks_that_are_not_called_as_a_whole() -> None:
+    sides = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"]}
+    vae = AutoencoderKL(**sides, block_out_channels=[8], norm_num_groups=4)
+    config = TrainConfig(steps=1, batch_size=1, learning_rate=1, compile=True)
+    compiled = [
+        type(module).__name__
+        for module in apply_tricks(vae, config, "x").modules()
+        if module._compiled_call_impl is not None
+    ]
+    assert set(compiled) == {"ResnetBlock2D"}  # what encode and decode call
+    assert len(compiled) == sum(type(module) is ResnetBlock2D for module in vae.modules())
 
 
 def test_norms_stay_in_the_precision_of_what_is_around_them_and_keep_their_names() -> None:
@@ -98,7 +112,7 @@ def test_auto_trains_in_the_precision_that_the_device_multiplies(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
     losses = []
     for name in ("auto", precision):
         words = ("--train.precision", name, "--out", str(tmp_path / name))
@@ -111,7 +125,7 @@ def test_auto_trains_in_the_precision_that_the_device_multiplies(
 def test_bf16_on_a_device_without_it_is_said_to_be_slow(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     train(recipe("xs-autoencoder", tmp_path, "--train.precision", "bf16", "--train.steps", "1"))
     said = " ".join(capsys.readouterr().err.split())
     assert "this cpu has no bf16 products; --train.precision auto is far faster" in said

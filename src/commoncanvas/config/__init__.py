@@ -11,6 +11,7 @@ from commoncanvas.config.recipes import (
     EncodeConfig,
     NoiseConfig,
     Recipe,
+    RecipeBase,
     SampleConfig,
 )
 from commoncanvas.config.train import TrainConfig
@@ -26,6 +27,7 @@ __all__ = [
     "EncodeConfig",
     "NoiseConfig",
     "Recipe",
+    "RecipeBase",
     "SampleConfig",
     "ShuffleConfig",
     "TrainConfig",

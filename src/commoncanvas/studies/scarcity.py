@@ -29,7 +29,7 @@ from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies.result import Point, Scarcity
-from commoncanvas.training.run import changes, fingerprint, inputs, pin
+from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
 from commoncanvas.training.task import Task, make_task
 from commoncanvas.training.trainer import train
 
@@ -60,6 +60,7 @@ def study_scarcity(
         )
     folder = Path(out) if out else Path(f"{recipe.out}-scarcity")
     record = _read(folder)
+    recipe = resolved(recipe, record)
     task = make_task(recipe, record["versions"] if record else None)
     _check_rows(recipe, task, fractions, seeds, prompts)
     with only_one(folder):

@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
-from commoncanvas.device import DTYPES, precision_on
 from commoncanvas.errors import TrainingError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
@@ -25,6 +24,7 @@ from commoncanvas.training.task import Batch, configuring
 from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
+EXPORTED_AT_ONCE = 32
 DRAWN = 16
 
 
@@ -56,7 +56,7 @@ class AutoencoderTask:
     def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         if not self.recipe.kl_weight:
             return {}
-        kind = DTYPES[precision_on(generator.device, self.recipe.train.precision)]
+        kind = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
         shape = (size, *self.latent_shape)
         return {"noise": torch.randn(shape, generator=generator, device=generator.device, dtype=kind)}
 
@@ -94,8 +94,10 @@ class AutoencoderTask:
         made = cast(AutoencoderKL, model.to("cpu").eval())
         count = min(STATISTICS_ROWS, len(self.rows.ids("train")))
         latents, errors = [], []
-        for start in range(0, count, self.recipe.train.batch_size):
-            pixels = self._pixels(slice(start, min(count, start + self.recipe.train.batch_size)))
+        # All at once would want the memory of a training's many GPUs.
+        at_once = min(self.recipe.train.micro_batch or EXPORTED_AT_ONCE, EXPORTED_AT_ONCE)
+        for start in range(0, count, at_once):
+            pixels = self._pixels(slice(start, min(count, start + at_once)))
             latents.append(made.encode(pixels).latent_dist.mode())
             reconstruction = made.decode(latents[-1], return_dict=False)[0].clamp(-1, 1)
             errors.append((reconstruction - pixels).square().mean((1, 2, 3)) / 4)

@@ -5,6 +5,7 @@ With as many as before, and shared out as before, it goes on bit for bit.
 
 from __future__ import annotations
 
+import re
 import warnings
 from concurrent.futures import Future
 from pickle import UnpicklingError
@@ -25,6 +26,7 @@ from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.store import INDEX, Reader, Writer
 
 PREFIX = "step-"
+COMPLETE = re.compile(rf"{PREFIX}(\d+)/{re.escape(INDEX)}")
 AVERAGE = "average."
 UNREADABLE = (
     OSError,
@@ -55,10 +57,27 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
-        folders = [
-            path.removesuffix(f"/{INDEX}") for path in self.storage.files() if path.endswith(f"/{INDEX}")
-        ]
-        return sorted(int(folder.removeprefix(PREFIX)) for folder in folders)
+        found = map(COMPLETE.fullmatch, self.storage.files())
+        return sorted(int(match[1]) for match in found if match)
+
+    def check(self, before: str, resume: bool) -> None:
+        """Raises TrainingError for a new run in a place of checkpoints, and for one that is to go on in a place without
+        any while there are some in the place of `before`.
+        """
+        if self.steps():
+            if not resume:
+                raise TrainingError(
+                    f"{self.storage.uri} holds checkpoints already; go on with --resume, "
+                    "or choose another train.checkpoints"
+                )
+        elif (
+            Storage(before).uri != self.storage.uri
+            and Checkpoints(before, self.keep, self.run, self.ranks).steps()
+        ):
+            raise TrainingError(
+                f"{self.storage.uri} holds no checkpoint, and {before} holds this run's; resume with "
+                f"--train.checkpoints {before}, or copy them"
+            )
 
     def save(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
         """Copy the state after `step` steps, and write it while the training goes on. Every rank has to call it.
@@ -69,7 +88,7 @@ class Checkpoints:
         writing = async_save(
             self._mine(_state(model, optimizer, ema)),
             storage_writer=Writer(self.storage, _folder(step), self.run),
-            process_group=self.ranks.group,
+            process_group=self.ranks.writing,
             no_dist=self.ranks.world == 1,
         )
         self._writing = cast("Future[Any]", writing)
@@ -99,7 +118,7 @@ class Checkpoints:
                 load(
                     _state(model, optimizer, ema),
                     storage_reader=reader,
-                    process_group=self.ranks.group,
+                    process_group=self.ranks.writing,
                     no_dist=self.ranks.world == 1,
                 )
         except (CheckpointException, *UNREADABLE) as error:

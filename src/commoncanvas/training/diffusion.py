@@ -48,6 +48,8 @@ from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added
 from commoncanvas.visual import labelled_grid
 
+DRAWN = 16
+
 
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
@@ -282,7 +284,7 @@ class DiffusionTask:
         return build(network_of(model), self.vae, self.text_encoder, self.scheduler, self.recipe)
 
     def draw(self, model: nn.Module, path: Path) -> None:
-        prompts = self.recipe.sample.prompts or [text for text in self.rows.texts("train") if text][:16]
+        prompts = self.recipe.sample.prompts or self._some_texts()
         sample = self.recipe.sample
         images = generate_images(
             self.pipeline(model).to(next(model.parameters()).device),
@@ -292,6 +294,11 @@ class DiffusionTask:
             steps=sample.steps,
         )
         labelled_grid(images, prompts).save(path)
+
+    def _some_texts(self) -> list[str]:
+        trained = (pc.field("split") == "train") & (pc.field("text") != "")
+        texts: list[str] = self.rows.table.filter(trained).slice(0, DRAWN)["text"].to_pylist()
+        return texts
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         self.pipeline(model.to("cpu")).save_pretrained(folder, safe_serialization=True)

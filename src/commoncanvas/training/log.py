@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rich.markup import escape
+
 from commoncanvas.console import say
 from commoncanvas.errors import TrainingStopped
 from commoncanvas.files import replace_text
@@ -55,9 +57,8 @@ class RunLog:
             except Exception as error:  # each has its own kinds
                 del self._trackers[name]
                 reason = " ".join(str(error).split())[:300]
-                say(
-                    f"{name} is told nothing any more: {type(error).__name__}: {reason}; {self.path} has it all"
-                )
+                what_failed = f"{type(error).__name__}: {reason}; {self.path} has it all"
+                say(f"{name} is told nothing any more: {escape(what_failed)}")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

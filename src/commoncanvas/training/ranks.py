@@ -21,7 +21,9 @@ from commoncanvas.training.task import Batch, Task
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 """What torchrun tells each process, and what one alone is."""
 SETTING_UP = timedelta(hours=6)
-"""How long the processes wait for one that chooses among many million rows; for a step they wait as torch does."""
+"""How long the processes wait for one that chooses among many million rows."""
+STEP = timedelta(hours=1)
+"""How long they wait in a step for one that computes a validation loss or draws images before it."""
 
 T = TypeVar("T")
 
@@ -34,7 +36,9 @@ class Ranks:
     world: int
     device: torch.device
     group: dist.ProcessGroup | None = None
-    """Of CPUs, for what goes on beside the training: its messages don't wait for those of the steps."""
+    """Of CPUs, for what is said between steps: its messages don't wait for those of the steps."""
+    writing: dist.ProcessGroup | None = None
+    """Of CPUs, for checkpoints, which are written while the training goes on."""
 
     @property
     def main(self) -> bool:
@@ -106,10 +110,12 @@ def joined(device: str) -> Iterator[Ranks]:
     place = pick_device(f"cuda:{local}" if one == "cuda" else one)
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=STEP)
     try:
-        group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=SETTING_UP))
-        yield Ranks(rank, world, place, group)
+        beside = (
+            cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=SETTING_UP)) for _ in range(2)
+        )
+        yield Ranks(rank, world, place, *beside)
     finally:
         dist.destroy_process_group()
 

@@ -8,10 +8,11 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from commoncanvas.catalog.storage import Storage
-from commoncanvas.config import Recipe
+from commoncanvas.config import Recipe, RecipeBase
+from commoncanvas.device import pick_device, precision_on
 from commoncanvas.errors import ModelError, TrainingError
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
@@ -37,6 +38,7 @@ CADENCE = {
 }
 """Fields that may change between a run and its resumption: its weights change by rounding at most."""
 RECORD = "run.json"
+R = TypeVar("R", bound=RecipeBase)
 NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
 """Names of inputs, which count by their contents."""
 
@@ -48,7 +50,6 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
-        self.recipe = recipe
         self.model_folder = Path(recipe.out)
         self.folder = self.model_folder.with_name(self.model_folder.name + "-run")
         self.path = self.folder / RECORD
@@ -56,6 +57,7 @@ class Run:
         self.place = str(self.folder)
         """Where it was found."""
         self.record = self._read(resume)
+        self.recipe = resolved(recipe, self.record)
         if self.record and not resume:
             raise TrainingError(
                 f"{self.folder} holds a run already; go on with --resume, or choose another --out"
@@ -96,8 +98,12 @@ class Run:
     def begin(self, task: Task) -> None:
         """Pin the catalogs' versions under tags, so that no clean-up takes them away, and record the run."""
         if self.record:
-            if not self.path.exists():  # found beside the checkpoints
+            of_then, place = self.record["recipe"]["train"], self.recipe.train.checkpoints
+            if not self.path.exists() or of_then.get("checkpoints") != place:
+                of_then["checkpoints"] = place
                 self._write()
+            if self.storage and RECORD not in self.storage.files():
+                self.storage.write(RECORD, self.path.read_bytes())
             return
         if self.path.exists():
             raise TrainingError(f"{self.folder} holds a run that another process began just now")
@@ -111,6 +117,17 @@ class Run:
         self._write()
         if self.storage:
             self.storage.write(RECORD, self.path.read_bytes())
+
+    @property
+    def checkpoints(self) -> str:
+        """The place of the run's checkpoints."""
+        return self.recipe.train.checkpoints or str(self.folder / "checkpoints")
+
+    @property
+    def checkpoints_before(self) -> str:
+        """The place that they had when it was last trained."""
+        before = self.record["recipe"]["train"].get("checkpoints") if self.record else None
+        return before or str(self.folder / "checkpoints")
 
     def check_reached(self, seen: Sequence[object]) -> None:
         """`seen`: of the run, by each process. Raises TrainingError unless that is the same."""
@@ -148,6 +165,17 @@ class Run:
             raise TrainingError(
                 f"{self.place}/{RECORD} is not the record of a run; choose another --out, or remove it"
             ) from error
+
+
+def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
+    """The recipe with the precision that it trains in, where it says auto: that of `record`, of what has begun already,
+    also on another device, or else the device's.
+    """
+    if recipe.train.precision != "auto":
+        return recipe
+    begun = record["recipe"]["train"]["precision"] if record else "auto"
+    precision = precision_on(pick_device(recipe.train.device), begun)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
 
 
 def pin(name: str, rows: TrainingRows) -> dict[str, str]:

@@ -15,10 +15,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from commoncanvas.config import TrainConfig
-from commoncanvas.device import precision_on
-from commoncanvas.training.alignment import network_of
 from commoncanvas.training.ranks import Loss, Ranks
-from commoncanvas.training.tricks import lower_norms
+from commoncanvas.training.tricks import blocks, compile_blocks, lower_norms
 
 
 def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
@@ -27,7 +25,7 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
     Unless `config.sharding` is none, the parameters of `loss.model` become DTensors: an optimiser has to be made after.
     """
     if config.compile and config.sharding != "none":
-        _compile_blocks(loss.model)
+        compile_blocks(loss.model)
     if ranks.world == 1:
         return loss
     if config.sharding == "none":
@@ -36,7 +34,7 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
     _make_alike(loss.model)
     # Where autocast would take bf16, the weights are gathered so, and given back after each block; autocast's own
     # copies would stay until the backward pass.
-    half = precision_on(ranks.device, config.precision) == "bf16"
+    half = config.precision == "bf16"
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
@@ -47,28 +45,6 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
     for module in (*reversed(blocks(loss.model)), loss):
         fully_shard(module, mesh=mesh, reshard_after_forward=config.reshard_after_forward, mp_policy=policy)
     return loss
-
-
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The parts that are gathered one by one, outer before inner: those that its library says are best kept on one
-    device (`_no_split_modules` of diffusers and transformers), or else the items of its outermost lists.
-    """
-    names = getattr(network_of(model), "_no_split_modules", None) or ()
-    return [module for module in model.modules() if type(module).__name__ in names] or _items(model)
-
-
-def _compile_blocks(model: nn.Module) -> None:
-    """Compile each of the `blocks` that have none within them, or the network if there are none: where a block's
-    weights are gathered, the code of what is around it would break off, and a loop over blocks not be compiled at all.
-    """
-    found = blocks(model)
-    inner = [block for block in found if not set(block.modules()) & (set(found) - {block})]
-    # Blocks of one class share a limit to the number of their shapes, after which they run uncompiled: in training and
-    # in evaluation, for a whole batch and for a last, smaller part of one.
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, 4 * len(inner))
-    for block in inner or [network_of(model)]:
-        block.compile(dynamic=False)
 
 
 @contextmanager
@@ -136,9 +112,3 @@ def _make_alike(model: nn.Module) -> None:
         dist.broadcast(parameter.data, 0)
     for buffer in model.buffers():
         dist.broadcast(buffer, 0)
-
-
-def _items(module: nn.Module) -> list[nn.Module]:
-    if isinstance(module, nn.ModuleList):
-        return list(module)
-    return [item for child in module.children() for item in _items(child)]

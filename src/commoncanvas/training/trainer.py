@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
-from commoncanvas.device import DTYPES, multiplies_bf16, precision_on
+from commoncanvas.device import DTYPES, multiplies_bf16
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one
 from commoncanvas.release.folder import write_model
@@ -49,17 +50,14 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
         with ranks.first():
             # What the main process has begun, the others go on with.
             run = Run(recipe, resume or not ranks.main)
+            recipe = run.recipe
             torch.manual_seed(recipe.seed)
             # A recipe that can't be trained is found before a file is made.
             task = make_task(recipe, run.pins)
             finished = run.finished(task)
             trainer = None if finished else Trainer(recipe, run, task, ranks)
             if trainer and ranks.main:
-                if not resume and trainer.checkpoints.steps():
-                    raise TrainingError(
-                        f"{trainer.checkpoints.storage.uri} holds checkpoints already; go on with --resume, "
-                        "or choose another train.checkpoints"
-                    )
+                trainer.checkpoints.check(run.checkpoints_before, resume)
                 held.enter_context(only_one(run.folder))
                 run.begin(task)
         seen = ranks.gathered((run.id, finished))
@@ -88,8 +86,7 @@ class Trainer:
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
             )
         self.device = ranks.device
-        self.dtype = DTYPES[precision_on(self.device, config.precision)]
-        if ranks.main and self.dtype == torch.bfloat16 and not multiplies_bf16(self.device):
+        if ranks.main and config.precision == "bf16" and not multiplies_bf16(self.device):
             say(
                 f"{recipe.name}: this {self.device.type} has no bf16 products; --train.precision auto is far faster"
             )
@@ -98,8 +95,9 @@ class Trainer:
         self.loss: nn.Module
         self.optimizer: torch.optim.Optimizer
         self.ema: EMA | None = None
-        place = config.checkpoints or str(run.folder / "checkpoints")
-        self.checkpoints = Checkpoints(place, config.keep_checkpoints, fingerprint(recipe, task), ranks)
+        self.checkpoints = Checkpoints(
+            run.checkpoints, config.keep_checkpoints, fingerprint(recipe, task), ranks
+        )
         self.step = 0
         self._skipped = 0
         """Steps in a row, up to now."""
@@ -114,6 +112,22 @@ class Trainer:
             betas=config.betas,
             fused=config.fused_adamw,
         )
+        if isinstance(self.loss, DistributedDataParallel):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Compute gradients for nothing, once. After its first ones DDP orders its buckets anew, by when each came, and
+        by that order sums over three processes or more are rounded: those of a resumed run would be others.
+        """
+        self.model.train()
+        held = [buffer.clone() for buffer in self.model.buffers()]
+        kinds = self.task.rows.kinds_of("train")
+        share = self.config.batch_size // self.ranks.world
+        batch = first_batch(self.task, min(share, int((kinds == kinds[0]).sum())), kind=int(kinds[0]))
+        self._backward({name: tensor.to(self.device) for name, tensor in batch.items()})
+        self.optimizer.zero_grad()
+        for buffer, before in zip(self.model.buffers(), held, strict=True):
+            buffer.copy_(before)
 
     def run(self) -> Path:
         saved = self.checkpoints.steps()
@@ -188,7 +202,7 @@ class Trainer:
 
     def _busy_seconds(self) -> list[float]:
         """Seconds of one image of each kind, were all devices computing at their peak."""
-        peak = peak_flops(self.device, self.dtype) * self.ranks.world
+        peak = peak_flops(self.device, DTYPES[self.config.precision]) * self.ranks.world
         seconds = []
         for kind in np.unique(self.task.rows.kinds_of("train")):
             batch = first_batch(self.task, 1, kind=int(kind))
@@ -219,8 +233,8 @@ class Trainer:
         self._skipped = 0 if finite else self._skipped + 1
         if finite:
             self.optimizer.step()
-            if self.ema:
-                self.ema.update(step - self.config.ema_start, last=step + 1 == self.config.steps)
+        if self.ema:  # also after a skipped step: its intervals go by the steps
+            self.ema.update(step - self.config.ema_start, last=step + 1 == self.config.steps)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
 
@@ -279,7 +293,7 @@ class Trainer:
         return total / len(ids)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _begin_average(self, step: int) -> None:
         """Average the weights from step `ema_start` on, in the process that writes them, or each its shards; elsewhere

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
@@ -33,9 +34,37 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
         _call(network, "set_attn_processor", name, "attention", AttnProcessor())
     if config.low_precision_norms:
         lower_norms(model)
-    if config.compile and config.sharding == "none":
-        network.compile()  # what is sharded is compiled block by block, see `shared_loss`
+    if (
+        config.compile and config.sharding == "none"
+    ):  # what is sharded is compiled once it is, see `shared_loss`
+        if isinstance(network, UNet2DConditionModel):
+            network.compile()
+        else:
+            compile_blocks(model)
     return model
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """The parts that are gathered one by one, outer before inner: those that its library says are best kept on one
+    device (`_no_split_modules` of diffusers and transformers), or else the items of its outermost lists.
+    """
+    names = getattr(network_of(model), "_no_split_modules", None) or ()
+    return [module for module in model.modules() if type(module).__name__ in names] or _items(model)
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each of the `blocks` that have none within them, or the network if there are none: where a block's
+    weights are gathered, the code of what is around it would break off, and a loop over blocks not be compiled at all;
+    and a task may call other methods of a network than its forward, and run some of its blocks by itself.
+    """
+    found = blocks(model)
+    inner = [block for block in found if not set(block.modules()) & (set(found) - {block})]
+    # Blocks of one class share a limit to the number of their shapes, after which they run uncompiled: in training and
+    # in evaluation, for a whole batch and for a last, smaller part of one.
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, 4 * len(inner))
+    for block in inner or [network_of(model)]:
+        block.compile(dynamic=False)
 
 
 def lower_norms(model: nn.Module) -> None:
@@ -82,3 +111,9 @@ def _call(model: nn.Module, method: str, name: str, field: str, *arguments: Any)
         getattr(model, method)(*arguments)
     except (AttributeError, ValueError) as error:
         raise RecipeError(f"{name}: train.{field}: {type(model).__name__} can't do that") from error
+
+
+def _items(module: nn.Module) -> list[nn.Module]:
+    if isinstance(module, nn.ModuleList):
+        return list(module)
+    return [item for child in module.children() for item in _items(child)]
