@@ -161,6 +161,13 @@ def test_a_run_starts_from_the_weights_of_another(shapes: Catalog, tmp_path: Pat
     )
     with pytest.raises(RecipeError, match="is not that of the recipe"):
         train(other)
+    # Nor one whose weights fit but are for another number of heads, or other waves of the timestep.
+    for field, value in (("attention_head_dim", "16"), ("flip_sin_to_cos", "false")):
+        other = recipe(
+            "xs", tmp_path, *words, "--init", first.out, f"--unet.{field}", value, "--out", "other"
+        )
+        with pytest.raises(RecipeError, match=f"give unet its fields .it has {field} "):
+            train(other)
     asked = ("--noise.schedule.prediction_type", "v_prediction", "--init")
     turned = recipe("xs", tmp_path, *words, *asked, first.out, "--out", str(tmp_path / "v"))
     with pytest.raises(

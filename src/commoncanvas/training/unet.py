@@ -27,6 +27,10 @@ POOLED = "text_time"
 """diffusers' `addition_embed_type` of SDXL: the pooled state, and `Crop`'s six numbers, steer every block."""
 
 
+FREE = ("sample_size", "dropout", "upcast_attention")
+"""Fields of a network that its weights go on with whatever they are."""
+
+
 def unet_config(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int, pooled_width: int
 ) -> dict[str, Any]:
@@ -94,13 +98,31 @@ def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"init {recipe.init} can't be loaded: {one_line(error)}") from error
+    other = [
+        f"{field} {theirs!r}"
+        for field, theirs in found.config.items()
+        if not field.startswith("_") and field not in FREE and not _alike(theirs, network.config.get(field))
+    ]
     try:
         network.load_state_dict(found.state_dict())
+        if other:
+            raise RuntimeError(f"it has {', '.join(other)}")
     except RuntimeError as error:
         raise RecipeError(
             f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
             f"give {name} its fields ({one_line(error)})"
         ) from error
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values of a field say the same: a list of equal ones is one of them for every block."""
+    lists = [list(each) if isinstance(each, list | tuple) else None for each in (one, other)]
+    if lists[0] is None and lists[1] is not None:
+        return all(_alike(one, each) for each in lists[1])
+    if lists[1] is None and lists[0] is not None:
+        return all(_alike(each, other) for each in lists[0])
+    # diffusers takes a field that is None for one that is off.
+    return (one or None) == (other or None) if lists[0] is None else lists[0] == lists[1]
 
 
 def _check_prediction(recipe: DiffusionRecipe, init: str) -> None:
