@@ -40,7 +40,39 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
             f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {error}"
         ) from error
     check_settings(scheduler, sample.guidance_scale, sample.steps)
+    try:
+        _check_samples(kind.from_config(training.config, **options), training, sample)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecipeError(f"sample: {sample.scheduler} can't sample with these settings: {reason}") from error
     return scheduler
+
+
+def _check_samples(scheduler: Any, training: DDPMScheduler, sample: SampleConfig) -> None:
+    """Sample nothing, once; raises RecipeError for a sampler that goes by another noise schedule than `training`."""
+    scheduler.set_timesteps(sample.steps)
+    zeros_BCHW = torch.zeros(1, 1, 8, 8)
+    for timestep in scheduler.timesteps:
+        scheduler.step(zeros_BCHW, timestep, zeros_BCHW)
+    if training.config.prediction_type == FLOW:
+        if float(scheduler.sigmas[-1]):
+            raise RecipeError(
+                f"sample.scheduler: {sample.scheduler} leaves noise in a flow's images; take "
+                "UniPCMultistepScheduler or DPMSolverMultistepScheduler"
+            )
+        return
+    # Some leave out what they don't know, such as zero terminal SNR.
+    if not torch.allclose(scheduler.alphas_cumprod, training.alphas_cumprod, rtol=0, atol=1e-5):
+        raise RecipeError(
+            f"sample.scheduler: {sample.scheduler} can't follow noise.schedule; take DDIMScheduler or another that "
+            "knows all its fields"
+        )
+    most = len(training) - 1
+    if training.config.rescale_betas_zero_snr and int(scheduler.timesteps[0]) < most:
+        raise RecipeError(
+            f"sample: with noise.schedule.rescale_betas_zero_snr sampling has to begin at timestep {most}, all noise, "
+            f"not at {int(scheduler.timesteps[0])}; set noise.schedule.timestep_spacing to trailing"
+        )
 
 
 def check_settings(scheduler: Any, guidance_scale: float, steps: int) -> None:
