@@ -26,6 +26,7 @@ from transformers import (
     Qwen2VLImageProcessor,
     Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
+    T5Config,
 )
 
 from commoncanvas.telephoning.captioner import CaptionerConfig
@@ -77,8 +78,8 @@ def tokenizer(*special: str) -> PreTrainedTokenizerFast:
     )
 
 
-def blip2(folder: Path) -> str:
-    """BLIP-2 with OPT, as Salesforce/blip2-opt-2.7b is laid out."""
+def blip2(folder: Path, t5: bool = False) -> str:
+    """BLIP-2 with OPT, as Salesforce/blip2-opt-2.7b is laid out, or with T5, as Salesforce/blip2-flan-t5-xl is."""
     words = tokenizer("<image>")
     vision = Blip2VisionConfig(
         hidden_size=32,
@@ -96,7 +97,7 @@ def blip2(folder: Path) -> str:
         intermediate_size=64,
         encoder_hidden_size=32,
     )
-    text = OPTConfig(
+    text: OPTConfig | T5Config = OPTConfig(
         vocab_size=len(words),
         hidden_size=32,
         ffn_dim=64,
@@ -108,6 +109,18 @@ def blip2(folder: Path) -> str:
         bos_token_id=1,
         eos_token_id=2,
     )
+    if t5:
+        text = T5Config(
+            vocab_size=len(words),
+            d_model=32,
+            d_kv=16,
+            d_ff=64,
+            num_layers=2,
+            num_heads=2,
+            pad_token_id=0,
+            eos_token_id=2,
+            decoder_start_token_id=0,
+        )
     torch.manual_seed(0)
     config = Blip2Config(
         vision_config=vision.to_dict(),

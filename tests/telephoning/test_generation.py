@@ -14,6 +14,7 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.engine import LocalEngine
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.images.image import decode, encode_image
 from commoncanvas.telephoning import Caption, CaptionerConfig, caption, load_captioner
@@ -99,6 +100,14 @@ def test_captions_are_what_transformers_writes_for_one_image(
         assert (written(captioner, [image], ["x"])[0].text or "") == " ".join(answer.split())
 
 
+@pytest.mark.parametrize("t5", [False, True])
+def test_what_is_not_ended_within_its_tokens_is_cut(t5: bool, images: list[bytes], tmp_path: Path) -> None:
+    given = CaptionerConfig("blip2", models.blip2(tmp_path, t5), max_tokens=3, precision="fp32", device="cpu")
+    captioner = load_captioner(given)
+    assert isinstance(captioner, GeneratingCaptioner)
+    assert {one.status for one in written(captioner, images[:3], ["x"] * 3)} == {"cut"}
+
+
 def test_the_seed_and_the_image_decide_what_chance_writes(
     folders: dict[str, str], images: list[bytes]
 ) -> None:
@@ -182,6 +191,40 @@ def test_a_column_says_how_it_was_written_and_refuses_other_settings(
         caption(shapes.uri, how, column="Short caption")
     with pytest.raises(CatalogError, match="there is no caption status late"):
         caption(shapes.uri, how, column="short", retry=["late"])
+
+
+def test_auto_goes_on_in_the_precision_of_the_captions_that_are_there(
+    shapes: Catalog, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = config("llava", folders, precision="auto")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    caption(shapes.uri, how, column="short", where="title LIKE '%red%'")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # the same table, on another machine
+    assert caption(shapes.uri, how, column="short", where=None)["captions"]
+    caption(shapes.uri, how, column="other", where=None)
+    schema = Catalog.open(shapes.uri).schema
+    found = [ColumnInfo.of(schema.field(name)) for name in ("short", "other")]
+    assert [info.settings["precision"] for info in found if info] == ["bf16", "fp32"]
+
+
+def test_rays_gpus_take_bf16_whatever_the_process_that_asks_them_runs_on(
+    shapes: Catalog, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnGpus(LocalEngine):
+        gpus = 1
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    caption(shapes.uri, config("llava", folders, precision="auto"), where=None, engine=OnGpus())
+    info = ColumnInfo.of(Catalog.open(shapes.uri).schema.field("caption"))
+    assert info and info.settings["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_blip2_searches_with_five_beams_unless_chance_is_asked_for(
+    temperature: float, folders: dict[str, str]
+) -> None:
+    captioner = load_captioner(config("blip2", folders, temperature=temperature))
+    assert captioner.info.settings["beams"] == (1 if temperature else 5)
 
 
 def test_a_stored_image_that_is_broken_costs_its_own_row(shapes: Catalog, folders: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from commoncanvas.catalog.where import all_of
 from commoncanvas.console import say
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError, MissingExtraError
-from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig
+from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig, Precision
 from commoncanvas.telephoning.rules import STATUSES as DROPPED
 from commoncanvas.telephoning.sentences import agreement
 from commoncanvas.telephoning.stage import CaptionStage
@@ -52,6 +52,8 @@ def caption(
     if config.kind == "openai":
         config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
     table = Catalog.open(catalog)
+    if config.precision == "auto":
+        config = config._replace(precision=_precision(table, column, engine))
     stage = CaptionStage(config, column, again)
     if column in table.schema.names:
         _check_column(table, stage, overwrite)
@@ -65,6 +67,15 @@ def caption(
         "column": column,
         "statuses": dict(sorted(statuses.items(), key=lambda item: -item[1])),
     } | quality(table, column, condition)
+
+
+def _precision(table: Catalog, column: str, engine: Engine) -> Precision:
+    """That of the captions which are there already, to go on with them; bf16 for Ray's GPUs, whatever this process
+    runs on; or auto.
+    """
+    made = ColumnInfo.of(table.schema.field(column)) if column in table.schema.names else None
+    there: Precision | None = made.settings.get("precision") if made else None
+    return there or ("bf16" if getattr(engine, "gpus", 0) else "auto")
 
 
 def _check_column(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:

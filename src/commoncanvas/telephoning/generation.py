@@ -37,17 +37,17 @@ class GeneratingCaptioner(ABC):
     prompt: str | None = None
 
     def __init__(self, config: CaptionerConfig) -> None:
+        beams = config.beams or (1 if config.temperature else self.beams)
+        if beams > 1 and config.temperature:
+            raise ModelError(
+                f"beams {beams} and temperature {config.temperature}: choose one, search or chance"
+            )
         self.config = config
         self.prompt = config.prompt or self.prompt
         self.batch_size = config.batch_size or 16
         self.device = pick_device(config.device)
         precision = precision_on(self.device, config.precision)
         self.processor, self.network = self._load(DTYPES[precision])
-        beams = config.beams or self.beams
-        if beams > 1 and config.temperature:
-            raise ModelError(
-                f"beams {beams} and temperature {config.temperature}: choose one, search or chance"
-            )
         self._generation = {
             "max_new_tokens": config.max_tokens or self.max_tokens,
             "num_beams": beams,
@@ -124,6 +124,8 @@ class GeneratingCaptioner(ABC):
         given = inputs["input_ids"]
         if tokens.shape[1] >= given.shape[1] and torch.equal(tokens[: len(given), : given.shape[1]], given):
             tokens = tokens[:, given.shape[1] :]
+        if self.network.config.is_encoder_decoder:
+            tokens = tokens[:, 1:]  # the one that decoding starts with
         return [self._read(row) for row in tokens[: len(prepared)]]
 
     def _read(self, tokens: Tensor) -> Caption:
