@@ -62,6 +62,19 @@ def test_a_held_out_prompt_was_never_seen_in_training(rows: pa.Table, count: int
 
 
 @given(row_tables(), st.integers(1, 10), st.integers(0, 99))
+def test_nor_was_it_another_text_of_a_row_that_draws_one_of_several(
+    rows: pa.Table, count: int, seed: int
+) -> None:
+    drawn = pa.array([f"{text or ''}\x1fA  Fox\x1f\x00" for text in rows["text"].to_pylist()], pa.string())
+    prompts = choose_prompts(rows.append_column("texts", drawn), "heldout", count, seed)
+    trained = any(
+        split != "heldout" and (text or "").strip()
+        for split, text in zip(rows["split"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    )
+    assert not (trained and "a fox" in {fold(prompt.text) for prompt in prompts})
+
+
+@given(row_tables(), st.integers(1, 10), st.integers(0, 99))
 def test_more_prompts_keep_those_of_fewer(rows: pa.Table, count: int, seed: int) -> None:
     assert (
         choose_prompts(rows, "train", count + 5, seed)[:count]

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,27 @@ def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_pa
     assert (ours == plain).all()
     assert Image.open(files[1]).text["prompt"] == "a red square"
     assert Image.open(files[1]).text["seed"] == "5"
+
+
+def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
+    def drawn(**settings: Any) -> Path:
+        (file,) = generate(
+            str(model), "a dot!", out=str(tmp_path), **{"guidance_scale": 2.0, "steps": 1, **settings}
+        )
+        return file
+
+    first = drawn()
+    before = first.read_bytes()
+    assert [
+        path.name for path in (first, drawn(), drawn(steps=2), drawn(steps=2), drawn(guidance_scale=3.0))
+    ] == [
+        "a-dot-0.png",
+        "a-dot-0.png",
+        "a-dot-0-2.png",
+        "a-dot-0-2.png",
+        "a-dot-0-3.png",
+    ]
+    assert first.read_bytes() == before
 
 
 def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None:

@@ -104,6 +104,11 @@ class Card:
             }
         return header
 
+    @property
+    def people(self) -> int:
+        """Creators with a name."""
+        return sum(1 for name in self.creators if name)
+
     def markdown(self) -> str:
         """README.md."""
         nc = sum(self.licenses[each.id] for each in self.values if not each.commercial)
@@ -128,7 +133,7 @@ class Card:
             header=yaml.safe_dump(self.header(), sort_keys=False, allow_unicode=True).rstrip(),
             name=_cell(self.name),
             images=f"{self.rows:,}",
-            creators=f"{len(self.creators):,}",
+            creators=f"{self.people:,}",
             program=f"CommonCanvas {__version__}",
             version=self.version,
             licence_rows="\n".join(licence_rows),
@@ -187,7 +192,7 @@ class Card:
             fields.append(mlc.Field(id="images/image", name="image", data_types=kinds, source=image))
         metadata = mlc.Metadata(
             name=self.name,
-            description=f"{self.rows:,} openly licensed images by {len(self.creators):,} creators, each credited.",
+            description=f"{self.rows:,} openly licensed images by {self.people:,} creators, each credited.",
             license=[each.url or each.name for each in self.values],
             date_published=datetime.now(UTC),
             version=f"{self.version}.0.0",

@@ -37,9 +37,11 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
     out: it was seen, or would have been with a larger `data.fraction`, which doesn't change the prompts so.
     """
     records = [row for row in rows.to_pylist() if row["text"] and row["text"].strip()]
-    taken = (
-        {fold(row["text"]) for row in records if row["split"] != "heldout"} if split == "heldout" else set()
-    )
+    taken: set[str] = set()
+    if split == "heldout":
+        # Where training draws one of several texts of a row, `texts` has them all.
+        others = (row.get("texts") or row["text"] for row in records if row["split"] != "heldout")
+        taken = {fold(text) for texts in others for text in texts.split("\x1f")}
     drawn = sorted(
         (row for row in records if row["split"] == split), key=lambda row: _draw(seed, row["image_id"])
     )

@@ -73,7 +73,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         **_catalogs(recipe, rows),
         "rows": _counts(rows.table) | {"sha256": rows.sha256},
         "licenses": dict(counts.most_common()),
-        "creators": len(set(training["creator"].to_pylist())),
+        "creators": len({name for name in training["creator"].to_pylist() if name}),
         "result_license": combined.result.id if combined.result else None,
         "result_license_note": combined.message,
         "built_on": [part.to_dict() for part in task.parts],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from pathlib import Path
 
 from commoncanvas.console import progress
@@ -28,7 +29,8 @@ def generate(
     """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ..., into `out`; returns the PNG files.
 
     Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
-    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model stand in the PNG.
+    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model stand in the PNG. Another
+    image of the same name stays: this one gets a number behind its name.
     Raises ModelError, and RecipeError for settings that can't be sampled with.
     """
     from PIL.PngImagePlugin import PngInfo
@@ -59,10 +61,21 @@ def generate(
                 "software": "commoncanvas",
             }.items():
                 text.add_itxt(key, str(value))
-            files.append(folder / f"{_file_name(prompt)}-{number}.png")
-            image.save(files[-1], pnginfo=text)
+            png = BytesIO()
+            image.save(png, "PNG", pnginfo=text)
+            files.append(_kept(folder, f"{_file_name(prompt)}-{number}", png.getvalue()))
             bar.advance()
     return files
+
+
+def _kept(folder: Path, name: str, png: bytes) -> Path:
+    """The file of that name, or with a number behind it, that has or can have these bytes."""
+    path, number = folder / f"{name}.png", 1
+    while path.exists() and path.read_bytes() != png:
+        number += 1
+        path = folder / f"{name}-{number}.png"
+    path.write_bytes(png)
+    return path
 
 
 def _file_name(prompt: str) -> str:
