@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from commoncanvas.app.captions_page import write_captions_page
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.cli import main
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.telephoning.clip import ClipModel
@@ -359,19 +359,28 @@ def test_a_survey_of_many_words_measures_stretches_of_ten_thousand() -> None:
     assert survey.stretch == 500 and len(survey.vocabulary) == 500 and survey.captions == 4000
 
 
-def test_the_commands_print_what_the_calls_return(shapes: Catalog, clip: Path, tmp_path: Path) -> None:
+def test_the_commands_print_what_the_calls_return(
+    shapes: Catalog,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["commoncanvas", "caption", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert not ended.value.code, printed.err
+        return printed.out
+
     written(shapes, lambda title: title)
-    base = [sys.executable, "-m", "commoncanvas", "caption"]
-    words = [*base, "report", "--catalog", shapes.uri, "--html", str(tmp_path / "c.html"), "--json"]
-    words += ["--clip", str(clip)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
+    capsys.readouterr()
+    words = ["report", "--catalog", shapes.uri, "--html", str(tmp_path / "c.html"), "--clip", str(clip)]
+    printed = json.loads(said(*words, "--json"))
     assert printed["captions"] == printed["clip"]["rows"] == 24 and (tmp_path / "c.html").exists()
     assert printed["best"][0].keys() == {"row_id", "image_id", "caption", "score"}
-    words.remove("--json")
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "24 captions of 24 fetched images" in done.stdout and "CLIP score by" in done.stdout
-    words = [*base, "drop", "--catalog", shapes.uri, "--rules", "empty,min-words=9", "--dry-run", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["would_be_dropped"] == 24
+    text = said(*words)
+    assert "24 captions of 24 fetched images" in text and "CLIP score by" in text
+    words = ["drop", "--catalog", shapes.uri, "--rules", "empty,min-words=9", "--dry-run", "--json"]
+    assert json.loads(said(*words))["would_be_dropped"] == 24

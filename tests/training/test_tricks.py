@@ -101,31 +101,3 @@ def test_auto_is_what_the_device_is_fastest_with_and_leaves_a_network_without_at
     on_gpu = apply_tricks(on_cpu.to("meta"), config.model_copy(update={"attention": "sdpa"}), "x")
     assert on_gpu.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     apply_tricks(nn.Linear(1, 1), config, "x")
-
-
-@pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_auto_trains_in_the_precision_that_the_device_multiplies(
-    has: bool,
-    precision: str,
-    shapes: Catalog,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
-    losses = []
-    for name in ("auto", precision):
-        words = ("--train.precision", name, "--out", str(tmp_path / name))
-        train(recipe("xs-autoencoder", tmp_path, *words))
-        losses.append([entry["loss"] for entry in read_log(tmp_path / f"{name}-run" / "log.jsonl")])
-    assert losses[0] == losses[1]
-    assert "no bf16 products" not in capsys.readouterr().err
-
-
-def test_bf16_on_a_device_without_it_is_said_to_be_slow(
-    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    train(recipe("xs-autoencoder", tmp_path, "--train.precision", "bf16", "--train.steps", "1"))
-    said = " ".join(capsys.readouterr().err.split())
-    assert "this cpu has no bf16 products; --train.precision auto is far faster" in said
