@@ -173,7 +173,7 @@ def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
     """
     if recipe.train.precision != "auto":
         return recipe
-    begun = record["recipe"]["train"]["precision"] if record else "auto"
+    begun = record["recipe"]["train"].get("precision", "auto") if record else "auto"
     precision = precision_on(pick_device(recipe.train.device), begun)
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
 
