@@ -204,7 +204,9 @@ def mosaic(
             timesteps_B = torch.randint(0, len(noise_schedule), (options.batch,))
             noise_BCHW = torch.randn(scaled_BCHW.shape)
             noisy_BCHW = noise_schedule.add_noise(scaled_BCHW, noise_BCHW, timesteps_B)
-            said_BCHW = unet(noisy_BCHW, timesteps_B, states_BLD)["sample"]
+            # Autocast takes states in fp16; without it the network has fp32 alone.
+            told_BLD = states_BLD if half else states_BLD.float()
+            said_BCHW = unet(noisy_BCHW, timesteps_B, told_BLD)["sample"]
             loss = F.mse_loss(said_BCHW, noise_BCHW)
         loss.backward()
         squares += (said_BCHW.detach() - noise_BCHW).square().sum()
