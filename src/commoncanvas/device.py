@@ -46,8 +46,8 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has bf16 products. Without them (most laptops' CPUs, GPUs before Ampere) bf16 is slower than
-    fp32: on a CPU with AVX2 alone a matrix product takes a hundred times as long.
+    """Whether the device has bf16 products. Without them (most laptops' CPUs, GPUs before Ampere) it is emulated: on
+    a CPU with AVX2 alone a matrix product takes some 80 times as long as in fp32.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):

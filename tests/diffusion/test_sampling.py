@@ -1,5 +1,7 @@
 """Samplers that can't do what the noise schedule says are refused before training."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -12,7 +14,7 @@ ZERO = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 TRAILING = {"timestep_spacing": "trailing"}
 
 
-def sampler(name: str, **noise: object) -> object:
+def sampler(name: str, **noise: object) -> Any:
     return pipeline_scheduler(
         DDPMScheduler(**noise), SampleConfig(scheduler=name, guidance_scale=1, steps=20)
     )
@@ -42,8 +44,8 @@ def test_a_sampler_that_cannot_do_it_is_named(name: str, noise: dict[str, object
 @pytest.mark.parametrize("noise", [{}, ZERO | TRAILING, {"prediction_type": "sample"}])
 def test_those_that_can_begin_afresh_each_time(name: str, noise: dict[str, object]) -> None:
     made = sampler(name, **noise)
-    made.set_timesteps(3)  # type: ignore[attr-defined]
+    made.set_timesteps(3)
     noisy_BCHW = torch.randn(1, 1, 2, 2)
-    for timestep in made.timesteps:  # type: ignore[attr-defined]
-        noisy_BCHW = made.step(noisy_BCHW, timestep, noisy_BCHW).prev_sample  # type: ignore[attr-defined]
+    for timestep in made.timesteps:
+        noisy_BCHW = made.step(noisy_BCHW, timestep, noisy_BCHW).prev_sample
     assert noisy_BCHW.isfinite().all()

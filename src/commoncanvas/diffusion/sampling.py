@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 from commoncanvas.config import SampleConfig
 from commoncanvas.diffusion.objective import FLOW
 from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.latents.loading import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,14 +38,15 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
         scheduler = kind.from_config(training.config, **options)
     except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(
-            f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {error}"
+            f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {one_line(error)}"
         ) from error
     check_settings(scheduler, sample.guidance_scale, sample.steps)
     try:
         _check_samples(kind.from_config(training.config, **options), training, sample)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RecipeError(f"sample: {sample.scheduler} can't sample with these settings: {reason}") from error
+        raise RecipeError(
+            f"sample: {sample.scheduler} can't sample with these settings: {one_line(error)}"
+        ) from error
     return scheduler
 
 
