@@ -239,6 +239,79 @@ def test_the_column_of_human_text_can_be_chosen(photos: Path, tmp_path: Path) ->
     assert report.notes == ["no row has text in 'alt', so no image has a label"]
 
 
+def test_a_csv_with_semicolons_is_read_as_excel_writes_it(photos: Path, tmp_path: Path) -> None:
+    for mark, before in (*((mark, "") for mark in ";\t|,"), (";", "sep=;\r\n"), (",", '"sep=,"\n')):
+        lines = ["file;Licence;Creator;Title", 'a.jpg;CC BY 4.0;Ada;"one; two"', "b.png;CC BY 4.0", ""]
+        (photos / "metadata.csv").write_text(before + "\r\n".join(lines).replace(";", mark))
+        uri = tmp_path / f"{ord(mark)}{len(before)}.lance"
+        report = import_("folder", uri, path=photos)
+        assert (report.new, report.skipped["wrong column count"]) == (1, 1), mark
+        assert report.complaints[0].startswith(f"metadata.csv:{4 if before else 3}: wrong column count")
+        assert rows(uri)["a.jpg"]["title"] == f"one{mark} two"
+
+
+def test_a_comma_inside_a_name_does_not_split_a_header_of_semicolons(photos: Path, tmp_path: Path) -> None:
+    csv(photos, 'file;license;"creator, or author";author;where, when', "a.jpg;CC BY 4.0;;Ada;x, y")
+    import_("folder", tmp_path / "c.lance", path=photos)
+    assert rows(tmp_path / "c.lance")["a.jpg"]["creator"] == "Ada"
+
+
+def test_a_text_file_beside_an_image_is_its_label(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.txt").write_text("\ufeffa blue square\n")
+    (photos / "b.caption").write_text("another")
+    (photos / "sub/c.json").write_text(json.dumps({"caption": "from JSON"}))
+    (photos / "sub/c.txt").write_text("from text")
+    (photos / "sub/dé.txt").write_bytes(b"caf\xe9")
+    report = import_("folder", tmp_path / "c.lance", path=photos, license="CC BY 4.0", creator="Ada")
+    assert {name: row["label"] for name, row in rows(tmp_path / "c.lance").items()} == {
+        "a.jpg": "a blue square",
+        "b.png": "another",
+        "sub/c.jpg": "from JSON",
+        "sub/dé.jpg": None,
+    }
+    assert report.complaints == ["sub/dé.jpg: kept without label (dé.txt is not UTF-8 at byte 3)"]
+    (photos / "a.txt").write_text("x" * 100_000)
+    csv(photos, "file,license,alt", "a.jpg,CC0,", "b.png,CC0,named")
+    report = import_("folder", tmp_path / "d.lance", path=photos)
+    assert [row["label"] for row in rows(tmp_path / "d.lance").values()] == [None, "another"]
+    assert report.remarks == {"kept without label": 1}
+    import_("folder", tmp_path / "e.lance", path=photos, label_column="alt")
+    assert [row["label"] for row in rows(tmp_path / "e.lance").values()] == [None, "named"]
+
+
+def test_metadata_in_subfolders_is_read_for_each_as_the_hub_lays_it_out(photos: Path, tmp_path: Path) -> None:
+    for split, suffix in (("train", "jsonl"), ("test", "csv")):
+        (photos / split / "deep").mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(photos / split / "0001.png")
+        Image.new("RGB", (8, 8)).save(photos / split / "deep/2.png")
+        (photos / split / f"metadata.{suffix}").write_text(
+            "".join(
+                json.dumps({"file_name": name, "license": "CC0", "text": f"{split} {name}"}) + "\n"
+                for name in ("0001.png", "deep/2.png", "no.png")
+            )
+            if suffix == "jsonl"
+            else "file_name,license,text\n0001.png,CC0,test 0001.png\ndeep/2.png,CC0,test deep/2.png\n../../x.png,CC0,\n"
+        )
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert {name: row["label"] for name, row in rows(tmp_path / "c.lance").items()} == {
+        f"{split}/{name}": f"{split} {name}"
+        for split in ("train", "test")
+        for name in ("0001.png", "deep/2.png")
+    }
+    assert report.complaints[:3] == [
+        "test/metadata.csv:4: outside the folder (field file: '../../x.png')",
+        "train/metadata.jsonl:3: file missing (field file: 'no.png')",
+        "a.jpg: no metadata (no metadata file has a row for it)",
+    ]
+    (photos / "test/metadata.parquet").touch()
+    with pytest.raises(SourceError, match=r"test has metadata\.csv and metadata\.parquet; choose one"):
+        import_("folder", tmp_path / "d.lance", path=photos)
+    # Metadata in the folder itself is for all of it.
+    csv(photos, "file,license", "train/0001.png,CC0")
+    report = import_("folder", tmp_path / "e.lance", path=photos)
+    assert (report.new, report.skipped) == (1, {"no metadata": 7})
+
+
 def test_names_that_one_system_composes_and_another_decomposes_are_the_same_file(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -1,27 +1,34 @@
-"""A folder of images and what is known of them: a metadata file, a sidecar an image, or one licence for all."""
+"""A folder of images and what is known of them: metadata files, sidecars beside the images, one licence for all."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.provenance import row_by_aliases
-from commoncanvas.catalog.sources.records import READERS, Record, check_metadata, parse_json, read_records
+from commoncanvas.catalog.sources.records import READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
 
 _SUFFIXES = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
+CAPTION_SUFFIXES = (".txt", ".caption")
+"""A text file beside an image, of the image's name, holds its caption: kohya's layout."""
+MAX_CAPTION_BYTES = 1 << 16
+
 
 class Folder(RowSource):
     """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
     keeps the ids of two folders apart.
+
+    Metadata files are the one that `metadata` names, else `metadata.*` in the folder, else those in its subfolders
+    (`train/metadata.jsonl`, as the hub's image folders have them), each for the paths within its own folder.
     """
 
     name = "folder"
@@ -33,19 +40,19 @@ class Folder(RowSource):
         if not self.root.is_dir():
             raise SourceError(f"{options.path} is not a folder; give the path of a folder with images")
         self.folder_name = options.name or self.root.name
-        self.metadata = options.metadata or self._find_metadata()
+        self.metadata = {options.metadata: self.root} if options.metadata else self._find_metadata()
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
-        self._columns = check_metadata(self.metadata) if self.metadata else None
+        self._columns = {path: check_metadata(path) for path in self.metadata}
         self._check()
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
         records = self._records(report) if self.metadata else self._sidecars(report)
         seen: dict[str, str] = {}
         labels = 0
-        for where, record in records:
-            path = self._path(where, record, report)
+        for where, folder, record in records:
+            path = self._path(where, folder, record, report)
             if path is None:
                 continue
             if path in seen:
@@ -59,19 +66,32 @@ class Folder(RowSource):
         if self.label_column and not labels:
             report.note(f"no row has text in {self.label_column!r}, so no image has a label")
         if self.metadata:
+            names = [self._place(path) for path in self.metadata]
+            detail = (
+                f"{names[0]} has no row for it" if len(names) == 1 else "no metadata file has a row for it"
+            )
             for path in self._images(report):
                 if path not in seen:
-                    report.skip(path, "no metadata", f"{self.metadata.name} has no row for it")
+                    report.skip(path, "no metadata", detail)
 
     # What there is
 
-    def _find_metadata(self) -> Path | None:
-        found = [path for suffix in READERS if (path := self.root / f"metadata{suffix}").is_file()]
-        if len(found) > 1:
-            raise SourceError(
-                f"{self.root} has {' and '.join(path.name for path in found)}; choose one with --metadata"
-            )
-        return found[0] if found else None
+    def _find_metadata(self) -> dict[Path, Path]:
+        """Metadata files, each with the folder that its paths start from."""
+        found: dict[Path, Path] = {}
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            here = [f"metadata{suffix}" for suffix in READERS if f"metadata{suffix}" in names]
+            if len(here) > 1:
+                raise SourceError(f"{folder} has {' and '.join(here)}; choose one with --metadata")
+            found.update({Path(folder, name): Path(folder) for name in here})
+            if here:
+                folders.clear()
+        return found
+
+    def _place(self, path: Path) -> str:
+        """How messages name a metadata file."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _check(self) -> None:
         """What is wrong with the whole is said at once, not once a row."""
@@ -79,27 +99,25 @@ class Folder(RowSource):
             raise SourceError(
                 f"licence {self.license.id} demands attribution; name whom to credit with --creator"
             )
-        columns = self._columns
-        if columns is not None:
-            if not self._has_column("file"):
+        for path, columns in self._columns.items():
+            if columns is None:
+                continue
+            if not _has_column(columns, "file"):
                 raise SourceError(
-                    f"metadata {self.metadata} has no column that names the image file; "
+                    f"metadata {path} has no column that names the image file; "
                     f"call it one of: {', '.join(fields.ALIASES['file'])}"
                 )
             if self.label_column and self.label_column not in columns:
                 raise SourceError(
-                    f"metadata {self.metadata} has no column {self.label_column!r} for labels; "
+                    f"metadata {path} has no column {self.label_column!r} for labels; "
                     f"it has: {', '.join(columns)}"
                 )
 
     def _describes(self, column: str) -> bool:
         """Whether there is metadata that may say `column`."""
-        if self.metadata is None:
+        if not self.metadata:
             return any(self.root.rglob("*.json"))
-        return self._columns is None or self._has_column(column)
-
-    def _has_column(self, column: str) -> bool:
-        return bool({fields.normalise(name) for name in self._columns or ()} & set(fields.ALIASES[column]))
+        return any(columns is None or _has_column(columns, column) for columns in self._columns.values())
 
     def _images(self, report: Report) -> Iterator[str]:
         """Paths of the images, posix, relative to the folder, in a fixed order; hidden ones are left out."""
@@ -118,11 +136,13 @@ class Folder(RowSource):
                     continue
                 yield relative
 
-    def _records(self, report: Report) -> Iterator[Record]:
-        assert self.metadata is not None
-        yield from read_records(self.metadata, report)
+    def _records(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+        """(where it stands, the folder that its path starts from, the record)"""
+        for path, folder in self.metadata.items():
+            for where, record in read_records(path, report, self._place(path)):
+                yield where, folder, record
 
-    def _sidecars(self, report: Report) -> Iterator[Record]:
+    def _sidecars(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
         for path in self._images(report):
             image = self.root / path
@@ -140,12 +160,12 @@ class Folder(RowSource):
                 record = parse_json(where, sidecar.read_bytes(), report)
             if record is not None:
                 # The image is the one that the sidecar stands beside, whatever it says of itself.
-                yield where, {**record, "file": path}
+                yield where, self.root, {**record, "file": path}
 
     # One row
 
-    def _path(self, where: str, record: dict[str, Any], report: Report) -> str | None:
-        """The image that a record is about, relative to the folder."""
+    def _path(self, where: str, folder: Path, record: dict[str, Any], report: Report) -> str | None:
+        """The image that a record is about, relative to the root; its own path starts from `folder`."""
         given = fields.text(
             record.get("file") if not self.metadata else fields.find(_normalised(record), "file")
         )
@@ -157,7 +177,7 @@ class Folder(RowSource):
             for form in dict.fromkeys(
                 (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
             ):
-                image = Path(os.path.normpath(self.root / form))
+                image = Path(os.path.normpath(folder / form))
                 if not image.is_relative_to(self.root):
                     report.skip(where, "outside the folder", f"field file: {given!r}")
                     return None
@@ -177,7 +197,32 @@ class Folder(RowSource):
             creator=self.creator,
             label_column=self.label_column,
         )
-        return row and {**row, "image_url": (self.root / path).as_uri()}
+        if row is None:
+            return None
+        if row["label"] is None and self.label_column is None:
+            row["label"] = _caption(self.root / path, path, report)
+        return {**row, "image_url": (self.root / path).as_uri()}
+
+
+def _has_column(columns: Iterable[str], column: str) -> bool:
+    return bool({fields.normalise(name) for name in columns} & set(fields.ALIASES[column]))
+
+
+def _caption(image: Path, where: str, report: Report) -> str | None:
+    """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
+    file = next((file for file in map(image.with_suffix, CAPTION_SUFFIXES) if file.is_file()), None)
+    if file is None:
+        return None
+    with file.open("rb") as opened:
+        data = opened.read(MAX_CAPTION_BYTES + 1)
+    if len(data) > MAX_CAPTION_BYTES:
+        report.remark(where, "kept without label", f"{file.name} has more than {MAX_CAPTION_BYTES:,} bytes")
+        return None
+    try:
+        return data.decode("utf-8-sig").strip() or None
+    except UnicodeDecodeError as error:
+        report.remark(where, "kept without label", f"{file.name} is not UTF-8 at byte {error.start}")
+        return None
 
 
 def _normalised(record: dict[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,10 @@ Record = tuple[str, dict[str, Any]]
 """(where it stands, such as `metadata.csv:17`; column -> value)"""
 
 MAX_FIELD_CHARACTERS = 16_000_000
+MAX_HEADER_CHARACTERS = 1_000_000
+
+DELIMITERS = ",;\t|"
+"""What may stand between the fields of a `.csv`; a `.tsv` has tabs."""
 
 
 def check_metadata(path: Path) -> list[str] | None:
@@ -45,9 +50,12 @@ def check_metadata(path: Path) -> list[str] | None:
     return columns
 
 
-def read_records(path: Path, report: Report) -> Iterator[Record]:
-    """Records of a metadata file that `check_metadata` has passed, streaming; bad ones go to `report.skip`."""
-    return READERS[path.suffix.lower()](path, report)
+def read_records(path: Path, report: Report, name: str | None = None) -> Iterator[Record]:
+    """Records of a metadata file that `check_metadata` has passed, streaming; bad ones go to `report.skip`.
+
+    `name` is how places in the file are named; by default the file's own name.
+    """
+    return READERS[path.suffix.lower()](path, name or path.name, report)
 
 
 def _csv_header(path: Path) -> list[str]:
@@ -64,14 +72,14 @@ def _csv_header(path: Path) -> list[str]:
     return header
 
 
-def _read_csv(path: Path, report: Report) -> Iterator[Record]:
+def _read_csv(path: Path, name: str, report: Report) -> Iterator[Record]:
     # Bytes that aren't UTF-8 become surrogates, so that one bad cell is seen in its place and costs its row
     # only.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = _csv_reader(path, file)
         header = next(reader)
         while True:
-            where = f"{path.name}:{reader.line_num + 1}"
+            where = f"{name}:{reader.line_num + 1}"
             try:
                 row = next(reader, None)
             except csv.Error as error:
@@ -89,15 +97,29 @@ def _read_csv(path: Path, report: Report) -> Iterator[Record]:
                 yield where, record
 
 
-def _csv_reader(path: Path, file: Any) -> Any:
+def _csv_reader(path: Path, file: TextIO) -> Any:
+    """A reader whose next row is the header."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    return csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    if path.suffix.lower() == ".tsv":
+        return csv.reader(file, delimiter="\t", strict=True)
+    first = file.readline(MAX_HEADER_CHARACTERS)
+    file.seek(0)
+    stated = re.fullmatch(r'"?sep=(.)"?\s*', first)
+    reader = csv.reader(file, delimiter=stated[1] if stated else _delimiter(first), strict=True)
+    if stated:  # Excel's line before the header
+        next(reader)
+    return reader
 
 
-def _read_jsonl(path: Path, report: Report) -> Iterator[Record]:
+def _delimiter(header: str) -> str:
+    """The mark that splits a header into the most columns; a comma if none does."""
+    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+
+
+def _read_jsonl(path: Path, name: str, report: Report) -> Iterator[Record]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            where = f"{path.name}:{number}"
+            where = f"{name}:{number}"
             if line.strip(b" \t\r\n\xef\xbb\xbf"):
                 record = parse_json(where, line, report)
                 if record is not None:
@@ -120,11 +142,11 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
     return record if _encoded(where, record, report) else None
 
 
-def _read_parquet(path: Path, report: Report) -> Iterator[Record]:
+def _read_parquet(path: Path, name: str, report: Report) -> Iterator[Record]:
     row = 0
     try:
         for batch in _parquet(path).iter_batches(batch_size=1024):
-            yield from batch_rows(batch, path.name, row, report)
+            yield from batch_rows(batch, name, row, report)
             row += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"metadata {path} can't be read after row {row}: {error}") from error
@@ -156,7 +178,7 @@ def _texts(value: Any) -> Sequence[str]:
     return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else ()
 
 
-READERS: dict[str, Callable[[Path, Report], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": _read_jsonl,
