@@ -6,22 +6,46 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
+
+from commoncanvas.text import one_line, visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Progress, Task, TaskID
 
 
-def console() -> Console:
+def console(file: IO[str] | None = None) -> Console:
+    """The terminal; what is printed is text, in which nothing is markup."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(
+        file=file or sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=file is None
+    )
 
 
-def say(text: str) -> None:
-    """Print one line on stderr, with rich markup."""
-    console().print(text)
+def say(text: str, *, title: str = "", style: str = "") -> None:
+    """Print one line on stderr, `title` in front of it. Neither can hold markup, or a mark that a terminal obeys."""
+    from rich.text import Text
+
+    words = [(one_line(title, None), "bold cyan"), (one_line(text, None), style)]
+    console().print(Text(" ").join(Text(word, how) for word, how in words if word))
+
+
+def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
+    """Print what a report renders to on stdout, or to `file`; no mark in it reaches the terminal that this obeys."""
+    console(file or sys.stdout).print(_Visible(shown))
+
+
+class _Visible:
+    def __init__(self, shown: RenderableType) -> None:
+        self.shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for segment in console.render(self.shown, options):
+            yield Segment(visible(segment.text), segment.style, segment.control)
 
 
 class Bar:
@@ -36,7 +60,7 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Show `text` (a loss, a count of failures) at the end of the bar."""
-        self._progress.update(self._task, note=text)
+        self._progress.update(self._task, note=one_line(text))
 
 
 @contextmanager
@@ -64,17 +88,17 @@ def progress(
     screen = console()
     began = time.monotonic()
     bar = Progress(
-        TextColumn("[bold]{task.description:<12}"),
+        TextColumn("{task.description:<12}", style="bold", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         Rate(),
         TimeRemainingColumn(compact=True),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=screen,
         disable=not (shown and screen.is_terminal),
     )
     with bar:
-        task = bar.add_task(description, total=total, completed=completed, note="")
+        task = bar.add_task(one_line(description), total=total, completed=completed, note="")
         yield Bar(bar, task)
         state = bar.tasks[0]
     if shown and not screen.is_terminal:

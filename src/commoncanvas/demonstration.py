@@ -6,6 +6,7 @@ import ctypes
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -109,11 +110,9 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
         for number, command in enumerate(todo, start=1):
             if command.name in state.done:
                 continue
-            say(
-                f"[bold cyan]{number}/{len(todo) + 1} {command.name}[/]  [dim]commoncanvas {' '.join(command.words)}[/]"
-            )
+            say(f"commoncanvas {shlex.join(command.words)}", title=f"{number}/{len(todo) + 1} {command.name}")
             state.run(command, lock)
-        say(f"[bold cyan]{len(todo) + 1}/{len(todo) + 1} report[/]")
+        say("", title=f"{len(todo) + 1}/{len(todo) + 1} report")
         from commoncanvas.app.demo_report import write_demo_report
 
         figures = write_demo_report(folder, state.stages())

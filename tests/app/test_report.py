@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.app.report import bars, duration, facts, figure, percent, picture, safe_href, write_report
+from commoncanvas.app.report import bars, duration, facts, figure, percent, picture, write_report
+from commoncanvas.text import web_address
 
 from .example import example
 
@@ -204,7 +205,7 @@ def test_many_creators_are_summed_up_and_none_is_lost() -> None:
     "url", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "http://[", "", None, "/etc"]
 )
 def test_only_web_addresses_become_links(url: str | None) -> None:
-    assert safe_href(url) is None
+    assert web_address(url) is None
 
 
 def test_a_picture_says_what_it_is() -> None:

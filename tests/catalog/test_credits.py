@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, credits
-from commoncanvas.catalog.credits import COLUMNS, WRITERS, clean, credit
+from commoncanvas.catalog.credits import COLUMNS, WRITERS, credit
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.errors import CatalogError
 
@@ -147,13 +147,6 @@ def test_nothing_in_a_row_becomes_markup_or_a_script(catalog: Catalog, tmp_path:
     assert links
     assert all(link and link.startswith("https://") for link in links)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-
-
-@given(st.text(max_size=50))
-def test_cleaned_text_is_one_line_that_a_terminal_can_show(text: str) -> None:
-    cleaned = clean(text)
-    assert cleaned is None or (cleaned.splitlines() == [cleaned] and cleaned == cleaned.strip() != "")
-    assert not set(cleaned or "") & {chr(code) for code in (*range(32), 127, 0x9B, 0x202E)}
 
 
 @given(st.fixed_dictionaries({name: st.none() | st.text(max_size=30) for name in COLUMNS[1:8]}))

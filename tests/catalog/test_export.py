@@ -8,7 +8,6 @@ import io
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -375,11 +374,3 @@ def test_a_size_is_read_as_people_write_it(number: int, unit: str) -> None:
     factor = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}[unit.strip().lower()]
     assert ShardSize.of(f"{number}{unit}") == ShardSize(None, number * factor)
     assert ShardSize.of(str(number)) == ShardSize(number, None)
-
-
-@given(st.text(max_size=40))
-def test_no_name_of_a_creator_becomes_markup_of_the_card(name: str) -> None:
-    from commoncanvas.catalog.datacard import _cell
-
-    assert not re.search(r"(?<!\\)[<>|*_`\[]", _cell(name).replace(r"\\", ""))
-    assert "\n" not in _cell(name)

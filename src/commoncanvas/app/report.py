@@ -7,15 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
-from commoncanvas.catalog.credits import clean
 from commoncanvas.errors import CommonCanvasError
 from commoncanvas.files import replace_text
+from commoncanvas.text import clean, visible, web_address
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -99,13 +98,14 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     made.filters |= {
         "count": count,
         "percent": percent,
         "figure": figure,
         "duration": duration,
-        "href": safe_href,
+        "href": web_address,
         "picture": picture,
         "share": lambda part, whole: percent(ratio(part, whole) if whole else None),
         "ratio": ratio,
@@ -272,16 +272,6 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
     return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
-
-
-def safe_href(url: str | None) -> str | None:
-    """`url` if it is an http(s) address, else None: metadata may say `javascript:`."""
-    if not url:
-        return None
-    try:
-        return url if urlsplit(url).scheme in ("http", "https") else None
-    except ValueError:
-        return None
 
 
 def picture(data: bytes) -> str:

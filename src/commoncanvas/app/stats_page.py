@@ -11,12 +11,13 @@ from commoncanvas import licenses
 from commoncanvas.app.histogram import histogram, trimmed, window
 from commoncanvas.app.report import bars, ratio, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
-from commoncanvas.catalog.credits import COLUMNS, Credit, clean, credit
+from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats import TOP
 from commoncanvas.catalog.stats_table import pixels, places, size
 from commoncanvas.catalog.tally import Sample
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
+from commoncanvas.text import clean
 
 THUMBNAILS = 48
 THUMBNAIL_SIDE = 240

@@ -9,9 +9,7 @@ from __future__ import annotations
 import csv
 import html
 import json
-import re
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -22,6 +20,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.errors import CatalogError
+from commoncanvas.text import cell, clean, escaped_json, text_of_cell, visible, web_address
 
 COLUMNS = (
     "image_id",
@@ -98,11 +97,11 @@ def credit(row: Mapping[str, Any]) -> Credit:
         image_id=row["image_id"],
         title=clean(row["title"]),
         creator=clean(row["creator"]),
-        creator_url=_web(row["creator_url"]),
-        source_url=_web(row["page_url"]) or _web(row["image_url"]),
+        creator_url=web_address(row["creator_url"]),
+        source_url=web_address(row["page_url"]) or web_address(row["image_url"]),
         license=clean(row["license"]),
         license_name=license.name if license.known else clean(row["license"]),
-        license_url=_web(row["license_url"]) or license.url,
+        license_url=web_address(row["license_url"]) or license.url,
         changes=_changes(row),
     )
 
@@ -148,7 +147,7 @@ def read_credits(path: str | Path) -> Iterator[Credit]:
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                yield Credit(**{name: _formula_again(row[name]) for name in _FIELDS})  # type: ignore[arg-type]
+                yield Credit(**{name: text_of_cell(row[name]) for name in _FIELDS})  # type: ignore[arg-type]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise CatalogError(f"{path} can't be read as credits: {error}") from error
 
@@ -156,7 +155,7 @@ def read_credits(path: str | Path) -> Iterator[Credit]:
 def _write_text(credits: Iterable[Credit], file: TextIO) -> int:
     count = 0
     for one in credits:
-        file.write(f"{one.text()}\n")
+        file.write(f"{visible(one.text())}\n")
         count += 1
     return count
 
@@ -166,7 +165,7 @@ def _write_csv(credits: Iterable[Credit], file: TextIO) -> int:
     writer.writerow([*_FIELDS, "credit"])
     count = 0
     for one in credits:
-        writer.writerow([_no_formula(getattr(one, name)) for name in _FIELDS] + [_no_formula(one.text())])
+        writer.writerow([cell(getattr(one, name)) for name in _FIELDS] + [cell(one.text())])
         count += 1
     return count
 
@@ -176,7 +175,7 @@ def _write_json(credits: Iterable[Credit], file: TextIO) -> int:
     for one in credits:
         file.write(",\n" if count else "[\n")
         row = {name: getattr(one, name) for name in _FIELDS}
-        file.write(json.dumps({**row, "credit": one.text()}, ensure_ascii=False))
+        file.write(escaped_json(json.dumps({**row, "credit": one.text()}, ensure_ascii=False)))
         count += 1
     file.write("\n]\n" if count else "[]\n")
     return count
@@ -186,7 +185,7 @@ def _write_html(credits: Iterable[Credit], file: TextIO) -> int:
     file.write(_PAGE_HEAD)
     count = 0
     for one in credits:
-        file.write(f'<li id="{html.escape(one.image_id)}">{one.html()}</li>\n')
+        file.write(f'<li id="{html.escape(visible(one.image_id))}">{one.html()}</li>\n')
         count += 1
     file.write(f"</ul>\n<footer>{count:,} image{'' if count == 1 else 's'}</footer>\n</body>\n</html>\n")
     return count
@@ -253,23 +252,6 @@ def _changes(row: Mapping[str, Any]) -> str | None:
     return f"resized from {before[0]} × {before[1]} to {after[0]} × {after[1]} pixels"
 
 
-# Control characters, which a terminal would obey, and those that reorder what stands around them.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-
-
-def clean(text: str | None) -> str | None:
-    """Text on one line that can do a terminal or a page no harm; None if nothing is left."""
-    if text is None:
-        return None
-    return " ".join(_UNSAFE.sub(" ", unicodedata.normalize("NFC", text)).split()) or None
-
-
-def _web(url: str | None) -> str | None:
-    """A web address; None for anything else, such as `javascript:` or a path on the importer's disk."""
-    url = (url or "").strip()
-    return url if re.fullmatch(r"https?://[^\s\x00-\x1f\x7f]+", url, re.IGNORECASE) else None
-
-
 def _linked(text: str, url: str | None) -> str:
     return f"{text} ({url})" if url else text
 
@@ -277,15 +259,3 @@ def _linked(text: str, url: str | None) -> str:
 def _anchor(text: str, url: str | None, rel: str = "noopener nofollow") -> str:
     escaped = html.escape(text)
     return f'<a href="{html.escape(url)}" rel="{rel}">{escaped}</a>' if url else escaped
-
-
-_FORMULA = "=+-@\t\r\0"
-
-
-def _no_formula(value: str | None) -> str | None:
-    return f"'{value}" if value and value[0] in _FORMULA else value
-
-
-def _formula_again(cell: str) -> str | None:
-    """What `_no_formula` was given; an empty cell was None."""
-    return (cell[1:] if cell[0] == "'" and cell[1:2] and cell[1] in _FORMULA else cell) if cell else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,11 @@ import pyarrow as pa
 import yaml
 
 from commoncanvas import __version__
-from commoncanvas.catalog.credits import NO_CREATOR, clean
+from commoncanvas.catalog.credits import NO_CREATOR
 from commoncanvas.catalog.shards import features, parquet_schema
 from commoncanvas.errors import MissingExtraError
 from commoncanvas.licenses import License, combine, parse
+from commoncanvas.text import markdown_cell
 
 TOP_CREATORS = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -119,7 +119,7 @@ class Card:
             f"{_yes(each.share_alike)} | {_yes(each.attribution)} |"
             for each, count in zip(self.values, self.licenses.values(), strict=True)
         ]
-        creator_rows = [f"| {_cell(name or NO_CREATOR)} | {count:,} |" for name, count in top]
+        creator_rows = [f"| {markdown_cell(name or NO_CREATOR)} | {count:,} |" for name, count in top]
         more = len(self.creators) - len(top)
         limits = [
             f"- {nc:,} images may not be used commercially."
@@ -131,7 +131,7 @@ class Card:
         left = [f"- {count:,}: {reason}" for reason, count in self.left_out.items()] or ["- none"]
         return _CARD.format(
             header=yaml.safe_dump(self.header(), sort_keys=False, allow_unicode=True).rstrip(),
-            name=_cell(self.name),
+            name=markdown_cell(self.name),
             images=f"{self.rows:,}",
             creators=f"{self.people:,}",
             program=f"CommonCanvas {__version__}",
@@ -214,11 +214,6 @@ def _listed(name: str, feature: dict[str, Any]) -> dict[str, Any]:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _cell(text: str) -> str:
-    """Text of others that stays one cell of a Markdown table, and nothing but text."""
-    return re.sub(r"([\\`*_{}\[\]<>()#!|~&])", r"\\\1", clean(text) or "")
 
 
 def _link(text: str, url: str | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.credits import NO_CREATOR, clean
+from commoncanvas.catalog.credits import NO_CREATOR
+from commoncanvas.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

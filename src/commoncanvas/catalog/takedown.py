@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from commoncanvas.catalog.adding import CONFLICT_RETRIES
-from commoncanvas.catalog.credits import NO_CREATOR, clean
+from commoncanvas.catalog.credits import NO_CREATOR
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.purge import PurgeReport, held, live, steadily
 from commoncanvas.catalog.purge import purge as purge_catalog
@@ -24,6 +24,7 @@ from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.errors import CatalogError
+from commoncanvas.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

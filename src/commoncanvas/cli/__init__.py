@@ -10,7 +10,7 @@ from cyclopts import CycloptsError
 from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.models import app
 from commoncanvas.cli.studies import app as studies_app
-from commoncanvas.console import console, say
+from commoncanvas.console import say
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
 
 __all__ = ["app", "main"]
@@ -48,12 +48,12 @@ def main() -> None:
     except (CommonCanvasError, CycloptsError, OSError) as error:
         if os.environ.get(DEBUG):
             raise
-        console().print(f"commoncanvas: {_one_line(error)}", style="red", markup=False)
+        say(f"commoncanvas: {_message(error)}", style="red")
         sys.exit(2)
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         # A file that isn't there, can't be written, or is in the way of a folder.
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return str(error) or type(error).__name__

@@ -325,4 +325,4 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     summary = run(out, minutes=minutes)
     if json_:
         show(summary, json_)
-    say(f"[bold]the report:[/bold] {Path(out) / 'report.html'}")
+    say(str(Path(out) / "report.html"), title="the report:")

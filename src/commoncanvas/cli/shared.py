@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from commoncanvas.console import print_table
+from commoncanvas.text import escaped_json, visible
+
 Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
 EngineName = Annotated[
     Literal["local", "ray"], Parameter(name="--engine", help="this machine, or the Ray cluster that is there")
@@ -27,14 +30,12 @@ def show(result: Any, as_json: bool) -> None:
     if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
         result = result.to_dict()
     if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
+        print(escaped_json(json.dumps(result, indent=2, ensure_ascii=False, default=str)))
     elif hasattr(result, "render"):
-        from rich.console import Console
-
-        Console(highlight=False).print(result.render())
+        print_table(result.render())
     else:
         for line in _lines(result):
-            print(line)
+            print(visible(line))
 
 
 def _lines(value: Any, prefix: str = "") -> list[str]:

@@ -36,4 +36,4 @@ def scarcity(
 
     found = study_scarcity(load_recipe(recipe, overrides), fractions, seeds=seeds, prompts=prompts, out=out)
     show(found, json_)
-    say(f"[bold]plot and page:[/bold] {found.folder}/{PAGE}")
+    say(f"{found.folder}/{PAGE}", title="plot and page:")

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from commoncanvas.config.recipes import Recipe
 from commoncanvas.config.schema import Schema
 from commoncanvas.errors import RecipeError
+from commoncanvas.text import one_line
 
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
 
@@ -67,7 +68,7 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {recipe} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"recipe {recipe} is not valid YAML: {one_line(error)}") from error
     if not isinstance(fields, dict):
         raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
     base = fields.pop("base", None)

@@ -15,7 +15,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 from commoncanvas.config import SampleConfig
 from commoncanvas.diffusion.objective import FLOW
 from commoncanvas.errors import ModelError, RecipeError
-from commoncanvas.latents.loading import one_line
+from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -99,7 +99,7 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     try:
         pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True, safety_checker=None)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {model} can't be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(f"model {model} can't be loaded: {one_line(error)}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -16,6 +16,7 @@ from commoncanvas import __version__
 from commoncanvas.console import say
 from commoncanvas.engine.keys import store_keys
 from commoncanvas.errors import EngineError, MissingExtraError
+from commoncanvas.text import one_line
 
 T = TypeVar("T")
 
@@ -190,7 +191,7 @@ class _Run:
 
     def _lose(self, reference: Any, error: Exception) -> None:
         """A worker, or what it had to give, is lost: another does the item."""
-        why = " ".join(str(error).split())[:300]
+        why = one_line(error)
         if reference in self._starting:
             actor = self._starting.pop(reference)
             self._failed_starts += 1

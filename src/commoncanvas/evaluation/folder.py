@@ -16,6 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.vae import to_images, to_pixels
 from commoncanvas.provenance import catalogs_of, read_provenance
+from commoncanvas.text import one_line
 
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 
@@ -40,7 +41,7 @@ def read_rows(model: str) -> pa.Table:
     try:
         rows = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ModelError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{path} can't be read: {one_line(error)}") from error
     missing = [name for name in ROW_COLUMNS if name not in rows.column_names]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")

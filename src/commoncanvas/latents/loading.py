@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.errors import ModelError
+from commoncanvas.text import one_line
 
 PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 
@@ -39,7 +40,3 @@ def components(model: str) -> dict[str, str]:
             config = read_json(model, "config.json", name)
             parts[name] = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
     return parts
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from commoncanvas.errors import MissingExtraError, ModelError
-from commoncanvas.latents.loading import components, one_line, read_json
+from commoncanvas.latents.loading import components, read_json
+from commoncanvas.text import one_line
 
 MINILM = "minilm"
 CLASSES = {

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from commoncanvas.errors import ModelError
-from commoncanvas.latents.loading import components, one_line, read_json
+from commoncanvas.latents.loading import components, read_json
+from commoncanvas.text import one_line
 
 VAE: TypeAlias = "AutoencoderKL | AutoencoderDC"
 CLASSES = ("AutoencoderKL", "AutoencoderDC")

@@ -83,7 +83,7 @@ def text_states_of(recipe: DiffusionRecipe) -> TextStates:
 def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
     from transformers import AutoConfig
 
-    from commoncanvas.latents.loading import one_line
+    from commoncanvas.text import one_line
 
     try:
         return AutoConfig.from_pretrained(model, subfolder=name, local_files_only=True).get_text_config()

@@ -77,7 +77,7 @@ def study_scarcity(
         for number, job in enumerate(jobs, start=1):
             if job.done:
                 continue
-            say(f"[bold cyan]{number}/{len(jobs)}[/] {job.title}")
+            say(job.title, title=f"{number}/{len(jobs)}")
             job.run(prompts)
             study.write()
             made = True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from commoncanvas.catalog.credits import clean
 from commoncanvas.catalog.stats_table import count_table
 from commoncanvas.telephoning.rules import RULES
+from commoncanvas.text import clean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.errors import TrainingError
+from commoncanvas.text import one_line
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.store import INDEX, Reader, Writer
@@ -181,4 +182,4 @@ def _of_optimizer(name: str) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    return " ".join(str(error).split())[:200]
+    return one_line(error)

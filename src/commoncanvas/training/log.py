@@ -9,11 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.markup import escape
-
 from commoncanvas.console import say
 from commoncanvas.errors import TrainingStopped
 from commoncanvas.files import replace_text
+from commoncanvas.text import one_line
 from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_tracker
 
 
@@ -56,9 +55,8 @@ class RunLog:
                 what(tracker)
             except Exception as error:  # each has its own kinds
                 del self._trackers[name]
-                reason = " ".join(str(error).split())[:300]
-                what_failed = f"{type(error).__name__}: {reason}; {self.path} has it all"
-                say(f"{name} is told nothing any more: {escape(what_failed)}")
+                reason = f"{type(error).__name__}: {one_line(error)}"
+                say(f"{name} is told nothing any more: {reason}; {self.path} has it all")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

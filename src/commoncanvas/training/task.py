@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from commoncanvas.config import Recipe
 from commoncanvas.errors import RecipeError
 from commoncanvas.provenance import Part
+from commoncanvas.text import one_line
 from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.selecting import Pins
 
@@ -86,7 +87,7 @@ def configuring(what: str) -> Iterator[None]:
     try:
         yield
     except _MISFITS as error:
-        raise RecipeError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+        raise RecipeError(f"{what}: {one_line(error)}") from error
 
 
 def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from commoncanvas.errors import CommonCanvasError, MissingExtraError
+from commoncanvas.text import one_line
 
 PROJECT = "commoncanvas"
 """What trackers keep runs under; MLflow calls it an experiment."""
@@ -127,9 +128,7 @@ def open_tracker(name: str, run: Tracked) -> Tracker:
             f"train.trackers: {name} is not installed ({error}); pip install 'commoncanvas[{name}]'"
         ) from error
     except Exception as error:  # each has its own kinds
-        raise CommonCanvasError(
-            f"train.trackers: {name} can't be opened: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CommonCanvasError(f"train.trackers: {name} can't be opened: {one_line(error)}") from error
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:

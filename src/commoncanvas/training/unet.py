@@ -19,8 +19,9 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents.crops import Crop
-from commoncanvas.latents.loading import components, one_line, read_json
+from commoncanvas.latents.loading import components, read_json
 from commoncanvas.latents.text import TextEncoder
+from commoncanvas.text import one_line
 from commoncanvas.training.task import configuring
 
 POOLED = "text_time"

@@ -57,9 +57,3 @@ def http_status(code: int) -> str:
 
 def too_large(size: int, max_bytes: int) -> FetchError:
     return FetchError("too_large", f"{size:,} bytes, more than {max_bytes:,}")
-
-
-def one_line(text: object) -> str:
-    """At most 500 printable characters: servers write into our messages too."""
-    shown = str(text).encode(errors="replace").decode()
-    return " ".join("".join(mark if mark.isprintable() else " " for mark in shown).split())[:500]

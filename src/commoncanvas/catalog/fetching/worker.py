@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
-from commoncanvas.catalog.fetching.status import FetchError, one_line
+from commoncanvas.catalog.fetching.status import FetchError
 from commoncanvas.errors import DecoderError
 from commoncanvas.images.decoders import Decode, Decoders
 from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
+from commoncanvas.text import one_line
 
 Row = dict[str, Any]
 Place = tuple[str, Sequence[str | None]]
@@ -189,7 +190,10 @@ class Worker:
             return {"fetch_status": error.status, "fetch_error": one_line(error)}
         except Exception as error:
             # One row in millions that does what nobody has thought of must not end the run, each time anew.
-            return {"fetch_status": "internal", "fetch_error": one_line(f"{type(error).__name__}: {error}")}
+            return {
+                "fetch_status": "internal",
+                "fetch_error": one_line(f"{type(error).__name__}: {error}"),
+            }
         finally:
             hold.release()
 

@@ -29,6 +29,7 @@ from commoncanvas.catalog.sources.tables import (
     stream_schema,
 )
 from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.text import one_line
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""
@@ -278,7 +279,7 @@ def _reading(hub_id: str, split: str, stream: Any) -> Callable[[Report], Iterato
 
 
 def _unreadable(what: str, error: Exception) -> SourceError:
-    return SourceError(f"datasets can't read {what}: {' '.join(str(error).split())[:300]}")
+    return SourceError(f"datasets can't read {what}: {one_line(error)}")
 
 
 def _image(value: Any, root: Path | None) -> bytes | None:

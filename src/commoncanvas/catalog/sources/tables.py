@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
+from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.sources.records import Record
@@ -103,4 +104,4 @@ def _explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} {what}: {' '.join(str(error).split())[:200]}") from error
+        raise SourceError(f"{path} {what}: {one_line(error)}") from error
