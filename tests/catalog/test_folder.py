@@ -280,18 +280,20 @@ def test_a_text_file_beside_an_image_is_its_label(photos: Path, tmp_path: Path) 
 
 
 def test_metadata_in_subfolders_is_read_for_each_as_the_hub_lays_it_out(photos: Path, tmp_path: Path) -> None:
-    for split, suffix in (("train", "jsonl"), ("test", "csv")):
+    for split in ("train", "test"):
         (photos / split / "deep").mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(photos / split / "0001.png")
-        Image.new("RGB", (8, 8)).save(photos / split / "deep/2.png")
-        (photos / split / f"metadata.{suffix}").write_text(
-            "".join(
-                json.dumps({"file_name": name, "license": "CC0", "text": f"{split} {name}"}) + "\n"
-                for name in ("0001.png", "deep/2.png", "no.png")
-            )
-            if suffix == "jsonl"
-            else "file_name,license,text\n0001.png,CC0,test 0001.png\ndeep/2.png,CC0,test deep/2.png\n../../x.png,CC0,\n"
-        )
+        for name in ("0001.png", "deep/2.png"):
+            Image.new("RGB", (8, 8)).save(photos / split / name)
+    lines = [
+        json.dumps({"file_name": name, "license": "CC0", "text": f"train {name}"})
+        for name in ("0001.png", "deep/2.png", "no.png")
+    ]
+    (photos / "train/metadata.jsonl").write_text("\n".join(lines))
+    csv(
+        photos / "test",
+        *("file_name,license,text", "0001.png,CC0,test 0001.png", "deep/2.png,CC0,test deep/2.png"),
+        "../../x.png,CC0,",
+    )
     report = import_("folder", tmp_path / "c.lance", path=photos)
     assert {name: row["label"] for name, row in rows(tmp_path / "c.lance").items()} == {
         f"{split}/{name}": f"{split} {name}"
