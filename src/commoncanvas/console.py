@@ -34,7 +34,7 @@ def say(text: str, *, title: str = "", style: str = "") -> None:
 
 def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
     """Print what a report renders to on stdout, or to `file`; no mark in it reaches the terminal that this obeys."""
-    console(file or sys.stdout).print(_Visible(shown))
+    console(file or sys.stdout).print(_Visible(shown), crop=False)
 
 
 class _Visible:

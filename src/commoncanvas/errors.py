@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from signal import Signals
+from typing import Any
 
 
 class CommonCanvasError(Exception):
@@ -15,6 +16,14 @@ class CatalogError(CommonCanvasError):
 
 class SourceError(CommonCanvasError):
     """An import source, or its metadata, can't be used at all (single bad rows are reported, not raised)."""
+
+
+class NothingImportedError(SourceError):
+    """An import could use no row of its input; `report` (an ImportReport) says why."""
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class LicenseError(CommonCanvasError):

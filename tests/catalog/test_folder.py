@@ -236,7 +236,7 @@ def test_the_column_of_human_text_can_be_chosen(photos: Path, tmp_path: Path) ->
         import_("folder", tmp_path / "d.lance", path=photos, label_column="alt")
     (photos / "metadata.csv").unlink()
     report = import_("folder", tmp_path / "e.lance", path=photos, license="CC0", label_column="alt")
-    assert report.notes == ["no row has text in 'alt', so no image has a label"]
+    assert report.notes[0] == "no row has text in 'alt', so no image has a label"
 
 
 def test_a_csv_with_semicolons_is_read_as_excel_writes_it(photos: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,6 +102,28 @@ def test_the_older_form_and_sqlite_give_the_same_rows_but_for_the_mirror(tmp_pat
     assert rows(Catalog.open(tmp_path / "db" / "c.lance")) == without
 
 
+def test_a_value_of_sqlite_that_is_too_long_costs_its_row_before_it_is_read(tmp_path: Path) -> None:
+    cells = {name: value for name, value in fields(0).items() if name not in ("line", "hash")}
+    names = ", ".join(cells)
+    with sqlite3.connect(tmp_path / "dump.db") as connection:
+        connection.execute(f"CREATE TABLE yfcc ({names})")
+        for row_id in (-(1 << 63), 5, 6, 7, (1 << 63) - 1):
+            blob = b"x" * (20 << 20) if row_id in (6, 7) else cells["title"]
+            values = {**cells, "photoid": 100 + row_id % 97, "title": blob}
+            connection.execute(
+                f"INSERT INTO yfcc (rowid, {names}) VALUES ({', '.join('?' * (len(values) + 1))})",
+                [row_id, *values.values()],
+            )
+    connection.close()
+    tracemalloc.start()
+    report = import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump.db")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
+    assert (report.new, report.skipped) == (3, {"value too long": 2})
+    assert report.complaints[0].startswith("dump.db:yfcc:6: value too long (string or blob too big")
+
+
 def test_what_cannot_be_used_is_named_by_line_and_counted(tmp_path: Path) -> None:
     text = "".join(
         [
@@ -142,6 +165,24 @@ def test_what_cannot_be_used_is_named_by_line_and_counted(tmp_path: Path) -> Non
         "dump.tsv:10: no creator",
     }
     assert rows(catalog)[1]["title"] == "\ufffd\ufffd%"
+
+
+def test_a_line_with_other_columns_and_bytes_that_are_no_text_is_counted_as_others_are(
+    tmp_path: Path,
+) -> None:
+    good = line(0).encode()
+    text = b"".join(
+        [good, b"too\tfew \xff\xfe\n", b"\n", b"\xff" * 9 + b"\t\r\n", line(1).encode(), b"\x80\t\x81"]
+    )
+    catalog, report = imported(tmp_path, text)
+    assert [row["source_id"] for row in rows(catalog)] == ["10000000", "10000001"]
+    assert report.skipped == {"wrong number of columns": 3, "no photo id": 1}
+    assert sorted(report.complaints) == [
+        "dump.tsv:2: wrong number of columns (2 instead of 25)",
+        "dump.tsv:3: no photo id (photoid '')",
+        "dump.tsv:4: wrong number of columns (2 instead of 25)",
+        "dump.tsv:6: wrong number of columns (2 instead of 25)",
+    ]
 
 
 def test_a_policy_leaves_out_what_it_does_not_allow(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -14,6 +15,11 @@ from commoncanvas.catalog.history import fingerprint, record_import
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.console import progress
+from commoncanvas.errors import NothingImportedError
+from commoncanvas.text import one_line
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,22 @@ class ImportReport:
         remarks = "".join(f"; {count:,} {what}" for what, count in self.remarks.items())
         return f"{self.source}: {self.new:,} new, {self.present:,} already there, {skipped}{remarks}"
 
+    def render(self) -> RenderableType:
+        """What the terminal shows: a line of counts, a line a complaint, a line a note."""
+        from rich.text import Text
+
+        unnamed = sum(self.skipped.values()) + sum(self.remarks.values()) - len(self.complaints)
+        more = [f"and {unnamed:,} more of these kinds"] if unnamed else []
+        lines = (str(self), *(f"  {one_line(line, None)}" for line in (*self.complaints, *more)), *self.notes)
+        return Text("\n".join(lines), no_wrap=True, overflow="ignore")
+
+    def nothing(self) -> str:
+        """Why no row could be used, in a line."""
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
+        first = f" ({self.complaints[0]})" if self.complaints else ""
+        said = "; ".join((f"{reasons}{first}" or "there is no image or row in it", *self.notes))
+        return f"source {self.source}: nothing was imported: {said}"
+
 
 def import_(
     source: str | Source,
@@ -53,13 +75,14 @@ def import_(
     policy: str | None = None,
     columns: Mapping[str, str] | None = None,
     size: int | None = None,
+    follow_links: bool = False,
 ) -> ImportReport:
     """Add what `source` has to the catalog, which is made if there is none at that place.
 
     `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
     source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
     adds what was missing. What was skipped and why is kept beside the table. Any number of imports may run at
-    once. Raises SourceError, MissingExtraError or CatalogError.
+    once. Raises SourceError, NothingImportedError where no row can be used, MissingExtraError or CatalogError.
     """
     input = fingerprint(uuid.uuid4())
     if isinstance(source, str):
@@ -73,18 +96,17 @@ def import_(
             policy=policy,
             columns=columns or {},
             size=size,
+            follow_links=follow_links,
         )
-        absolute = [Path(each).absolute() for each in (*options.paths, metadata) if each is not None]
-        # Not the person whom it credits, nor the policy: what the last import skips is what is left out.
-        input = fingerprint(
-            source, absolute, replace(options, paths=(), metadata=None, policy=None, creator=None)
-        )
+        # What is read, not how: what the last import of it skips is what is left out.
+        input = fingerprint(source, [each.absolute() for each in options.paths], name)
         source = make_source(source, options)
-    if not isinstance(catalog, Catalog):
-        catalog = Catalog.open_or_create(catalog)
-    if source.columns:
-        catalog.add_columns(source.columns)
     report = Report()
+
+    def reported(added: int, present: int) -> ImportReport:
+        counts = dict(report.skipped), dict(report.remarks)
+        return ImportReport(source.name, added, present, *counts, report.complaints, report.notes)
+
     rows = 0
     with progress("import", None, "rows") as bar:
 
@@ -93,7 +115,16 @@ def import_(
             rows += count
             bar.advance(count)
 
-        added, present = catalog.add(_counted(source.batches(report), counted))
+        batches = (batch for batch in source.batches(report) if len(batch))
+        first = next(batches, None)
+        if first is None:
+            nothing = reported(0, 0)
+            raise NothingImportedError(nothing.nothing(), nothing)
+        if not isinstance(catalog, Catalog):
+            catalog = Catalog.open_or_create(catalog)
+        if source.columns:
+            catalog.add_columns(source.columns)
+        added, present = catalog.add(_counted(chain([first], batches), counted))
     record_import(
         catalog.uri,
         catalog.storage_options,
@@ -103,15 +134,7 @@ def import_(
         refused=rows - added - present,
         skipped=dict(report.skipped),
     )
-    return ImportReport(
-        source.name,
-        added,
-        present,
-        dict(report.skipped),
-        dict(report.remarks),
-        report.complaints,
-        report.notes,
-    )
+    return reported(added, present)
 
 
 def _counted(

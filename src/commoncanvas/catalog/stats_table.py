@@ -129,10 +129,12 @@ def dropped_lines(dropped: Dropped) -> list[str]:
     lines = []
     for one in dropped.imports:
         if one.skipped or one.refused:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in _most_first(one.skipped))
-            refused = f"{', ' if reasons else ''}{one.refused:,} taken down before" if one.refused else ""
+            # Rows that were taken down are among `rows`, which could be used.
+            out = sum(one.skipped.values()) + one.refused
+            reasons = {**one.skipped, **({"taken down before": one.refused} if one.refused else {})}
+            listed = ", ".join(f"{reason} ({count:,})" for reason, count in _most_first(reasons))
             total = one.rows + sum(one.skipped.values())
-            lines.append(f"import {one.source}: of {total:,} rows not used {reasons}{refused}")
+            lines.append(f"The import from {one.source} left out {out:,} of {total:,} rows: {listed}.")
     if dropped.taken_down:
         lines.append(f"taken down and kept out: {dropped.taken_down:,}")
     if dropped.duplicates:

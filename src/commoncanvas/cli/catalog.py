@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
-from commoncanvas.errors import SourceError
+from commoncanvas.errors import NothingImportedError, SourceError
 
 app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
 
@@ -27,6 +27,7 @@ def catalog_import(
     policy: Literal["commercial", "noncommercial"] | None = None,
     column: tuple[str, ...] = (),
     size: int | None = None,
+    follow_links: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
@@ -42,22 +43,28 @@ def catalog_import(
         column: what the catalog calls a column and what the input does, as image=img (huggingface),
             or country=NAME (img2dataset too).
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
+        follow_links: take images that symbolic links out of the folder lead to (folder).
     """
     from commoncanvas.catalog import import_
 
-    report = import_(
-        source,
-        catalog,
-        path=paths,
-        metadata=metadata,
-        license=license,
-        creator=creator,
-        name=name,
-        label_column=label_column,
-        policy=policy,
-        columns=_pairs(column),
-        size=size,
-    )
+    try:
+        report = import_(
+            source,
+            catalog,
+            path=paths,
+            metadata=metadata,
+            license=license,
+            creator=creator,
+            name=name,
+            label_column=label_column,
+            policy=policy,
+            columns=_pairs(column),
+            size=size,
+            follow_links=follow_links,
+        )
+    except NothingImportedError as nothing:
+        show(nothing.report, json_)
+        raise
     show(report, json_)
 
 

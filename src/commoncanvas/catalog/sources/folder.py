@@ -13,10 +13,11 @@ from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.provenance import row_by_aliases
 from commoncanvas.catalog.sources.records import READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.walk import LEADS_OUT, ImageFolder, is_file
 from commoncanvas.errors import SourceError
 
-_SUFFIXES = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+_SAMPLE = 50
+"""Missing files by which a better folder is looked for."""
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 """A text file beside an image, of the image's name, holds its caption: kohya's layout."""
@@ -25,7 +26,7 @@ MAX_CAPTION_BYTES = 1 << 16
 
 class Folder(RowSource):
     """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
-    keeps the ids of two folders apart.
+    keeps the ids of two folders apart. Which images and links count: see `ImageFolder`.
 
     Metadata files are the one that `metadata` names, else `metadata.*` in the folder, else those in its subfolders
     (`train/metadata.jsonl`, as the hub's image folders have them), each for the paths within its own folder.
@@ -39,40 +40,59 @@ class Folder(RowSource):
         self.root = Path(os.path.normpath(options.path.absolute()))
         if not self.root.is_dir():
             raise SourceError(f"{options.path} is not a folder; give the path of a folder with images")
+        self.images = ImageFolder(self.root, options.follow_links)
+        self.named = options.name is not None
         self.folder_name = options.name or self.root.name
         self.metadata = {options.metadata: self.root} if options.metadata else self._find_metadata()
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
+        self._missing: list[str] = []
         self._columns = {path: check_metadata(path) for path in self.metadata}
         self._check()
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
         records = self._records(report) if self.metadata else self._sidecars(report)
         seen: dict[str, str] = {}
-        labels = 0
+        count = labels = 0
         for where, folder, record in records:
-            path = self._path(where, folder, record, report)
-            if path is None:
+            found = self._path(where, folder, record, report)
+            if found is None:
                 continue
-            if path in seen:
-                report.skip(where, "duplicate", f"{path} is at {seen[path]} already")
+            path, identity = found
+            if identity in seen:
+                report.skip(where, "duplicate", f"{path} is at {seen[identity]} already")
                 continue
-            seen[path] = where
+            seen[identity] = where
             row = self._row(where, path, record, report)
             if row is not None:
+                count += 1
                 labels += row["label"] is not None
                 yield row
-        if self.label_column and not labels:
-            report.note(f"no row has text in {self.label_column!r}, so no image has a label")
         if self.metadata:
             names = [self._place(path) for path in self.metadata]
             detail = (
                 f"{names[0]} has no row for it" if len(names) == 1 else "no metadata file has a row for it"
             )
-            for path in self._images(report):
-                if path not in seen:
+            for path, identity in self.images.walk(report):
+                if identity not in seen:
                     report.skip(path, "no metadata", detail)
+        self._explain(count, labels, report)
+
+    def _explain(self, count: int, labels: int, report: Report) -> None:
+        """What the user may want to do otherwise."""
+        if self._missing and set(self.metadata.values()) == {self.root}:
+            (metadata,) = self.metadata
+            better = self.images.better_folder(self._missing, [metadata.parent])
+            advice = f"they are in {better}: import that folder" if better else "the names must start there"
+            report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+        if self.label_column and count and not labels:
+            report.note(f"no row has text in {self.label_column!r}, so no image has a label")
+        if count and not self.named:
+            report.note(
+                f"the images' ids begin with {self.name}:{self.folder_name}/, the folder's name; if it gets another, "
+                f"import with --name {self.folder_name}, or its images come in once more"
+            )
 
     # What there is
 
@@ -119,23 +139,6 @@ class Folder(RowSource):
             return any(self.root.rglob("*.json"))
         return any(columns is None or _has_column(columns, column) for columns in self._columns.values())
 
-    def _images(self, report: Report) -> Iterator[str]:
-        """Paths of the images, posix, relative to the folder, in a fixed order; hidden ones are left out."""
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                path = Path(folder, name)
-                if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-                    continue
-                relative = path.relative_to(self.root).as_posix()
-                try:
-                    relative.encode()
-                except UnicodeEncodeError:
-                    shown = os.fsencode(relative).decode(errors="replace")
-                    report.skip(shown, "bad encoding", "the file's name is not UTF-8; rename it")
-                    continue
-                yield relative
-
     def _records(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """(where it stands, the folder that its path starts from, the record)"""
         for path, folder in self.metadata.items():
@@ -144,10 +147,10 @@ class Folder(RowSource):
 
     def _sidecars(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
-        for path in self._images(report):
+        for path, _ in self.images.walk(report):
             image = self.root / path
             beside = (Path(f"{image}.json"), image.with_suffix(".json"))
-            sidecar = next((file for file in beside if file.is_file()), None)
+            sidecar = next((file for file in beside if is_file(file)), None)
             if sidecar is None and self.license is None:
                 report.skip(
                     path, "no metadata", "it has no sidecar, and there is no metadata file or --license"
@@ -164,14 +167,19 @@ class Folder(RowSource):
 
     # One row
 
-    def _path(self, where: str, folder: Path, record: dict[str, Any], report: Report) -> str | None:
-        """The image that a record is about, relative to the root; its own path starts from `folder`."""
+    def _path(
+        self, where: str, folder: Path, record: dict[str, Any], report: Report
+    ) -> tuple[str, str] | None:
+        """The image that a record is about: its path within the root, and its identity. The record's own path starts
+        from `folder`.
+        """
         given = fields.text(
             record.get("file") if not self.metadata else fields.find(_normalised(record), "file")
         )
         if given is None:
             report.skip(where, "no file named", f"none of {', '.join(fields.ALIASES['file'])} is set")
             return None
+        said = f"field file: {given[:100]!r}"
         for written in dict.fromkeys((given, given.replace("\\", "/"))):
             # What one system writes as one character may be two in another's file names.
             for form in dict.fromkeys(
@@ -179,12 +187,22 @@ class Folder(RowSource):
             ):
                 image = Path(os.path.normpath(folder / form))
                 if not image.is_relative_to(self.root):
-                    report.skip(where, "outside the folder", f"field file: {given!r}")
+                    report.skip(where, "outside the folder", said)
+                    self._look_for(given)
                     return None
-                if image.is_file():
-                    return image.relative_to(self.root).as_posix()
-        report.skip(where, "file missing", f"field file: {given!r}")
+                if is_file(image):
+                    real = os.path.realpath(image)
+                    if self.images.leads_out(real):
+                        report.skip(where, LEADS_OUT, f"{said}; --follow-links takes it")
+                        return None
+                    return image.relative_to(self.root).as_posix(), self.images.identity(real)
+        report.skip(where, "file missing", said)
+        self._look_for(given)
         return None
+
+    def _look_for(self, given: str) -> None:
+        if len(self._missing) < _SAMPLE:
+            self._missing.append(given.replace("\\", "/"))
 
     def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
         row = row_by_aliases(
@@ -210,7 +228,7 @@ def _has_column(columns: Iterable[str], column: str) -> bool:
 
 def _caption(image: Path, where: str, report: Report) -> str | None:
     """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
-    file = next((file for file in map(image.with_suffix, CAPTION_SUFFIXES) if file.is_file()), None)
+    file = next((file for file in map(image.with_suffix, CAPTION_SUFFIXES) if is_file(file)), None)
     if file is None:
         return None
     with file.open("rb") as opened:

@@ -18,8 +18,8 @@ from commoncanvas.errors import SourceError
 
 BATCH_ROWS = 4096
 
-COMPLAINTS = 50
-"""So many rows are named one by one; all are counted."""
+COMPLAINTS = 10
+"""So many rows of a kind are named one by one; all are counted."""
 
 
 class Source(Protocol):
@@ -60,6 +60,7 @@ class Report:
     remarks: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _named: Counter[str] = field(default_factory=Counter)
 
     def skip(self, where: str, reason: str, detail: str = "") -> None:
         """Count a row under `reason`; `where` names it, such as `metadata.csv:17`."""
@@ -70,7 +71,7 @@ class Report:
         """Count rows under one `reason`; of `named`, (where, detail) of each, only the first are looked at."""
         if count:
             self.skipped[reason] += count
-            for where, detail in islice(named, COMPLAINTS - len(self.complaints)):
+            for where, detail in islice(named, COMPLAINTS - self._named[reason]):
                 self._complain(where, reason, detail)
 
     def remark(self, where: str, what: str, detail: str = "") -> None:
@@ -82,7 +83,8 @@ class Report:
         self.notes.append(text)
 
     def _complain(self, where: str, what: str, detail: str) -> None:
-        if len(self.complaints) < COMPLAINTS:
+        if self._named[what] < COMPLAINTS:
+            self._named[what] += 1
             self.complaints.append(f"{where}: {what}{f' ({detail})' if detail else ''}")
 
 
@@ -101,6 +103,8 @@ class SourceOptions:
     """What the catalog calls a column -> what the input calls it."""
     size: int | None = None
     """Pixels of the longest side that images are stored at, for a source that brings them along."""
+    follow_links: bool = False
+    """Take what symbolic links out of the folder lead to."""
 
     @property
     def path(self) -> Path | None:
@@ -114,7 +118,7 @@ class SourceOptions:
     def only(self, source: str, *taken: str) -> SourceOptions:
         """Itself. Raises SourceError if an option is set that `source` doesn't take."""
         for option, value in vars(self).items():
-            if value not in (None, (), {}) and option not in taken:
+            if value not in (None, False, (), {}) and option not in taken:
                 shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
                 raise SourceError(f"source {source} takes no {option.replace('_', '-')}; leave {shown} out")
         return self

@@ -6,9 +6,7 @@ users make of it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, countri
 from commoncanvas.catalog.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.sources.percent import unquote_column
 from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.catalog.sources.sqlite import MAGIC, table_rows
 from commoncanvas.errors import SourceError
 
 COLUMNS = (
@@ -49,8 +48,6 @@ READ = (
 """What rows are made of; longitude and latitude are read only to know the country, and dropped."""
 OPTIONAL = ("hash", *COORDINATES)
 MIRROR = "https://multimedia-commons.s3-us-west-2.amazonaws.com/data/images"
-SQLITE = b"SQLite format 3\0"
-SQLITE_ROWS = 16_384
 VIDEO = b"1"
 
 Raw = Mapping[str, pa.BinaryArray]
@@ -151,10 +148,10 @@ class YFCC100M:
 def _blocks(path: Path, report: Report) -> Iterator[Block]:
     try:
         with path.open("rb") as file:
-            database = file.read(len(SQLITE)) == SQLITE
+            database = file.read(len(MAGIC)) == MAGIC
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror or error}") from error
-    yield from _database(path) if database else _dump(path, report)
+    yield from _database(path, report) if database else _dump(path, report)
 
 
 def _dump(path: Path, report: Report) -> Iterator[Block]:
@@ -178,70 +175,52 @@ def _form(path: Path, lines: Lines) -> tuple[str, ...]:
 
 
 def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> Block:
-    import pyarrow.csv
-
-    bad: list[int] = []
-
-    def skip(row: Any) -> str:
-        bad.append(row.number - 1)
-        report.skip(
-            f"{path.name}:{lines.first + row.number - 1}",
-            "wrong number of columns",
-            f"{row.actual_columns} instead of {row.expected_columns}",
-        )
-        return "skip"
-
     data = lines.data
     if b"\r" in data:  # which would end a line
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b" ")
-    table = pyarrow.csv.read_csv(
+    try:
+        table = _read(data, names)
+        numbers = np.arange(lines.first, lines.first + len(table))
+    except pa.ArrowInvalid:
+        # A line has another number of columns. Arrow can't name it where it holds bytes that aren't UTF-8.
+        written = data.removesuffix(b"\n").split(b"\n")
+        counts = np.array([line.count(b"\t") + 1 if line else len(names) for line in written])
+        for row in np.flatnonzero(counts != len(names)).tolist():
+            where = f"{path.name}:{lines.first + row}"
+            report.skip(where, "wrong number of columns", f"{counts[row]} instead of {len(names)}")
+        fitting = np.flatnonzero(counts == len(names))
+        numbers = lines.first + fitting
+        table = _read(b"".join(written[row] + b"\n" for row in fitting.tolist()), names)
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    return Block(columns, lambda row: f"{path.name}:{numbers[row]}")
+
+
+def _read(data: bytes, names: tuple[str, ...]) -> pa.Table:
+    """Lines of `names`, the columns among them that are used. Raises ArrowInvalid if a line has more or fewer."""
+    import pyarrow.csv
+
+    wanted = [name for name in names if name in (*READ, *OPTIONAL)]
+    if not data:
+        return pa.table({name: pa.array([], pa.binary()) for name in wanted})
+    return pyarrow.csv.read_csv(
         pa.BufferReader(data),
         read_options=pyarrow.csv.ReadOptions(
             column_names=names, use_threads=False, block_size=max(1024, len(data) + 1)
         ),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter="\t", quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
-        ),
+        parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types={name: pa.binary() for name in names},
-            include_columns=[name for name in names if name in (*READ, *OPTIONAL)],
+            column_types={name: pa.binary() for name in names}, include_columns=wanted
         ),
-    ).combine_chunks()
-    numbers = np.delete(np.arange(lines.first, lines.first + len(table) + len(bad)), bad)
-    columns = {
-        name: table[name].chunk(0) if len(table) else pa.array([], pa.binary()) for name in table.column_names
-    }
-    return Block(columns, lambda row: f"{path.name}:{numbers[row]}")
+    )
 
 
-def _database(path: Path) -> Iterator[Block]:
-    """The one table that has these columns, in blocks."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.text_factory = bytes
-            table, names = _table(path, connection)
-            listed = ", ".join(f'"{name}"' for name in names)
-            cursor = connection.execute(f'SELECT rowid, {listed} FROM "{table}"')
-            while rows := cursor.fetchmany(SQLITE_ROWS):
-                numbers, *columns = zip(*rows, strict=True)
-                yield Block(
-                    {name: _binary(values) for name, values in zip(names, columns, strict=True)},
-                    lambda row, numbers=numbers: f"{path.name}:{table}:{numbers[row]}",  # type: ignore[misc]
-                )
-    except sqlite3.Error as error:
-        raise SourceError(f"{path} can't be read as an SQLite file: {error}") from error
-
-
-def _table(path: Path, connection: sqlite3.Connection) -> tuple[str, list[str]]:
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    for (encoded,) in tables:
-        table = encoded.decode("utf-8", "replace").replace('"', '""')
-        names = [
-            row[1].decode("utf-8", "replace") for row in connection.execute(f'PRAGMA table_info("{table}")')
-        ]
-        if set(READ) <= set(names):
-            return table, [name for name in names if name in (*READ, *OPTIONAL)]
-    raise SourceError(f"{path} has no table with YFCC100M's columns ({', '.join(READ[:4])}, ...)")
+def _database(path: Path, report: Report) -> Iterator[Block]:
+    for table, names, rows in table_rows(path, READ, OPTIONAL, "YFCC100M's", report):
+        numbers, *columns = zip(*rows, strict=True)
+        yield Block(
+            {name: _binary(values) for name, values in zip(names, columns, strict=True)},
+            lambda row, numbers=numbers, table=table: f"{path.name}:{table}:{numbers[row]}",  # type: ignore[misc]
+        )
 
 
 def _binary(values: Any) -> pa.BinaryArray:

@@ -1,0 +1,100 @@
+"""Rows of a table in an SQLite file, in memory that doesn't grow with what a value claims to hold."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.catalog.sources.source import Report
+from commoncanvas.errors import SourceError
+
+MAGIC = b"SQLite format 3\0"
+"""The file's first bytes."""
+ROWS = 16_384
+"""Rows that are given at once, at most."""
+BYTES = 8 << 20
+"""And bytes of their values, about."""
+VALUE_BYTES = 1 << 20
+"""Of a value, at most: no metadata is longer."""
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+
+Row = tuple[Any, ...]
+"""(rowid, the columns' values); text comes as bytes."""
+
+
+def table_rows(
+    path: Path, needed: Sequence[str], optional: Sequence[str], whose: str, report: Report
+) -> Iterator[tuple[str, list[str], list[Row]]]:
+    """(table, columns, some of its rows) of the one table that has the columns `needed`; of `optional` those that are
+    there. A row with a value over VALUE_BYTES is skipped unread.
+
+    Raises SourceError if there is no such table, or the file is damaged.
+    """
+    try:
+        # An import reads the first rows in one thread and the others in another.
+        place = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, check_same_thread=False)) as connection:
+            connection.text_factory = bytes
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
+            table, names = _table(path, connection, needed, optional, whose)
+            for rows in _by_size(_rows(path, connection, table, names, report)):
+                yield table, names, rows
+    except sqlite3.Error as error:
+        raise SourceError(f"{path} can't be read as an SQLite file: {error}") from error
+
+
+def _table(
+    path: Path, connection: sqlite3.Connection, needed: Sequence[str], optional: Sequence[str], whose: str
+) -> tuple[str, list[str]]:
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (encoded,) in tables:
+        table = encoded.decode("utf-8", "replace").replace('"', '""')
+        names = [
+            row[1].decode("utf-8", "replace") for row in connection.execute(f'PRAGMA table_info("{table}")')
+        ]
+        if set(needed) <= set(names):
+            return table, [name for name in names if name in (*needed, *optional)]
+    raise SourceError(f"{path} has no table with {whose} columns ({', '.join(needed[:4])}, ...)")
+
+
+def _rows(
+    path: Path, connection: sqlite3.Connection, table: str, names: list[str], report: Report
+) -> Iterator[Row]:
+    listed = ", ".join(f'"{name}"' for name in names)
+    select = f'SELECT rowid, {listed} FROM "{table}" WHERE rowid'
+    next_id = _FIRST
+    while next_id <= _LAST:
+        try:
+            for row in connection.execute(f"{select} >= ? ORDER BY rowid", (next_id,)):
+                yield row
+                next_id = row[0] + 1
+            return
+        except sqlite3.DataError as error:
+            # Python reads a row ahead: the one before the one that is too long is lost with it.
+            (next_id,) = connection.execute(
+                f'SELECT min(rowid) FROM "{table}" WHERE rowid >= ?', (next_id,)
+            ).fetchone()
+            try:
+                yield from connection.execute(f"{select} = ?", (next_id,)).fetchall()
+            except sqlite3.DataError:
+                report.skip(
+                    f"{path.name}:{table}:{next_id}", "value too long", f"{error}: over {VALUE_BYTES:,} bytes"
+                )
+            next_id += 1
+
+
+def _by_size(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The same in lists of ROWS; fewer where they would have much more than BYTES."""
+    waiting: list[Row] = []
+    size = 0
+    for row in rows:
+        waiting.append(row)
+        size += sum(len(value) for value in row if isinstance(value, bytes))
+        if len(waiting) == ROWS or size >= BYTES:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
