@@ -11,6 +11,7 @@ import pytest
 from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, ImageFolder, is_image
+from commoncanvas.cli import main
 from commoncanvas.errors import NothingImportedError
 
 
@@ -175,3 +176,24 @@ def test_an_import_of_nothing_is_an_error_of_every_source(tmp_path: Path) -> Non
     with pytest.raises(NothingImportedError, match="source openverse: nothing was imported"):
         import_("openverse", tmp_path / "c.lance", path=tmp_path / "a.jsonl")
     assert not (tmp_path / "c.lance").exists()
+
+
+def test_the_command_says_it_one_complaint_a_line_and_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    museum(tmp_path, "scans/2019/")
+    words = f"catalog import folder {tmp_path}/scans --metadata {tmp_path}/scans.csv --label-column title"
+    monkeypatch.setattr("sys.argv", ["commoncanvas", *words.split(), "--catalog", f"{tmp_path}/c.lance"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    lines = out.splitlines()
+    assert lines[0].startswith(
+        "folder: 0 new, 0 already there, 120 skipped (60 file missing, 60 no metadata)"
+    )
+    assert lines[1] == "  scans.csv:2: file missing (field file: 'scans/2019/0.jpg')"
+    assert lines[21] == "  and 100 more of these kinds"
+    assert lines[22].endswith(f"they are in {tmp_path}: import that folder")
+    assert len(lines) == 23
+    assert len(err.splitlines()) == 1 and f"they are in {tmp_path}: import that folder" in err
