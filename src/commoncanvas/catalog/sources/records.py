@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from commoncanvas.catalog.sources.delimited import header, read_rows
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.sources.tables import batch_rows
 from commoncanvas.errors import SourceError
 
 Record = tuple[str, dict[str, Any]]
 """(where it stands, such as `metadata.csv:17`; column -> value)"""
-
-MAX_FIELD_CHARACTERS = 16_000_000
-MAX_HEADER_CHARACTERS = 1_000_000
-
-DELIMITERS = ",;\t|"
-"""What may stand between the fields of a `.csv`; a `.tsv` has tabs."""
 
 
 def check_metadata(path: Path) -> list[str] | None:
@@ -37,7 +30,7 @@ def check_metadata(path: Path) -> list[str] | None:
         raise SourceError(f"metadata {path} is not a file; give one with --metadata")
     match path.suffix.lower():
         case ".csv" | ".tsv":
-            columns = _csv_header(path)
+            columns = header(path)
         case ".parquet":
             columns = list(_parquet(path).schema_arrow.names)
         case _:
@@ -58,62 +51,10 @@ def read_records(path: Path, report: Report, name: str | None = None) -> Iterato
     return READERS[path.suffix.lower()](path, name or path.name, report)
 
 
-def _csv_header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        try:
-            header: list[str] = next(_csv_reader(path, file), [])
-            ",".join(header).encode()
-        except (csv.Error, UnicodeEncodeError) as error:
-            raise SourceError(
-                f"metadata {path} has no readable first line: {error}; save it as UTF-8"
-            ) from error
-    if not header:
-        raise SourceError(f"metadata {path} is empty; its first line must name the columns")
-    return header
-
-
-def _read_csv(path: Path, name: str, report: Report) -> Iterator[Record]:
-    # Bytes that aren't UTF-8 become surrogates, so that one bad cell is seen in its place and costs its row
-    # only.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = _csv_reader(path, file)
-        header = next(reader)
-        while True:
-            where = f"{name}:{reader.line_num + 1}"
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                report.skip(where, "malformed row", str(error))
-                continue
-            if row is None:
-                return
-            if not row:
-                continue
-            if len(row) != len(header):
-                report.skip(where, "wrong column count", f"{len(row)} fields, the header has {len(header)}")
-                continue
-            record = dict(zip(header, row, strict=True))
-            if _encoded(where, record, report):
-                yield where, record
-
-
-def _csv_reader(path: Path, file: TextIO) -> Any:
-    """A reader whose next row is the header."""
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    if path.suffix.lower() == ".tsv":
-        return csv.reader(file, delimiter="\t", strict=True)
-    first = file.readline(MAX_HEADER_CHARACTERS)
-    file.seek(0)
-    stated = re.fullmatch(r'"?sep=(.)"?\s*', first)
-    reader = csv.reader(file, delimiter=stated[1] if stated else _delimiter(first), strict=True)
-    if stated:  # Excel's line before the header
-        next(reader)
-    return reader
-
-
-def _delimiter(header: str) -> str:
-    """The mark that splits a header into the most columns; a comma if none does."""
-    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+def _read_delimited(path: Path, name: str, report: Report) -> Iterator[Record]:
+    for where, record in read_rows(path, name, report):
+        if _encoded(where, record, report):
+            yield where, record
 
 
 def _read_jsonl(path: Path, name: str, report: Report) -> Iterator[Record]:
@@ -179,8 +120,8 @@ def _texts(value: Any) -> Sequence[str]:
 
 
 READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_csv,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".parquet": _read_parquet,
