@@ -63,11 +63,18 @@ class Bar:
         self._progress.update(self._task, note=one_line(text))
 
 
+def rate(per_s: float, unit: str) -> str:
+    """`per_s` of a `unit` (plural) as people read it: 146 images/s, 2.5 steps/s, 4.0 s/step."""
+    if 0 < per_s < 1:
+        return f"{1 / per_s:,.1f} s/{unit.removesuffix('s')}"
+    return f"{per_s:,.{1 if 0 < per_s < 10 else 0}f} {unit}/s"
+
+
 @contextmanager
 def progress(
     description: str, total: int | None, unit: str = "images", completed: int = 0, shown: bool = True
 ) -> Iterator[Bar]:
-    """A bar with count, rate in `unit`/s and time left; a single summary line when stderr is not a terminal.
+    """A bar with count, rate and time left; a single summary line when stderr is not a terminal.
 
     `completed` of them were done before, by a run that this one goes on from. Not `shown`: neither.
     """
@@ -83,7 +90,7 @@ def progress(
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.finished_speed or task.speed or 0.0:,.0f} {unit}/s", style="cyan")
+            return Text(rate(task.finished_speed or task.speed or 0.0, unit), style="cyan")
 
     screen = console()
     began = time.monotonic()
@@ -104,6 +111,6 @@ def progress(
     if shown and not screen.is_terminal:
         seconds = time.monotonic() - began
         done = state.completed - completed
-        rate = done / seconds if seconds else 0.0
+        speed = rate(done / seconds if seconds else 0.0, unit)
         note = f"  {state.fields['note']}" if state.fields["note"] else ""
-        say(f"{description}: {done:,.0f} {unit} in {seconds:,.1f} s ({rate:,.0f} {unit}/s){note}")
+        say(f"{description}: {done:,.0f} {unit} in {seconds:,.1f} s ({speed}){note}")

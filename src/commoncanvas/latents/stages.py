@@ -18,6 +18,7 @@ from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
+from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, in_batches, pick_device
 from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
@@ -99,6 +100,7 @@ class FrozenStage(ABC):
     @torch.no_grad()
     def filled(self, run: Callable[[Any], Tensor], inputs: Any, pad: Callable[[Any, int], Any]) -> Tensor:
         """`run` over `inputs` [N, ...], in batches that `pad` fills up."""
+        threads().follow()
         made, self.at_once = in_batches(
             lambda chosen, size: run(pad(chosen, size))[: len(chosen)].cpu(), inputs, self.at_once
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.cpu import threads
 from commoncanvas.images.image import ImageError
 from commoncanvas.telephoning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
 
@@ -69,6 +70,7 @@ class CaptionStage:
             return error
 
     def _written(self, ids: list[str], prepared: list[Any]) -> pa.RecordBatch:
+        threads().follow()
         good = [place for place, one in enumerate(prepared) if not isinstance(one, ImageError)]
         captions = [Caption(None, "not_an_image")] * len(ids)
         written = self.captioner.caption([prepared[place] for place in good], [ids[place] for place in good])

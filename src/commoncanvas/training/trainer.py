@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from commoncanvas.config import Recipe, TrainConfig
 from commoncanvas.console import progress, say
+from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, multiplies_bf16
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one
@@ -154,6 +155,7 @@ class Trainer:
             while self.step < last:
                 with meter.waiting():
                     step, batch = next(steps)
+                working = threads().follow()
                 loss, grad_norm, finite = self.train_step(step, batch)
                 busy = busy_seconds[self.loader.kind(step)]
                 meter.add(self.config.batch_size, busy, loss, grad_norm, finite)
@@ -163,7 +165,9 @@ class Trainer:
                 saves = stopping or self._due(self.config.checkpoint_every)
                 if log and self._due(self.config.log_every):
                     rate = learning_rate_at(step, self.config)
+                    self._say_if_slow(meter)
                     figures = {"loss": loss, "grad_norm": grad_norm, "learning_rate": rate, **meter.read()}
+                    figures |= {"threads": working} if self.device.type == "cpu" else {}
                     log.write(self.step, figures | {"seconds": time.monotonic() - began})
                     bar.note(f"loss {loss:.4f}")
                 if self.config.validate_every and self._due(self.config.validate_every):
@@ -210,6 +214,12 @@ class Trainer:
             with self._autocast():
                 seconds.append(sample_flops(self.task, self.model, batch) / peak)
         return seconds
+
+    def _say_if_slow(self, meter: Meter) -> None:
+        if slowdown := meter.slowdown():
+            others = threads().others if self.device.type == "cpu" else 0.0
+            why = f"; other programs use {others:.1f} cores" if others > 0.2 else ""
+            say(f"{self.recipe.name}: {slowdown}{why}")
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
