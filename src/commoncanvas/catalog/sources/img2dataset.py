@@ -6,9 +6,7 @@ for all. A shard is `00000.tar`, or a folder `00000`, with `00000.parquet` besid
 
 from __future__ import annotations
 
-import os
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,17 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.archives import COMPRESSED, check_end, samples, scattered
 from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
-from commoncanvas.catalog.sources.inputs import collections, input_files, whole
+from commoncanvas.catalog.sources.inputs import collections, files_within, input_files, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import parse_json
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
+from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, is_file
 from commoncanvas.errors import SourceError
 
-IMAGE_COLUMNS = ("jpg", "jpeg", "png", "webp")
 _METADATA_ROWS = 1024
 
 # img2dataset's own columns, which mean nothing else here. EXIF can hold the place where a photo was taken.
@@ -58,19 +57,23 @@ class Img2Dataset(RowSource):
         self._columns = {path: self._checked(path) for path in files if path.suffix == ".parquet"}
         tars = [path for path in files if path.suffix != ".parquet"]
         for path in tars:
-            _check_end(path)
+            check_end(path)
         # A shard's tar before its Parquet file, which says what the tar lacks.
         self._shards = list(dict.fromkeys(path.with_suffix("") for path in files))
         self._tars = set(tars)
+        folders = (path for path in options.paths if path.is_dir())
+        self._packed = [file for folder in folders for file in files_within(folder, COMPRESSED)]
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for path in self._packed:
+            report.remark(path.name, "file passed over", "a packed archive; unpack it and import again")
         return with_images(self._pending(report), self.storing, report)
 
     def _checked(self, path: Path) -> list[str]:
         schema = parquet_schema(path)
-        if "key" not in schema.names or not {"url", *IMAGE_COLUMNS} & set(schema.names):
+        if "key" not in schema.names or not {"url", *IMAGE_ENDINGS} & set(schema.names):
             raise SourceError(
-                f"{path} is no file of img2dataset's: it has no column key, or neither url nor {IMAGE_COLUMNS[0]}; "
+                f"{path} is no file of img2dataset's: it has no column key, or neither url nor {IMAGE_ENDINGS[0]}; "
                 "give only img2dataset's output"
             )
         check_columns(str(path), schema.names, self.license, self.creator)
@@ -82,7 +85,7 @@ class Img2Dataset(RowSource):
         return [
             name
             for name in schema.names
-            if name != "exif" and (name in IMAGE_COLUMNS or schema.field(name).type not in images)
+            if name != "exif" and (name in IMAGE_ENDINGS or schema.field(name).type not in images)
         ]
 
     def _pending(self, report: Report) -> Iterator[Pending]:
@@ -94,30 +97,41 @@ class Img2Dataset(RowSource):
                 yield from self._from_parquet(parquet, seen, report)
 
     def _from_tar(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
-        for key, parts in samples(path, report):
+        # Without this, a picture whose json comes later would be taken for one that the common licence is for.
+        apart = scattered(path) if self.license else set()
+        for sample in samples(path, report):
+            key, parts = sample.key, sample.parts
             where = f"{path.name} sample {key}"
+            if key in seen or key in apart:
+                report.skip(where, "scattered sample", "its files don't follow each other")
+                continue
             seen.add(key)
-            if "json" not in parts and self.license is None:
+            if sample.twice is not None:
+                report.skip(where, "part twice", f"{key}.{sample.twice} comes twice")
+                continue
+            if "json" not in sample.names and self.license is None:
                 report.skip(where, "no metadata", f"it has no {key}.json, and there is no --license")
+                continue
+            if "json" in sample.names and "json" not in parts:
+                report.skip(where, "no metadata", f"{key}.json was left out")
                 continue
             record = parse_json(where, parts["json"], report) if "json" in parts else {}
             if record is None:
                 continue
             if "txt" in parts and "caption" not in record:
                 record["caption"] = parts["txt"].decode(errors="replace")
-            data = next((parts[kind] for kind in IMAGE_COLUMNS if kind in parts), None)
-            row = self._row(path, where, key, record, data, report)
+            row = self._row(path, where, key, record, sample.image, report)
             if row is not None:
-                yield where, row, data
+                yield where, row, sample.image
 
     def _from_parquet(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
         columns = self._columns[path]
-        images = [name for name in IMAGE_COLUMNS if name in columns]
+        images = [name for name in IMAGE_ENDINGS if name in columns]
         folder = path.with_suffix("")
         batch_size = IMAGE_ROWS if images else _METADATA_ROWS
         for where, record in parquet_rows(path, report, columns, batch_size):
             key = fields.text(record["key"])
-            if key is None or not re.fullmatch(r"[\w-]+", key):
+            if key is None or not re.fullmatch(r"[\w-]{1,200}", key):
                 report.skip(where, "no key", f"field key: {str(record['key'])[:60]!r}")
                 continue
             if key in seen:
@@ -161,54 +175,9 @@ class Img2Dataset(RowSource):
         return {**row, **sizes, "image_url": url, **country}
 
 
-def samples(path: Path, report: Report) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, extension -> bytes) of a WebDataset shard: files that follow each other and share their name up to
-    its first dot.
-
-    Raises SourceError where the archive is damaged, after the samples before that place.
-    """
-    key, parts = "", dict[str, bytes]()
-    try:
-        with tarfile.open(path, "r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # or it would remember every file
-                if not member.isfile():
-                    continue
-                name, _, kind = member.name.rpartition("/")[2].partition(".")
-                if name != key and parts:
-                    yield key, parts
-                    parts = {}
-                key = name
-                if member.size > MAX_BYTES:
-                    report.remark(f"{path.name} sample {key}", "file left out", f"{member.size:,} bytes")
-                elif (content := tar.extractfile(member)) is not None:
-                    parts[kind.lower()] = content.read()
-            # A header that can't be read looks like the end of the archive to tarfile.
-            with path.open("rb") as file:
-                file.seek(tar.offset)
-                if any(file.read(tarfile.BLOCKSIZE)):
-                    raise tarfile.ReadError("a file's header can't be read")
-    except (tarfile.TarError, OSError) as error:
-        raise SourceError(f"{path} is damaged after sample {key or 'none'}: {error}; make it anew") from error
-    if parts:
-        yield key, parts
-
-
-def _check_end(path: Path) -> None:
-    """A shard whose writer was killed has no end mark, and may lack files without being torn."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1024))
-        if size < 1024 or any(file.read()):
-            raise SourceError(
-                f"{path} is no tar archive, or was cut off: it has no end mark; "
-                "remove it, or let img2dataset make it anew"
-            )
-
-
 def _file(folder: Path, key: str) -> bytes | None:
-    for kind in IMAGE_COLUMNS:
+    for kind in IMAGE_ENDINGS:
         path = folder / f"{key}.{kind}"
-        if path.is_file() and path.stat().st_size <= MAX_BYTES:
+        if is_file(path) and path.stat().st_size <= MAX_BYTES:
             return path.read_bytes()
     return None

@@ -23,7 +23,7 @@ def input_files(options: SourceOptions, source: str, suffixes: Sequence[str]) ->
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = list(_within(path, suffixes))
+            found = list(files_within(path, suffixes))
             if not found:
                 raise SourceError(f"{path} has no file that source {source} reads ({wanted})")
             files += found
@@ -61,7 +61,8 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """The files under `folder` with these suffixes, in a fixed order, hidden ones left out."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in suffixes and not hidden and path.is_file():
