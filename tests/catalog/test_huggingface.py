@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.huggingface import HuggingFace, hub_parts
 from commoncanvas.errors import MissingExtraError, SourceError
@@ -38,6 +40,12 @@ def record(number: int, **said: Any) -> dict[str, Any]:
         "label": 3,
         **said,
     }
+
+
+def by_image(dataset: str, *numbers: int) -> list[str]:
+    """The ids of the images of `record`s that have no other."""
+    digests = (hashlib.sha256(picture(seed=number, format="PNG")).hexdigest() for number in numbers)
+    return [f"huggingface:{dataset}/sha256-{digest[:32]}" for digest in digests]
 
 
 def repository(
@@ -73,8 +81,8 @@ def test_a_folder_of_parquet_files_brings_images_and_people(tmp_path: Path) -> N
     path = repository(tmp_path / "museum", record(1), record(2), record(3))
     rows, report = imported("huggingface", tmp_path / "c.lance", path=path)
     assert (report.skipped, report.remarks) == ({}, {})
-    assert list(rows) == [f"huggingface:museum/data/train-00000-of-00001/{number}" for number in (1, 2, 3)]
-    row = rows["huggingface:museum/data/train-00000-of-00001/2"]
+    assert list(rows) == by_image("museum", 1, 2, 3)
+    row = rows[by_image("museum", 2)[0]]
     assert row["image"] == picture(seed=2, format="PNG")
     wanted = ("license", "creator", "title", "page_url", "fetch_status", "original_width")
     assert [row[name] for name in wanted] == [
@@ -135,9 +143,9 @@ def test_columns_are_found_by_the_map_that_the_user_gives(tmp_path: Path) -> Non
 def test_what_save_to_disk_wrote_is_read_without_datasets(tmp_path: Path, splits: tuple[str, ...]) -> None:
     path = saved(tmp_path / "art", *(record(number) for number in range(45)), splits=splits)
     rows, report = imported("huggingface", tmp_path / "c.lance", path=path)
-    assert (len(rows), report.skipped) == (45 * max(1, len(splits)), {})
-    first = f"huggingface:art/{'train/' if splits else ''}data-00000-of-00001/45"
-    assert rows[first]["image"] == picture(seed=44, format="PNG")
+    # An image of two splits is one row.
+    assert (len(rows), report.skipped) == (45, {"id comes twice": 45} if len(splits) > 1 else {})
+    assert rows[by_image("art", 44)[0]]["image"] == picture(seed=44, format="PNG")
 
 
 def test_every_bad_row_costs_itself_and_is_named(tmp_path: Path) -> None:
@@ -155,12 +163,8 @@ def test_every_bad_row_costs_itself_and_is_named(tmp_path: Path) -> None:
     )
     (path / "data" / "beside.png").write_bytes(picture(format="PNG"))
     rows, report = imported("huggingface", tmp_path / "c.lance", path=path)
-    assert {key.rpartition("/")[2]: row["fetch_status"] for key, row in rows.items()} == {
-        "1": "ok",
-        "5": "not_an_image",
-        "7": "ok",
-        "9": "ok",
-    }
+    assert [row["fetch_status"] for row in rows.values()] == ["ok", "not_an_image", "ok", "ok"]
+    assert [row["title"] for row in rows.values()] == [f"Painting {number}" for number in (1, 5, 7, 9)]
     assert report.skipped == {"unknown licence": 1, "no creator": 1, "no image": 2, "no licence": 1}
     assert report.remarks == {"kept without image": 1, "kept without page_url": 1}
     assert "train-00000-of-00001.parquet row 2: unknown licence (field license: 'mine')" in report.complaints
@@ -175,6 +179,59 @@ def test_addresses_alone_are_left_to_fetch(tmp_path: Path) -> None:
         ("https://museum.example/1.jpg", None, None)
     ]
     assert report.skipped == {"no image": 1}
+
+
+def split(folder: Path, rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> Path:
+    """The same rows in files of three."""
+    (folder / "data").mkdir(parents=True)
+    for start in range(0, len(rows), 3):
+        table = pa.Table.from_pylist(rows[start : start + 3], schema)
+        pq.write_table(table, folder / "data" / f"train-{start:05}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("what", ["key", "address", "image"])
+def test_a_row_on_top_brings_its_image_and_no_other_twice(tmp_path: Path, what: str) -> None:
+    fields = [("license", pa.string()), ("artist", pa.string())]
+    fields.append(
+        {"key": ("__key__", pa.string()), "address": ("image_url", pa.string())}.get(what, ("x", pa.int8()))
+    )
+    schema = (
+        pa.schema([("image", IMAGE), *fields])
+        if what == "image"
+        else pa.schema([*fields, ("url", pa.string())])
+    )
+
+    def row(number: int) -> dict[str, Any]:
+        address = f"https://museum.example/{number}.jpg"
+        said = {
+            "__key__": f"{number:05}",
+            "image_url": address,
+            "url": address,
+            "image": record(number)["image"],
+        }
+        return {"license": "CC0", **{name: said[name] for name in schema.names if name in said}}
+
+    uri = tmp_path / "c.lance"
+    before = split(tmp_path / "1" / "art", [row(number) for number in range(1, 8)], schema)
+    after = split(tmp_path / "2" / "art", [row(number) for number in range(8)], schema)
+    assert import_("huggingface", uri, path=before).new == 7
+    report = import_("huggingface", uri, path=after)
+    assert (report.new, report.present, report.skipped) == (1, 7, {})
+    ids = Catalog.open(uri).table(["image_id"])["image_id"].to_pylist()
+    assert len(set(ids)) == 8
+    if what == "key":
+        assert set(ids) == {f"huggingface:art/{number:05}" for number in range(8)}
+
+
+def test_ids_that_come_twice_are_refused_and_another_column_can_be_named(tmp_path: Path) -> None:
+    schema = pa.schema([*SCHEMA, ("id", pa.int64()), ("accession", pa.string())])
+    rows = [record(number, id=number // 2, accession=f"A.{number}") for number in range(6)]
+    path = repository(tmp_path / "m", *rows, schema=schema)
+    found, report = imported("huggingface", tmp_path / "c.lance", path=path)
+    assert (list(found), report.skipped) == ([f"huggingface:m/{n}" for n in range(3)], {"id comes twice": 3})
+    assert "name a column that tells rows apart with --id-column" in report.complaints[0]
+    assert import_("huggingface", tmp_path / "d.lance", path=path, id_column="accession").new == 6
 
 
 def test_one_licence_and_creator_for_all_where_the_columns_say_nothing(tmp_path: Path) -> None:
@@ -238,7 +295,7 @@ def test_a_stream_of_datasets_says_the_same_as_the_files(tmp_path: Path, typed: 
     report = Report()
     streamed = [dict(row) for row in source.rows(report)]
     ids = [row.pop("image_id") for row in streamed]
-    assert ids == ["huggingface:museum/train/1", "huggingface:museum/train/2"]
+    assert ids == by_image("museum", 1, 2)
     assert report.skipped == {"unknown licence": 1}
     assert [row["fetch_status"] for row in streamed] == ["ok", "ok"]
     for one, other in zip(files, streamed, strict=True):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import known
-from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.known import KnownIds, Seen
 
 IDS = st.lists(st.text(max_size=3), max_size=30)
 
@@ -56,3 +56,13 @@ def test_ids_that_share_half_of_their_fingerprint_are_told_apart(
     ids.add(["3", "1", "7"])
     ids.add(["4"])
     assert ids.contains(["7", "2", "1", "4", "3", "9"]).tolist() == [True, False, True, True, True, False]
+
+
+@given(st.lists(st.text(max_size=2), max_size=200), st.sampled_from([1, 100, 1 << 20]))
+def test_ids_that_come_one_by_one_are_first_once(ids: list[str], spilled: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known, "SPILLED", spilled)
+        patch.setattr(known, "FILTER_BITS", 10)  # so few that different ids share one
+        seen = Seen()
+        found = [seen.first(one) for one in ids]
+    assert found == [one not in ids[:place] for place, one in enumerate(ids)]

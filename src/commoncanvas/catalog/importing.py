@@ -72,6 +72,7 @@ def import_(
     creator: str | None = None,
     name: str | None = None,
     label_column: str | None = None,
+    id_column: str | None = None,
     policy: str | None = None,
     columns: Mapping[str, str] | None = None,
     size: int | None = None,
@@ -94,7 +95,7 @@ def import_(
             name=name,
             label_column=label_column,
             policy=policy,
-            columns=columns or {},
+            columns={**(columns or {}), **({"id": id_column} if id_column else {})},
             size=size,
             follow_links=follow_links,
         )

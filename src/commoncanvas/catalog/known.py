@@ -97,6 +97,29 @@ class KnownIds:
         return found
 
 
+class Seen:
+    """Ids that come one by one, in little memory: 32 MB, and 12 bytes an id on disk (see KnownIds)."""
+
+    def __init__(self) -> None:
+        # A bit an id says of most new ones that they are new; the others are looked for.
+        self._bits = bytearray(1 << (FILTER_BITS - 3))
+        self._recent: set[str] = set()
+        self._known = KnownIds()
+
+    def first(self, id: str) -> bool:
+        """Whether `id` comes for the first time."""
+        place = hash(id) & ((1 << FILTER_BITS) - 1)
+        bit = 1 << (place & 7)
+        if self._bits[place >> 3] & bit and (id in self._recent or self._known.contains([id]).any()):
+            return False
+        self._bits[place >> 3] |= bit
+        self._recent.add(id)
+        if len(self._recent) >= SPILLED >> 4:
+            self._known.add(list(self._recent))
+            self._recent.clear()
+        return True
+
+
 class _Spilled:
     """A sorted run in a file: the first 64 bits of all its fingerprints, and the other 32 in another."""
 

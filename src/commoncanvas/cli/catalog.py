@@ -24,6 +24,7 @@ def catalog_import(
     creator: str | None = None,
     name: str | None = None,
     label_column: str | None = None,
+    id_column: str | None = None,
     policy: Literal["commercial", "noncommercial"] | None = None,
     column: tuple[str, ...] = (),
     size: int | None = None,
@@ -39,6 +40,8 @@ def catalog_import(
         creator: creator of every image that has none of its own (folder).
         name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
+        id_column: column that tells rows apart (huggingface); default: one called id or key, else a digest of the
+            image's address, else of the image.
         policy: leave out rows whose licence it doesn't allow (yfcc100m).
         column: what the catalog calls a column and what the input does, as image=img (huggingface),
             or country=NAME (img2dataset too).
@@ -57,6 +60,7 @@ def catalog_import(
             creator=creator,
             name=name,
             label_column=label_column,
+            id_column=id_column,
             policy=policy,
             columns=_pairs(column),
             size=size,

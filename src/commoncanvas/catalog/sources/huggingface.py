@@ -5,6 +5,7 @@ What is on disk needs pyarrow alone; a hub id needs the extra [huggingface].
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from commoncanvas import licenses
+from commoncanvas.catalog.known import Seen
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
@@ -35,6 +37,8 @@ MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIAS
 """What `columns` can map."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
+_KEYS = ("id", "key", "image_id", "uuid", "guid", "identifier", "photo_id", "photoid", "accession_number")
+"""What a column of ids is called, as `fields.normalise` writes it."""
 _ADDRESSES = ("image_url", "img_url", "download_url", "original_url")
 
 
@@ -53,7 +57,8 @@ class Part:
 
 
 class HuggingFace(RowSource):
-    """Rows `huggingface:<data set>/<id>`; where no column is mapped to `id`, it is the file (or split) and the row.
+    """Rows `huggingface:<data set>/<id>`. The id is what the row is, wherever it stands: the column that is mapped to
+    `id`, else the first of _KEYS, else a digest of the image's address, else of the image.
 
     `columns` maps the catalog's names to the data set's: {"image": "img", "license": "lic"}; others are found by
     their usual names, but for `country` (two letters). A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION
@@ -109,6 +114,7 @@ class HuggingFace(RowSource):
         return [name for name in names if name in part.columns]
 
     def _pending(self, report: Report) -> Iterator[Pending]:
+        seen = Seen()
         for part in self.parts:
             column, addresses = self._image_column(part), self._address_columns(part)
             for where, record in part.read(report):
@@ -117,17 +123,38 @@ class HuggingFace(RowSource):
                 if data is None and url is None:
                     report.skip(where, "no image", f"field {column or addresses[0]} holds none")
                     continue
-                row = self._row(part, where, record, {*addresses, *part.images}, report)
+                identity = self._identity(part, record, url, data)
+                if identity is None:
+                    report.skip(where, "no id", f"field {self.map['id']} is empty")
+                    continue
+                if not seen.first(f"{part.dataset}/{identity}"):
+                    report.skip(
+                        where,
+                        "id comes twice",
+                        f"{identity[:60]!r}; name a column that tells rows apart with --id-column, "
+                        "or import splits one by one, each with a --name",
+                    )
+                    continue
+                row = self._row(part, identity, where, record, {*addresses, *part.images}, report)
                 if row is not None:
                     yield where, {**row, "image_url": url}, data
 
+    def _identity(
+        self, part: Part, record: dict[str, Any], url: str | None, data: bytes | None
+    ) -> str | None:
+        """Of a row with an address or an image; None where the column of ids that the user names is empty."""
+        if "id" in self.map:
+            return fields.text(record[self.map["id"]])
+        names = {fields.normalise(name): name for name in reversed(part.columns)}
+        key = next((names[key] for key in _KEYS if key in names), None)
+        if key is not None and (identity := fields.text(record[key])) is not None:
+            return identity
+        kind, content = ("url", url.encode(errors="replace")) if url is not None else ("sha256", data or b"")
+        return f"{kind}-{hashlib.sha256(content).hexdigest()[:32]}"
+
     def _row(
-        self, part: Part, where: str, record: dict[str, Any], used: set[str], report: Report
+        self, part: Part, identity: str, where: str, record: dict[str, Any], used: set[str], report: Report
     ) -> dict[str, Any] | None:
-        identity = fields.text(record[self.map["id"]]) if "id" in self.map else _row_number(part, where)
-        if identity is None:
-            report.skip(where, "no id", f"field {self.map['id']} is empty")
-            return None
         named = {name: value for name, value in record.items() if name not in used}
         for name in fields.ALIASES:
             if name in self.map:
@@ -159,10 +186,6 @@ class HuggingFace(RowSource):
 
 def _is_called(name: str, column: str) -> bool:
     return fields.normalise(name) in fields.ALIASES[column]
-
-
-def _row_number(part: Part, where: str) -> str:
-    return f"{part.name}/{where.rpartition(' ')[2]}"
 
 
 def _parts(options: SourceOptions, source: str) -> Iterator[Part]:
@@ -290,5 +313,5 @@ def _image(value: Any, root: Path | None) -> bytes | None:
     try:
         inside = path.resolve().is_relative_to(root.resolve()) and path.is_file()
         return path.read_bytes() if inside and path.stat().st_size <= MAX_BYTES else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last for links in a circle
         return None
