@@ -354,7 +354,7 @@ def test_what_is_wrong_with_the_whole_is_one_line_and_makes_no_catalog(photos: P
     (photos / "metadata.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(SourceError, match=r"metadata\.csv and metadata\.parquet; choose one"):
         import_("folder", uri, path=photos)
-    with pytest.raises(SourceError, match="is not a Parquet file"):
+    with pytest.raises(SourceError, match="is not a readable Parquet file"):
         import_("folder", uri, path=photos, metadata=photos / "metadata.parquet")
     assert not uri.exists()
 

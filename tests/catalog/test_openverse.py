@@ -177,7 +177,7 @@ def test_what_is_no_answer_or_table_is_one_line(tmp_path: Path) -> None:
         ("latin.json", b'{"results": "\xe9"}', "not UTF-8 at byte 13"),
         ("deep.json", b"[" * 200_000, "is no JSON"),
         ("boxes.csv", b"ImageID,Source\n1,2\n", "is no table of Openverse's"),
-        ("no.parquet", b"PAR1", "is not a Parquet file"),
+        ("no.parquet", b"PAR1", "is not a readable Parquet file"),
         ("a.txt", b"", "is of no kind that source openverse reads"),
     ):
         (tmp_path / name).write_bytes(data)

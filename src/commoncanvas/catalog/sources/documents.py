@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from commoncanvas.catalog.sources.records import Record, parse_json
+from commoncanvas.catalog.sources.records import MAX_JSON, MAX_MEMORY, Record, json_lines, json_memory
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
-MAX_DOCUMENT = 64 << 20
-MAX_LINE = 64 << 20
 
 
 def documents(path: Path, report: Report) -> Iterator[Record]:
@@ -21,38 +19,20 @@ def documents(path: Path, report: Report) -> Iterator[Record]:
 
     A `.json` file is read whole. Raises SourceError where it is no JSON from some place on, or too large.
     """
-    lines = path.suffix.lower() != ".json"
-    yield from (_lines if lines else _whole)(path, report)
-
-
-def _lines(path: Path, report: Report) -> Iterator[Record]:
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE):
-            number += 1
-            where = f"{path.name}:{number}"
-            if len(line) == MAX_LINE and not line.endswith(b"\n"):
-                _skip_line(file)
-                report.skip(where, "line too long", f"more than {MAX_LINE >> 20} MiB")
-            elif line.strip(b" \t\r\n\xef\xbb\xbf"):
-                record = parse_json(where, line, report)
-                if record is not None:
-                    yield where, record
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (part := file.readline(MAX_LINE)) and not part.endswith(b"\n"):
-        pass
+    if path.suffix.lower() != ".json":
+        return json_lines(path, path.name, report)
+    return _whole(path, report)
 
 
 def _whole(path: Path, report: Report) -> Iterator[Record]:
-    size = path.stat().st_size
-    if size > MAX_DOCUMENT:
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON or json_memory(data) > MAX_MEMORY:
         raise SourceError(
-            f"{path} has {size:,} bytes, too many for one JSON document; save it with one object a line, as .jsonl"
+            f"{path} holds too much for one JSON document; save it with one object a line, as .jsonl"
         )
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     for number, document in enumerate(_parsed(path, text), 1):

@@ -11,7 +11,7 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.provenance import row_by_aliases
-from commoncanvas.catalog.sources.records import READERS, check_metadata, parse_json, read_records
+from commoncanvas.catalog.sources.records import MAX_JSON, READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import LEADS_OUT, ImageFolder, is_file
 from commoncanvas.errors import SourceError
@@ -160,7 +160,8 @@ class Folder(RowSource):
             where = path
             if sidecar is not None:
                 where = sidecar.relative_to(self.root).as_posix()
-                record = parse_json(where, sidecar.read_bytes(), report)
+                with sidecar.open("rb") as file:
+                    record = parse_json(where, file.read(MAX_JSON + 1), report)
             if record is not None:
                 # The image is the one that the sidecar stands beside, whatever it says of itself.
                 yield where, self.root, {**record, "file": path}

@@ -13,6 +13,8 @@ from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 
 Row = dict[str, Any]
+MAX_TEXT = 1_000_000
+"""Characters of a field, at most."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ def base_row(
     for column, value in row.items():
         if not _encodes(value):
             report.skip(where, "bad encoding", f"field {column!r} is not UTF-8")
+            return None
+        if _size(value) > MAX_TEXT:
+            report.skip(where, "text too long", f"field {column!r} has more than {MAX_TEXT:,} characters")
             return None
     return row
 
@@ -167,6 +172,12 @@ def _agree(one: licenses.License, other: licenses.License) -> bool:
         return False
     # Versions of one licence differ in their text; what is in the public domain has no text to differ in.
     return one.public_domain or None in (one.version, other.version) or one.version == other.version
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(len, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def _encodes(value: Any) -> bool:

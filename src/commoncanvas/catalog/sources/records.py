@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from commoncanvas.catalog.sources.delimited import header, read_rows
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.catalog.sources.tables import batch_rows
+from commoncanvas.catalog.sources.tables import parquet_rows, parquet_schema
 from commoncanvas.errors import SourceError
 
 Record = tuple[str, dict[str, Any]]
 """(where it stands, such as `metadata.csv:17`; column -> value)"""
+
+MAX_JSON = 64 << 20
+"""Bytes of a JSON document or line, at most."""
+MAX_MEMORY = 700 << 20
+"""Bytes that a JSON document or line may take when it is read."""
 
 
 def check_metadata(path: Path) -> list[str] | None:
@@ -32,7 +34,7 @@ def check_metadata(path: Path) -> list[str] | None:
         case ".csv" | ".tsv":
             columns = header(path)
         case ".parquet":
-            columns = list(_parquet(path).schema_arrow.names)
+            columns = list(parquet_schema(path).names)
         case _:
             return None
     repeated = sorted({name for name in columns if columns.count(name) > 1})
@@ -57,11 +59,18 @@ def _read_delimited(path: Path, name: str, report: Report) -> Iterator[Record]:
             yield where, record
 
 
-def _read_jsonl(path: Path, name: str, report: Report) -> Iterator[Record]:
+def json_lines(path: Path, name: str, report: Report) -> Iterator[Record]:
+    """(`name:17`, a JSON object) of each line that isn't blank; a bad line costs itself."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        number = 0
+        while line := file.readline(MAX_JSON):
+            number += 1
             where = f"{name}:{number}"
-            if line.strip(b" \t\r\n\xef\xbb\xbf"):
+            if len(line) == MAX_JSON and not line.endswith(b"\n"):
+                while (rest := file.readline(MAX_JSON)) and not rest.endswith(b"\n"):
+                    pass
+                report.skip(where, "line too long", f"more than {MAX_JSON >> 20} MiB")
+            elif line.strip(b" \t\r\n\xef\xbb\xbf"):
                 record = parse_json(where, line, report)
                 if record is not None:
                     yield where, record
@@ -69,6 +78,9 @@ def _read_jsonl(path: Path, name: str, report: Report) -> Iterator[Record]:
 
 def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None:
     """A JSON object; None, and a word to `report`, for anything else."""
+    if len(data) > MAX_JSON or json_memory(data) > MAX_MEMORY:
+        report.skip(where, "too much JSON", f"{len(data):,} bytes")
+        return None
     try:
         record = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -84,20 +96,12 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
 
 
 def _read_parquet(path: Path, name: str, report: Report) -> Iterator[Record]:
-    row = 0
-    try:
-        for batch in _parquet(path).iter_batches(batch_size=1024):
-            yield from batch_rows(batch, name, row, report)
-            row += len(batch)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"metadata {path} can't be read after row {row}: {error}") from error
+    return parquet_rows(path, report, name=name)
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"metadata {path} is not a Parquet file: {error}") from error
+def json_memory(data: bytes) -> int:
+    """Bytes that JSON takes when it is read, at most: four a character, and an object for each mark."""
+    return 4 * len(data) + 160 * sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
@@ -122,7 +126,7 @@ def _texts(value: Any) -> Sequence[str]:
 READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
     ".parquet": _read_parquet,
 }

@@ -17,6 +17,8 @@ from commoncanvas.catalog.sources.countries import COUNTRY, settle
 from commoncanvas.errors import SourceError
 
 BATCH_ROWS = 4096
+BATCH_BYTES = 64 << 20
+"""Of a batch's images and texts, about."""
 
 COMPLAINTS = 10
 """So many rows of a kind are named one by one; all are counted."""
@@ -47,9 +49,22 @@ class RowSource(ABC):
         """
 
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
-        stream = iter(self.rows(report))
-        while chunk := list(islice(stream, BATCH_ROWS)):
+        for chunk in _chunks(self.rows(report)):
             yield to_batch(settle(chunk, report) if COUNTRY in self.columns else chunk, self.columns)
+
+
+def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Lists of BATCH_ROWS rows; fewer where they would hold much more than BATCH_BYTES. Empty ones never."""
+    waiting: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        waiting.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+        if len(waiting) == BATCH_ROWS or size >= BATCH_BYTES:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
 
 
 @dataclass

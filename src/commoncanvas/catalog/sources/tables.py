@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from commoncanvas.catalog.sources.packing import rows_at_once
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 from commoncanvas.text import one_line
@@ -31,24 +32,30 @@ def parquet_schema(path: Path) -> pa.Schema:
 
 
 def parquet_rows(
-    path: Path, report: Report, columns: Sequence[str] | None = None, batch_size: int = 1024
+    path: Path,
+    report: Report,
+    columns: Sequence[str] | None = None,
+    batch_size: int = 1024,
+    name: str | None = None,
 ) -> Iterator[Record]:
     """(`name.parquet row 17`, column -> value) for `columns`; a value that can't be read costs its row.
 
-    Raises SourceError where the file itself can't be read any further.
+    Raises SourceError where the file itself can't be read any further, or would take too much memory.
     """
+    name = name or path.name
     done = 0
     with _explained(path, "is not a readable Parquet file"):
         # Pages as they are needed: without a buffer a whole row group of images would be read at once.
         file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     with file:
+        batch_size = min(batch_size, rows_at_once(path, file.metadata, columns))
         batches = file.iter_batches(batch_size, columns=columns and list(columns), use_threads=False)
         while True:
             with _explained(path, f"can't be read after row {done}"):
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield from batch_rows(batch, path.name, done, report)
+            yield from batch_rows(batch, name, done, report)
             done += len(batch)
 
 

@@ -1,0 +1,145 @@
+"""Small files that stand for much memory are refused, or read little by little; files of use are not refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from commoncanvas.catalog.schema import SCHEMA
+from commoncanvas.catalog.sources import Report, RowSource, make_source, packing, provenance, source
+from commoncanvas.catalog.sources.documents import documents
+from commoncanvas.catalog.sources.packing import rows_at_once
+from commoncanvas.catalog.sources.records import MAX_MEMORY, json_memory, parse_json
+from commoncanvas.catalog.sources.tables import parquet_rows
+from commoncanvas.errors import SourceError
+from tests.catalog.imports import options
+
+
+def write(path: Path, table: pa.Table, **how: Any) -> Path:
+    pq.write_table(table, path, compression="zstd", **how)
+    return path
+
+
+def peak(work: Any) -> int:
+    """Bytes that Arrow's pool holds at most while the rows go by."""
+    pool, most = pa.default_memory_pool(), 0
+    before = pool.bytes_allocated()
+    for _ in work:
+        most = max(most, pool.bytes_allocated() - before)
+    return most
+
+
+def test_a_long_value_in_every_row_is_read_a_few_rows_at_a_time(tmp_path: Path) -> None:
+    rows = 2000
+    table = pa.table({"license": ["CC0"] * rows, "title": ["x" * 2_000_000] * rows})
+    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 5000
+    report = Report()
+    found = parquet_rows(path, report)
+    assert peak(next(found) for _ in range(50)) < 100 << 20
+    assert rows_at_once(path, pq.ParquetFile(path).metadata, None) == 33
+
+
+def test_pages_and_dictionaries_that_take_too_much_are_refused_unread(tmp_path: Path) -> None:
+    size = packing.MAX_PAGE + 1000
+    for name, table, how in (
+        ("page", pa.table({"title": ["x" * size]}), {"use_dictionary": False}),
+        ("dictionary", pa.table({"title": ["x" * size] * 3}), {"dictionary_pagesize_limit": 1 << 30}),
+    ):
+        path = write(tmp_path / f"{name}.parquet", table, **how)
+        assert path.stat().st_size < 50_000
+        with pytest.raises(SourceError, match=r"column title would take 134,\d\d\d,\d\d\d bytes of memory"):
+            next(parquet_rows(path, Report()))
+
+
+def test_a_footer_that_says_less_than_its_pages_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MAX_PAGE", 100_000)
+    table = pa.table({"title": ["x" * 200_000] * 3})
+    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=1 << 30)
+
+    class Liar:
+        num_row_groups = 1
+
+        def row_group(self, index: int) -> Any:
+            group = pq.ParquetFile(path).metadata.row_group(index)
+
+            class Chunk:
+                path_in_schema = "title"
+                total_uncompressed_size = total_compressed_size = 10
+                dictionary_page_offset = None
+                data_page_offset = group.column(0).dictionary_page_offset
+
+            class Group:
+                num_columns, num_rows = 1, 3
+
+                def column(self, index: int) -> Any:
+                    return Chunk()
+
+            return Group()
+
+    with pytest.raises(SourceError, match="column title would take 200,"):
+        rows_at_once(path, Liar(), None)
+
+
+def test_files_as_people_have_them_are_read_at_full_speed(tmp_path: Path) -> None:
+    rows = 50_000
+    table = pa.table(
+        {
+            "url": [f"https://x.example/{number}.jpg" for number in range(rows)],
+            "license": ["CC0"] * rows,
+            "tags": [["a", "b"]] * rows,
+            "image": [{"bytes": b"x" * 100, "path": None}] * rows,
+        }
+    )
+    path = write(tmp_path / "a.parquet", table)
+    assert rows_at_once(path, pq.ParquetFile(path).metadata, None) > 40
+    assert sum(1 for _ in parquet_rows(path, Report(), ["url", "license"])) == rows
+
+
+def test_json_that_would_fill_the_memory_costs_its_line_or_its_file(tmp_path: Path) -> None:
+    data = b"[" + b"{}," * 2_400_000 + b"{}]"
+    assert json_memory(data) > MAX_MEMORY
+    report = Report()
+    assert parse_json("a:1", data, report) is None
+    assert report.skipped == {"too much JSON": 1}
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(SourceError, match="too much for one JSON document; save it with one object a line"):
+        list(documents(tmp_path / "a.json", report))
+    usual = json.dumps([{"id": number, "title": f"A title of some words {number}"} for number in range(1000)])
+    assert json_memory(usual.encode()) < 16 * len(usual)
+
+
+def test_batches_end_where_their_rows_hold_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large(RowSource):
+        name = "large"
+
+        def rows(self, report: Report) -> Any:
+            for number in range(10):
+                yield {
+                    "image_id": f"large:{number}",
+                    "source": "large",
+                    "image": b"x" * 1000,
+                    "title": "y" * 1000,
+                }
+
+    monkeypatch.setattr(source, "BATCH_BYTES", 5000)
+    assert [len(batch) for batch in Large().batches(Report())] == [3, 3, 3, 1]
+    monkeypatch.setattr(source, "BATCH_ROWS", 4)
+    assert [batch.schema == SCHEMA for batch in Large().batches(Report())] == [True] * 4
+
+
+def test_a_text_of_a_million_characters_costs_its_row(tmp_path: Path) -> None:
+    more = {"license": "CC0", "url": "https://x.example/1.jpg", "title": "a" * (provenance.MAX_TEXT + 1)}
+    lines = [{"id": 1, **more}, {"id": 2, **more, "title": "short"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = Report()
+    batches = list(make_source("openverse", options(path=tmp_path / "a.jsonl")).batches(report))
+    assert [batch["source_id"].to_pylist() for batch in batches] == [["2"]]
+    assert report.skipped == {"text too long": 1}
