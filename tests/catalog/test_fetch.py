@@ -178,7 +178,13 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
         "null": "unsupported_url",
     }
     assert {name: row["fetch_status"] for name, row in rows.items()} == expected
-    assert set(expected.values()) | {"refused", "opted_out", "internal"} == set(STATUSES)
+    assert set(expected.values()) | {
+        "refused",
+        "opted_out",
+        "taken_down",
+        "looks_taken_down",
+        "internal",
+    } == set(STATUSES)
     assert report.rows == sum(report.statuses.values()) == len(expected)
     assert report.statuses["ok"] == 2
     assert all((row["image"] is None) == (row["fetch_status"] != "ok") for row in rows.values())

@@ -19,6 +19,7 @@ import pyarrow as pa
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.filling import Filler, brings_images
 from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.rows import RowIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
@@ -42,19 +43,24 @@ CONFLICT_RETRIES = 50
 RESOLVED_AT_ONCE = 10_000
 
 
-def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+def add(
+    catalog: Catalog, batches: Iterable[pa.RecordBatch], allow_lookalikes: bool = False
+) -> tuple[int, int]:
     """See `Catalog.add`."""
     catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
     with explaining(f"catalog {catalog.uri}: its rows can't be read"):
         adder = Adder(catalog)
     filler: Filler | None = None
     given = refused = filled = 0
+    held_back: list[str] = []
     try:
         for part in ahead(regroup(batches, PART_ROWS, GROUP_BYTES)):
             with explaining(f"catalog {catalog.uri}: rows can't be added"):
                 out = adder.stones.refused(part)
                 refused += int(out.sum())
                 allowed = part.filter(pa.array(~out)) if out.any() else part
+                allowed, held = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
+                held_back += held
                 given += len(allowed)
                 new = adder.write_new(allowed)
                 if new < len(allowed) and brings_images(allowed):
@@ -67,6 +73,7 @@ def add(catalog: Catalog, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
             adder.commit()
     if refused:
         say(f"{refused:,} rows were taken down before and stay out of {catalog.uri}")
+    say_held_back(catalog.uri, held_back)
     if filled:
         say(f"{filled:,} rows of {catalog.uri} that waited for their image have it now")
     catalog.refresh()

@@ -15,8 +15,11 @@ from typing import Any
 
 from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
-from commoncanvas.catalog.fetching.status import STATUSES, http_status
+from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.takedown import takedown
+from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress, say
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
@@ -25,6 +28,8 @@ from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Anim
 
 USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
+DONE = ("ok", TAKEN_DOWN, LOOKS_TAKEN_DOWN)
+"""Statuses that are no failure."""
 FRAGMENTS_AT_ONCE = 3
 """While one waits for its last and slowest images, the others go on."""
 
@@ -81,9 +86,10 @@ def fetch(
     retries: int = 2,
     contact: str | None = None,
     engine: Engine | str = "local",
+    allow_lookalikes: bool = False,
 ) -> FetchReport:
     """Fetch the rows that have no `fetch_status` yet, and those whose status is in `retry` (`failed`: all but
-    ok).
+    ok, taken_down and looks_taken_down).
 
     The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
     Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
@@ -96,6 +102,10 @@ def fetch(
     cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
     itself that a host wants rest. Images of local sources are then read where a worker runs.
 
+    A file that was taken down is never stored again, under whatever id: its row gets the status `taken_down`. An image
+    that looks like one gets `looks_taken_down`, and is named. With `allow_lookalikes` such images are stored, also
+    those that were held back before.
+
     Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing, EngineError.
     """
     stage = FetchStage(
@@ -103,7 +113,7 @@ def fetch(
         _checked("side", side, SIDES),
         _checked("format", format, FORMATS),
         _checked("quality", quality, range(1, 101)),
-        _retries(retry),
+        _retries([*retry, LOOKS_TAKEN_DOWN] if allow_lookalikes else retry),
         None if workers is None else _checked("workers", workers, range(1, 1025)),
         limits=Limits(
             timeout_s=timeout_s,
@@ -120,6 +130,9 @@ def fetch(
     )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    stones = Tombstones(catalog.uri, catalog.storage_options)
+    stones.refresh()
+    stage.taken_down = TakenDown.of(stones, allow_lookalikes)
     engine = _engine(engine, stage)
     stage.second_url = SECOND_URL in catalog.schema.names
     pending = all_of(stage.todo, where)
@@ -133,6 +146,11 @@ def fetch(
             bar.note(str(tally) if tally.rows else "")
             stage.close()
     seconds = time.monotonic() - began
+    if stones.refresh():  # a copy of what was taken down meanwhile may have come in
+        takedown(catalog)
+    if stage.taken_down:
+        held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
+        say_held_back(catalog.uri, held["image_id"].to_pylist())
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
     return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
@@ -187,11 +205,12 @@ def _contact(text: str | None) -> str | None:
 def _retries(names: Sequence[str]) -> tuple[str, ...]:
     chosen: list[str] = []
     for name in names:
-        chosen += [status for status in STATUSES if status != "ok"] if name == "failed" else [name]
+        chosen += [status for status in STATUSES if status not in DONE] if name == "failed" else [name]
     for name in chosen:
         if name not in STATUSES:
             raise CatalogError(
-                f"there is no fetch status {name}; there are: {', '.join(STATUSES)}, or failed, all but ok"
+                f"there is no fetch status {name}; there are: {', '.join(STATUSES)}, "
+                f"or failed, all but {', '.join(DONE)}"
             )
     return tuple(dict.fromkeys(chosen))
 

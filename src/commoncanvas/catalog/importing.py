@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.history import fingerprint, record_import
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tombstones import Keys, Tombstones
 from commoncanvas.console import progress
 from commoncanvas.errors import NothingImportedError
 from commoncanvas.text import one_line
@@ -77,13 +79,15 @@ def import_(
     columns: Mapping[str, str] | None = None,
     size: int | None = None,
     follow_links: bool = False,
+    allow_lookalikes: bool = False,
 ) -> ImportReport:
     """Add what `source` has to the catalog, which is made if there is none at that place.
 
     `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
     source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
     adds what was missing. What was skipped and why is kept beside the table. Any number of imports may run at
-    once. Raises SourceError, NothingImportedError where no row can be used, MissingExtraError or CatalogError.
+    once. Images that come along and look like ones that were taken down are held back, unless `allow_lookalikes`.
+    Raises SourceError, NothingImportedError where no row can be used, MissingExtraError or CatalogError.
     """
     input = fingerprint(uuid.uuid4())
     if isinstance(source, str):
@@ -102,7 +106,7 @@ def import_(
         # What is read, not how: what the last import of it skips is what is left out.
         input = fingerprint(source, [each.absolute() for each in options.paths], name)
         source = make_source(source, options)
-    report = Report()
+    report = Report(taken_down=_taken_down(catalog))
 
     def reported(added: int, present: int) -> ImportReport:
         counts = dict(report.skipped), dict(report.remarks)
@@ -125,7 +129,9 @@ def import_(
             catalog = Catalog.open_or_create(catalog)
         if source.columns:
             catalog.add_columns(source.columns)
-        added, present = catalog.add(_counted(chain([first], batches), counted))
+        added, present = catalog.add(
+            _counted(chain([first], batches), counted), allow_lookalikes=allow_lookalikes
+        )
     record_import(
         catalog.uri,
         catalog.storage_options,
@@ -136,6 +142,16 @@ def import_(
         skipped=dict(report.skipped),
     )
     return reported(added, present)
+
+
+def _taken_down(catalog: Catalog | str | Path) -> Keys:
+    uri, options = (
+        (catalog.uri, catalog.storage_options) if isinstance(catalog, Catalog) else (str(catalog), None)
+    )
+    with explaining(f"catalog {uri}: what was taken down from it can't be read"):
+        stones = Tombstones(uri, options)
+        stones.refresh()
+    return stones.keys
 
 
 def _counted(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from math import comb
+from math import comb, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ _DOUBTFUL = 0.25
 _FEWEST_BITS = 16
 _CHANCE = 2.0**-12
 """Share of unrelated hashes that are looked at more closely, for each supposed crop."""
+_SURE = 16.0
+"""Evidence that makes a copy of one hash; of N hashes log2(N) more, so that chance does no more harm among many."""
 _PIECE = 1 << 15
 
 # DCT-II as ImageHash's phash takes it: 8 of 32 frequencies, not normalised.
@@ -117,6 +119,16 @@ def find_candidates(query: Query, hashes: NDArray[np.uint64], limit: int = CANDI
         )
         for one in order
     ]
+
+
+def find_copy(query: Query, hashes: NDArray[np.uint64]) -> Candidate | None:
+    """The one of [N] hashes that is surely the query's, where no pixels are left to compare. None if none is.
+
+    Of a plain shape or a smooth gradient, whose hash says little, nothing is sure; of two drawings that differ in a
+    detail, both are.
+    """
+    found = find_candidates(query, hashes, limit=1)
+    return found[0] if found and found[0].evidence >= _SURE + log2(len(hashes)) else None
 
 
 @cache

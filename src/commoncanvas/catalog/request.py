@@ -38,6 +38,7 @@ class Request:
     files: Mapping[str, str] | None = None
     """sha256 of an image file -> its path."""
     phashes: tuple[int, ...] = ()
+    """Of `files`, in their order."""
 
     @classmethod
     def of(
@@ -57,13 +58,13 @@ class Request:
                 "an id, URL or creator to take down is empty; say which is meant, or leave it out"
             )
         listed = _lines(list_file) if list_file is not None else []
-        images = {path: _read(path) for path in files}
+        images = {hashlib.sha256(data := _read(path)).hexdigest(): (str(path), data) for path in files}
         return cls(
             (*ids, *(line for line in listed if "://" not in line)),
             (*urls, *(line for line in listed if "://" in line)),
             creator,
-            {hashlib.sha256(data).hexdigest(): str(path) for path, data in images.items()},
-            tuple(_phash(path, data) for path, data in images.items()),
+            {digest: path for digest, (path, _) in images.items()},
+            tuple(_phash(path, data) for path, data in images.values()),
         )
 
     def __bool__(self) -> bool:
@@ -144,7 +145,8 @@ def tombstones(catalog: Catalog, request: Request, found: Found) -> list[dict[st
     unknown = set(found.unknown)
     stones += [{"image_id": id, "source": id.partition(":")[0]} for id in request.ids if id in unknown]
     stones += [{"page_url": url} for url in request.urls if url in unknown]
-    stones += [{"sha256": sha256} for sha256, path in (request.files or {}).items() if path in unknown]
+    files = zip((request.files or {}).items(), request.phashes, strict=True)
+    stones += [{"sha256": digest, "phash": value} for (digest, path), value in files if path in unknown]
     return stones
 
 

@@ -118,16 +118,17 @@ class Catalog:
 
     # Changing
 
-    def add(self, batches: Iterable[pa.RecordBatch]) -> tuple[int, int]:
+    def add(self, batches: Iterable[pa.RecordBatch], *, allow_lookalikes: bool = False) -> tuple[int, int]:
         """Add rows whose `image_id` isn't in the table; returns (added, already there).
 
         Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
         come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
         adds the rest. Any number of processes may add at once, the same rows too. What was taken down stays out;
-        how many rows that were is said.
+        how many rows that were is said. An image that looks like one that was taken down is held back, unless
+        `allow_lookalikes`: its row gets the status `looks_taken_down`, and is named.
         """
         self._must_be_newest("added to")
-        return adding.add(self, batches)
+        return adding.add(self, batches, allow_lookalikes)
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add all-null columns, those that are not there yet.

@@ -29,6 +29,7 @@ def catalog_import(
     column: tuple[str, ...] = (),
     size: int | None = None,
     follow_links: Annotated[bool, Parameter(negative="")] = False,
+    allow_lookalikes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
@@ -47,6 +48,7 @@ def catalog_import(
             or country=NAME (img2dataset too).
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
         follow_links: take images that symbolic links out of the folder lead to (folder).
+        allow_lookalikes: store images that come along though they look like ones that were taken down.
     """
     from commoncanvas.catalog import import_
 
@@ -65,6 +67,7 @@ def catalog_import(
             columns=_pairs(column),
             size=size,
             follow_links=follow_links,
+            allow_lookalikes=allow_lookalikes,
         )
     except NothingImportedError as nothing:
         show(nothing.report, json_)
@@ -90,13 +93,14 @@ def fetch(
     retries: int = 2,
     contact: str | None = None,
     engine: EngineName = "local",
+    allow_lookalikes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
 
     Args:
         size: pixels of the longest (or shortest) side; raster images are never enlarged.
-        retry: statuses to try again, comma-separated (`failed`: all but ok).
+        retry: statuses to try again, comma-separated (`failed`: all but ok and what was taken down).
         where: SQL condition on the rows.
         workers: processes that decode, or with ray workers of one CPU each; default: all processors.
         animated: store the first frame of an animated image, or refuse it.
@@ -105,6 +109,7 @@ def fetch(
         per_host: downloads at once from one host, of all workers together.
         retries: how often to ask again after a time-out, a lost connection, HTTP 429 or 503.
         contact: mail address or URL that servers are told, so that their owners can reach you.
+        allow_lookalikes: fetch and store images that were held back because they look like ones that were taken down.
     """
     from commoncanvas.catalog import fetch as run
 
@@ -125,6 +130,7 @@ def fetch(
         retries=retries,
         contact=contact,
         engine=engine,
+        allow_lookalikes=allow_lookalikes,
     )
     show(report, json_)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Tally, Worker
+from commoncanvas.catalog.returning import TakenDown
 from commoncanvas.catalog.schema import IMAGE
 from commoncanvas.images.decoders import Decode
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
@@ -43,6 +44,7 @@ class FetchStage:
     allow_private: bool = False
     contact: str | None = None
     second_url: bool = False
+    taken_down: TakenDown = field(default_factory=TakenDown)
 
     name = "fetch"
     writes = (*IMAGE, *EXIF)
@@ -74,7 +76,13 @@ class FetchStage:
                     self.size, self.side, self.format, self.quality, self.max_pixels, self.animated
                 )
                 self._worker = Worker(
-                    decode, self.limits, self.workers, self.allow_private, self.contact, self.tally
+                    decode,
+                    self.limits,
+                    self.workers,
+                    self.allow_private,
+                    self.contact,
+                    self.tally,
+                    self.taken_down,
                 )
 
     def take_counts(self) -> Tally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+TAKEN_DOWN = "taken_down"
+LOOKS_TAKEN_DOWN = "looks_taken_down"
 STATUSES = (
     "ok",
     "not_found",
@@ -17,10 +19,13 @@ STATUSES = (
     "unsupported_url",
     "refused",
     "opted_out",
+    TAKEN_DOWN,
+    LOOKS_TAKEN_DOWN,
     "internal",
 )
 """Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
-`opted_out`: the server says that no model should learn from it. `internal`: a fault of ours, which cost one row.
+`opted_out`: the server says that no model should learn from it. `taken_down`: the file is one that was taken down;
+`looks_taken_down`: its perceptual hash says that it is a copy of one. `internal`: a fault of ours, which cost one row.
 """
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError
+from commoncanvas.catalog.returning import TakenDown
 from commoncanvas.errors import DecoderError
 from commoncanvas.images.decoders import Decode, Decoders
 from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
@@ -79,8 +80,10 @@ class Worker:
         allow_private: bool,
         contact: str | None,
         tally: Tally,
+        taken_down: TakenDown,
     ) -> None:
         self.tally = tally
+        self._taken_down = taken_down
         self._limits = limits
         self._stopped = False
         count = processes or os.cpu_count() or 1
@@ -182,7 +185,7 @@ class Worker:
             if url is not None and is_web(url):
                 data = await self._downloader.get(url, hold)
                 self.tally.bytes += len(data)
-                return await self._decode(self._decoders, data, WEB_FORMATS)
+                return await self._decode(self._image, data, WEB_FORMATS)
             return await self._decode(self._decode_local, url, source)
         except DecoderError:
             raise
@@ -201,7 +204,14 @@ class Worker:
         return self._loop.run_in_executor(self._waiting, function, *arguments)
 
     def _decode_local(self, url: str | None, source: str) -> Row:
-        return self._decoders(read_local(url, source, self._limits.max_bytes), READS)
+        return self._image(read_local(url, source, self._limits.max_bytes), READS)
+
+    def _image(self, data: bytes, formats: Sequence[str]) -> Row:
+        row = self._decoders(data, formats)
+        held = self._taken_down.held_back(row["sha256"], row["image"]) if self._taken_down else None
+        if held is not None:
+            raise FetchError(*held)
+        return row
 
 
 def is_web(url: str) -> bool:

@@ -29,7 +29,7 @@ from commoncanvas.errors import SourceError
 _METADATA_ROWS = 1024
 
 # img2dataset's own columns, which mean nothing else here. EXIF can hold the place where a photo was taken.
-_OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "sha256", "sha512", "url"))
+_OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "sha512", "url"))
 
 
 class Img2Dataset(RowSource):

@@ -80,9 +80,16 @@ def row_by_aliases(
 ) -> Row | None:
     """`base_row` of a record whose columns have people's own names (`fields.ALIASES`).
 
-    `license` and `creator` are for what the record leaves out; `label_column` names the one of human text.
+    `license` and `creator` are for what the record leaves out; `label_column` names the one of human text. A record
+    that states the id or the digest of an image that was taken down, as exports do, is skipped.
     """
     named = {fields.normalise(str(name)): value for name, value in record.items()}
+    image_id, digest = (fields.text(named.get(name)) for name in ("image_id", "sha256"))
+    if image_id in report.taken_down.image_ids or digest in report.taken_down.sha256s:
+        report.skip(
+            where, "taken down", f"it was exported as {image_id}" if image_id else "the same file was"
+        )
+        return None
     values = {column: fields.find(named, column) for column in fields.ALIASES}
     found = read_license(
         where,

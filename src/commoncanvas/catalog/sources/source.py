@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY, settle
+from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.errors import SourceError
 
 BATCH_ROWS = 4096
@@ -75,6 +76,8 @@ class Report:
     remarks: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    taken_down: Keys = field(default_factory=Keys)
+    """What the rows of an export are recognised by that was made before they were taken down."""
     _named: Counter[str] = field(default_factory=Counter)
 
     def skip(self, where: str, reason: str, detail: str = "") -> None:

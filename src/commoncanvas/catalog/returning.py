@@ -1,0 +1,108 @@
+"""Images that were taken down and come back under another id: what is compared when an image's bytes arrive.
+
+A tombstone keeps the digest of the file and a perceptual hash, and no picture. So the pixels can't be compared, as
+look-up does after its candidates by the hash: what the hash alone says must do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, TAKEN_DOWN
+from commoncanvas.catalog.pictures import find_copy, make_query
+from commoncanvas.catalog.schema import IMAGE
+from commoncanvas.catalog.tombstones import Tombstones
+from commoncanvas.catalog.where import quoted
+from commoncanvas.console import say
+from commoncanvas.images.image import ImageError, decode
+
+NAMED = 10
+"""So many rows that were held back are named; the others have the status too."""
+
+
+@dataclass(frozen=True)
+class TakenDown:
+    """Digests and perceptual hashes of the images that were taken down, to compare arriving images with."""
+
+    digests: frozenset[str] = frozenset()
+    hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    image_ids: tuple[str | None, ...] = ()
+    """Of `hashes`; None for a file that was in no row."""
+
+    @classmethod
+    def of(cls, stones: Tombstones, allow_lookalikes: bool = False) -> TakenDown:
+        """What the tombstones say, as of their last `refresh`; only the digests with `allow_lookalikes`."""
+        table = stones.table
+        digests = frozenset(pc.unique(table["sha256"]).drop_null().to_pylist())
+        if allow_lookalikes:
+            return cls(digests)
+        hashed = table.filter(table["phash"].is_valid())
+        return cls(digests, hashed["phash"].to_numpy(), tuple(hashed["image_id"].to_pylist()))
+
+    def __bool__(self) -> bool:
+        return bool(self.digests) or len(self.hashes) > 0
+
+    def held_back(self, sha256: str | None, image: bytes) -> tuple[str, str] | None:
+        """`fetch_status` and `fetch_error` of a row with the stored `image`, whose file has the digest `sha256`.
+
+        None if the row may have it.
+        """
+        if sha256 in self.digests:
+            return TAKEN_DOWN, "the same file was taken down, under this id or another"
+        if not len(self.hashes):
+            return None
+        try:
+            query = make_query(decode(image))
+        except ImageError:
+            return None  # what can't be decoded shows nothing
+        found = find_copy(query, self.hashes)
+        if found is None:
+            return None
+        other = self.image_ids[found.index] or "a file"
+        return LOOKS_TAKEN_DOWN, f"looks like {other}, which was taken down; --allow-lookalikes lets it in"
+
+    def without(self, rows: pa.Table) -> tuple[pa.Table, list[str]]:
+        """`rows` of the catalog with a status in place of each image that is held back, and the ids of those."""
+        if not self or "image" not in rows.column_names:
+            return rows, []
+        digests = rows["sha256"].to_pylist() if "sha256" in rows.column_names else [None] * len(rows)
+        reasons = [
+            None if image is None else self.held_back(digest, image)
+            for digest, image in zip(digests, rows["image"].to_pylist(), strict=True)
+        ]
+        if not any(reasons):
+            return rows, []
+        held = pa.array([reason is not None for reason in reasons])
+        for number, name in enumerate(("fetch_status", "fetch_error")):
+            said = pa.array([None if reason is None else reason[number] for reason in reasons], pa.string())
+            if name not in rows.column_names:
+                rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
+            rows = _replaced(rows, name, pc.if_else(held, said, rows[name]))
+        for column in IMAGE:
+            if column.name in rows.column_names and column.name not in ("fetch_status", "fetch_error"):
+                nothing = pa.scalar(None, rows[column.name].type)
+                rows = _replaced(rows, column.name, pc.if_else(held, nothing, rows[column.name]))
+        return rows, rows["image_id"].filter(held).to_pylist()
+
+
+def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
+    place = rows.schema.get_field_index(name)
+    return rows.set_column(place, rows.schema.field(place), values)
+
+
+def say_held_back(uri: str, image_ids: Sequence[str]) -> None:
+    """Name rows that look like what was taken down, and say how to let one in."""
+    if not image_ids:
+        return
+    shown = ", ".join(image_ids[:NAMED]) + (", ..." if len(image_ids) > NAMED else "")
+    say(
+        f"held back, for they look like images that were taken down from {uri}: {len(image_ids):,} "
+        f"({shown}); if one is another picture, let it in with catalog fetch --allow-lookalikes "
+        f'--where "image_id = {quoted(image_ids[0])}", or by its import with --allow-lookalikes'
+    )
