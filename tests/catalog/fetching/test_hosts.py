@@ -23,7 +23,17 @@ from commoncanvas.catalog.fetching import hosts, stage
 from commoncanvas.catalog.fetching.budget import Budget
 from commoncanvas.catalog.fetching.hosts import backoff, opts_out, retry_after
 from commoncanvas.errors import CatalogError
-from tests.catalog.fetching.server import Answer, RawServer, errors, http, image_file, statuses, web_rows
+from tests.catalog.conftest import Network
+from tests.catalog.fetching.server import (
+    Answer,
+    RawServer,
+    errors,
+    http,
+    image_file,
+    moved,
+    statuses,
+    web_rows,
+)
 
 PICTURE = image_file()
 
@@ -127,6 +137,65 @@ def test_no_more_downloads_run_at_once_than_allowed_per_host_and_in_all(tmp_path
     assert most["all"] <= 5 + 1  # two threads count here
 
 
+def test_what_redirects_lead_to_is_asked_no_more_at_once_than_the_rest(tmp_path: Path) -> None:
+    running = most = 0
+
+    async def slowly() -> AsyncIterator[bytes]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        yield http(PICTURE)[:-1]
+        await asyncio.sleep(0.02)
+        running -= 1
+        yield PICTURE[-1:]
+
+    with RawServer(lambda path: slowly()) as target:
+        with RawServer(lambda path: moved(f"http://localhost:{target.port}{path}")) as shortener:
+            urls = [f"{shortener.url}/{number}" for number in range(20)]
+            urls += [f"http://localhost:{target.port}/direct{number}" for number in range(10)]
+            catalog = web_rows(tmp_path, urls)
+            fetch(catalog, size=16, allow_private=True, per_host=2)
+        assert set(statuses(catalog).values()) == {"ok"}
+        assert len(target.asked) == 30
+    assert most == 2
+
+
+def test_retry_after_of_a_redirect_s_target_is_obeyed_by_all_who_are_led_there(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def answer(path: str) -> Answer:
+        times.append(time.monotonic())
+        return http(b"", "Retry-After: 2", status="503 Busy") if len(times) == 1 else http(PICTURE)
+
+    with RawServer(answer) as target:
+        with RawServer(lambda path: moved(f"http://localhost:{target.port}{path}")) as shortener:
+            led = [f"{shortener.url}/{number}" for number in range(5)]
+            direct = [f"http://localhost:{target.port}/direct{number}" for number in range(5)]
+            catalog = web_rows(tmp_path, [*led, *direct])
+            fetch(catalog, size=16, allow_private=True, per_host=1)
+        assert set(statuses(catalog).values()) == {"ok"}
+    assert times[1] - times[0] >= 2
+    assert len(times) == 11
+
+
+def test_a_host_that_is_down_behind_redirects_closes_itself_and_not_who_leads_there(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "FAILURES", 5)
+
+    def lead(path: str) -> Answer:
+        return http(PICTURE) if path.startswith("/own") else moved(f"http://localhost:{target.port}{path}")
+
+    with RawServer(lambda path: b"nonsense\r\n\r\n") as target, RawServer(lead) as shortener:
+        urls = [f"{shortener.url}/{kind}{number}" for number in range(30) for kind in ("own", "led")]
+        catalog = web_rows(tmp_path, urls)
+        fetch(catalog, size=16, allow_private=True, per_host=1)
+        found = statuses(catalog)
+        assert {found[url] for url in urls if "/own" in url} == {"ok"}
+        assert {found[url] for url in urls if "/led" in url} == {"connection"}
+        assert len(target.asked) < 20
+
+
 def test_connections_are_kept_alive_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "BATCH_ROWS", (10, 10))
     peers = set()
@@ -179,6 +248,40 @@ def test_a_second_url_stands_in_where_the_first_is_not_to_be_had(tmp_path: Path,
         found = [status for _, status in pairs.values()]
         assert list(statuses(Catalog.open(catalog.uri)).values()) == found
         assert "/ok4" not in server.asked
+
+
+def test_a_picture_in_place_of_one_that_is_gone_is_not_stored(tmp_path: Path, network: Network) -> None:
+    gone = {
+        "/flickr": "https://s.yimg.com/pw/images/en-us/photo_unavailable_l.png",
+        "/flickr2": "/pw/images/photo_unavailable.png",
+        "/imgur": "http://i.imgur.com/removed.png",
+        "/naturalist": "http://static.inaturalist.org/copyright-infringement-square-1a2b.png?x",
+        "/other": "/static/no-image.jpg",
+        "/others": "/img/image_not_found.svg",
+        "/photo_unavailable.png/first": "/img/placeholder-600x400.png",
+    }
+    kept = {
+        "/moved": "/a/photo_of_an_unavailable_placeholder.jpg",
+        "/image_missing.jpg": None,
+        "/removed.png": None,
+    }
+
+    def answer(path: str) -> Answer:
+        to = {**gone, **kept}.get(path)
+        return moved(to) if to else http(PICTURE)
+
+    with RawServer(answer) as server:
+        urls = [f"{server.url}{path}" for path in (*gone, *kept)]
+        direct = "http://i.imgur.com/removed.png"
+        second = {urls[0]: f"{server.url}/second", urls[1]: urls[4]}
+        catalog = web_rows(tmp_path, [*urls, direct], second=second)
+        fetch(catalog, size=16, allow_private=True)
+        found = statuses(catalog)
+        expected = ["ok", *["not_found"] * (len(gone) - 1), *["ok"] * len(kept), "not_found"]
+        assert list(found.values()) == expected
+        assert errors(catalog)[urls[2]] == f"{direct} is shown in place of an image that is gone"
+        assert not {*gone.values()} & {*server.asked}
+        assert {*network.looked_up} <= {"127.0.0.1"}
 
 
 def test_servers_are_told_whom_to_write_to(tmp_path: Path) -> None:

@@ -277,6 +277,31 @@ def bomb(path: str) -> Answer:
             return http(PICTURE, "Content-Encoding: br")
         case "identity":
             return http(PICTURE, "Content-Encoding: Identity")
+        case "aws-chunked":
+            return http(PICTURE, "Content-Encoding: aws-chunked")
+        case "aws-chunked-identity":
+            return http(PICTURE, "Content-Encoding: AWS-chunked, identity", "Content-Encoding: ")
+        case "aws-chunked-gzip":
+            return http(gzip.compress(PICTURE), "Content-Encoding: aws-chunked,gzip")
+        case "still-aws-chunked":
+            return http(
+                b"%x;chunk-signature=0\r\n%b\r\n0\r\n\r\n" % (len(PICTURE), PICTURE),
+                "Content-Encoding: aws-chunked",
+            )
+        case "by-a-proxy":
+            return http(PICTURE, status="203 Non-Authoritative Information")
+        case "whole-range":
+            stated = f"Content-Range: bytes 0-{len(PICTURE) - 1}/{len(PICTURE)}"
+            return http(PICTURE, stated, status="206 Partial Content")
+        case "part":
+            stated = f"Content-Range: bytes 0-{len(PICTURE) - 1}/{len(PICTURE) + 1}"
+            return http(PICTURE, stated, status="206 Partial Content")
+        case "part-unstated":
+            return http(PICTURE, status="206 Partial Content")
+        case "nothing":
+            return http(status="204 No Content")
+        case "nowhere":
+            return http(status="302 Found")
         case "svg.jpg":
             return http(
                 b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "Content-Type: image/jpeg"
@@ -309,6 +334,16 @@ BOMBS = {
     "gzip": "refused",
     "brotli": "refused",
     "identity": "ok",
+    "aws-chunked": "ok",
+    "aws-chunked-identity": "ok",
+    "aws-chunked-gzip": "refused",
+    "still-aws-chunked": "not_an_image",
+    "by-a-proxy": "ok",
+    "whole-range": "ok",
+    "part": "truncated",
+    "part-unstated": "truncated",
+    "nothing": "http_2xx",
+    "nowhere": "http_3xx",
     "svg.jpg": "not_an_image",
     "pnm.jpg": "not_an_image",
     "pdf.jpg": "not_an_image",

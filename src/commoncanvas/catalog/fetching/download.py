@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,7 +13,9 @@ from commoncanvas import __version__
 from commoncanvas.catalog.fetching.addresses import GuardedResolver, GuardedSockets, RefusedAddress
 from commoncanvas.catalog.fetching.budget import Budget, Hold
 from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S, Hosts, backoff, opts_out, retry_after
+from commoncanvas.catalog.fetching.placeholders import stands_in
 from commoncanvas.catalog.fetching.status import FetchError, http_status, too_large
+from commoncanvas.catalog.fetching.urls import redirected, web_url
 
 PURPOSE = "collects openly licensed images, with credit, for open image models"
 MAX_REDIRECTS = 5
@@ -22,6 +25,8 @@ MAX_HEADERS = 128
 FIRST_BYTES = 1 << 18
 """What a body that doesn't say its length is taken to have, until it has more."""
 _REDIRECTS = (301, 302, 303, 307, 308)
+# S3 keeps `aws-chunked`, which is how an object was once uploaded, and sends the object as it is.
+_UNCHANGED = ("", "identity", "aws-chunked")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Downloader:
         tries = 0
         while True:
             try:
-                return await self._turn(url, hold)
+                return await self._turns(url, hold)
             except FetchError as error:
                 hold.release()
                 wait = max(backoff(tries), error.wait_s or 0.0)
@@ -93,39 +98,45 @@ class Downloader:
             tries += 1
             await asyncio.sleep(wait)
 
-    async def _turn(self, url: str, hold: Hold) -> bytes:
-        # First the host's slot, then one of all: those who wait for a slow host are in nobody's way.
-        async with self._hosts.turn(_host(url)) as host, self._slots:
-            failure: FetchError | None = None
-            try:
-                return await self._try(url, hold)
-            except FetchError as error:
-                failure = error
-                raise
-            finally:
-                self._hosts.answered(host, failure)
+    async def _turns(self, url: str, hold: Hold) -> bytes:
+        """One try, redirects followed by hand: what one leads to is as untrusted as what the metadata says, and as
+        much another host's as any.
+        """
+        left_s = self._limits.timeout_s
+        for hop in range(MAX_REDIRECTS + 1):
+            at = _web_url(url)
+            if stands_in(at, redirected=hop > 0):
+                raise FetchError("not_found", f"{at} is shown in place of an image that is gone")
+            # First the host's slot, then one of all: those who wait for a slow host are in nobody's way.
+            async with self._hosts.turn(at.raw_host or ""), self._slots:
+                answer, left_s = await self._timed(at, hold, left_s)
+            if isinstance(answer, bytes):
+                return answer
+            url = redirected(url, answer)
+        raise FetchError("connection", f"more than {MAX_REDIRECTS} redirects")
 
-    async def _try(self, url: str, hold: Hold) -> bytes:
+    async def _timed(self, at: URL, hold: Hold, seconds: float) -> tuple[bytes | str, float]:
+        """The answer of one host, and how many of `seconds` are left for others."""
         try:
-            async with asyncio.timeout(self._limits.timeout_s) as clock:
-                return await self._follow(url, hold, clock)
+            async with asyncio.timeout(max(seconds, 0.0)) as clock:
+                answer = await self._ask(at, hold, clock)
+                end = clock.when()
+                assert end is not None
+                return answer, end - asyncio.get_running_loop().time()
         except TimeoutError as error:
             message = f"no complete answer in {self._limits.timeout_s:g} s"
             raise FetchError("timeout", message, transient=True) from error
 
-    async def _follow(self, url: str, hold: Hold, clock: asyncio.Timeout) -> bytes:
+    async def _ask(self, at: URL, hold: Hold, clock: asyncio.Timeout) -> bytes | str:
+        """The body, or what `Location` says."""
         try:
-            # By hand, since what a redirect leads to is as untrusted as what the metadata says.
-            at = _web_url(URL(url))
-            for _ in range(MAX_REDIRECTS + 1):
-                async with self._session.get(at, allow_redirects=False) as response:
-                    location = response.headers.get("Location")
-                    if response.status not in _REDIRECTS or location is None:
-                        return await self._body(response, hold, clock)
-                    at = _web_url(at.join(URL(location)))
-            raise FetchError("connection", f"more than {MAX_REDIRECTS} redirects")
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error
+            async with self._session.get(at, allow_redirects=False) as response:
+                location = response.headers.get("Location")
+                if response.status in _REDIRECTS and location is not None:
+                    return location
+                return await self._body(response, hold, clock)
+        except aiohttp.InvalidURL as error:
+            raise _no_url(str(at), error) from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, RefusedAddress):
                 raise FetchError("refused", str(error.os_error)) from error
@@ -135,10 +146,10 @@ class Downloader:
         except (aiohttp.ClientError, OSError) as error:
             raise _connection(error) from error
         except ValueError as error:  # yarl's and the IDNA codec's word for hosts and ports that are none
-            raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error
+            raise _no_url(str(at), error) from error
 
     async def _body(self, response: aiohttp.ClientResponse, hold: Hold, clock: asyncio.Timeout) -> bytes:
-        if response.status != 200:
+        if response.status not in (200, 203) and not _is_whole(response):
             raise FetchError(
                 http_status(response.status),
                 f"HTTP {response.status} {response.reason or ''}",
@@ -150,9 +161,12 @@ class Downloader:
         if directive:
             raise FetchError("opted_out", f"the server says X-Robots-Tag: {directive}")
         # Nothing else was asked for, and what a few compressed bytes would become is anyone's guess.
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", ""):
-            raise FetchError("refused", f"the answer is compressed ({encoding}), which was not asked for")
+        encodings = ",".join(response.headers.getall("Content-Encoding", [])).lower().split(",")
+        foreign = [name.strip() for name in encodings if name.strip() not in _UNCHANGED]
+        if foreign:
+            raise FetchError(
+                "refused", f"the answer is compressed ({', '.join(foreign)}), which was not asked for"
+            )
         max_bytes, stated = self._limits.max_bytes, response.content_length
         if (stated or 0) > max_bytes:
             raise too_large(stated or 0, max_bytes)
@@ -179,18 +193,22 @@ async def _wait_for(hold: Hold, size: int, clock: asyncio.Timeout) -> None:
     return None
 
 
+def _is_whole(response: aiohttp.ClientResponse) -> bool:
+    """Whether a 206, which nobody asked for, has all bytes of the file all the same."""
+    stated = re.fullmatch(r"bytes 0-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
+    return response.status == 206 and stated is not None and int(stated[1]) + 1 == int(stated[2])
+
+
 def _connection(error: Exception) -> FetchError:
     return FetchError("connection", f"{type(error).__name__}: {error}", transient=True)
 
 
-def _web_url(url: URL) -> URL:
-    if url.scheme not in ("http", "https") or not url.host:
-        raise FetchError("unsupported_url", f"{url} is not a web address")
-    return url
-
-
-def _host(url: str) -> str:
+def _web_url(url: str) -> URL:
     try:
-        return URL(url).host or ""
+        return web_url(url)
     except ValueError as error:
-        raise FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}") from error
+        raise _no_url(url, error) from error
+
+
+def _no_url(url: str, error: Exception) -> FetchError:
+    return FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}")

@@ -46,8 +46,11 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncIterator[Host]:
-        """Wait for one of the host's slots and for the end of its cool-down. Raises FetchError if it is closed."""
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Wait for one of the host's slots and for the end of its cool-down, and learn from how its use ends.
+
+        Raises FetchError if it is closed.
+        """
         loop = asyncio.get_running_loop()
         host = self._host(name)
         host.users += 1
@@ -58,29 +61,14 @@ class Hosts:
                         raise FetchError(*host.closed)
                     await asyncio.sleep(pause)
                 host.closed = None
-                yield host
+                try:
+                    yield
+                except FetchError as error:
+                    _learn(host, error)
+                    raise
+                _learn(host, None)
         finally:
             host.users -= 1
-
-    def answered(self, host: Host, error: FetchError | None) -> None:
-        """Learn from how a download ended."""
-        now = asyncio.get_running_loop().time()
-        if error is None or error.status not in ("connection", "timeout"):
-            host.failures = 0
-        else:
-            host.failures += 1
-            if host.failures >= FAILURES:
-                host.failures = 0
-                host.ready_at = now + REST_S
-                host.closed = (
-                    error.status,
-                    f"not asked: {FAILURES} downloads from this host had failed in a row",
-                )
-        if error and error.busy:
-            wait = error.wait_s if error.wait_s is not None else backoff(0)
-            host.ready_at = max(host.ready_at, now + wait)
-            if wait > LONGEST_WAIT_S:
-                host.closed = (error.status, f"not asked: the host wants to rest {wait:,.0f} s")
 
     def _host(self, name: str) -> Host:
         if name not in self._hosts:
@@ -91,6 +79,27 @@ class Hosts:
                 }
             self._hosts[name] = Host(asyncio.Semaphore(self._per_host))
         return self._hosts[name]
+
+
+def _learn(host: Host, error: FetchError | None) -> None:
+    """From how a download ended."""
+    now = asyncio.get_running_loop().time()
+    if error is None or error.status not in ("connection", "timeout"):
+        host.failures = 0
+    else:
+        host.failures += 1
+        if host.failures >= FAILURES:
+            host.failures = 0
+            host.ready_at = now + REST_S
+            host.closed = (
+                error.status,
+                f"not asked: {FAILURES} downloads from this host had failed in a row",
+            )
+    if error and error.busy:
+        wait = error.wait_s if error.wait_s is not None else backoff(0)
+        host.ready_at = max(host.ready_at, now + wait)
+        if wait > LONGEST_WAIT_S:
+            host.closed = (error.status, f"not asked: the host wants to rest {wait:,.0f} s")
 
 
 def backoff(tries: int) -> float:

@@ -8,6 +8,8 @@ STATUSES = (
     "ok",
     "not_found",
     "forbidden",
+    "http_2xx",
+    "http_3xx",
     "http_4xx",
     "http_5xx",
     "timeout",
@@ -52,12 +54,14 @@ class FetchError(Exception):
 
 
 def http_status(code: int) -> str:
-    """The status that an HTTP answer other than 200 means."""
+    """The status that an HTTP answer without the whole file means; as http_5xx what HTTP knows no class for."""
     if code in (404, 410):
         return "not_found"
     if code in (401, 403, 451):
         return "forbidden"
-    return "http_5xx" if code >= 500 else "http_4xx"
+    if code == 206:
+        return "truncated"
+    return {2: "http_2xx", 3: "http_3xx", 4: "http_4xx"}.get(code // 100, "http_5xx")
 
 
 def too_large(size: int, max_bytes: int) -> FetchError:
