@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from commoncanvas.text import one_line, visible
+from commoncanvas.text import counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -113,4 +113,4 @@ def progress(
         done = state.completed - completed
         speed = rate(done / seconds if seconds else 0.0, unit)
         note = f"  {state.fields['note']}" if state.fields["note"] else ""
-        say(f"{description}: {done:,.0f} {unit} in {seconds:,.1f} s ({speed}){note}")
+        say(f"{description}: {counted(round(done), unit)} in {seconds:,.1f} s ({speed}){note}")

@@ -111,6 +111,11 @@ def catalogs_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return several or {"": record["catalog"]}
 
 
+def filter_of(source: dict[str, Any]) -> str:
+    """SQL of the rows that a model learned from or held out, of one catalog of its record."""
+    return licenses.spelled_out(source["filter"])
+
+
 def part(role: str, model: str, sha256: str) -> Part:
     """The part that the folder or hub id `model` holds."""
     path = Path(model) / "credits.csv"
@@ -197,7 +202,7 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
 def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]]:
     """The catalogs that a model learned from, at their tags, and what it learned from of each."""
     return [
-        (_open(record["name"], source, source.get("rows", record["rows"]), nearby), source["filter"])
+        (_open(record["name"], source, source.get("rows", record["rows"]), nearby), filter_of(source))
         for source in catalogs_of(record).values()
     ]
 
@@ -208,7 +213,7 @@ def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Seque
     for uri in dict.fromkeys([source["uri"], *(catalog.uri for catalog in nearby)]):
         try:
             catalog = Catalog.open(uri, version=source["tag"])
-            if catalog.count(source["filter"]) == sum(rows.get(each, 0) for each in counted):
+            if catalog.count(filter_of(source)) == sum(rows.get(each, 0) for each in counted):
                 return catalog
         except CatalogError:
             continue

@@ -36,6 +36,11 @@ def clean(text: str | None) -> str | None:
     return " ".join(_UNSAFE.sub("", normal).split()) or None
 
 
+def counted(count: int, things: str) -> str:
+    """`1 image`, `1,200 images`: `things` is the plural."""
+    return f"{count:,} {things.removesuffix('s') if count == 1 else things}"
+
+
 def web_address(url: str | None) -> str | None:
     """An http(s) address, its unsafe marks percent-encoded (RFC 3987, section 3.1); None for anything else, such as
     `javascript:` or a path on the importer's disk.

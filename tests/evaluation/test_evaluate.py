@@ -188,5 +188,5 @@ def test_a_row_without_its_image_is_named(model: Path, catalog: Catalog, tmp_pat
     bare.add(
         [to_batch([{"image_id": "more:1", "source": "openmoji"}])]
     )  # as many versions as the model's catalog
-    with pytest.raises(CatalogError, match="has no image; run catalog fetch"):
+    with pytest.raises(CatalogError, match="has no image; name the catalog"):
         evaluate(str(model), catalog=bare.uri, device="cpu")

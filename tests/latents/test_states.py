@@ -43,5 +43,5 @@ def test_states_survive_the_way_through_a_column(storage: Storage, bytes_each: i
 
 
 def test_values_that_fp16_cannot_hold_are_refused() -> None:
-    with pytest.raises(CatalogError, match="2 rows give values outside fp16; the model is broken"):
+    with pytest.raises(CatalogError, match="the model gives values outside fp16 for 2 rows"):
         to_column(torch.tensor([[1.0, 2], [1e6, 0], [float("nan"), 0]]), "fp8", "the model")

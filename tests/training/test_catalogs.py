@@ -26,7 +26,7 @@ from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingE
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square
 from commoncanvas.latents.encode import agreed, encode
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
@@ -149,7 +149,7 @@ def test_the_record_names_each_catalog_and_all_licences_count(
         assert source["uri"] == uri
         pinned = Catalog.open(uri, version=source["tag"])
         assert pinned.version == source["version"]
-        assert pinned.count(source["filter"]) == sum(source["rows"].values())
+        assert pinned.count(filter_of(source)) == sum(source["rows"].values())
     assert record["licenses"] == {"CC-BY-4.0": 8, "CC0-1.0": 8, "CC-BY-2.0": 5}
     assert record["creators"] == 3
     assert record["rows"]["train"] == 21
@@ -343,7 +343,7 @@ def test_a_column_that_one_lacks_or_has_from_others_names_its_catalog(
     strange = ("--vae", str(tmp_path / "other" / "xs-autoencoder"), "--data.catalog", museum.uri)
     encode(recipe("xs", tmp_path, *TITLES, *strange))
     with pytest.raises(
-        TrainingError, match=r"latent_\w+ of .*museum\.lance was made by .*run encode --overwrite"
+        TrainingError, match=r"latent_\w+ of .*museum\.lance was made by .*commoncanvas encode .*--overwrite"
     ):
         make_task(recipe("xs", tmp_path, *words))
     with pytest.raises(CatalogError, match=r"latent_\w+ of .*museum\.lance was made by"):

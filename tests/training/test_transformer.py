@@ -306,7 +306,7 @@ def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(shapes: Cata
     assert torch.equal(batch["seen"], mask.bool())
     # To a U-Net's pipeline a prompt is as it was given: it wants other states.
     as_given = recipe("xs", tmp_path, *words[len(SMALL) :])
-    with pytest.raises(TrainingError, match=r"prompts 'pixart'.*run encode --overwrite"):
+    with pytest.raises(TrainingError, match=r"prompts 'pixart'.*commoncanvas encode .*--overwrite"):
         DiffusionTask(as_given, None)
     with pytest.raises(CatalogError, match=r"prompts 'pixart'.*encode --overwrite makes it anew"):
         encode(as_given)

@@ -17,7 +17,7 @@ from commoncanvas.app.report import Caption, GridItem, write_report
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.demonstration import MAXRSS_BYTES
 from commoncanvas.files import replace_text
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.training.log import read_log
 
 MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
@@ -110,7 +110,9 @@ def own_peak_mb() -> float:
 
 def _filter(folder: Path) -> str:
     """SQL of those images: what any of the models chose."""
-    return " OR ".join(f"({read_provenance(folder / name)['catalog']['filter']})" for name in MODELS.values())
+    return " OR ".join(
+        f"({filter_of(read_provenance(folder / name)['catalog'])})" for name in MODELS.values()
+    )
 
 
 def _grid(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:

@@ -14,7 +14,8 @@ from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
 from commoncanvas.errors import CommonCanvasError
 from commoncanvas.files import replace_text
-from commoncanvas.text import clean, visible, web_address
+from commoncanvas.licenses import shortened
+from commoncanvas.text import clean, counted, visible, web_address
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -102,6 +103,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "count": count,
+        "counted": counted,
         "percent": percent,
         "figure": figure,
         "duration": duration,
@@ -110,6 +112,7 @@ def environment() -> Environment:
         "share": lambda part, whole: percent(ratio(part, whole) if whole else None),
         "ratio": ratio,
         "clean": clean,
+        "condition": shortened,
     }
     return made
 

@@ -26,6 +26,7 @@ from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import listed
 from commoncanvas.console import say
 from commoncanvas.engine import ahead
+from commoncanvas.text import counted
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog
@@ -72,10 +73,10 @@ def add(
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
             adder.commit()
     if refused:
-        say(f"{refused:,} rows were taken down before and stay out of {catalog.uri}")
+        say(f"{catalog.uri}: {counted(refused, 'rows')} left out, taken down before")
     say_held_back(catalog.uri, held_back)
     if filled:
-        say(f"{filled:,} rows of {catalog.uri} that waited for their image have it now")
+        say(f"{catalog.uri}: {counted(filled, 'rows')} that waited for an image now filled")
     catalog.refresh()
     return adder.added, given - adder.added
 

@@ -7,7 +7,6 @@ name together with the version of the table that it was made on.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from commoncanvas.errors import CatalogError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_LICENSES = re.compile(r"(license IN \()[^()]*")
 POLICIES = tuple(policy.value for policy in licenses.Policy)
 
 
@@ -81,7 +79,7 @@ class CurateReport:
         lines = [
             saved if self.name else "not saved; save it with --name",
             # The list of licences is longer than all the rest; --json has it.
-            "filter: " + _LICENSES.sub(rf"\1{self.policy} licences", self.filter),
+            f"filter: {licenses.shortened(self.filter)}",
         ]
         title = Text(f"{self.uri} version {self.version}", style="bold")
         return Group(title, table, *map(Text, lines))

@@ -17,7 +17,7 @@ from commoncanvas.catalog.credits import NO_CREATOR
 from commoncanvas.catalog.shards import features, parquet_schema
 from commoncanvas.errors import MissingExtraError
 from commoncanvas.licenses import License, combine, parse
-from commoncanvas.text import markdown_cell
+from commoncanvas.text import counted, markdown_cell
 
 TOP_CREATORS = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -109,6 +109,10 @@ class Card:
         """Creators with a name."""
         return sum(1 for name in self.creators if name)
 
+    @property
+    def images(self) -> str:
+        return counted(self.rows, "openly licensed images")
+
     def markdown(self) -> str:
         """README.md."""
         nc = sum(self.licenses[each.id] for each in self.values if not each.commercial)
@@ -122,18 +126,18 @@ class Card:
         creator_rows = [f"| {markdown_cell(name or NO_CREATOR)} | {count:,} |" for name, count in top]
         more = len(self.creators) - len(top)
         limits = [
-            f"- {nc:,} images may not be used commercially."
+            f"- {counted(nc, 'images')} may not be used commercially."
             if nc
             else "- Every image may be used commercially.",
-            *([f"- {nd:,} images may be shared only as they are, not adapted."] if nd else []),
+            *([f"- {counted(nd, 'images')} may be shared only as they are, not adapted."] if nd else []),
             f"- Together: {combine(self.values, allow_no_derivatives=True).message}.",
         ]
         left = [f"- {count:,}: {reason}" for reason, count in self.left_out.items()] or ["- none"]
         return _CARD.format(
             header=yaml.safe_dump(self.header(), sort_keys=False, allow_unicode=True).rstrip(),
             name=markdown_cell(self.name),
-            images=f"{self.rows:,}",
-            creators=f"{self.people:,}",
+            images=self.images,
+            creators=counted(self.people, "creators"),
             program=f"CommonCanvas {__version__}",
             version=self.version,
             licence_rows="\n".join(licence_rows),
@@ -192,7 +196,7 @@ class Card:
             fields.append(mlc.Field(id="images/image", name="image", data_types=kinds, source=image))
         metadata = mlc.Metadata(
             name=self.name,
-            description=f"{self.rows:,} openly licensed images by {self.people:,} creators, each credited.",
+            description=f"{self.images} by {counted(self.people, 'creators')}, each credited.",
             license=[each.url or each.name for each in self.values],
             date_published=datetime.now(UTC),
             version=f"{self.version}.0.0",
@@ -225,7 +229,7 @@ _CARD = """---
 ---
 # {name}
 
-{images} openly licensed images by {creators} creators, each with its licence, its creator and its source.
+{images} by {creators}, each with its licence, its creator and its source.
 Exported by {program} from version {version} of a catalog.
 
 ## Licences

@@ -18,6 +18,9 @@ from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of, parts
 from commoncanvas.errors import CatalogError
 
+# Columns that `curate` computes. They are null in rows that came later, and in those that it could not judge.
+_COMPUTED = (CHECKED, SHARPNESS, NSFW)
+_NOT_CURATED = "not curated"
 # Name and reason of what `curate` asks for, by its SQL.
 _KNOWN = (
     (r"fetch_status = 'ok'", "fetched", "no image: not fetched, or that failed"),
@@ -33,6 +36,11 @@ _KNOWN = (
     ),
     (rf"{SHARPNESS} >= (\S+)", "sharpness", r"variance of the Laplacian under \1"),
     (rf"{NSFW} <= (\S+)", "nsfw", r"open_nsfw's score over \1"),
+    (
+        rf"({'|'.join(_COMPUTED)}) IS NOT NULL",
+        _NOT_CURATED,
+        "came after the filter was made, or can't be judged",
+    ),
     (
         f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL",
         "duplicates",
@@ -98,14 +106,14 @@ def filter_steps(catalog: Catalog, name: str, expression: str, within: str | Non
             counted[whole] = catalog.count(whole)
         return counted[whole]
 
-    conditions = parts(expression)
+    conditions = [part for condition in parts(expression) for part in _told_apart(condition)]
     try:
         commercial, noncommercial = (
             [left(conditions[:step], policy) for step in range(len(conditions) + 1)]
             for policy in licenses.Policy
         )
     except CatalogError as error:  # such as for a column that was dropped since
-        return FilterSteps(name, expression, error=str(error))
+        return FilterSteps(name, expression, error=licenses.shortened(str(error)))
     steps = tuple(
         Step(
             *_described(condition),
@@ -114,7 +122,20 @@ def filter_steps(catalog: Catalog, name: str, expression: str, within: str | Non
         )
         for step, condition in enumerate(conditions)
     )
+    steps = tuple(
+        step for step in steps if step.name != _NOT_CURATED or step.commercial or step.noncommercial
+    )
     return FilterSteps(name, expression, steps, commercial[-1], noncommercial[-1])
+
+
+def _told_apart(condition: str) -> list[str]:
+    """A condition on what `curate` computes, after that it was computed at all: a row that nobody has looked at is no
+    duplicate.
+    """
+    for column in _COMPUTED:
+        if condition.startswith(column) and any(re.fullmatch(known, condition) for known, _, _ in _KNOWN):
+            return [f"{column} IS NOT NULL", condition]
+    return [condition]
 
 
 def _described(condition: str) -> tuple[str, str]:
@@ -123,4 +144,4 @@ def _described(condition: str) -> tuple[str, str]:
     for pattern, name, why in _KNOWN:
         if match := re.fullmatch(pattern, condition):
             return name, match.expand(why)
-    return "where", f"not {condition}"
+    return "where", f"not {licenses.shortened(condition)}"

@@ -32,6 +32,7 @@ from commoncanvas.catalog.where import all_of
 from commoncanvas.console import progress, say
 from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.files import only_one, replace_text
+from commoncanvas.text import counted
 
 STATE = ".export"
 """Folder of what is needed to go on: state.json, and a record of each shard."""
@@ -91,7 +92,7 @@ class ExportReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.rows:,} images in {self.shards:,} shards in {self.out}"
+        return f"{counted(self.rows, 'images')} in {counted(self.shards, 'shards')} in {self.out}"
 
 
 def export(

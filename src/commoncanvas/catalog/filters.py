@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from commoncanvas.catalog.explain import reason
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
 from commoncanvas.errors import CatalogError
+from commoncanvas.licenses import shortened
+from commoncanvas.text import counted
 
+FETCHED = "fetch_status = 'ok'"
 _KEY = "commoncanvas.filter."
 # Also a tag's name, which Lance is strict about; of digits alone it would read as a version's number.
 _NAME = re.compile(r"(?!\d+$)(?!.*(\.\.|\.lock$|\.$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -73,6 +77,36 @@ def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:
     """SQL of the rows that one of `filters` at least lets in, each itself or by its name; of none no condition."""
     each = [all_of(expression(catalog, filter)) for filter in filters]
     return [" OR ".join(each)] if each else []
+
+
+def left_after(catalog: Catalog, conditions: Sequence[str]) -> list[int]:
+    """How many rows meet the first condition, the first two, and so on."""
+    return [catalog.count(all_of(*conditions[: count + 1])) for count in range(len(conditions))]
+
+
+def told(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
+    """`left_after` in words: what each condition leaves of all rows, up to the one that leaves none."""
+    words = [counted(catalog.count(), "rows")]
+    for condition, count in zip(conditions, left, strict=True):
+        words.append(f"{count:,} with {shortened(condition)}")
+        if not count:
+            break
+    return ", ".join(words)
+
+
+def why_none(catalog: Catalog, conditions: Sequence[str]) -> str:
+    """Why a stage had nothing to do on the rows that meet all `conditions`."""
+    left = left_after(catalog, conditions)
+    if left[-1]:
+        return f"nothing to do, {counted(left[-1], 'rows')} have it already"
+    return f"no row to do: of {told(catalog, conditions, left)}{remedy(catalog, conditions, left)}"
+
+
+def remedy(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
+    """The command that lets rows meet the first condition that none meets; empty if there is none for it."""
+    if conditions[left.index(0)] != FETCHED:
+        return ""
+    return f"; to fetch the images: commoncanvas catalog fetch --catalog {shlex.quote(catalog.uri)}"
 
 
 def save_filter(catalog: Catalog, name: str, expression: str) -> None:

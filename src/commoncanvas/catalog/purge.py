@@ -24,6 +24,7 @@ from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys, Tombstones
 from commoncanvas.console import progress
 from commoncanvas.errors import CatalogError
+from commoncanvas.text import counted
 
 T = TypeVar("T")
 
@@ -184,11 +185,11 @@ def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
         there = storage.files()
         left = {path: images for path, images in left.items() if path in there}
     if left:
-        count = len(set().union(*left.values()))
+        held = counted(len(set().union(*left.values())), "images")
         raise CatalogError(
-            f"bytes of {count} images are still in {len(left)} files of {catalog.uri} that no version of it uses, "
-            f"such as {min(left)}: a process that is at work there, or was killed, wrote them; when none is at work, "
-            "run this again with --exclusive"
+            f"bytes of {held} are still in {counted(len(left), 'files')} of {catalog.uri} that no version of it "
+            f"uses, such as {min(left)}: a process that is at work there, or was killed, wrote them; when none is at "
+            "work, run this again with --exclusive"
         )
     return len(set().union(*owners.values())), len(files), sum(files.values())
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.credits import NO_CREATOR
-from commoncanvas.text import clean
+from commoncanvas.licenses import shortened
+from commoncanvas.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,7 @@ def render(found: CatalogStats) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    filtered = f" where {found.filter}" if found.filter else ""
+    filtered = f" where {shortened(found.filter)}" if found.filter else ""
     title = Text(f"{found.uri} version {found.version}{filtered}")
     title.stylize("bold", 0, len(found.uri))
     people = {_person(each.name, each.url): each.images for each in found.top_creators}
@@ -67,7 +68,7 @@ def places(found: CatalogStats, most: int) -> dict[str, int]:
 
 def _summary(found: CatalogStats) -> list[str]:
     lines = [
-        f"{found.rows:,} images by {found.creators:,} creator{'s' * (found.creators != 1)}; "
+        f"{counted(found.rows, 'images')} by {counted(found.creators, 'creators')}; "
         f"{size(found.image_bytes)} of images, {size(found.total_bytes)} in all"
     ]
     if found.mean_width and found.mean_height and found.mean_original_width and found.mean_original_height:
@@ -134,7 +135,9 @@ def dropped_lines(dropped: Dropped) -> list[str]:
             reasons = {**one.skipped, **({"taken down before": one.refused} if one.refused else {})}
             listed = ", ".join(f"{reason} ({count:,})" for reason, count in _most_first(reasons))
             total = one.rows + sum(one.skipped.values())
-            lines.append(f"The import from {one.source} left out {out:,} of {total:,} rows: {listed}.")
+            lines.append(
+                f"The import from {one.source} left out {out:,} of {counted(total, 'rows')}: {listed}."
+            )
     if dropped.taken_down:
         lines.append(f"taken down and kept out: {dropped.taken_down:,}")
     if dropped.duplicates:

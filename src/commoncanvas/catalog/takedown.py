@@ -24,7 +24,7 @@ from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.errors import CatalogError
-from commoncanvas.text import clean
+from commoncanvas.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,7 +87,7 @@ class TakedownReport:
             if self.purged.tags:
                 yield f"tags deleted, for their versions can't exist without the rows: {', '.join(self.purged.tags)}"
             yield (
-                f"no byte of {self.purged.images:,} images is left in {self.purged.files:,} files "
+                f"no byte of {counted(self.purged.images, 'images')} is left in {counted(self.purged.files, 'files')} "
                 f"({self.purged.bytes:,} bytes searched)"
             )
 

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
 from commoncanvas.errors import NothingImportedError, SourceError
+from commoncanvas.text import counted
 
 app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
 
@@ -245,7 +246,7 @@ def credits(
 
     rows = run(catalog, filter=filter, format=format, out=out)
     if out:
-        say(f"{rows:,} credits written to {out}")
+        say(f"{counted(rows, 'credits')} written to {out}")
 
 
 @app.command

@@ -32,7 +32,9 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     _supersede(fields, {path.split(".")[1] for path, value in given if path.startswith("data.") and value})
     for path, value in given:
         _set(fields, path, value)
-    return validate_recipe(fields, where=f"recipe {recipe}")
+    found = validate_recipe(fields, where=f"recipe {recipe}")
+    found._words = (recipe, *overrides)
+    return found
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

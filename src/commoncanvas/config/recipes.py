@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, field_validator, model_validator
 
 from commoncanvas.config.data import DataConfig
 from commoncanvas.config.schema import Schema, Share
@@ -21,6 +22,11 @@ class RecipeBase(Schema):
     out: str
     data: DataConfig
     train: TrainConfig
+    _words: tuple[str, ...] = PrivateAttr(())
+
+    def command(self, verb: str, *more: str) -> str:
+        """The command line that does `verb` with this recipe, for messages that say what to do next."""
+        return shlex.join(["commoncanvas", verb, *(self._words or (f"{self.name}.yaml",)), *more])
 
     @field_validator("out")
     @classmethod

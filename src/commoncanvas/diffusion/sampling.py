@@ -93,7 +93,8 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     folder = Path(model)
     if folder.exists() and not (folder / "model_index.json").is_file():
         raise ModelError(
-            f"{model} is not a model folder: it has no model_index.json; train a diffusion recipe first"
+            f"{model} is not the folder of a diffusion model: it has no model_index.json; "
+            "give one that commoncanvas train wrote for a recipe of task diffusion"
         )
     diffusers.utils.logging.disable_progress_bar()  # a bar for reading five small files
     try:

@@ -16,7 +16,7 @@ from commoncanvas import __version__
 from commoncanvas.console import say
 from commoncanvas.engine.keys import store_keys
 from commoncanvas.errors import EngineError, MissingExtraError
-from commoncanvas.text import one_line
+from commoncanvas.text import counted, one_line
 
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ class _Run:
             else:
                 results.append(result)
         if (count := self._losses.total() - lost) and not self.failures:
-            say(f"lost {count} fragments with their workers, whose work others do again")
+            say(f"lost {counted(count, 'fragments')} with the workers; others do that work again")
         if time.monotonic() > self._silent_until:
             self._silent_until = float("inf")
             free = self.ray.available_resources()

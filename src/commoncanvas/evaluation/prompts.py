@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,8 @@ def read_images(catalogs: Mapping[str, Catalog], prompts: Sequence[Prompt], size
             if data is None:
                 raise CatalogError(
                     f"{prompts[place].image_id} in {catalog.uri} (version {catalog.version}) has no image; "
-                    "run catalog fetch, or name the catalog that the model was trained on"
+                    "name the catalog that the model was trained on with --catalog, or fetch it: "
+                    f"commoncanvas catalog fetch --catalog {shlex.quote(catalog.uri)}"
                 )
             images[place] = square(decode(data), size)
     return np.stack(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import any_of, conditions_of
+from commoncanvas.catalog.filters import FETCHED, any_of, conditions_of, why_none
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
 from commoncanvas.console import say
@@ -89,9 +90,12 @@ def _encode(
         *any_of(catalog, recipe.data.mix or ()),
     ]
     for stage, condition in _stages(recipe, catalog):
-        _check_column(catalog, stage, overwrite)
-        where = all_of("fetch_status = 'ok'", allowed, *chosen, condition)
-        report[stage.done_column] = {"rows": run_shown(catalog, stage, where, engine)}
+        _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
+        conditions = [FETCHED, allowed, *chosen, *([condition] if condition else [])]
+        rows = run_shown(catalog, stage, all_of(*conditions), engine)
+        report[stage.done_column] = {"rows": rows}
+        if not rows:
+            say(f"{stage.done_column}: {why_none(catalog, conditions)}")
         if isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage)
     return report
@@ -138,7 +142,9 @@ def _texts(recipe: DiffusionRecipe, catalog: Catalog) -> list[tuple[FrozenStage,
         stages.append((stage, f"{first_set(texts)} IS NOT NULL"))
     if not stages:
         raise CatalogError(
-            f"catalog {catalog.uri} has no text column ({', '.join(recipe.data.text_columns)}); run caption first"
+            f"catalog {catalog.uri} has no text column ({', '.join(recipe.data.text_columns)}); to write captions: "
+            f"commoncanvas caption --catalog {shlex.quote(catalog.uri)} --captioner blip2 "
+            "--model Salesforce/blip2-opt-2.7b"
         )
     return stages
 
@@ -156,7 +162,7 @@ def text_sources(recipe: DiffusionRecipe) -> dict[str, list[str]]:
     return {text_column(recipe.text_encoder, recipe.text_length, name): [name] for name in names}
 
 
-def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool) -> None:
+def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake: str) -> None:
     name = stage.done_column
     if name not in catalog.schema.names:
         return
@@ -167,7 +173,7 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool) -> None
         before = made.made_by if made else "something else"
         raise CatalogError(
             f"column {name} of {catalog.uri} was made by {before}, not by {stage.info.made_by}; "
-            "encode --overwrite makes it anew"
+            f"to make it anew: {remake}"
         )
     beside = (crop_column(name), fingerprint_column(name), pooled_column(name))
     catalog.drop_columns(

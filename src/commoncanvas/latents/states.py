@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from commoncanvas.errors import CatalogError
+from commoncanvas.text import counted
 
 Storage = Literal["fp16", "fp8"]
 
@@ -32,7 +33,9 @@ def to_column(states_BX: Tensor, storage: Storage, what: str) -> pa.Array:
     halves = floats.half()
     bad = ~torch.isfinite(halves).all(1)
     if bad.any():
-        raise CatalogError(f"{int(bad.sum())} rows give values outside fp16; {what} is broken")
+        raise CatalogError(
+            f"{what} gives values outside fp16 for {counted(int(bad.sum()), 'rows')}; it is broken"
+        )
     if storage == "fp16":
         return pa.FixedSizeListArray.from_arrays(pa.array(halves.numpy().reshape(-1)), floats.shape[1])
     rows = to_fp8(floats)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from commoncanvas.licenses.combine import Combination, combine
 from commoncanvas.licenses.parse import parse, require
-from commoncanvas.licenses.policy import Policy, allows, sql_filter
+from commoncanvas.licenses.policy import Policy, allows, named, shortened, spelled_out, sql_filter
 from commoncanvas.licenses.values import ALL_RIGHTS_RESERVED, CC0, LICENSES, UNKNOWN, License
 
 __all__ = [
@@ -25,7 +25,10 @@ __all__ = [
     "Policy",
     "allows",
     "combine",
+    "named",
     "parse",
     "require",
+    "shortened",
+    "spelled_out",
     "sql_filter",
 ]

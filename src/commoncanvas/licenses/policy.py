@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from functools import cache
+from itertools import product
 
 from commoncanvas.licenses.values import LICENSES, License
 
@@ -43,3 +46,35 @@ def sql_filter(policy: Policy, allow_no_derivatives: bool = False, column: str =
     ]
     listed = ", ".join(f"'{id}'" for id in ids)
     return f"{column} IN ({listed})"
+
+
+def named(condition: str) -> str:
+    """An SQL condition with the policy's name in place of each predicate of `sql_filter`, which is 8 KB long."""
+    for name, predicate in _predicates().items():
+        condition = condition.replace(predicate, name)
+    return condition
+
+
+def spelled_out(condition: str) -> str:
+    """SQL of what `named` made."""
+    for name, predicate in _predicates().items():
+        condition = condition.replace(name, predicate)
+    return condition
+
+
+def shortened(condition: str) -> str:
+    """An SQL condition for people to read: `named`, and with the number of values where it lists many."""
+    return _MANY.sub(lambda found: f"IN ({found[0].count(chr(39)) // 2} values)", named(condition))
+
+
+_MANY = re.compile(r"IN \(('[^']*'(, )?){6,}\)")
+
+
+@cache
+def _predicates() -> dict[str, str]:
+    return {
+        f"license IN ({policy} licences{', NoDerivatives too' if allowed else ''})": sql_filter(
+            policy, allowed
+        )
+        for policy, allowed in product(Policy, (False, True))
+    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
 from commoncanvas.config import Recipe
 from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
@@ -95,7 +96,7 @@ def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
             "uri": each.catalog.uri,
             "version": each.catalog.version,
             "tag": pinned_tag(recipe.name, each.catalog.version),
-            "filter": each.filter,
+            "filter": licenses.named(each.filter),
             "policy": recipe.data.policy,
             "heldout_fraction": recipe.data.heldout_fraction,
             "fraction": recipe.data.fraction,

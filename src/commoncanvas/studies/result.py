@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.text import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -166,7 +168,10 @@ class Scarcity:
             column.justify = "right"
         for line in lines:
             table.add_row(*line)
-        title = Text(f"{self.recipe} on fractions of {self.images:,} images, {self.steps:,} steps each")
+        title = Text(
+            f"{self.recipe} on fractions of {counted(self.images, 'images')}, "
+            f"{counted(self.steps, 'steps')} each"
+        )
         return Group(title, Text(""), table, Text(""), *map(Text, self.notes()))
 
     def table(self) -> list[tuple[str, ...]]:

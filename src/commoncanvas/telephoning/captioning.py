@@ -10,7 +10,7 @@ from typing import Any
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import expression
+from commoncanvas.catalog.filters import FETCHED, expression, why_none
 from commoncanvas.catalog.where import all_of
 from commoncanvas.console import say
 from commoncanvas.engine import Engine, engine_of
@@ -57,8 +57,13 @@ def caption(
     stage = CaptionStage(config, column, again)
     if column in table.schema.names:
         _check_column(table, stage, overwrite)
-    condition = all_of("fetch_status = 'ok'", expression(table, where))
+    conditions = [FETCHED, *([expression(table, where) or where] if where else [])]
+    condition = all_of(*conditions)
     done = run_shown(table, stage, condition, engine)
+    if not done:
+        labelled = "; every image has human text: --where true captions them all the same"
+        none = where == "label IS NULL" and table.count(FETCHED) and not table.count(condition)
+        say(f"{column}: {why_none(table, conditions)}{labelled if none else ''}")
     counted = table.table([stage.done_column], condition)[stage.done_column].value_counts().to_pylist()
     statuses = {one["values"]: one["counts"] for one in counted if one["values"] is not None}
     return {

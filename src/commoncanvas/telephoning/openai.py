@@ -15,6 +15,7 @@ from commoncanvas.errors import MissingExtraError, ModelError
 from commoncanvas.images.image import ImageError
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 from commoncanvas.telephoning.vlm import VLMCaptioner
+from commoncanvas.text import counted
 
 T = TypeVar("T")
 
@@ -116,8 +117,9 @@ class OpenAICaptioner:
         captions = await asyncio.gather(*(one(image) for image in prepared))
         if len(failures) == len(captions) >= SILENT:
             raise ModelError(
-                f"the server at {self._config.base_url} has answered none of {len(captions)} images: {failures[0]}; "
-                "what was written before is kept, run again when it is back"
+                f"the server at {self._config.base_url} has answered none of "
+                f"{counted(len(captions), 'images')}: {failures[0]}; what was written before is "
+                "kept, run again when it is back"
             )
         return captions
 

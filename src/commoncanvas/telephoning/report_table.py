@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from commoncanvas.catalog.stats_table import count_table
 from commoncanvas.telephoning.rules import RULES
-from commoncanvas.text import clean
+from commoncanvas.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +42,7 @@ def render(found: CaptionReport) -> RenderableType:
 
 def summary(found: CaptionReport) -> list[str]:
     """What the report says in sentences."""
-    lines = [f"{found.captions:,} captions of {found.rows:,} fetched images"]
+    lines = [f"{counted(found.captions, 'captions')} of {counted(found.rows, 'fetched images')}"]
     if found.made_by:
         settings = ", ".join(f"{name} {value}" for name, value in found.made_by.items() if value is not None)
         lines.append(clean(f"written by {settings}") or "")

@@ -34,7 +34,7 @@ class AutoencoderTask:
 
     def __init__(self, recipe: AutoencoderRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        self.rows = select_rows(recipe.data, self.columns, pins)
+        self.rows = select_rows(recipe.data, self.columns, pins, encode=recipe.command("encode"))
         with configuring(f"{recipe.name}: vae is not a configuration of AutoencoderKL"):
             model = AutoencoderKL(**{"sample_size": recipe.size, **recipe.vae})
         if model.quant_conv is None or model.post_quant_conv is None:

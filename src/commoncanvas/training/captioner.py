@@ -39,7 +39,7 @@ class CaptionerTask:
         (self.text_column,) = recipe.data.text_columns
         self.feature_column = feature_column(recipe.feature_grid)
         self.columns = (self.feature_column, self.text_column)
-        self.rows = select_rows(recipe.data, self.columns, pins)
+        self.rows = select_rows(recipe.data, self.columns, pins, encode=recipe.command("encode"))
         features = agreed(self.rows.catalogs, self.feature_column)
         self.shape = features.shape
         self.parts: tuple[Part, ...] = (

@@ -39,6 +39,7 @@ from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256
 from commoncanvas.provenance import Part, part
+from commoncanvas.text import counted
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
@@ -89,7 +90,7 @@ class DiffusionTask:
         }
         for selection in self.rows.selections:
             for name, info in {self.latents: latents, **text}.items():
-                _check(selection.catalog, name, info)
+                _check(selection.catalog, name, info, recipe.command("encode", "--overwrite"))
             self._check_fresh(selection)
         if recipe.encode.buckets:
             self.rows = replace(self.rows, kinds=aspect_ratios(self.rows, crop_column(self.latents)))
@@ -128,7 +129,7 @@ class DiffusionTask:
         """Rows that have latents and a text, with its states."""
         data = self.recipe.data
         requires = self.columns if data.text_mix is None else [self.latents]
-        return select_rows(data, requires, pins, self._with_text)
+        return select_rows(data, requires, pins, self._with_text, encode=self.recipe.command("encode"))
 
     def _with_text(self, catalog: Catalog) -> list[str]:
         if self.recipe.data.text_mix is None:
@@ -136,7 +137,7 @@ class DiffusionTask:
             there = present(texts, catalog)
             return [f"{first_set(there)} IS NOT NULL"] if there else []
         drawn = {name: text for name, (text,) in self.sources.items() if present([text], catalog)}
-        check_columns(catalog, list(drawn))
+        check_columns(catalog, list(drawn), self.recipe.command("encode"))
         both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
         return [f"({' OR '.join(both)})" if both else "FALSE"]
 
@@ -155,8 +156,8 @@ class DiffusionTask:
             )
             if count := catalog.count(changed):
                 raise TrainingError(
-                    f"{count} rows of {catalog.uri} have another text now than column {column} was made of; "
-                    "run encode, which makes just those anew"
+                    f"column {column} of {catalog.uri} was made of other texts than there are now, in "
+                    f"{counted(count, 'rows')}; to make just those anew: {self.recipe.command('encode')}"
                 )
 
     def _captioners(self) -> list[Part]:
@@ -305,15 +306,15 @@ class DiffusionTask:
         return {"diffusers": diffusers.__version__}
 
 
-def _check(catalog: Catalog, column: str, wanted: ColumnInfo) -> None:
-    """Raises TrainingError unless the column, if it is there, was made as the recipe wants it."""
+def _check(catalog: Catalog, column: str, wanted: ColumnInfo, remake: str) -> None:
+    """Raises TrainingError, with the command to `remake` it, unless the column, if it is there, was made as wanted."""
     if column not in catalog.schema.names:
         return
     made = column_info(catalog, column)
     if made.identity != wanted.identity:
         raise TrainingError(
             f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-            f"{wanted.made_by}; run encode --overwrite"
+            f"{wanted.made_by}; to make it anew: {remake}"
         )
 
 

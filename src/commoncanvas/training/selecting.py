@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import any_of, conditions_of, expression, open_rows
+from commoncanvas.catalog.filters import (
+    FETCHED,
+    any_of,
+    conditions_of,
+    expression,
+    left_after,
+    open_rows,
+    remedy,
+    told,
+)
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import CatalogConfig, DataConfig
@@ -40,9 +49,12 @@ def select_rows(
     requires: Sequence[str],
     pins: Pins | None = None,
     conditions: Callable[[Catalog], Sequence[str]] = lambda catalog: (),
+    *,
+    encode: str = "commoncanvas encode",
 ) -> TrainingRows:
     """Choose the rows of `data` whose columns `requires` are all set, whose licence the policy allows, and that meet
-    `conditions`, SQL, too. An image that several catalogs have is of the first of them.
+    `conditions`, SQL, too. An image that several catalogs have is of the first of them. `encode`: the command that
+    makes the columns, for messages.
 
     Raises TrainingError if a catalog lacks a column, has it of another type than the others, or has nothing left to
     train on, saying which condition took the rows.
@@ -52,16 +64,16 @@ def select_rows(
     founds: list[pa.Table] = []
     for name, catalog in open_catalogs(data, pins or {}).items():
         source = data.each_catalog[name]
-        check_columns(catalog, requires)
+        check_columns(catalog, requires, encode)
         parts = [*_conditions(data, source, catalog, requires), *conditions(catalog)]
         there = [text for text in texts if text in catalog.schema.names]
         columns = list(dict.fromkeys([*ABOUT, *there]))
         found = catalog.table(columns, filter=all_of(*parts), with_row_id=True)
         if not len(found):
-            raise TrainingError(_explain_empty(catalog, parts))
+            raise TrainingError(_explain_empty(catalog, parts, encode))
         selections.append(Selection(name, catalog, all_of(*parts), source.share))
         founds.append(found)
-    _check_types(selections, [*requires, *texts])
+    _check_types(selections, [*requires, *texts], encode)
     found, numbers = _joined([each.share for each in selections], founds)
     image_ids = found["image_id"].to_pylist()
     heldout = heldout_mask(image_ids, data.heldout_fraction)
@@ -86,8 +98,11 @@ def select_rows(
     return TrainingRows(tuple(selections), table, mixed, sources=sources)
 
 
-def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
-    """Raises TrainingError, naming columns of the same kind that there are, if a catalog lacks one."""
+def check_columns(catalog: Catalog, requires: Sequence[str], encode: str) -> None:
+    """Raises TrainingError, naming columns of the same kind that there are, if a catalog lacks one.
+
+    `encode`: the command that makes them.
+    """
     missing = [name for name in requires if name not in catalog.schema.names]
     if missing:
         kinds = tuple({name.partition("_")[0] + "_" for name in missing})
@@ -102,7 +117,7 @@ def check_columns(catalog: Catalog, requires: Sequence[str]) -> None:
             + (
                 f"; the newest version, {newest.version}, has: leave data.version out, or give a saved filter's tag"
                 if later
-                else "; run the stage that makes it first"
+                else f"; to make it: {encode}"
             )
         )
 
@@ -111,7 +126,7 @@ def _conditions(
     data: DataConfig, source: CatalogConfig, catalog: Catalog, requires: Sequence[str]
 ) -> list[str]:
     return [
-        "fetch_status = 'ok'",
+        FETCHED,
         *conditions_of(catalog, source.filter, source.version),
         licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
         *(f"{name} IS NOT NULL" for name in requires),
@@ -119,7 +134,7 @@ def _conditions(
     ]
 
 
-def _check_types(selections: Sequence[Selection], columns: Sequence[str]) -> None:
+def _check_types(selections: Sequence[Selection], columns: Sequence[str], encode: str) -> None:
     for name in dict.fromkeys(columns):
         having = [each.catalog for each in selections if name in each.catalog.schema.names]
         for other in having[1:]:
@@ -127,7 +142,7 @@ def _check_types(selections: Sequence[Selection], columns: Sequence[str]) -> Non
             if not first.equals(second):
                 raise TrainingError(
                     f"column {name} is {second} in catalog {other.uri} and {first} in {having[0].uri}; "
-                    "make it alike in both, such as by encode --overwrite"
+                    f"make it alike in both, such as by: {encode} --overwrite"
                 )
 
 
@@ -243,8 +258,12 @@ def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray
     return texts, names
 
 
-def _explain_empty(catalog: Catalog, conditions: list[str]) -> str:
-    left = [f"{catalog.count()} rows"]
-    for count in range(1, len(conditions) + 1):
-        left.append(f"{catalog.count(all_of(*conditions[:count]))} after {conditions[count - 1][:80]}")
-    return f"catalog {catalog.uri} (version {catalog.version}) has nothing to train on: {', '.join(left)}"
+def _explain_empty(catalog: Catalog, conditions: list[str], encode: str) -> str:
+    """Which condition took the last rows, and the command that gives it some."""
+    left = left_after(catalog, conditions)
+    unset = conditions[left.index(0)].endswith(" IS NOT NULL")
+    return (
+        f"catalog {catalog.uri} (version {catalog.version}) has nothing to train on: "
+        f"{told(catalog, conditions, left)}"
+        + (f"; to make the columns: {encode}" if unset else remedy(catalog, conditions, left))
+    )
