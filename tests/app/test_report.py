@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.app.report import bars, duration, facts, figure, percent, picture, write_report
+from commoncanvas.app.report import bars, facts, picture, write_report
+from commoncanvas.numbers import duration, figure, percent
 from commoncanvas.text import web_address
 
 from .example import example

@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
-from commoncanvas.app.report import Caption, GridItem, write_report
+from commoncanvas.app.evaluation_page import grid_of, losses_of, training_facts
+from commoncanvas.app.report import Caption, write_report
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.demonstration import MAXRSS_BYTES
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import filter_of, read_provenance
-from commoncanvas.training.log import read_log
 
 MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
 CAPTIONS_SHOWN = 24
@@ -40,7 +40,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
-    grid, captions = _grid(folder / "evaluation", evaluation), _captions(catalog)
+    grid, captions = grid_of(folder / "evaluation", evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
     credits(catalog.uri, filter=_filter(folder), format="csv", out=str(folder / "credits.csv"))
     report = {
@@ -62,16 +62,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         "result_license": model["result_license"],
         "filter": model["recipe"]["data"]["filter"],
         "training": {
-            "network": "Transformer" if model["recipe"].get("transformer") else "U-Net",
-            "images": model["rows"]["train"],
-            "held_out": model["rows"]["heldout"],
-            "parameters": model["training"]["parameters"],
-            "steps": model["training"]["steps"],
-            "images_seen": model["training"]["images_seen"],
-            "image_size": model["recipe"]["size"],
-            "seed": model["seed"],
-            "guidance_scale": evaluation["guidance_scale"],
-            "sampling_steps": evaluation["steps"],
+            **training_facts(model, evaluation),
             "autoencoder_psnr_db": records["autoencoder"]["figures"]["psnr_db"],
             "captioner_images": records["captioner"]["rows"]["train"],
             "autoencoder_images": records["autoencoder"]["rows"]["train"],
@@ -84,7 +75,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         summary,
         out=folder / "report.html",
         grid=grid,
-        losses={task: _losses(folder / f"{name}-run") for task, name in MODELS.items()},
+        losses={task: losses_of(folder / name) for task, name in MODELS.items()},
         catalog_stats=facts,
         captions=captions,
         credits=rows,
@@ -113,22 +104,6 @@ def _filter(folder: Path) -> str:
     return " OR ".join(
         f"({filter_of(read_provenance(folder / name)['catalog'])})" for name in MODELS.values()
     )
-
-
-def _grid(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
-    return [
-        (
-            sample["prompt"],
-            (folder / sample["file"]).read_bytes(),
-            sample["kind"],
-            (folder / sample["real_file"]).read_bytes(),
-        )
-        for sample in (*evaluation["seen_samples"], *evaluation["heldout_samples"])
-    ]
-
-
-def _losses(run: Path) -> list[tuple[float, float]]:
-    return [(entry["step"], entry["loss"]) for entry in read_log(run / "log.jsonl") if "loss" in entry]
 
 
 def _captions(catalog: Catalog) -> list[Caption]:

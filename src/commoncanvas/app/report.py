@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
 from commoncanvas.errors import CommonCanvasError
+from commoncanvas.evaluation.verdict import metric_rows, verdicts
 from commoncanvas.files import replace_text
 from commoncanvas.licenses import shortened
+from commoncanvas.numbers import count, duration, figure, percent, ratio
 from commoncanvas.text import clean, counted, visible, web_address
 
 GridItem = tuple[str, bytes, str, bytes | None]
@@ -46,13 +48,14 @@ def write_report(
     captions: Sequence[Caption],
     credits: Sequence[Mapping[str, Any]],
     commands: Sequence[str] = COMMANDS,
+    more_credits: str = "",
 ) -> Path:
     """Write the page at `out` and return its path.
 
     `summary`: the keys of summary.json; a figure that is missing or None shows as a dash, and `training.network` says
     what the diffusion model is. `losses`: (step, loss) pairs by task. `catalog_stats`: counts, or counts by name.
     `credits`: a row an image, with `title`, `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is
-    escaped, and only http(s) links are made.
+    escaped, and only http(s) links are made. `more_credits`: where those are that the page has no room for.
     """
     training = summary.get("training") or {}
     titles = LOSS_TITLES | ({"diffusion": training["network"]} if "network" in training else {})
@@ -74,6 +77,7 @@ def write_report(
                 if points
             ],
             metrics=metric_rows(summary),
+            verdicts=verdicts(summary),
             facts=facts(catalog_stats),
             training=facts(training),
             licenses=bars(summary.get("licenses") or {}),
@@ -82,12 +86,12 @@ def write_report(
             stages=summary.get("stages") or [],
             captions=captions,
             credits=credits,
+            more_credits=more_credits,
             commands=commands,
             everything=json.dumps(summary, indent=2, ensure_ascii=False, default=str),
         )
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    _write(out, page)
     return out
 
 
@@ -120,87 +124,15 @@ def environment() -> Environment:
 def write_page(out: str | Path, template: str, **values: Any) -> None:
     """Fill in `template` and put it at `out`, whole or not at all. Raises CommonCanvasError if it can't be written."""
     page = environment().get_template(template).render(program=f"CommonCanvas {__version__}", **values)
-    path = Path(out)
+    _write(Path(out), page)
+
+
+def _write(path: Path, page: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
     except OSError as error:
         raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
-
-
-def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table of figures: name, what it says, value seen and held out, baselines of each."""
-    get = summary.get
-    return [
-        {
-            "name": "Retrieval",
-            "says": "how often the nearest of the set's real images, by its features, is the prompt's own",
-            "better": "higher",
-            "values": (percent(get("retrieval_seen")), percent(get("retrieval_heldout"))),
-            "baselines": [
-                (
-                    "chance",
-                    percent(get("retrieval_chance")),
-                    percent(get("retrieval_chance_heldout", get("retrieval_chance"))),
-                ),
-                *_interval(summary),
-                (
-                    "VAE",
-                    percent(get("retrieval_reconstruction")),
-                    percent(get("retrieval_reconstruction_heldout")),
-                ),
-            ],
-        },
-        *(
-            {
-                "name": title,
-                "says": says,
-                "better": "lower",
-                "values": (figure(get(key)), figure(get(f"{key}_heldout"))),
-                "baselines": [
-                    (
-                        "VAE",
-                        figure(get(f"{key}_reconstruction")),
-                        figure(get(f"{key}_reconstruction_heldout")),
-                    ),
-                    ("noise", figure(get(f"{key}_noise")), figure(get(f"{key}_noise_heldout"))),
-                ],
-            }
-            for key, title, says in (
-                ("fd", "FD", "Fréchet distance to the real images, EfficientNet-Lite0 features"),
-                ("kd", "KD", "kernel distance (MMD²) to the real images, the same features"),
-            )
-        ),
-        {
-            "name": "Round trip",
-            "says": "cosine of the prompt with what the captioner says of the generated image",
-            "better": "higher",
-            "values": (figure(get("roundtrip_cosine")), figure(get("roundtrip_cosine_heldout"))),
-            "baselines": [
-                (
-                    "shuffled",
-                    figure(get("roundtrip_cosine_shuffled")),
-                    figure(get("roundtrip_cosine_shuffled_heldout")),
-                )
-            ],
-        },
-        {
-            "name": "Captions",
-            "says": "cosine of captions of real images with their true names, which the captioner never saw",
-            "better": "higher",
-            "values": (None, figure(get("caption_cosine"))),
-            "baselines": [("shuffled", None, figure(get("caption_cosine_shuffled")))],
-        },
-    ]
-
-
-def _interval(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Retrieval's 95 % confidence interval, seen and held out; nothing if the summary has none."""
-    shown = []
-    for split in ("", "_heldout"):
-        low, high = summary.get(f"retrieval_low{split}"), summary.get(f"retrieval_high{split}")
-        shown.append("—" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f}\u00a0%")
-    return [("95\u00a0%", shown[0], shown[1])] if shown != ["—", "—"] else []
 
 
 def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, float]]:
@@ -238,43 +170,6 @@ def _scalar(value: Any) -> str:
     if isinstance(value, int):
         return count(value)
     return figure(value) if isinstance(value, float) else str(value)
-
-
-def count(value: int | None) -> str:
-    return "—" if value is None else f"{value:,}"
-
-
-def percent(share: float | None) -> str:
-    """0.469 -> '46.9 %', with a space that doesn't break."""
-    return "—" if share is None else f"{100 * share:.1f}\u00a0%"
-
-
-def ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
-def figure(value: float | None) -> str:
-    """About three significant digits: 0.0413, 0.613, 12.3, 4,120; a dash for None."""
-    if value is None:
-        return "—"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    size = abs(value)
-    return f"{value:.{4 if size < 0.1 else 3 if size < 1 else 2 if size < 10 else 1}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """12.3 -> '12 s', 83 -> '1 min 23 s', 5000 -> '1 h 23 min'."""
-    if seconds is None:
-        return "—"
-    whole = round(seconds)
-    if whole < 10:
-        return f"{seconds:.1f}\u00a0s"
-    if whole < 60:
-        return f"{whole}\u00a0s"
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
-    return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
 
 
 def picture(data: bytes) -> str:

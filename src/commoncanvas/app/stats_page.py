@@ -9,7 +9,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.app.histogram import histogram, trimmed, window
-from commoncanvas.app.report import bars, ratio, write_page
+from commoncanvas.app.report import bars, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats import TOP
@@ -17,6 +17,7 @@ from commoncanvas.catalog.stats_table import pixels, places, size
 from commoncanvas.catalog.tally import Sample
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
+from commoncanvas.numbers import ratio
 from commoncanvas.text import clean
 
 THUMBNAILS = 48

@@ -266,14 +266,16 @@ def evaluate(
     guidance_scale: float | None = None,
     steps: int | None = None,
     out: str | None = None,
+    html: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline.
+    """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline, and in words.
 
     Args:
         catalog: default: where the model's training had it; of several, NAME=URI for each that has moved.
         captioner: for the telephone round trip (caption the generated image, compare with the prompt).
         out: folder for figures and images; default: MODEL/evaluation.
+        html: also write a page with the pictures, the figures and the credits, one file.
     """
     from commoncanvas.evaluation import evaluate as run
 
@@ -287,7 +289,12 @@ def evaluate(
         steps=steps,
         out=out,
     )
-    show(result if json_ else result.figures(), json_)
+    if html is not None:
+        from commoncanvas.app.evaluation_page import write_evaluation_page
+
+        write_evaluation_page(result, html)
+        say(f"page written to {html}")
+    show(result, json_)
 
 
 @app.command

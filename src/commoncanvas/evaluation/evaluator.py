@@ -38,6 +38,8 @@ from commoncanvas.files import replace_text
 from commoncanvas.visual import labelled_grid
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from commoncanvas.telephoning import Captioner
 
 # A covariance needs two samples.
@@ -52,7 +54,8 @@ class SetFigures:
 
     `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect network could
     reach. `*_noise`: uniform noise instead. `*_shuffled`: each caption against the other images' prompts.
-    `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval.
+    `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval. `*_p`: how often shuffled prompts
+    do as well, see `metrics.permutation_p`.
     """
 
     prompts: int
@@ -60,6 +63,7 @@ class SetFigures:
     retrieval_low: float
     retrieval_high: float
     retrieval_chance: float
+    retrieval_p: float
     retrieval_reconstruction: float
     fd: float | None
     kd: float | None
@@ -69,6 +73,7 @@ class SetFigures:
     kd_noise: float | None
     roundtrip_cosine: float | None
     roundtrip_cosine_shuffled: float | None
+    roundtrip_p: float | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,12 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         return {"figures": self.figures(), **asdict(self)}
+
+    def render(self) -> RenderableType:
+        """What the terminal shows: each figure beside its baselines, and what they say in words."""
+        from commoncanvas.evaluation.table import render
+
+        return render(self)
 
 
 def evaluate(
@@ -231,30 +242,35 @@ class _Judge:
             enough = len(prompts) >= LEAST_SAMPLES
             distances[f"fd{suffix}"] = metrics.frechet_distance(features, real) if enough else None
             distances[f"kd{suffix}"] = metrics.kernel_distance(features, real) if enough else None
-        hits = metrics.retrieval_hits(made[""], real)
+        matches = metrics.retrieval_matches(made[""], real)
+        hits = matches.diagonal()
         low, high = metrics.wilson_interval(float(hits.mean()), len(hits))
         captions = _captions(self.captioner, list(made_NHWC)) if self.captioner else None
-        matched, shuffled = _round_trip(prompts, captions) if captions else (None, None)
+        matched, shuffled, p = _round_trip(prompts, captions) if captions else (None, None, None)
         figures = SetFigures(
             prompts=len(prompts),
             retrieval=float(hits.mean()),
             retrieval_low=low,
             retrieval_high=high,
             retrieval_chance=1 / len(prompts),
+            retrieval_p=metrics.permutation_p(matches),
             retrieval_reconstruction=metrics.retrieval_accuracy(made["_reconstruction"], real),
             roundtrip_cosine=matched,
             roundtrip_cosine_shuffled=shuffled,
+            roundtrip_p=p,
             **distances,
         )
         return figures, hits, captions
 
 
-def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None]:
+def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:
+    """Cosine of captions with their prompts, with the others', and how often chance does as well."""
     from commoncanvas.telephoning.sentences import embed
 
     asked, said = embed([prompt.text for prompt in prompts]), embed(list(captions))
     matched, shuffled = metrics.matched_and_shuffled(asked, said)
-    return matched, None if math.isnan(shuffled) else shuffled
+    p = metrics.permutation_p(metrics.cosine_similarity(asked, said))
+    return matched, None if math.isnan(shuffled) else shuffled, p
 
 
 def _kinds(catalogs: Mapping[str, Catalog], name: str, prompts: Sequence[Prompt]) -> list[str]:

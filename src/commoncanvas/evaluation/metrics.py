@@ -71,9 +71,10 @@ def cosine_similarity(a_ND: Features, b_MD: Features) -> NDArray[np.float64]:
     return np.asarray(_unit(a_ND) @ _unit(b_MD).T, dtype=np.float64)
 
 
-def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
-    """Per generated image [N]: 1 if the nearest of the N real images, by cosine, is that of its own row, else
-    0.
+def retrieval_matches(
+    generated_ND: Features, real_ND: Features, *, centred: bool = True
+) -> NDArray[np.float64]:
+    """Per generated image, a row [N, N]: 1 at the real image, of N, that is nearest to it by cosine, else 0.
 
     `centred` takes the mean of the real features from both sides first, so that what all the real images have
     in common (a white ground, a style) counts for nothing. A tie of k images shares the hit, 1/k each.
@@ -86,7 +87,26 @@ def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool =
     mean = real_ND.mean(axis=0, dtype=np.float64) if centred else 0.0
     similarity = cosine_similarity(generated_ND - mean, real_ND - mean)
     nearest = similarity >= similarity.max(axis=1, keepdims=True) - TIE
-    return np.asarray(nearest.diagonal() / nearest.sum(axis=1), dtype=np.float64)
+    return np.asarray(nearest / nearest.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
+    """Per generated image [N]: its own row's place in `retrieval_matches`."""
+    return retrieval_matches(generated_ND, real_ND, centred=centred).diagonal()
+
+
+def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed: int = 0) -> float:
+    """How often chance does as well: the share of `shuffles` of the columns whose diagonal's sum reaches that of
+    `scores_NN`, a score of each row with each column, where row i belongs with column i.
+
+    A permutation test, one-sided; the given order counts as one of the shuffles, so it is never 0 (Phipson and Smyth,
+    SAGMB 9, 2010, arXiv 1603.05766).
+    """
+    random = np.random.default_rng(seed)
+    rows = np.arange(len(scores_NN))
+    least = scores_NN.trace() - TIE * len(rows)
+    reached = sum(scores_NN[rows, random.permutation(rows)].sum() >= least for _ in range(shuffles))
+    return float((1 + reached) / (1 + shuffles))
 
 
 def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> float:

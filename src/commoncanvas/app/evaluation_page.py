@@ -1,0 +1,114 @@
+"""The page of a model: what it draws for its prompts, its figures, what it learned from and whom to credit."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.app.report import GridItem, write_report
+from commoncanvas.app.stats_page import thumbnail
+from commoncanvas.catalog.credits import read_credits
+from commoncanvas.evaluation import Evaluation
+from commoncanvas.evaluation.folder import read_rows
+from commoncanvas.provenance import catalogs_of, read_provenance
+from commoncanvas.training.log import read_log
+
+REQUIRES = ("name", "task", "catalog", "recipe", "rows", "licenses", "result_license", "training", "seed")
+CREDITED = 1000
+"""Credits on the page at most; the model folder's credits.csv has all."""
+
+
+def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
+    """Write the page of `found`, one file, at `out`. All text is escaped, and only http(s) links are made.
+
+    Raises ModelError for a model whose record lacks what is told, CommonCanvasError where the page can't be written.
+    """
+    record = read_provenance(found.model, REQUIRES)
+    rows = read_rows(found.model)
+    creators = rows.filter(rows["split"].to_numpy() == "train")["creator"]
+    summary = {
+        "recipe": record["name"],
+        **found.figures(),
+        "feature_extractor": found.feature_extractor,
+        "images": record["rows"]["train"],
+        "licenses": record["licenses"],
+        "creators": Counter(name or "not stated" for name in creators.to_pylist()),
+        "result_license": record["result_license"],
+        "training": training_facts(record, found.to_dict()),
+    }
+    file = Path(found.model) / "credits.csv"
+    credits = [*islice(_credits(file), CREDITED + 1)] if file.is_file() else []
+    write_report(
+        summary,
+        out=Path(out),
+        grid=grid_of(Path(found.out), found.to_dict()),
+        losses={"diffusion": losses_of(Path(found.model))},
+        catalog_stats={
+            source["uri"]: f"version {source['version']}" for source in catalogs_of(record).values()
+        },
+        captions=[],
+        credits=credits[:CREDITED],
+        more_credits=f"{file} has all" if len(credits) > CREDITED else "",
+        commands=[
+            shlex.join(["commoncanvas", "evaluate", found.model, "--html", str(out)]),
+            shlex.join(["commoncanvas", "generate", found.model, found.seen_samples[0].prompt]),
+        ],
+    )
+
+
+def training_facts(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page says of how a diffusion model was trained and sampled."""
+    return {
+        "network": "Transformer" if record["recipe"].get("transformer") else "U-Net",
+        "images": record["rows"]["train"],
+        "held_out": record["rows"]["heldout"],
+        "parameters": record["training"]["parameters"],
+        "steps": record["training"]["steps"],
+        "images_seen": record["training"]["images_seen"],
+        "image_size": record["recipe"]["size"],
+        "seed": record["seed"],
+        "guidance_scale": evaluation["guidance_scale"],
+        "sampling_steps": evaluation["steps"],
+    }
+
+
+def grid_of(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
+    """The samples of an evaluation, whose files are in `folder`."""
+    return [
+        (
+            sample["prompt"],
+            _small(folder / sample["file"]),
+            sample["kind"],
+            _small(folder / sample["real_file"]),
+        )
+        for sample in (*evaluation["seen_samples"], *evaluation["heldout_samples"])
+    ]
+
+
+def losses_of(model: Path) -> list[tuple[float, float]]:
+    """Step and loss of each entry of the log of a model's run; none where its run isn't beside it."""
+    log = model.with_name(f"{model.name}-run") / "log.jsonl"
+    return [(entry["step"], entry["loss"]) for entry in read_log(log) if "loss" in entry]
+
+
+def _credits(file: Path) -> Iterator[dict[str, str | None]]:
+    for one in read_credits(file):
+        yield {
+            "image_id": one.image_id,
+            "title": one.title,
+            "creator": one.creator,
+            "creator_url": one.creator_url,
+            "page_url": one.source_url,
+            "license": one.license,
+            "license_url": one.license_url,
+        }
+
+
+def _small(file: Path) -> bytes:
+    """An image's file, or a thumbnail if that is smaller."""
+    data = file.read_bytes()
+    return min(data, thumbnail(data) or data, key=len)

@@ -1,0 +1,137 @@
+"""What the figures of an evaluation say: each beside its baselines, and in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from commoncanvas.numbers import figure, percent
+
+LEVEL = 0.05
+"""A figure that chance reaches more often than this is not better than chance."""
+FEWEST = 4
+"""Of three prompts one shuffle in six leaves all in their places: no figure could be better than chance."""
+SPLITS = {"seen": "", "heldout": "_heldout"}
+NAMES = {"seen": "Prompts seen in training", "heldout": "Prompts held out"}
+
+
+def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table of figures: name, what it says, value seen and held out, baselines of each."""
+    get = summary.get
+    return [
+        {
+            "name": "Retrieval",
+            "says": "how often the nearest of the set's real images, by its features, is the prompt's own",
+            "better": "higher",
+            "values": (percent(get("retrieval_seen")), percent(get("retrieval_heldout"))),
+            "baselines": [
+                (
+                    "chance",
+                    percent(get("retrieval_chance")),
+                    percent(get("retrieval_chance_heldout", get("retrieval_chance"))),
+                ),
+                *_interval(summary),
+                (
+                    "VAE",
+                    percent(get("retrieval_reconstruction")),
+                    percent(get("retrieval_reconstruction_heldout")),
+                ),
+            ],
+        },
+        *(
+            {
+                "name": title,
+                "says": says,
+                "better": "lower",
+                "values": (figure(get(key)), figure(get(f"{key}_heldout"))),
+                "baselines": [
+                    (
+                        "VAE",
+                        figure(get(f"{key}_reconstruction")),
+                        figure(get(f"{key}_reconstruction_heldout")),
+                    ),
+                    ("noise", figure(get(f"{key}_noise")), figure(get(f"{key}_noise_heldout"))),
+                ],
+            }
+            for key, title, says in (
+                ("fd", "FD", "Fréchet distance to the real images, EfficientNet-Lite0 features"),
+                ("kd", "KD", "kernel distance (MMD²) to the real images, the same features"),
+            )
+        ),
+        {
+            "name": "Round trip",
+            "says": "cosine of the prompt with what the captioner says of the generated image",
+            "better": "higher",
+            "values": (figure(get("roundtrip_cosine")), figure(get("roundtrip_cosine_heldout"))),
+            "baselines": [
+                (
+                    "shuffled",
+                    figure(get("roundtrip_cosine_shuffled")),
+                    figure(get("roundtrip_cosine_shuffled_heldout")),
+                )
+            ],
+        },
+        {
+            "name": "Captions",
+            "says": "cosine of captions of real images with their true names, which the captioner never saw",
+            "better": "higher",
+            "values": (None, figure(get("caption_cosine"))),
+            "baselines": [("shuffled", None, figure(get("caption_cosine_shuffled")))],
+        },
+    ]
+
+
+def _interval(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Retrieval's 95 % confidence interval, seen and held out; nothing if the summary has none."""
+    shown = []
+    for split in ("", "_heldout"):
+        low, high = summary.get(f"retrieval_low{split}"), summary.get(f"retrieval_high{split}")
+        shown.append("—" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f}\u00a0%")
+    return [("95\u00a0%", shown[0], shown[1])] if shown != ["—", "—"] else []
+
+
+def verdicts(summary: Mapping[str, Any]) -> list[str]:
+    """Sentences that say what the figures of each set of prompts mean; those of figures that are missing are left out.
+
+    The words are those of a permutation test, see `metrics.permutation_p`: better than chance where fewer than 5 of
+    100 ways to shuffle the prompts do as well.
+    """
+    return [line for split in SPLITS for line in _of_split(summary, split)]
+
+
+def _of_split(summary: Mapping[str, Any], split: str) -> list[str]:
+    def get(name: str) -> Any:
+        return summary.get(f"{name}{SPLITS[split]}")
+
+    found, chance, lines = summary.get(f"retrieval_{split}"), get("retrieval_chance"), []
+    if None not in (found, chance, get("retrieval_p")):
+        lines.append(
+            f"{NAMES[split]}: {percent(found)} of prompts found, chance {percent(chance)}: "
+            f"{_compared(get('retrieval_p'), get('prompts'), 'chance')}."
+        )
+    cosine, shuffled = get("roundtrip_cosine"), get("roundtrip_cosine_shuffled")
+    if None not in (cosine, shuffled, get("roundtrip_p")):
+        lines.append(
+            f"{NAMES[split]}: captions of the images have a cosine of {figure(cosine)} with them, shuffled "
+            f"{figure(shuffled)}: {_compared(get('roundtrip_p'), get('prompts'), 'shuffled')}."
+        )
+    distance, best, worst = get("fd"), get("fd_reconstruction"), get("fd_noise")
+    if None not in (distance, best, worst) and worst > best:
+        way = (worst - distance) / (worst - best)
+        lines.append(
+            f"{NAMES[split]}: FD {figure(distance)} is "
+            + (
+                f"{max(way, 0):.0%} of the way from noise ({figure(worst)}) to the autoencoder alone ({figure(best)})."
+                if way > 0
+                else f"no better than noise ({figure(worst)})."
+            )
+        )
+    return lines
+
+
+def _compared(p: float, prompts: int | None, baseline: str) -> str:
+    better = "better" if p < LEVEL else "not better"
+    few = p >= LEVEL and prompts is not None and prompts < FEWEST
+    return f"{better} than {baseline} (p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}" + (
+        f"; {prompts} prompts are too few to tell)" if few else ")"
+    )
