@@ -26,8 +26,9 @@ from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
+from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.task import make_task
-from commoncanvas.training.trainer import learning_rate_at, step_seed, train
+from commoncanvas.training.trainer import step_seed, train
 from tests.training.museum import scan
 from tests.training.tiny import recipe, saved, stopping_at
 

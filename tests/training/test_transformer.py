@@ -308,7 +308,9 @@ def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(shapes: Cata
     as_given = recipe("xs", tmp_path, *words[len(SMALL) :])
     with pytest.raises(TrainingError, match=r"prompts 'pixart'.*commoncanvas encode .*--overwrite"):
         DiffusionTask(as_given, None)
-    with pytest.raises(CatalogError, match=r"prompts 'pixart'.*encode --overwrite makes it anew"):
+    with pytest.raises(
+        CatalogError, match=r"prompts 'pixart'.*to make it anew: commoncanvas encode .*--overwrite"
+    ):
         encode(as_given)
 
 

@@ -24,6 +24,10 @@ class RecipeBase(Schema):
     train: TrainConfig
     _words: tuple[str, ...] = PrivateAttr(())
 
+    def __eq__(self, other: object) -> bool:
+        """By their fields, whatever they were read from."""
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
     def command(self, verb: str, *more: str) -> str:
         """The command line that does `verb` with this recipe, for messages that say what to do next."""
         return shlex.join(["commoncanvas", verb, *(self._words or (f"{self.name}.yaml",)), *more])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Collection
 from concurrent.futures import Future
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -46,20 +47,21 @@ warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavai
 class Checkpoints:
     """The checkpoints of one run, the newest `keep` of them, in a folder or an object store that all ranks reach.
 
-    `run`: its fingerprint; those of another are not gone on from.
+    `run`: its fingerprint, and `earlier` those that it had when it was to be shorter; checkpoints of another run are
+    not gone on from.
     """
 
-    def __init__(self, uri: str, keep: int, run: str, ranks: Ranks) -> None:
+    def __init__(self, uri: str, keep: int, run: str, ranks: Ranks, earlier: Collection[str] = ()) -> None:
         self.storage = Storage(uri)
         self.keep = keep
         self.run = run
+        self.earlier = earlier
         self.ranks = ranks
         self._writing: Future[Any] | None = None
 
     def steps(self) -> list[int]:
         """Steps that have a complete checkpoint, ascending."""
-        found = map(COMPLETE.fullmatch, self.storage.files())
-        return sorted(int(match[1]) for match in found if match)
+        return saved_steps(self.storage)
 
     def check(self, before: str, resume: bool) -> None:
         """Raises TrainingError for a new run in a place of checkpoints, and for one that is to go on in a place without
@@ -114,7 +116,7 @@ class Checkpoints:
         try:
             reader = Reader(self.storage, _folder(step))
             run, names = reader.index["run"], reader.index["tensors"].keys()
-            if run == self.run:
+            if run == self.run or run in self.earlier:
                 _begin(model, optimizer, names)
                 load(
                     _state(model, optimizer, ema),
@@ -127,7 +129,7 @@ class Checkpoints:
                 f"checkpoint {folder} can't be read ({_reason(error)}); "
                 "delete that folder to go on from an older one"
             ) from error
-        if run != self.run:
+        if run != self.run and run not in self.earlier:
             raise TrainingError(f"checkpoint {folder} is of another run; choose another train.checkpoints")
 
     def _mine(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -143,13 +145,26 @@ class Checkpoints:
             or place % self.ranks.world == self.ranks.rank
         }
 
+    def keep_until(self, step: int) -> None:
+        """Delete the checkpoints after `step` steps."""
+        self._keep([saved for saved in self.steps() if saved <= step])
+
     def _prune(self) -> None:
-        kept = {_folder(step) for step in self.steps()[-self.keep :]}
+        self._keep(self.steps()[-self.keep :])
+
+    def _keep(self, steps: Collection[int]) -> None:
+        kept = set(map(_folder, steps))
         found = {path.partition("/")[0] for path in self.storage.files() if path.startswith(PREFIX)}
         for folder in found - kept:
             # Without its index a checkpoint isn't one, whatever comes in between.
             self.storage.delete(f"{folder}/{INDEX}")
             self.storage.delete_folder(folder)
+
+
+def saved_steps(storage: Storage) -> list[int]:
+    """Steps that have a complete checkpoint in `storage`, ascending."""
+    found = map(COMPLETE.fullmatch, storage.files())
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _folder(step: int) -> str:

@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe, RecipeBase
+from commoncanvas.console import say
 from commoncanvas.device import pick_device, precision_on
 from commoncanvas.errors import ModelError, TrainingError
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
+from commoncanvas.training.checkpoint import saved_steps
 from commoncanvas.training.rows import TrainingRows
+from commoncanvas.training.schedule import alike_until
 from commoncanvas.training.selecting import Pins
 from commoncanvas.training.task import Task
 from commoncanvas.training.trackers import Tracked
@@ -56,6 +59,8 @@ class Run:
         self.storage = Storage(recipe.train.checkpoints) if recipe.train.checkpoints else None
         self.place = str(self.folder)
         """Where it was found."""
+        self.lengthened: int | None = None
+        """The step from which it is to become longer."""
         self.record = self._read(resume)
         self.recipe = resolved(recipe, self.record)
         if self.record and not resume:
@@ -77,9 +82,12 @@ class Run:
         """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
         wanted = fingerprint(self.recipe, task)
         if self.record and self.record["fingerprint"] != wanted:
-            changed = ", ".join(changes(self.record, self.recipe, task))
+            changed = changes(self.record, self.recipe, task)
+            if changed == ["train.steps"] and self._steps_before < self.recipe.train.steps:
+                self.lengthened = self._longer()
+                return False
             raise TrainingError(
-                f"the run in {self.place} was started otherwise (changed: {changed}); choose another --out"
+                f"the run in {self.place} was started otherwise (changed: {', '.join(changed)}); choose another --out"
                 + (" and another train.checkpoints" if self.storage else "")
             )
         if not self.model_folder.exists():
@@ -95,9 +103,70 @@ class Run:
             )
         return True
 
+    @property
+    def earlier(self) -> list[str]:
+        """The fingerprints that it had when it was to be shorter."""
+        if not self.record:
+            return []
+        return [
+            *self.record["earlier"],
+            *([self.record["fingerprint"]] if self.lengthened is not None else []),
+        ]
+
+    @property
+    def _steps_before(self) -> int:
+        assert self.record is not None
+        steps: int = self.record["recipe"]["train"]["steps"]
+        return steps
+
+    def _longer(self) -> int:
+        """The newest step from which the run can become a longer one, as if that had been its length from the start.
+
+        Raises TrainingError if there is none.
+        """
+        before, train = self._steps_before, self.recipe.train
+        alike = alike_until(self.recipe, before)
+        saved = saved_steps(Storage(self.checkpoints_before)) or [0]
+        usable = [step for step in saved if step <= alike]
+        if usable:
+            return usable[-1]
+        out = str(self.model_folder)
+        raise TrainingError(
+            f"{self.recipe.name}: its {before} steps can't become {train.steps}: with these settings a longer run does "
+            f"the same as this one up to step {alike}, and no checkpoint from before that is kept; "
+            + (
+                "to go on from its model: "
+                + self.recipe.command("train", "--init", out, "--out", f"{out}-longer")
+                if self.recipe.task == "diffusion"
+                else "to begin anew: " + self.recipe.command("train", "--out", f"{out}-longer")
+            )
+        )
+
+    def _lengthen(self, task: Task) -> None:
+        """Make the run a longer one: the model that it was finished with gets another name."""
+        assert self.record is not None
+        before = self._steps_before
+        kept = self.model_folder.with_name(f"{self.model_folder.name}-{before}-steps")
+        if self.model_folder.exists():
+            if kept.exists():
+                raise TrainingError(
+                    f"{kept} exists already, where the model of {before} steps goes; move it away"
+                )
+            self.model_folder.rename(kept)
+            say(f"{self.recipe.name}: the model of {before} steps is {kept} now")
+        self.record["earlier"] = self.earlier
+        self.record["fingerprint"] = fingerprint(self.recipe, task)
+        self.record["recipe"]["train"]["steps"] = self.recipe.train.steps
+        self.lengthened = None
+        self._write()
+        if self.storage:
+            self.storage.write(RECORD, self.path.read_bytes())
+
     def begin(self, task: Task) -> None:
         """Pin the catalogs' versions under tags, so that no clean-up takes them away, and record the run."""
         if self.record:
+            if self.lengthened is not None:
+                self._lengthen(task)
             of_then, place = self.record["recipe"]["train"], self.recipe.train.checkpoints
             if not self.path.exists() or of_then.get("checkpoints") != place:
                 of_then["checkpoints"] = place
@@ -110,6 +179,7 @@ class Run:
         self.record = {
             "id": uuid.uuid4().hex[:16],
             "fingerprint": fingerprint(self.recipe, task),
+            "earlier": [],
             "tags": pin(self.recipe.name, task.rows),
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": inputs(task),
@@ -160,7 +230,10 @@ class Run:
             record = json.loads(data)
             if "tag" in record:  # of a run from before there could be several catalogs
                 record["tags"] = {"": record["tag"]}
-            return {name: record[name] for name in ("id", "fingerprint", "tags", "recipe", "inputs")}
+            record.setdefault("earlier", [])
+            return {
+                name: record[name] for name in ("id", "fingerprint", "earlier", "tags", "recipe", "inputs")
+            }
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{self.place}/{RECORD} is not the record of a run; choose another --out, or remove it"

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from commoncanvas.config import Recipe, TrainConfig
+from commoncanvas.config import Recipe
 from commoncanvas.console import progress, say
 from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, multiplies_bf16
@@ -33,6 +33,7 @@ from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Loss, Ranks, check_shares, joined
 from commoncanvas.training.run import Run, fingerprint
+from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.sharding import Whole, apart, full, shared_loss
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch, make_task
 from commoncanvas.training.tricks import apply_tricks
@@ -44,7 +45,9 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     """Train `recipe` and write its model folder, which is returned.
 
     With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
-    an existing run is refused. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C, state saved.
+    an existing run is refused. A run of fewer steps becomes a longer one where their schedules agree (constant, or a
+    trapezoid before it goes down), with the weights of one that had this length from the start. Raises TrainingError;
+    TrainingStopped after SIGTERM or Ctrl-C, state saved.
     """
     with joined(recipe.train.device) as ranks, ExitStack() as held:
         check_shares(recipe.name, recipe.train, ranks)
@@ -60,6 +63,8 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
                 held.enter_context(only_one(run.folder))
+                if run.lengthened is not None:
+                    trainer.checkpoints.keep_until(run.lengthened)
                 run.begin(task)
         seen = ranks.gathered((run.id, finished))
         if finished and ranks.main:
@@ -97,7 +102,7 @@ class Trainer:
         self.optimizer: torch.optim.Optimizer
         self.ema: EMA | None = None
         self.checkpoints = Checkpoints(
-            run.checkpoints, config.keep_checkpoints, fingerprint(recipe, task), ranks
+            run.checkpoints, config.keep_checkpoints, fingerprint(recipe, task), ranks, run.earlier
         )
         self.step = 0
         self._skipped = 0
@@ -354,22 +359,6 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
             self.task.draw(model, folder / f"step-{self.step:08d}.png")
-
-
-def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then constant, a cosine down to zero after the last step, or (trapezoid: arXiv 2405.18392)
-    constant and a line down to zero after the last step.
-    """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    match config.schedule:
-        case "constant":
-            return config.learning_rate
-        case "cosine":
-            done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    going_down = min(config.cooldown * config.steps, config.steps - config.warmup_steps)
-    return config.learning_rate * min(1.0, (config.steps - step) / going_down)
 
 
 def step_seed(seed: int, step: int) -> int:
