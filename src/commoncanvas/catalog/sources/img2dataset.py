@@ -82,11 +82,14 @@ class Img2Dataset(RowSource):
         if self.country and self.country not in schema.names:
             raise SourceError(f"{path} has no column {self.country!r} for countries")
         images = (pa.binary(), pa.large_binary(), pa.binary_view())
-        return [
+        columns = [
             name
             for name in schema.names
             if name != "exif" and (name in IMAGE_ENDINGS or schema.field(name).type not in images)
         ]
+        if "key" not in columns:
+            raise SourceError(f"{path}: its column key is no text")
+        return columns
 
     def _pending(self, report: Report) -> Iterator[Pending]:
         for shard in self._shards:

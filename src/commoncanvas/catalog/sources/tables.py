@@ -28,7 +28,7 @@ _BAD_VALUE = (UnicodeDecodeError, ValueError, OverflowError, pa.ArrowException)
 def parquet_schema(path: Path) -> pa.Schema:
     """Raises SourceError if it is no readable Parquet file."""
     with _explained(path, "is not a readable Parquet file"), pq.ParquetFile(path) as file:
-        return file.schema_arrow
+        return _named(path, file.schema_arrow)
 
 
 def parquet_rows(
@@ -48,7 +48,8 @@ def parquet_rows(
         # Pages as they are needed: without a buffer a whole row group of images would be read at once.
         file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     with file:
-        batch_size = min(batch_size, rows_at_once(path, file.metadata, columns))
+        with _explained(path, "is not a readable Parquet file"):
+            batch_size = min(batch_size, rows_at_once(path, file.metadata, columns))
         batches = file.iter_batches(batch_size, columns=columns and list(columns), use_threads=False)
         while True:
             with _explained(path, f"can't be read after row {done}"):
@@ -67,8 +68,10 @@ def stream_rows(path: Path, report: Report) -> Iterator[Record]:
     while True:
         with _explained(path, f"can't be read after row {done}"):
             batch = next(reader, None)
-        if batch is None:
-            return
+            if batch is None:
+                return
+            # Arrow follows the offsets in a stream wherever they lead, if need be out of memory.
+            batch.validate(full=True)
         for start in range(0, len(batch), IMAGE_ROWS):
             part = batch.slice(start, IMAGE_ROWS)
             yield from batch_rows(part, path.name, done, report)
@@ -78,7 +81,15 @@ def stream_rows(path: Path, report: Report) -> Iterator[Record]:
 def stream_schema(path: Path) -> pa.Schema:
     """Raises SourceError if it is no readable Arrow stream."""
     with _explained(path, "is not a readable Arrow stream"):
-        return pa.ipc.open_stream(pa.memory_map(str(path))).schema
+        return _named(path, pa.ipc.open_stream(pa.memory_map(str(path))).schema)
+
+
+def _named(path: Path, schema: pa.Schema) -> pa.Schema:
+    """Itself. Raises UnicodeDecodeError for a name that is no text, SourceError for one that comes twice."""
+    names = schema.names
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SourceError(f"{path} names the column {twice!r} twice; give each a name of its own")
+    return schema
 
 
 def batch_rows(batch: pa.RecordBatch, name: str, done: int, report: Report) -> Iterator[Record]:
@@ -110,5 +121,5 @@ def _row_by_row(batch: pa.RecordBatch, name: str, done: int, report: Report) -> 
 def _explained(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last for names that aren't UTF-8
         raise SourceError(f"{path} {what}: {one_line(error)}") from error
