@@ -121,6 +121,38 @@ def test_what_is_no_regular_file_or_may_not_be_read_is_counted(tmp_path: Path) -
     assert (found, report.skipped) == ([], {"folder can't be read": 1})
 
 
+def test_sidecars_and_captions_that_may_not_be_read_cost_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "a.json", "b.jpg", "b.txt", "c.jpg"):
+        (tmp_path / name).touch()
+    closed = {"a.json", "b.txt"}
+    real = Path.open
+
+    def refusing(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name in closed:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    report = import_("folder", tmp_path / "c.lance", path=tmp_path, license="CC0", name="x")
+    assert (report.new, report.skipped) == (2, {"file can't be read": 1})
+    assert report.complaints == [
+        "a.json: file can't be read (Permission denied)",
+        "b.jpg: kept without label (b.txt can't be read: Permission denied)",
+    ]
+
+
+def test_images_that_nobody_reads_are_said(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.JXL", "c.jxl", "sub/d.psd", "e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    report = import_("folder", tmp_path / "c.lance", path=tmp_path, license="CC0", name="x")
+    assert report.notes == [
+        "images of kinds that can't be read were passed over: 2 .jxl, 1 .psd; save them as .png or .tif"
+    ]
+
+
 def test_one_list_of_endings_names_images() -> None:
     assert {"jpg", "tif", "tiff", "avif", "heic"} <= set(IMAGE_ENDINGS)
     assert (
@@ -170,10 +202,15 @@ def test_paths_that_start_elsewhere_are_an_error_that_names_the_folder(
 
 def test_an_import_of_nothing_is_an_error_of_every_source(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NothingImportedError, match="source folder: nothing was imported: there is no image"):
+    with pytest.raises(
+        NothingImportedError,
+        match=r"source folder: nothing was imported: .*/empty has no image: no name ends in \.jpg, ",
+    ):
         import_("folder", tmp_path / "c.lance", path=tmp_path / "empty", license="CC0")
     (tmp_path / "a.jsonl").write_text('{"results": []}\n')
-    with pytest.raises(NothingImportedError, match="source openverse: nothing was imported"):
+    with pytest.raises(
+        NothingImportedError, match="source openverse: nothing was imported: there is no row in it"
+    ):
         import_("openverse", tmp_path / "c.lance", path=tmp_path / "a.jsonl")
     assert not (tmp_path / "c.lance").exists()
 

@@ -60,7 +60,7 @@ class ImportReport:
         """Why no row could be used, in a line."""
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
         first = f" ({self.complaints[0]})" if self.complaints else ""
-        said = "; ".join((f"{reasons}{first}" or "there is no image or row in it", *self.notes))
+        said = "; ".join(filter(None, (f"{reasons}{first}", *self.notes))) or "there is no row in it"
         return f"source {self.source}: nothing was imported: {said}"
 
 

@@ -13,7 +13,7 @@ from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.provenance import row_by_aliases
 from commoncanvas.catalog.sources.records import MAX_JSON, READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
-from commoncanvas.catalog.sources.walk import LEADS_OUT, ImageFolder, is_file
+from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder, is_file, read_start
 from commoncanvas.errors import SourceError
 
 _SAMPLE = 50
@@ -86,6 +86,13 @@ class Folder(RowSource):
             better = self.images.better_folder(self._missing, [metadata.parent])
             advice = f"they are in {better}: import that folder" if better else "the names must start there"
             report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+        if not count and not report.skipped:
+            report.note(f"{self.root} has no image: no name ends in .{', .'.join(IMAGE_ENDINGS)}")
+        if self.images.passed_over and not self.metadata:
+            kinds = ", ".join(f"{number:,} .{ending}" for ending, number in self.images.passed_over.items())
+            report.note(
+                f"images of kinds that can't be read were passed over: {kinds}; save them as .png or .tif"
+            )
         if self.label_column and count and not labels:
             report.note(f"no row has text in {self.label_column!r}, so no image has a label")
         if count and not self.named:
@@ -160,8 +167,8 @@ class Folder(RowSource):
             where = path
             if sidecar is not None:
                 where = sidecar.relative_to(self.root).as_posix()
-                with sidecar.open("rb") as file:
-                    record = parse_json(where, file.read(MAX_JSON + 1), report)
+                data = read_start(sidecar, where, MAX_JSON + 1, report)
+                record = data if data is None else parse_json(where, data, report)
             if record is not None:
                 # The image is the one that the sidecar stands beside, whatever it says of itself.
                 yield where, self.root, {**record, "file": path}
@@ -232,8 +239,12 @@ def _caption(image: Path, where: str, report: Report) -> str | None:
     file = next((file for file in map(image.with_suffix, CAPTION_SUFFIXES) if is_file(file)), None)
     if file is None:
         return None
-    with file.open("rb") as opened:
-        data = opened.read(MAX_CAPTION_BYTES + 1)
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_CAPTION_BYTES + 1)
+    except OSError as error:
+        report.remark(where, "kept without label", f"{file.name} can't be read: {error.strerror or error}")
+        return None
     if len(data) > MAX_CAPTION_BYTES:
         report.remark(where, "kept without label", f"{file.name} has more than {MAX_CAPTION_BYTES:,} bytes")
         return None

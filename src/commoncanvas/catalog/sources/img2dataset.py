@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliase
 from commoncanvas.catalog.sources.records import parse_json
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
-from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, is_file
+from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
 from commoncanvas.errors import SourceError
 
 _METADATA_ROWS = 1024
@@ -181,6 +182,7 @@ class Img2Dataset(RowSource):
 def _file(folder: Path, key: str) -> bytes | None:
     for kind in IMAGE_ENDINGS:
         path = folder / f"{key}.{kind}"
-        if is_file(path) and path.stat().st_size <= MAX_BYTES:
-            return path.read_bytes()
+        with suppress(OSError):  # one that can't be read is left to fetch
+            if path.is_file() and path.stat().st_size <= MAX_BYTES:
+                return path.read_bytes()
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,10 @@ from commoncanvas.catalog.sources.source import Report
 _ENDINGS = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
 IMAGE_ENDINGS = tuple(_ENDINGS.split())
 """What the names of image files end in, in folders and in tar archives."""
+
+_OTHERS = "jxl jp2 j2k jpx psd psb tga exr hdr ico eps xcf pcx raw dng cr2 cr3 nef arw orf rw2 raf"
+OTHER_ENDINGS = frozenset(_OTHERS.split())
+"""Of image files that nobody here reads."""
 
 LEADS_OUT = "link out of the folder"
 NEARBY = 200
@@ -28,6 +33,8 @@ class ImageFolder:
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
         self.follow_links = follow_links
+        self.passed_over: Counter[str] = Counter()
+        """Endings of the images that no walk gives since they can't be read."""
         self._real_root = os.path.realpath(root)
 
     def walk(self, report: Report) -> Iterator[tuple[str, str]]:
@@ -63,6 +70,8 @@ class ImageFolder:
                         report.skip(shown(path), "bad encoding", "the file's name is not UTF-8; rename it")
                     else:
                         yield path, own or real
+                elif (ending := ending_of(path)) in OTHER_ENDINGS:
+                    self.passed_over[ending] += 1
             waiting += reversed(folders)
 
     def identity(self, real: str) -> str:
@@ -108,10 +117,15 @@ class ImageFolder:
         return f"{real}/".startswith(f"{self._real_root.rstrip('/')}/")
 
 
+def ending_of(name: str) -> str:
+    """What follows the last dot of a file's name, in small letters."""
+    _, dot, ending = name.rpartition(".")
+    return ending.lower() if dot else ""
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image."""
-    _, dot, ending = name.rpartition(".")
-    return bool(dot) and ending.lower() in IMAGE_ENDINGS
+    return ending_of(name) in IMAGE_ENDINGS
 
 
 def is_file(path: Path) -> bool:
@@ -120,6 +134,16 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def read_start(path: Path, where: str, most: int, report: Report) -> bytes | None:
+    """The file's first `most` bytes; None, told to `report`, where the system refuses."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        report.skip(where, "file can't be read", error.strerror or str(error))
+        return None
 
 
 def shown(path: str) -> str:
