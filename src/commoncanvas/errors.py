@@ -46,6 +46,14 @@ class EngineError(CommonCanvasError):
     """The engine that was asked for isn't there, or its workers can't do the work."""
 
 
+class ImageError(CommonCanvasError):
+    """Bytes that don't become an image; `status` is the `fetch_status` that it means."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class DecoderError(CommonCanvasError):
     """No process that decodes images can be started: no image's fault."""
 

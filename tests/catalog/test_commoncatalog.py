@@ -176,7 +176,7 @@ def test_every_bad_row_costs_itself_and_is_named(tmp_path: Path) -> None:
         "flickr:1": "ok",
         "flickr:7": "truncated",
         "flickr:8": None,
-        "flickr:10": "not_an_image",
+        "flickr:10": "unsupported_format",
         "flickr:11": "ok",
         "flickr:12": "ok",
     }

@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -108,6 +109,8 @@ class Server:
                 raise web.HTTPFound("/loop")
             case "elsewhere":
                 return web.Response(status=302, headers={"Location": "file:///etc/passwd"})
+            case "bitmap":
+                return web.Response(body=b"BM" + struct.pack("<IIII", 70, 0, 54, 40) + bytes(50))
             case "wide":
                 return web.Response(body=jpeg(3000, 2000))
         return web.Response(body=jpeg(), content_type="image/jpeg")
@@ -153,6 +156,7 @@ HTTP = {
     "large": "too_large",
     "half": "truncated",
     "html": "not_an_image",
+    "bitmap": "unsupported_format",
     "wide": "too_many_pixels",
 }
 
@@ -206,7 +210,19 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
         assert again.statuses["ok"] == 6
         fetch(catalog, allow_private=True, size=32, retry=["failed"], timeout_s=5.0, max_bytes=100_000)
         assert {name for name, row in by_id(catalog).items() if row["fetch_status"] != "ok"} == {
-            *("loop", "elsewhere", "endless", "large", "half", "html", "nobody", "badurl", "noscheme", "null")
+            *(
+                "loop",
+                "elsewhere",
+                "endless",
+                "large",
+                "half",
+                "html",
+                "bitmap",
+                "nobody",
+                "badurl",
+                "noscheme",
+                "null",
+            )
         }
     finally:
         server.well = False

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup
+from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup, takedown
 from commoncanvas.catalog.overlay import UNLIKE, Target
 from commoncanvas.catalog.pictures import Query, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
@@ -181,6 +182,11 @@ def test_what_can_not_be_looked_up_is_said(catalog: Catalog, tmp_path: Path) -> 
     (tmp_path / "text.txt").write_text("no image")
     with pytest.raises(CatalogError, match=r"text\.txt can't be looked up: "):
         lookup(catalog, tmp_path / "text.txt")
+    pyvips.Image.new_from_array(np.zeros((9, 9, 5), np.uint8)).tiffsave(str(tmp_path / "five.tif"))
+    with pytest.raises(CatalogError, match=r"five\.tif can't be looked up: tiff with 5 bands"):
+        lookup(catalog, tmp_path / "five.tif")
+    with pytest.raises(CatalogError, match=r"five\.tif is no image that can be read: tiff with 5 bands"):
+        takedown(catalog, file=[tmp_path / "five.tif"], reason="a test")
     with pytest.raises(CatalogError, match="give a file, an image_id or a URL"):
         lookup(catalog)
     with pytest.raises(FileNotFoundError):

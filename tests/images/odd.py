@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.images.image import ImageError
+from commoncanvas.errors import ImageError
 
 
 class Odd:
+    max_pixels = 1_000_000
+
     def __call__(
         self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]
     ) -> dict[str, Any]:
@@ -27,6 +29,11 @@ class Odd:
                 raise ImageError("truncated", "it ends early")
             case [b"fault"]:
                 raise ZeroDivisionError("by zero")
+            case [b"take", size]:
+                return {"taken": len(bytearray(int(size))), "process": os.getpid()}
+            case [b"take with leave", size]:
+                with large:
+                    return {"taken": len(bytearray(int(size)))}
             case [b"large", place, *after]:
                 with large:
                     alone = Path(place.decode())

@@ -11,22 +11,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from commoncanvas.errors import DecoderError
+from commoncanvas.errors import DecoderError, ImageError
 from commoncanvas.images import decoders as module
-from commoncanvas.images.decoders import Decode, Decoders
-from commoncanvas.images.image import READS, ImageError, encode_image, load
+from commoncanvas.images.decoders import Decoders
+from commoncanvas.images.header import READS
+from commoncanvas.images.image import encode_image, load
+from commoncanvas.images.tasks import Decode
 from tests.images.odd import Odd
 from tests.images.test_image import photo
 
 
 @pytest.fixture
 def decoders() -> Iterator[Decoders]:
-    made = Decoders(Odd(), 2, timeout_s=5)  # type: ignore[arg-type]
+    made = Decoders(Odd(), 2, timeout_s=5)
     yield made
     made.close()
 
@@ -61,13 +64,26 @@ def test_a_bad_image_costs_itself_only(decoders: Decoders, data: bytes, status: 
 
 
 def test_what_takes_too_long_is_given_up_and_its_process_killed() -> None:
-    decoders = Decoders(Odd(), 1, timeout_s=0.3)  # type: ignore[arg-type]
+    decoders = Decoders(Odd(), 1, timeout_s=0.3)
     for _ in range(2):
         with pytest.raises(ImageError, match=r"not decoded within 0\.3 s") as caught:
             decoders(b"hang", READS)
         assert caught.value.status == "timeout"
     decoders.close()
     assert not children()
+
+
+def test_memory_is_bounded_by_what_an_image_may_take_and_more_only_where_one_at_a_time_has_it(
+    decoders: Decoders[Any],
+) -> None:
+    most, large = module.ROOM_BYTES, module.LARGE_PIXEL_BYTES * Odd.max_pixels
+    first = decoders(b"take:1000", READS)
+    with pytest.raises(ImageError, match="MemoryError"):
+        decoders(b"take:%d" % most, READS)
+    assert decoders(b"take with leave:%d" % (most + large // 2), READS)["taken"] == most + large // 2
+    with pytest.raises(ImageError, match="MemoryError"):
+        decoders(b"take with leave:%d" % (most + large), READS)
+    assert decoders(b"take:1000", READS) == first  # the same process
 
 
 def test_large_images_are_decoded_one_at_a_time_also_after_one_that_crashed(

@@ -8,12 +8,14 @@ import zlib
 import imagehash
 import numpy as np
 import pytest
+import pyvips
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from commoncanvas.errors import ImageError
 from commoncanvas.images import image as images
-from commoncanvas.images.image import ImageError, decode, encode_image, load, phash, square, target_size
+from commoncanvas.images.image import decode, encode_image, load, phash, square, target_size
 
 SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20" viewBox="0 0 40 20">
 <rect width="20" height="20" fill="#ff0000"/></svg>"""
@@ -201,6 +203,36 @@ def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded() -> None
         load(wide, 512, "shortest")
 
 
+def test_bands_and_bytes_are_limited_as_pixels_are() -> None:
+    pixels = np.full((100, 100, 3), 90, np.uint16)
+    files = {
+        kind: pyvips.Image.new_from_array(pixels.astype(kind)).tiffsave_buffer()
+        for kind in ("u1", "u2", "f4")
+    }
+    for kind in ("u1", "u2"):
+        assert load(files[kind], 10, max_pixels=10_000)[0].shape == (10, 10, 3)
+    with pytest.raises(
+        ImageError, match=r"120,000 bytes when decoded \(3 bands of float\), more than 60,000"
+    ) as raised:
+        load(files["f4"], 10, max_pixels=10_000)
+    assert raised.value.status == "too_many_pixels"
+    cmyk = np.zeros((10, 10, 5), np.uint8)
+    assert load(pyvips.Image.new_from_array(cmyk, interpretation="cmyk").tiffsave_buffer(), 10)[0].shape == (
+        10,
+        10,
+        3,
+    )
+    for bands in (5, 6, 240):
+        many = pyvips.Image.new_from_array(np.zeros((10, 10, bands), np.uint8)).tiffsave_buffer(
+            compression="deflate"
+        )
+        with pytest.raises(
+            ImageError, match=f"tiff with {bands} bands of uchar samples; save it with 4"
+        ) as raised:
+            load(many, 10)
+        assert raised.value.status == "unsupported_format"
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
 def test_no_damage_to_a_file_does_more_than_cost_that_file(format: str, data: st.DataObject) -> None:
@@ -210,7 +242,7 @@ def test_no_damage_to_a_file_does_more_than_cost_that_file(format: str, data: st
     try:
         array, _ = load(bytes(damaged), 12, max_pixels=1_000_000)
     except ImageError as error:
-        assert error.status in ("not_an_image", "truncated", "too_many_pixels")
+        assert error.status in ("not_an_image", "unsupported_format", "truncated", "too_many_pixels")
     else:
         assert array.dtype == np.uint8
         assert array.shape[2] == 3

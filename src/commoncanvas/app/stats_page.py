@@ -15,8 +15,9 @@ from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats import TOP
 from commoncanvas.catalog.stats_table import pixels, places, size
 from commoncanvas.catalog.tally import Sample
-from commoncanvas.errors import CatalogError
-from commoncanvas.images.image import WEB_FORMATS, ImageError, encode_image, load
+from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.images.header import WEB_FORMATS
+from commoncanvas.images.image import encode_image, load
 from commoncanvas.numbers import ratio
 from commoncanvas.text import clean
 

@@ -18,8 +18,8 @@ from commoncanvas.catalog.overlay import Difference, Target
 from commoncanvas.catalog.pictures import Candidate, find_candidates, make_query
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import listed, quoted
-from commoncanvas.errors import CatalogError
-from commoncanvas.images.image import ImageError, load
+from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.images.tasks import look
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -180,7 +180,7 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
     if rows:
         return [Match("exact", credit(row)) for row in rows]
     try:
-        image, _ = load(data, 512)
+        image = look(data)
     except ImageError as error:
         raise CatalogError(f"{path} can't be looked up: {error}") from error
     candidates = find_candidates(make_query(image), index.hashes)

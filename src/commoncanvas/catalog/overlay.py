@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.images.image import ImageError, decode
+from commoncanvas.errors import ImageError
+from commoncanvas.images.image import decode
 
 MAX_DIFFERENCE = 7.0
 """Root mean square, in levels of 255, up to which two aligned pictures are the same."""

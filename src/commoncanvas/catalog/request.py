@@ -18,8 +18,9 @@ from commoncanvas.catalog.remains import windows
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones, name_hash, plain, user_id
-from commoncanvas.errors import CatalogError
-from commoncanvas.images.image import ImageError, load, phash
+from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.images.image import phash
+from commoncanvas.images.tasks import look
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
@@ -294,7 +295,7 @@ def _read(path: str | Path) -> bytes:
 
 def _phash(path: str | Path, data: bytes) -> int:
     try:
-        return phash(load(data, 512)[0])
+        return phash(look(data))
     except ImageError as error:
         raise CatalogError(
             f"{path} is no image that can be read: {error}; give the file as it was published"

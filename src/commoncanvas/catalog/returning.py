@@ -20,7 +20,8 @@ from commoncanvas.catalog.schema import IMAGE
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import quoted
 from commoncanvas.console import say
-from commoncanvas.images.image import ImageError, decode
+from commoncanvas.errors import ImageError
+from commoncanvas.images.image import decode
 
 NAMED = 10
 """So many rows that were held back are named; the others have the status too."""

@@ -1,1 +1,2 @@
-"""Images in and out of bytes. Of ours this imports the errors only, so that a process that decodes starts fast."""
+"""Images in and out of bytes. Of ours this imports what needs no other package only,
+so that a process that decodes starts fast."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import signal
 import socket
 import subprocess
@@ -16,21 +17,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from commoncanvas.errors import DecoderError
-from commoncanvas.images.image import (
-    Animated,
-    Format,
-    ImageError,
-    Side,
-    encode_image,
-    image_columns,
-    load,
-)
+from commoncanvas.errors import DecoderError, ImageError
 
-Row = dict[str, Any]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 DECODE_SECONDS = 60.0
 """An image that takes longer is given up: a second or two is what the largest allowed one takes."""
@@ -40,43 +34,37 @@ START_SECONDS = 60.0
 """So long it may take to import what decodes."""
 START_PAUSES_S = (1.0, 5.0)
 """Memory or files that are short now may not be a moment later."""
+ROOM_BYTES = 1 << 30
+"""Address space that a process may take beyond what it starts with; a large image has LARGE_PIXEL_BYTES more for each
+of the task's `max_pixels`, and every one FILE_COPIES times its file."""
+LARGE_PIXEL_BYTES = 8
+FILE_COPIES = 3
 _READY = "ready"
-_GO = "may I decode a large one?"
 _MAIN = "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders import serve; serve({fd})"
 
 
-@dataclass(frozen=True)
-class Decode:
-    """A file and the formats that it may have -> the image columns of its row. Raises ImageError."""
+class Task(Protocol[T_co]):
+    """What is done with a file, in another process. Raises ImageError."""
 
-    size: int
-    side: Side
-    format: Format
-    quality: int
-    max_pixels: int
-    animated: Animated
+    @property
+    def max_pixels(self) -> int: ...
 
-    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> Row:
-        array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated, large)
-        return {
-            **image_columns(data, header, array, encode_image(array, self.format, self.quality)),
-            "exif_camera": header.camera,
-            "exif_taken_at": header.taken_at,
-        }
+    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> T_co:
+        """`formats` are what the file may be; what takes much memory is done inside `large`."""
 
 
-class Decoders:
+class Decoders(Generic[T]):
     """At most `processes` of them, started as they are needed; called from any thread, each call has one to itself."""
 
-    def __init__(self, decode: Decode, processes: int, timeout_s: float = DECODE_SECONDS) -> None:
+    def __init__(self, task: Task[T], processes: int, timeout_s: float = DECODE_SECONDS) -> None:
         large = threading.Lock()
-        self._all = [_Decoder(decode, timeout_s, large) for _ in range(processes)]
-        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
+        self._all = [_Decoder(task, timeout_s, large) for _ in range(processes)]
+        self._idle: queue.LifoQueue[_Decoder[T]] = queue.LifoQueue()
         for decoder in reversed(self._all):
             self._idle.put(decoder)
 
-    def __call__(self, data: bytes, formats: Sequence[str]) -> Row:
-        """As `Decode`; ImageError also for what takes too long (timeout) or ends its process (internal).
+    def __call__(self, data: bytes, formats: Sequence[str]) -> T:
+        """As the task; ImageError also for what takes too long (timeout) or ends its process (internal).
 
         DecoderError where no process can be started.
         """
@@ -96,34 +84,34 @@ class Decoders:
             self._idle.put(decoder)
 
 
-class _Decoder:
-    def __init__(self, decode: Decode, timeout_s: float, large: threading.Lock) -> None:
-        self._decode = decode
+class _Decoder(Generic[T]):
+    def __init__(self, task: Task[T], timeout_s: float, large: threading.Lock) -> None:
+        self._task = task
         self._timeout_s = timeout_s
         self._large = large
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
-    def __call__(self, data: bytes, formats: Sequence[str]) -> Row:
+    def __call__(self, data: bytes, formats: Sequence[str]) -> T:
         held = False
         pipe = self._pipe or self._start()
         try:
-            pipe.send(tuple(formats))
+            pipe.send((tuple(formats), len(data)))
             pipe.send_bytes(data)
             answer = self._answer(pipe)
-            if answer == _GO:
+            if isinstance(answer, _Ask):
                 held = self._large.acquire()
-                pipe.send(_GO)
+                pipe.send(_READY)
                 answer = self._answer(pipe)
         except (EOFError, OSError) as error:
             raise ImageError("internal", f"its decoder ended: exit status {self.bury()}") from error
         finally:
             if held:
                 self._large.release()
-        if isinstance(answer, tuple):
-            raise ImageError(*answer)
-        row: Row = answer
-        return row
+        if isinstance(answer, _Failure):
+            raise ImageError(answer.status, answer.message)
+        made: T = answer
+        return made
 
     def _answer(self, pipe: Connection[Any, Any]) -> Any:
         if not pipe.poll(self._timeout_s):
@@ -155,7 +143,7 @@ class _Decoder:
             command = [sys.executable, "-c", code]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
             self._pipe = pipe = Connection(ours.detach())
-        pipe.send((self._decode, self._timeout_s + ORPHAN_SECONDS))
+        pipe.send((self._task, self._timeout_s + ORPHAN_SECONDS))
         if not pipe.poll(START_SECONDS):
             raise TimeoutError(f"it takes longer than {START_SECONDS:g} s")
         pipe.recv()
@@ -176,17 +164,30 @@ class _Decoder:
         return process.wait() if process else None
 
 
+class _Ask:
+    """May I decode a large one?"""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    status: str
+    message: str
+
+
 class _Turn:
     """Lets one process at a time decode a large image: the other end holds the lock, whatever becomes of this one."""
 
-    def __init__(self, pipe: Connection[Any, Any], seconds: float) -> None:
+    def __init__(self, pipe: Connection[Any, Any], seconds: float, room: _Room, max_pixels: int) -> None:
         self._pipe = pipe
         self._seconds = seconds
+        self._room = room
+        self._bytes = max_pixels * LARGE_PIXEL_BYTES
 
     def __enter__(self) -> None:
         _end_after(0)
-        self._pipe.send(_GO)
+        self._pipe.send(_Ask())
         self._pipe.recv()
+        self._room.allow(self._bytes)
         _end_after(self._seconds)
 
     def __exit__(
@@ -198,27 +199,45 @@ class _Turn:
         """The answer says that it is done."""
 
 
+class _Room:
+    """This process's memory: what it has now, and ROOM_BYTES more. An allocation beyond that fails."""
+
+    def __init__(self) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        self._bytes = pages * resource.getpagesize() + ROOM_BYTES
+        self._most = resource.getrlimit(resource.RLIMIT_AS)[1]
+
+    def allow(self, more: int) -> None:
+        limit = self._bytes + more
+        if self._most != resource.RLIM_INFINITY:
+            limit = min(limit, self._most)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, self._most))
+
+
 def serve(fd: int) -> None:
     """What a process does, until the other end of the socket `fd` is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent decides
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):
-        decode, seconds = pipe.recv()
-        turn = _Turn(pipe, seconds)
+        task, seconds = pipe.recv()
+        room = _Room()
+        turn = _Turn(pipe, seconds, room, task.max_pixels)
         pipe.send(_READY)
         while True:
             _end_after(0)
-            formats, data = pipe.recv(), pipe.recv_bytes()
+            formats, size = pipe.recv()
+            room.allow(FILE_COPIES * size)
+            data = pipe.recv_bytes()
             _end_after(seconds)
-            answer: Row | tuple[str, str]
+            answer: Any
             try:
-                answer = decode(data, formats, turn)
+                answer = task(data, formats, turn)
             except ImageError as error:
-                answer = error.status, str(error)
+                answer = _Failure(error.status, str(error))
             except Exception as error:
                 # One row in millions that does what nobody has thought of must not end the run, each time anew.
-                answer = "internal", f"{type(error).__name__}: {error}"
+                answer = _Failure("internal", f"{type(error).__name__}: {error}")
             pipe.send(answer)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import MissingExtraError
-from commoncanvas.images.image import ImageError, decode
+from commoncanvas.errors import ImageError, MissingExtraError
+from commoncanvas.images.image import decode
 
 if TYPE_CHECKING:
     from commoncanvas.telephoning.clip import ClipModel

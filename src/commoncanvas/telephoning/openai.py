@@ -11,8 +11,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.errors import MissingExtraError, ModelError
-from commoncanvas.images.image import ImageError
+from commoncanvas.errors import ImageError, MissingExtraError, ModelError
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 from commoncanvas.telephoning.vlm import VLMCaptioner
 from commoncanvas.text import counted

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from commoncanvas.cpu import threads
-from commoncanvas.images.image import ImageError
+from commoncanvas.errors import ImageError
 from commoncanvas.telephoning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
 
 AHEAD = 8

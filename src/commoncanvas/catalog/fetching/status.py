@@ -17,6 +17,7 @@ STATUSES = (
     "too_large",
     "too_many_pixels",
     "not_an_image",
+    "unsupported_format",
     "truncated",
     "unsupported_url",
     "refused",
@@ -26,6 +27,8 @@ STATUSES = (
     "internal",
 )
 """Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
+`unsupported_format`: an image, but of a kind that can't be read here. `truncated`: an image that is damaged or cut
+short. `too_many_pixels`: also too many bytes when it is decoded, or a side too long for the stored format.
 `opted_out`: the server says that no model should learn from it. `taken_down`: the file is one that was taken down;
 `looks_taken_down`: its perceptual hash says that it is a copy of one. `internal`: a fault of ours, which cost one row.
 """

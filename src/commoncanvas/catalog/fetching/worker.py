@@ -19,9 +19,10 @@ from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError
 from commoncanvas.catalog.returning import TakenDown
-from commoncanvas.errors import DecoderError
-from commoncanvas.images.decoders import Decode, Decoders
-from commoncanvas.images.image import READS, WEB_FORMATS, ImageError
+from commoncanvas.errors import DecoderError, ImageError
+from commoncanvas.images.decoders import Decoders
+from commoncanvas.images.header import READS, WEB_FORMATS
+from commoncanvas.images.tasks import Decode
 from commoncanvas.text import one_line
 
 Row = dict[str, Any]

@@ -17,7 +17,7 @@ import pyarrow as pa
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, PLACE
-from commoncanvas.catalog.sources.embedded import Pending, Storing, image_bytes, with_images
+from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.provenance import Said, base_row, read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
@@ -66,7 +66,7 @@ class CommonCatalog(RowSource):
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name, "paths", "label_column", "size")
         self.files = input_files(options, self.name, (".parquet",))
-        self.storing = Storing.of(options)
+        self.store = store_of(options)
         self.label_column = options.label_column
         if self.label_column == CAPTION:
             raise SourceError(
@@ -75,7 +75,7 @@ class CommonCatalog(RowSource):
         self._read = [self._checked(path) for path in self.files]
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
-        return with_images(self._pending(report), self.storing, report)
+        return with_images(self._pending(report), self.store, report)
 
     def _checked(self, path: Path) -> list[str]:
         """The columns to read of one file."""

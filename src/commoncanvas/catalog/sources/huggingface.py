@@ -18,7 +18,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.known import Seen
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COUNTRY, stated
-from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
+from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.sources.inputs import collections, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import Record
@@ -31,6 +31,7 @@ from commoncanvas.catalog.sources.tables import (
     stream_schema,
 )
 from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.text import one_line
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
@@ -78,13 +79,13 @@ class HuggingFace(RowSource):
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
-        self.storing = Storing.of(options)
+        self.store = store_of(options)
         self.parts = list(_parts(options, self.name))
         for part in self.parts:
             self._check(part)
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
-        return with_images(self._pending(report), self.storing, report)
+        return with_images(self._pending(report), self.store, report)
 
     def _check(self, part: Part) -> None:
         wanted = [*self.map.values(), *((self.label_column,) if self.label_column else ())]

@@ -18,7 +18,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.archives import COMPRESSED, check_end, samples, scattered
 from commoncanvas.catalog.sources.countries import COUNTRY, stated
-from commoncanvas.catalog.sources.embedded import MAX_BYTES, Pending, Storing, image_bytes, with_images
+from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.sources.inputs import collections, files_within, input_files, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import parse_json
@@ -26,6 +26,7 @@ from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
 from commoncanvas.errors import SourceError
+from commoncanvas.images.tasks import MAX_BYTES
 
 _METADATA_ROWS = 1024
 
@@ -54,7 +55,7 @@ class Img2Dataset(RowSource):
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
         self.label_column = options.label_column
-        self.storing = Storing.of(options)
+        self.store = store_of(options)
         self._columns = {path: self._checked(path) for path in files if path.suffix == ".parquet"}
         tars = [path for path in files if path.suffix != ".parquet"]
         for path in tars:
@@ -68,7 +69,7 @@ class Img2Dataset(RowSource):
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
         for path in self._packed:
             report.remark(path.name, "file passed over", "a packed archive; unpack it and import again")
-        return with_images(self._pending(report), self.storing, report)
+        return with_images(self._pending(report), self.store, report)
 
     def _checked(self, path: Path) -> list[str]:
         schema = parquet_schema(path)

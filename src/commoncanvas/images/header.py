@@ -1,0 +1,144 @@
+"""What a file says before a pixel is decoded: its format, sizes and samples; and why it can't be read, if so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyvips
+
+from commoncanvas.errors import ImageError
+from commoncanvas.images import exif
+from commoncanvas.images.kinds import kind_of
+from commoncanvas.text import one_line
+
+WEB_FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "heif")
+"""What strangers' bytes may be: the formats whose readers are fuzzed. SVG's is not, and draws what it is told to."""
+READS = (*WEB_FORMATS, "svg")
+SWAPS_SIDES = (5, 6, 7, 8)
+"""EXIF orientations that turn an image by 90 degrees."""
+MAX_BANDS = 4
+"""Colours and alpha; CMYK may have one more."""
+
+_LOADERS = {f"VipsForeignLoad{'Nsgif' if name == 'gif' else name.capitalize()}Buffer": name for name in READS}
+_SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "double": 8}
+_COEFFICIENT_BYTES = 2
+# What the readers say of a file that is sound, but of a kind that they can't read.
+_UNSUPPORTED = re.compile(
+    r"not been built in|not (implemented|supported|configured)|unsupported(?! marker)|out of range$|bad labq format",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before a pixel is decoded; sides as seen, after orientation."""
+
+    format: str
+    width: int
+    height: int
+    profiled: bool
+    """Its colours need a profile to become sRGB."""
+    bands: int = 3
+    """Colours, and alpha if there is one."""
+    sample: str = "uchar"
+    """The type of a sample, by libvips' name for it."""
+    interpretation: str = "srgb"
+    """What its colours are, by libvips' name for it."""
+    orientation: int = 1
+    """EXIF's, 1 to 8; 1 is upright."""
+    animated: bool = False
+    many_scans: bool = False
+    """A JPEG's pixels come in more than one pass, as a progressive one's do."""
+    camera: str | None = None
+    """What EXIF says of maker and model."""
+    taken_at: str | None = None
+    """When EXIF says the photo was taken, ISO 8601, in the camera's time where no zone is given."""
+
+    @property
+    def scalable(self) -> bool:
+        return self.format == "svg"
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What a pixel's samples take, or the coefficients that they are made of where these come in several passes."""
+        return self.bands * max(_SAMPLE_BYTES[self.sample], _COEFFICIENT_BYTES if self.many_scans else 1)
+
+
+def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
+    """Raises ImageError for bytes that are no image of one of `formats`, whatever their name says: not_an_image,
+    unsupported_format, or truncated for one that is damaged.
+    """
+    pyvips.vips_lib.vips_error_clear()  # where warnings about earlier images wait
+    # Looked up before anything is opened: libvips knows formats that strangers' bytes should not be fed to.
+    loader = pyvips.vips_lib.vips_foreign_find_load_buffer(data, len(data))
+    format = _LOADERS.get(pyvips.ffi.string(loader).decode()) if loader != pyvips.ffi.NULL else None
+    if format is None or format not in formats:
+        raise _unreadable(format or kind_of(data), formats)
+    try:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential")
+    except pyvips.Error as error:
+        raise broken(error) from error
+    fields = set(image.get_fields())
+    width, height = image.width, image.height
+    orientation = image.get("orientation") if "orientation" in fields else 1
+    if orientation in SWAPS_SIDES:
+        width, height = height, width
+    most = MAX_BANDS + (image.interpretation == "cmyk")
+    if image.bands > most or image.format not in _SAMPLE_BYTES:
+        raise ImageError(
+            "unsupported_format",
+            f"{format} with {image.bands} bands of {image.format} samples; "
+            f"save it with {most} bands at most (colours and alpha), of 8 or 16 bits",
+        )
+    return Header(
+        format,
+        width,
+        height,
+        profiled="icc-profile-data" in fields or image.interpretation == "cmyk",
+        bands=image.bands,
+        sample=image.format,
+        interpretation=image.interpretation,
+        orientation=orientation,
+        animated=_animated(format, image, fields, data),
+        many_scans="jpeg-multiscan" in fields and bool(image.get("jpeg-multiscan")),
+        camera=exif.camera(image, fields),
+        taken_at=exif.taken_at(image, fields),
+    )
+
+
+def broken(error: pyvips.Error) -> ImageError:
+    """What it means that libvips opened a file and can't read it."""
+    lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
+    # libheif, which looks for what lies behind a file's end, says so once a try.
+    reason = one_line("; ".join(dict.fromkeys(line for line in lines if line and "bad seek" not in line)))
+    if "out of memory" in reason:
+        return out_of_memory()
+    if _UNSUPPORTED.search(reason):
+        return ImageError("unsupported_format", f"{reason}; convert it to JPEG, PNG or TIFF of 8 or 16 bits")
+    return ImageError("truncated", f"damaged or cut short: {reason}")
+
+
+def out_of_memory() -> ImageError:
+    return ImageError("too_many_pixels", "it takes more memory to decode than an image may have here")
+
+
+def _unreadable(kind: str | None, formats: Sequence[str]) -> ImageError:
+    listed = ", ".join(formats)
+    if kind is None:
+        return ImageError("not_an_image", f"not an image of a format that is read here ({listed})")
+    if kind in formats:
+        return ImageError("truncated", f"damaged or cut short: it begins as {kind}, but can't be opened")
+    return ImageError(
+        "unsupported_format",
+        f"{kind} is not a format that is read here ({listed}); convert it to one of them",
+    )
+
+
+def _animated(format: str, image: Any, fields: Container[str], data: bytes) -> bool:
+    if format == "png":
+        # libvips reads an animated PNG as the still one it begins with.
+        return b"acTL" in data[: data.find(b"IDAT")]
+    return format in ("gif", "webp") and "n-pages" in fields and image.get("n-pages") > 1

@@ -1,0 +1,111 @@
+"""What decoders do with a file: make a catalog's row of it, or only its pixels."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commoncanvas.errors import ImageError
+from commoncanvas.images.decoders import Decoders
+from commoncanvas.images.header import READS, Header
+from commoncanvas.images.image import (
+    FORMATS,
+    MAX_PIXELS,
+    Animated,
+    Format,
+    Side,
+    encode_image,
+    image_columns,
+    load,
+)
+from commoncanvas.images.segments import is_plain
+
+Row = dict[str, Any]
+
+MAX_BYTES = 100_000_000
+"""Larger files are not read."""
+LOOK_PIXELS = 512
+"""The longest side at which a picture is looked at."""
+
+
+@dataclass(frozen=True)
+class Decode:
+    """A file and the formats that it may have -> the image columns of its row, camera and date among them."""
+
+    size: int = 512
+    side: Side = "longest"
+    format: Format = "jpeg"
+    quality: int = 95
+    max_pixels: int = MAX_PIXELS
+    animated: Animated = "first"
+
+    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> Row:
+        array, header = self._load(data, formats, large)
+        return {
+            **image_columns(data, header, array, encode_image(array, self.format, self.quality)),
+            "exif_camera": header.camera,
+            "exif_taken_at": header.taken_at,
+        }
+
+    def _load(
+        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]
+    ) -> tuple[NDArray[np.uint8], Header]:
+        return load(data, self.size, self.side, self.max_pixels, formats, self.animated, large)
+
+
+@dataclass(frozen=True)
+class Store(Decode):
+    """As `Decode`, without camera and date, for files that a source brings along: one that is already as the catalog
+    stores images (small enough, sRGB, nothing but pixels in it) stays byte for byte what it is.
+
+    Any other is encoded anew, so that no EXIF, and no place in it, comes along.
+    """
+
+    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> Row:
+        if len(data) > MAX_BYTES:
+            raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+        array, header = self._load(data, formats, large)
+        stored = data if self._fits(data, header) else encode_image(array, self.format, self.quality)
+        return image_columns(data, header, array, stored)
+
+    def _fits(self, data: bytes, header: Header) -> bool:
+        bound = (max if self.side == "longest" else min)(header.width, header.height)
+        return (
+            header.format in FORMATS
+            and bound <= self.size
+            and not header.profiled
+            and (header.interpretation, header.sample, header.bands) == ("srgb", "uchar", 3)
+            and is_plain(data, header.format)
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """A file -> uint8 [H, W, 3], its longest side at `size`, as `load` makes it."""
+
+    size: int = LOOK_PIXELS
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(
+        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]
+    ) -> NDArray[np.uint8]:
+        return load(data, self.size, "longest", self.max_pixels, formats, large=large)[0]
+
+
+_lookers = Decoders(Look(), 1)
+atexit.register(_lookers.close)
+
+
+def look(data: bytes) -> NDArray[np.uint8]:
+    """A stranger's file -> uint8 [H, W, 3] in sRGB, 512 pixels at most, decoded in another process, which stays for the
+    next file. Raises ImageError, DecoderError.
+    """
+    if len(data) > MAX_BYTES:
+        raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+    return _lookers(data, READS)
