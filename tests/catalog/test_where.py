@@ -55,3 +55,78 @@ def test_whatever_stands_in_quotes_is_text(text: str) -> None:
 
 def test_no_condition_is_true() -> None:
     assert all_of() == all_of(None) == "true"
+
+
+LICENSES = f"license IN ({listed(f'CC-BY-{number}.0' for number in range(1000))})"
+TYPOS = {
+    "nosuch = 1": "No field named nosuch: ",
+    "width = = 1": "(sql parser error: Expected: an expression, found: =): ",
+    "width = 'x'": "Received literal Utf8",
+    "foo(width) = 1": "Invalid function 'foo'",
+    "width": "The filter does not return a boolean: ",
+    "image_id LIKE": "(sql parser error: Expected: an expression, found: EOF): ",
+    "title = 'a": "(Unterminated string literal at Line: 1",
+    "width IN (SELECT 1)": "Expression 'width IN (SELECT 1)' is not supported SQL",
+}
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+@pytest.mark.parametrize("beside", [(), (LICENSES,), (LICENSES, "width > 1 OR height > 1")])
+def test_the_cause_of_a_typo_comes_first_whatever_stands_beside_it(
+    shapes: Catalog, typo: str, beside: tuple[str, ...]
+) -> None:
+    if typo == "title = 'a" and beside:
+        return  # `all_of` refuses it: its quotation mark takes the bracket in
+    with pytest.raises(CatalogError) as raised:
+        shapes.count(all_of(*beside, typo) if beside else typo)
+    said = str(raised.value)
+    assert said.startswith(TYPOS[typo])
+    assert f"filter {typo!r} is not valid" in said
+    assert len(said) < 1000
+    assert "CC-BY" not in said
+
+
+def test_a_long_condition_at_fault_is_shortened(shapes: Catalog) -> None:
+    with pytest.raises(CatalogError) as raised:
+        shapes.count(f"{LICENSES} AND nosuch = 1")
+    assert str(raised.value).startswith("No field named nosuch: filter ")
+    assert "nosuch = 1" in str(raised.value)
+    assert len(str(raised.value)) < 1000
+
+
+PANICS = ["$$a$$ = license", "license = $1", "license = $a$x$a$", "license = :x", "license = ?", "$"]
+PANICS += ["N'a' = license", "b'a' = license", "R'a'=license", "(width) = $$1$$"]
+
+
+@pytest.mark.parametrize("filter", PANICS)
+def test_what_lance_panics_at_is_one_line_and_no_panic(
+    shapes: Catalog, filter: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for call in (
+        shapes.count,
+        lambda filter: shapes.table(["image_id"], filter),
+        lambda filter: [*shapes.scan(["width"], filter)],
+    ):
+        with pytest.raises(CatalogError, match="is no value of SQL"):
+            call(filter)
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_what_stands_in_quotes_or_is_a_cast_is_no_placeholder(shapes: Catalog) -> None:
+    for filter in [
+        "title = '$1 ? :x'",
+        "width::bigint = 1",
+        "title = 'b' OR title = 'n''b'",
+        "\"title\" = '?'",
+    ]:
+        assert shapes.count(filter) == 0
+
+
+def test_a_panic_that_nobody_thought_of_is_one_line_too(
+    shapes: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commoncanvas.catalog.explain.check_literals", lambda filter: None)
+    with pytest.raises(
+        CatalogError, match=r"Lance can't read it \(not yet implemented\): filter .* is not valid"
+    ):
+        shapes.count("license = $1")

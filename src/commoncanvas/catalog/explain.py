@@ -5,15 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.catalog.where import check_literals, parts, shortened
 from commoncanvas.errors import CatalogError
+from commoncanvas.text import one_line
 
 _ABOUT_A_FILTER = re.compile(
     "invalid user input|schema error|sql|plan|cast|type|filter expression", re.IGNORECASE
 )
 # Lance ends its messages with the place in its own source code.
+_PREFIXES = re.compile(
+    r"^(Schema error: |Error (during planning|(parsing|tokenizing) (statement|function)|resolving filter expression): ?"
+    r"|SELECT 1 FROM t WHERE ?|Invalid user input: )+",
+)
 _RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
 
 
@@ -33,16 +40,48 @@ def explaining(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def explaining_filter(uri: str, filter: str | None) -> Iterator[None]:
-    """Raise CatalogError if Lance finds fault with the SQL `filter`; other errors stay what they are."""
+def explaining_filter(dataset: Any, filter: str | None) -> Iterator[None]:
+    """Raise CatalogError if the SQL `filter` is not valid, its cause first; other errors stay what they are."""
+    if filter is not None:
+        check_literals(filter)
     try:
         yield
     except (OSError, ValueError) as error:
         if filter is None or not _ABOUT_A_FILTER.search(str(error)):
             raise
-        raise CatalogError(
-            f"catalog {uri}: filter {filter!r} is not valid: {reason(error)}; write SQL over its columns"
-        ) from error
+        raise _not_valid(dataset, filter, error) from error
+    except BaseException as error:
+        # What Lance's authors have not thought of, which Python takes for no Exception.
+        if filter is None or type(error).__name__ != "PanicException":
+            raise
+        raise _not_valid(dataset, filter, ValueError(f"Lance can't read it ({error})")) from error
+
+
+def _not_valid(dataset: Any, filter: str, error: Exception) -> CatalogError:
+    part, error = _at_fault(dataset, filter, error)
+    cause = one_line(_PREFIXES.sub("", _quoting(reason(error), part)), 200)
+    cause, unknown, _ = cause.partition(". Valid fields are ")
+    columns = f": {', '.join(dataset.schema.names)}" if unknown else ""
+    return CatalogError(
+        f"{cause}: filter {shortened(part)!r} is not valid; "
+        f"write SQL over the columns of catalog {dataset.uri}{columns}"
+    )
+
+
+def _at_fault(dataset: Any, filter: str, error: Exception) -> tuple[str, Exception]:
+    """Of the conditions that `all_of` put together the one that is wrong by itself, and what is wrong with it."""
+    for part in parts(filter):
+        if part != filter:
+            try:
+                dataset.scanner(columns=[], filter=part, with_row_id=True).explain_plan()
+            except (OSError, ValueError) as found:
+                return _at_fault(dataset, part, found)
+    return filter, error
+
+
+def _quoting(said: str, filter: str) -> str:
+    """What Lance says without the filter that it quotes in full."""
+    return said.replace(f" {' '.join(filter.split())}", "")
 
 
 def describe(field: pa.Field) -> str:

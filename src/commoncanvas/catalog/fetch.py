@@ -6,15 +6,16 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
-from commoncanvas.catalog.fetching.stage import SECOND_URL, FetchStage
+from commoncanvas.catalog.fetching.stage import PRIVATE, SECOND_URL, FetchStage
 from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
 from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.table import Catalog
@@ -39,13 +40,14 @@ __all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http
 @dataclass(frozen=True)
 class FetchReport:
     """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
-    `where` lets in, after it.
+    `where` lets in, after it. `failure`: what to do where no image came of it; None where one did.
     """
 
     rows: int
     seconds: float
     statuses: dict[str, int]
     bytes: int = 0
+    failure: str | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -88,8 +90,8 @@ def fetch(
     engine: Engine | str = "local",
     allow_lookalikes: bool = False,
 ) -> FetchReport:
-    """Fetch the rows that have no `fetch_status` yet, and those whose status is in `retry` (`failed`: all but
-    ok, taken_down and looks_taken_down).
+    """Fetch the rows that have no `fetch_status` yet, those whose status is in `retry` (`failed`: all but ok,
+    taken_down and looks_taken_down), and those that were refused for want of what is allowed now.
 
     The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
     Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
@@ -151,9 +153,35 @@ def fetch(
     if stage.taken_down:
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
         say_held_back(catalog.uri, held["image_id"].to_pylist())
+    refused = 0 if allow_private else catalog.count(all_of(PRIVATE, where))
+    if refused:
+        say(f"fetch: {_private(refused)}")
     counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
     statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
-    return FetchReport(rows, seconds, dict(sorted(statuses.items(), key=lambda item: -item[1])), tally.bytes)
+    statuses = dict(sorted(statuses.items(), key=lambda item: -item[1]))
+    tried = tally.statuses or statuses
+    return FetchReport(rows, seconds, statuses, tally.bytes, _failure(catalog.uri, tried, statuses, refused))
+
+
+def _private(refused: int) -> str:
+    rows = "1 row was" if refused == 1 else f"{refused:,} rows were"
+    return (
+        f"{rows} refused, since the address is of a private network or of this machine; "
+        f"if that server is yours, run it again with {ALLOWING}"
+    )
+
+
+def _failure(uri: str, tried: Mapping[str, int], there: Mapping[str, int], refused: int) -> str | None:
+    """What to do where no row of `there` has an image, or all that were `tried` are rows that were `refused`."""
+    if tried and {*tried} == {"refused"} and tried["refused"] <= refused:
+        return f"no image was fetched: {_private(refused)}"
+    if not there or {*there} & {*DONE}:
+        return None
+    counts = ", ".join(f"{count:,} {status}" for status, count in there.items())
+    return (
+        f"no image was fetched ({counts}); to see why: "
+        f"commoncanvas catalog show --catalog {uri} --where \"fetch_status != 'ok'\""
+    )
 
 
 def _engine(engine: Engine | str, stage: FetchStage) -> Engine:

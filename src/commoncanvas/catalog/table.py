@@ -209,7 +209,7 @@ class Catalog:
     ) -> Iterator[pa.RecordBatch]:
         """Batches of at most `batch_size` rows, in the table's order; on request with `_rowid` (uint64)."""
         self.check_columns(columns)
-        with explaining_filter(self.uri, filter):
+        with explaining_filter(self.dataset, filter):
             yield from self.dataset.scanner(
                 columns=list(columns),
                 filter=filter,
@@ -227,14 +227,14 @@ class Catalog:
     ) -> pa.Table:
         """The same as `scan`, in one table; `limit` rows at most."""
         self.check_columns(columns)
-        with explaining_filter(self.uri, filter):
+        with explaining_filter(self.dataset, filter):
             return self.dataset.scanner(
                 columns=list(columns), filter=filter, limit=limit, with_row_id=with_row_id, scan_in_order=True
             ).to_table()
 
     def count(self, filter: str | None = None) -> int:
         """Rows for which the SQL expression `filter` is true."""
-        with explaining_filter(self.uri, filter):
+        with explaining_filter(self.dataset, filter):
             return int(self.dataset.count_rows(filter))
 
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:

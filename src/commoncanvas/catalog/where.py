@@ -9,6 +9,11 @@ from commoncanvas.errors import CatalogError
 
 # Texts and names in quotes, in which a bracket or a dash means nothing; then what does.
 _TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--|/\*|[()]""")
+# Texts and names in quotes; then placeholders and kinds of texts that SQL knows, and Lance ends on with a panic.
+_LITERALS = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|(\$|\?|(?<!:):(?=[A-Za-z_])|(?<!\w)[bBnNrR](?='))"""
+)
+_LISTS = re.compile(r"\bIN \(([^()]{60,})\)")
 
 
 def all_of(*conditions: str | None) -> str:
@@ -31,6 +36,22 @@ def quoted(text: str) -> str:
 def listed(texts: Iterable[str]) -> str:
     """Texts as SQL's IN wants them, without the brackets."""
     return ", ".join(map(quoted, texts))
+
+
+def shortened(condition: str) -> str:
+    """A condition for people to read: of long lists only the begin, 200 characters in all."""
+    short = _LISTS.sub(lambda found: f"IN ({found[1][:30]}…)", condition)
+    return short if len(short) <= 200 else f"{short[:150]} … {short[-40:]}"
+
+
+def check_literals(condition: str) -> None:
+    """Raise CatalogError for a placeholder or a kind of text that Lance's SQL has not."""
+    found = next((match for match in _LITERALS.finditer(condition) if match[1]), None)
+    if found:
+        around = condition[max(0, found.start() - 10) : found.end() + 20]
+        raise CatalogError(
+            f"{found[1]} in filter {around!r} is no value of SQL; write texts as 'text' and values as they are"
+        )
 
 
 def _check_whole(condition: str) -> None:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
 from commoncanvas.console import say
-from commoncanvas.errors import NothingImportedError, SourceError
+from commoncanvas.errors import CatalogError, NothingImportedError, SourceError
 from commoncanvas.text import counted
 
 app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
@@ -134,6 +134,8 @@ def fetch(
         allow_lookalikes=allow_lookalikes,
     )
     show(report, json_)
+    if report.failure:
+        raise CatalogError(report.failure)
 
 
 @app.command

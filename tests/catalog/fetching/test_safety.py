@@ -14,6 +14,8 @@ import pytest
 
 from commoncanvas.catalog import Catalog, fetch
 from commoncanvas.catalog.fetching.stage import EXIF
+from commoncanvas.catalog.schema import to_batch
+from commoncanvas.cli import main
 from tests.catalog.conftest import Network
 from tests.catalog.fetching.server import (
     Answer,
@@ -188,6 +190,65 @@ def test_allowing_private_networks_says_so_and_lets_them_in(tmp_path: Path, worl
     assert "--allow-private" not in errors(catalog)[cloud]
     fetch(catalog, size=16, retry=["refused"], allow_private=True)
     assert statuses(catalog) == {own: "ok", cloud: "refused"}
+
+
+def test_what_was_refused_is_done_again_once_a_flag_allows_it_and_only_that(
+    tmp_path: Path, world: RawServer
+) -> None:
+    from PIL import Image
+
+    own, cloud = f"{world.url}/a.jpg", "http://169.254.169.254/"
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    catalog = web_rows(tmp_path, [own, cloud])
+    local = {"image_id": "moving", "source": "folder", "image_url": str(tmp_path / "moving.gif")}
+    catalog.add([to_batch([local])])
+    assert fetch(catalog, size=16, animated="refuse").statuses == {"refused": 3}
+    assert fetch(catalog, size=16, animated="refuse").rows == 0
+    assert fetch(catalog, size=16, animated="refuse", allow_private=True).rows == 1
+    assert statuses(catalog) == {own: "ok", cloud: "refused", "moving": "refused"}
+    assert fetch(catalog, size=16).rows == 1
+    assert statuses(catalog) == {own: "ok", cloud: "refused", "moving": "ok"}
+    assert fetch(catalog, size=16, allow_private=True).rows == 0
+
+
+def test_a_fetch_that_was_refused_everything_is_an_error_that_names_the_way(
+    tmp_path: Path, world: RawServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(
+            "sys.argv", ["commoncanvas", "catalog", "fetch", "--catalog", catalog.uri, *words]
+        )
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, " ".join(capsys.readouterr().err.split())
+
+    catalog = web_rows(tmp_path, [f"{world.url}/{number}.jpg" for number in range(4)])
+    for _ in range(2):  # the second time there is nothing left to do, and still no image
+        code, said = run()
+        assert code == 2
+        assert "no image was fetched: 4 rows were refused" in said
+        assert "if that server is yours, run it again with --allow-private" in said
+    assert run("--allow-private")[0] == 0
+    assert set(statuses(Catalog.open(catalog.uri)).values()) == {"ok"}
+    assert "refused" not in run()[1]
+
+
+def test_a_fetch_that_gets_nothing_is_an_error_and_one_that_gets_something_is_none(
+    tmp_path: Path, world: RawServer
+) -> None:
+    world.answer = lambda path: http(PICTURE) if path == "/ok" else http(status="404 No")
+    urls = [f"http://public.example/{name}" for name in ("gone", "lost", "ok")]
+    catalog = web_rows(tmp_path, urls)
+    nothing = fetch(catalog, size=16, where="image_id NOT LIKE '%ok'").failure
+    assert nothing is not None
+    assert nothing.startswith("no image was fetched (2 not_found); to see why: commoncanvas catalog show ")
+    assert fetch(catalog, size=16).failure is None
+    assert fetch(catalog, size=16, retry=["failed"]).failure is None
+    assert fetch(catalog, size=16, where="image_id = 'x'").failure is None
 
 
 def test_only_rows_of_local_sources_may_name_what_is_on_this_machine(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ _KINDS = {
     }.items()
 }
 _ALLOWABLE = ("loopback", "private")
+ALLOWING = "--allow-private"
+"""The flag that lets those in; whatever it would let in is refused with its name."""
 _UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out
 _EMBEDDING = (  # prefix, and how far to the left the IPv4 address within it is
     (ip_network("::ffff:0:0/96"), 0),  # mapped
@@ -62,7 +64,7 @@ def check(address: str, allow_private: bool, name: str | None = None) -> None:
     kind = kind_of(address)
     if kind != "public" and not (allow_private and kind in _ALLOWABLE):
         called = f"{name} is {address}," if name and name != address else f"{address} is"
-        hint = "; --allow-private, if it is a server of yours" if kind in _ALLOWABLE else ""
+        hint = f"; {ALLOWING}, if it is a server of yours" if kind in _ALLOWABLE else ""
         raise RefusedAddress(f"{called} a {kind} address{hint}")
 
 

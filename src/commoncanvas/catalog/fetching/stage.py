@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Tally, Worker
 from commoncanvas.catalog.returning import TakenDown
 from commoncanvas.catalog.schema import IMAGE
+from commoncanvas.catalog.where import all_of, listed
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 from commoncanvas.images.tasks import Decode
 
@@ -20,6 +22,9 @@ EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.strin
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
 SECOND_URL = "image_url_2"
 """A column of URLs to try where the first is not to be had; catalogs need not have it."""
+PRIVATE = f"fetch_status = 'refused' AND fetch_error LIKE '%{ALLOWING}%'"
+"""SQL of the rows that were refused for want of `allow_private`."""
+_ANIMATED = "fetch_status = 'refused' AND fetch_error LIKE 'an animated %'"
 BATCH_SECONDS = 20.0
 BATCH_ROWS = (256, 2048)
 """A batch ends when its slowest row does, so it should be much longer than that, but what it has done is lost with a
@@ -65,8 +70,11 @@ class FetchStage:
 
     @property
     def todo(self) -> str:
-        again = ", ".join(f"'{status}'" for status in self.retry)
-        return "fetch_status IS NULL" + (f" OR fetch_status IN ({again})" if again else "")
+        """Rows without a status, those to `retry`, and refused ones that would not be refused now."""
+        again = [f"fetch_status IN ({listed(self.retry)})"] if self.retry else []
+        again += [PRIVATE] if self.allow_private else []
+        again += [_ANIMATED] if self.animated == "first" else []
+        return " OR ".join(["fetch_status IS NULL", *map(all_of, again)])
 
     def setup(self) -> None:
         """Start the event loop, which lives until `close`, as do the processes that it will start."""
