@@ -233,6 +233,18 @@ def test_bands_and_bytes_are_limited_as_pixels_are() -> None:
         assert raised.value.status == "unsupported_format"
 
 
+@pytest.mark.parametrize(("format", "longest"), images.LONGEST_SIDE.items())
+def test_a_side_too_long_for_the_format_is_said_with_what_to_do(format: images.Format, longest: int) -> None:
+    strip = np.zeros((1, longest + 1, 3), np.uint8)
+    with pytest.raises(
+        ImageError, match=f"{longest + 1:,} x 1 pixels, and {format} holds .* store it as png"
+    ) as raised:
+        encode_image(strip, format)
+    assert raised.value.status == "too_many_pixels"
+    assert decode(encode_image(strip[:, 1:], format)).shape == (1, longest, 3)
+    assert decode(encode_image(strip, "png")).shape == strip.shape
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
 def test_no_damage_to_a_file_does_more_than_cost_that_file(format: str, data: st.DataObject) -> None:
