@@ -186,6 +186,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
     assert {name: row["fetch_status"] for name, row in rows.items()} == expected
     assert set(expected.values()) | {
         "refused",
+        "changed",
         "opted_out",
         "taken_down",
         "looks_taken_down",

@@ -43,6 +43,8 @@ def test_a_listed_image_keeps_its_people(tmp_path: Path) -> None:
             "creator": "David",
             "creator_url": "https://www.flickr.com/people/brokentaco/",
             "title": "28 Nov 2010 Our new house.",
+            "stated_bytes": 211079,
+            "stated_md5": "d1269dfb1323dadb5733553c99e109d0",
         }
     }
 

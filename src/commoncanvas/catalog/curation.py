@@ -17,6 +17,7 @@ from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
 from commoncanvas.catalog.filters import check_name, save_filter
 from commoncanvas.catalog.neighbours import MAX_DISTANCE
+from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
@@ -118,6 +119,9 @@ def curate(
         ("fetched", "no image: not fetched, or that failed", "fetch_status = 'ok'", None),
         ("licence", "not for this policy, or unknown", "", None),
     ]
+    if found := repeated(catalog):
+        why = f"the same file came from {MANY} addresses or more"
+        plan.append(("placeholders", why, without_repeated(found), None))
     if min_side is not None:
         sides = f"original_width >= {min_side} AND original_height >= {min_side}"
         plan.append(("size", f"short side of the original under {min_side} px", sides, None))

@@ -15,8 +15,9 @@ from typing import Any
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
-from commoncanvas.catalog.fetching.stage import PRIVATE, SECOND_URL, FetchStage
+from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.catalog.repeated import say_repeated
 from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.takedown import takedown
@@ -26,6 +27,7 @@ from commoncanvas.console import progress, say
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
+from commoncanvas.text import counted
 
 USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
@@ -98,7 +100,8 @@ def fetch(
     one's own), and local files but for rows of local sources; of an `animated` image the first frame is stored,
     unless it is to be refused. At most `connections` downloads at once, `per_host` of them from one host; where asking
     again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
-    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had.
+    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had, or
+    that gives another file than the row states (`stated_bytes`, `stated_md5`).
 
     `workers` processes decode, by default one a processor. With `engine` "ray" they are workers, each with a CPU of the
     cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
@@ -136,7 +139,7 @@ def fetch(
     stones.refresh()
     stage.taken_down = TakenDown.of(stones, allow_lookalikes)
     engine = _engine(engine, stage)
-    stage.second_url = SECOND_URL in catalog.schema.names
+    stage.more = [name for name in MORE if name in catalog.schema.names]
     pending = all_of(stage.todo, where)
     began = time.monotonic()
     with progress("fetch", catalog.count(pending)) as bar:
@@ -155,19 +158,20 @@ def fetch(
         say_held_back(catalog.uri, held["image_id"].to_pylist())
     refused = 0 if allow_private else catalog.count(all_of(PRIVATE, where))
     if refused:
-        say(f"fetch: {_private(refused)}")
-    counted = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
-    statuses = {entry["values"] or "pending": entry["counts"] for entry in counted}
+        say(_private(refused), title="fetch:")
+    if rows:
+        say_repeated(catalog)
+    found = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
+    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
     statuses = dict(sorted(statuses.items(), key=lambda item: -item[1]))
     tried = tally.statuses or statuses
     return FetchReport(rows, seconds, statuses, tally.bytes, _failure(catalog.uri, tried, statuses, refused))
 
 
 def _private(refused: int) -> str:
-    rows = "1 row was" if refused == 1 else f"{refused:,} rows were"
     return (
-        f"{rows} refused, since the address is of a private network or of this machine; "
-        f"if that server is yours, run it again with {ALLOWING}"
+        f"{counted(refused, 'rows')} {'was' if refused == 1 else 'were'} refused, since the address is of a private "
+        f"network or of this machine; if that server is yours, run it again with {ALLOWING}"
     )
 
 

@@ -50,6 +50,9 @@ IMAGE = (
     pa.field("fetch_status", pa.string()),
     pa.field("fetch_error", pa.string()),
 )
+# What a list states of the file that is at `image_url`; in catalogs of sources that state it.
+STATED_BYTES = pa.field("stated_bytes", pa.int64())
+STATED_MD5 = pa.field("stated_md5", pa.string())  # 32 hexadecimal digits
 SCHEMA = pa.schema([*IDENTITY, *PROVENANCE, *IMAGE], metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 

@@ -11,17 +11,17 @@ import pyarrow as pa
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits
-from commoncanvas.catalog.fetching.worker import Tally, Worker
+from commoncanvas.catalog.fetching.worker import Place, Tally, Worker
 from commoncanvas.catalog.returning import TakenDown
-from commoncanvas.catalog.schema import IMAGE
+from commoncanvas.catalog.schema import IMAGE, STATED_BYTES, STATED_MD5
 from commoncanvas.catalog.where import all_of, listed
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 from commoncanvas.images.tasks import Decode
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
-SECOND_URL = "image_url_2"
-"""A column of URLs to try where the first is not to be had; catalogs need not have it."""
+MORE = {"image_url_2": "second_url", STATED_BYTES.name: "stated_bytes", STATED_MD5.name: "stated_md5"}
+"""Columns that a catalog need not have -> what they are to a Place."""
 PRIVATE = f"fetch_status = 'refused' AND fetch_error LIKE '%{ALLOWING}%'"
 """SQL of the rows that were refused for want of `allow_private`."""
 _ANIMATED = "fetch_status = 'refused' AND fetch_error LIKE 'an animated %'"
@@ -48,7 +48,8 @@ class FetchStage:
     animated: Animated = "first"
     allow_private: bool = False
     contact: str | None = None
-    second_url: bool = False
+    more: Sequence[str] = ()
+    """Those of the columns MORE that the catalog has."""
     taken_down: TakenDown = field(default_factory=TakenDown)
 
     name = "fetch"
@@ -62,7 +63,7 @@ class FetchStage:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("source", "image_url", *([SECOND_URL] if self.second_url else []))
+        return ("source", "image_url", *self.more)
 
     @property
     def batch_size(self) -> int:
@@ -113,9 +114,11 @@ class FetchStage:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self.setup()
         assert self._worker
-        columns = [batch[name].to_pylist() for name in self.reads]
+        names = ["source", "url", *(MORE[name] for name in self.more)]
+        columns = (batch[name].to_pylist() for name in self.reads)
+        places = [Place(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
         began = time.monotonic()
-        rows = self._worker.rows([(source, urls) for source, *urls in zip(*columns, strict=True)])
+        rows = self._worker.rows(places)
         pace = len(rows) / max(time.monotonic() - began, 1e-3)
         self._batch_rows = max(BATCH_ROWS[0], min(BATCH_ROWS[1], int(pace * BATCH_SECONDS)))
         return pa.RecordBatch.from_arrays(

@@ -19,6 +19,7 @@ STATUSES = (
     "not_an_image",
     "unsupported_format",
     "truncated",
+    "changed",
     "unsupported_url",
     "refused",
     "opted_out",
@@ -27,6 +28,7 @@ STATUSES = (
     "internal",
 )
 """Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
+`changed`: it is not the file that the list states.
 `unsupported_format`: an image, but of a kind that can't be read here. `truncated`: an image that is damaged or cut
 short. `too_many_pixels`: also too many bytes when it is decoded, or a side too long for the stored format.
 `opted_out`: the server says that no model should learn from it. `taken_down`: the file is one that was taken down;

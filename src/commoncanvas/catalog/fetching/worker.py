@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import os
 import threading
 import time
@@ -26,14 +27,31 @@ from commoncanvas.images.tasks import Decode
 from commoncanvas.text import one_line
 
 Row = dict[str, Any]
-Place = tuple[str, Sequence[str | None]]
-"""A row's source, and the URLs of its image, the first that can be had wins."""
-
-ELSEWHERE = ("not_found", "forbidden", "connection")
+ELSEWHERE = ("not_found", "forbidden", "connection", "changed")
 """Statuses after which a row's other URL is tried."""
 DNS_THREADS = 16
 EXIT_SECONDS = 5.0
 """So long the interpreter's end waits for a worker that nobody has closed."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row's image is to be had: at `url`, as the source states it, else at `second_url`, as it is there."""
+
+    source: str
+    url: str | None
+    second_url: str | None = None
+    stated_bytes: int | None = None
+    stated_md5: str | None = None
+
+    def check(self, data: bytes) -> None:
+        """Raise FetchError unless `data` is the file that the source states to be at `url`."""
+        if self.stated_bytes is not None and len(data) != self.stated_bytes:
+            raise FetchError("changed", f"{len(data):,} bytes, where the list states {self.stated_bytes:,}")
+        if self.stated_md5 is not None:
+            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            if found != self.stated_md5.lower():
+                raise FetchError("changed", f"its MD5 is {found}, where the list states {self.stated_md5}")
 
 
 @dataclass
@@ -165,29 +183,25 @@ class Worker:
         await self._downloader.close()
 
     async def _gather(self, places: Sequence[Place]) -> list[Row]:
-        return list(await asyncio.gather(*(self._row(*place) for place in places)))
+        return list(await asyncio.gather(*map(self._row, places)))
 
-    async def _row(self, source: str, urls: Sequence[str | None]) -> Row:
-        first: Row | None = None
-        for url in (urls[0], *(url for url in urls[1:] if url)):
-            row = await self._one(source, url)
-            first = first or row
-            if row["fetch_status"] not in ELSEWHERE:
-                break
-        # What is wrong with the first URL is what there is to repair, unless the other one told more.
-        assert first is not None
-        row = first if row["fetch_status"] in ELSEWHERE else row
+    async def _row(self, place: Place) -> Row:
+        row = await self._one(place)
+        if row["fetch_status"] in ELSEWHERE and place.second_url:
+            second = await self._one(Place(place.source, place.second_url))
+            # What is wrong with the first URL is what there is to repair, unless the other one told more.
+            row = row if second["fetch_status"] in ELSEWHERE else second
         self.tally.statuses[row["fetch_status"]] += 1
         return row
 
-    async def _one(self, source: str, url: str | None) -> Row:
+    async def _one(self, place: Place) -> Row:
         hold = self._downloader.budget.hold()
         try:
-            if url is not None and is_web(url):
-                data = await self._downloader.get(url, hold)
+            if place.url is not None and is_web(place.url):
+                data = await self._downloader.get(place.url, hold)
                 self.tally.bytes += len(data)
-                return await self._decode(self._image, data, WEB_FORMATS)
-            return await self._decode(self._decode_local, url, source)
+                return await self._decode(self._image, place, data, WEB_FORMATS)
+            return await self._decode(self._local_image, place)
         except DecoderError:
             raise
         except (FetchError, ImageError) as error:
@@ -204,10 +218,11 @@ class Worker:
     def _decode(self, function: Callable[..., Row], *arguments: Any) -> asyncio.Future[Row]:
         return self._loop.run_in_executor(self._waiting, function, *arguments)
 
-    def _decode_local(self, url: str | None, source: str) -> Row:
-        return self._image(read_local(url, source, self._limits.max_bytes), READS)
+    def _local_image(self, place: Place) -> Row:
+        return self._image(place, read_local(place.url, place.source, self._limits.max_bytes), READS)
 
-    def _image(self, data: bytes, formats: Sequence[str]) -> Row:
+    def _image(self, place: Place, data: bytes, formats: Sequence[str]) -> Row:
+        place.check(data)
         row = self._decoders(data, formats)
         held = self._taken_down.held_back(row["sha256"], row["image"]) if self._taken_down else None
         if held is not None:

@@ -5,10 +5,12 @@ https://storage.googleapis.com/openimages/web/download_v7.html
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from commoncanvas.catalog.schema import STATED_BYTES, STATED_MD5
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.inputs import input_files
 from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
@@ -23,6 +25,7 @@ class OpenImages(RowSource):
     """Rows `openimages:<image id>`, 16 hexadecimal digits."""
 
     name = "openimages"
+    columns = (STATED_BYTES, STATED_MD5)
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name, "paths")
@@ -62,8 +65,31 @@ class OpenImages(RowSource):
             image_url=record["OriginalURL"],
         )
         row = base_row(self.name, image, where, license, said, report)
+        if row is None:
+            return None
         turned = fields.text(record.get("Rotation"))
-        if row and turned and turned not in ("0", "0.0"):
+        if turned and turned not in ("0", "0.0"):
             # The file's pixels lie on their side, and nothing in it says so.
             report.remark(where, "kept unturned", f"it should be turned by {turned[:10]} degrees")
-        return row
+        return {**row, **_stated(where, record, report)}
+
+
+def _stated(where: str, record: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Size and MD5 of the file, by which `fetch` knows that it is still there and no other."""
+    size, md5 = fields.text(record.get("OriginalSize")), fields.text(record.get("OriginalMD5"))
+    stated: dict[str, Any] = {}
+    if size:
+        if re.fullmatch(r"[0-9]{1,12}", size):
+            stated[STATED_BYTES.name] = int(size)
+        else:
+            report.remark(where, "kept without size", f"field OriginalSize: {size[:30]!r}")
+    if md5:
+        try:
+            digest = base64.b64decode(md5, validate=True)
+        except ValueError:
+            digest = b""
+        if len(digest) == 16:
+            stated[STATED_MD5.name] = digest.hex()
+        else:
+            report.remark(where, "kept without MD5", f"field OriginalMD5: {md5[:30]!r}")
+    return stated
