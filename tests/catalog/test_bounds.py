@@ -15,7 +15,7 @@ from commoncanvas.catalog.sources import Report, RowSource, make_source, packing
 from commoncanvas.catalog.sources.documents import documents
 from commoncanvas.catalog.sources.packing import rows_at_once
 from commoncanvas.catalog.sources.records import MAX_MEMORY, json_memory, parse_json
-from commoncanvas.catalog.sources.tables import parquet_rows
+from commoncanvas.catalog.sources.tables import parquet_rows, stream_rows
 from commoncanvas.errors import SourceError
 from tests.catalog.imports import options
 
@@ -90,6 +90,24 @@ def test_a_footer_that_says_less_than_its_pages_is_not_believed(
 
     with pytest.raises(SourceError, match="column title would take 200,"):
         rows_at_once(path, Liar(), None)
+
+
+@pytest.mark.parametrize("packing", [None, "zstd", "lz4"])
+def test_a_stream_whose_buffers_are_packed_is_refused_unread(tmp_path: Path, packing: str | None) -> None:
+    title = pa.array(["x" * 30_000_000])
+    table = pa.table({"title": title, "kind": pa.array(["y" * 1_000_000]).dictionary_encode()})
+    path = tmp_path / "a.arrow"
+    how = pa.ipc.IpcWriteOptions(compression=packing)
+    with pa.OSFile(str(path), "wb") as out, pa.ipc.new_stream(out, table.schema, options=how) as stream:
+        stream.write_table(table)
+    del table, title
+    if packing is None:
+        assert [len(row["title"]) for _, row in stream_rows(path, Report())] == [30_000_000]
+        return
+    before = pa.total_allocated_bytes()
+    with pytest.raises(SourceError, match="has packed buffers"):
+        next(stream_rows(path, Report()))
+    assert pa.total_allocated_bytes() - before < 1_000_000
 
 
 def test_files_as_people_have_them_are_read_at_full_speed(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
-"""What a Parquet file takes in memory when it is unpacked, known before: a few bytes can stand for gigabytes.
+"""What a Parquet file or an Arrow stream takes in memory when it is unpacked, known before: a few bytes can stand for
+gigabytes.
 
-Its format: https://github.com/apache/parquet-format
+The formats: https://github.com/apache/parquet-format, https://arrow.apache.org/docs/format/Columnar.html
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+import pyarrow as pa
 
 from commoncanvas.errors import SourceError
 
@@ -78,3 +83,40 @@ def _page(raw: IO[bytes], place: int) -> tuple[int, int]:
                 break
         values.append(value >> 1)
     return values[0], values[1]
+
+
+def check_stream(path: Path) -> None:
+    """Raises SourceError for an Arrow stream with packed buffers: what they unpack to is known only afterwards."""
+    # A damaged message is left to its reader.
+    with suppress(StopIteration, struct.error, pa.ArrowException, OSError):
+        messages = pa.ipc.MessageReader.open_stream(pa.memory_map(str(path)))
+        while True:
+            if _packed(messages.read_next_message().metadata.to_pybytes()):
+                raise SourceError(
+                    f"{path} has packed buffers, which datasets never writes; save it anew without"
+                )
+
+
+def _packed(message: bytes) -> bool:
+    """Whether the flatbuffer `Message` is a RecordBatch with `compression`, or a DictionaryBatch of such."""
+
+    def field(table: int, index: int) -> int | None:
+        """Where a table's field stands; None if it isn't set."""
+        (back,) = struct.unpack_from("<i", message, table)
+        size, *_ = struct.unpack_from("<H", message, table - back)
+        place = 4 + 2 * index
+        (offset,) = struct.unpack_from("<H", message, table - back + place) if place < size else (0,)
+        return table + offset if offset else None
+
+    def follow(place: int) -> int:
+        return place + int(struct.unpack_from("<I", message, place)[0])
+
+    root = follow(0)
+    kind, header = field(root, 1), field(root, 2)
+    if kind is None or header is None:
+        return False
+    batch = follow(header)
+    if message[kind] == 2:  # DictionaryBatch: its `data`
+        data = field(batch, 1)
+        return data is not None and field(follow(data), 3) is not None
+    return message[kind] == 3 and field(batch, 3) is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.sources.packing import rows_at_once
+from commoncanvas.catalog.sources.packing import check_stream, rows_at_once
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 from commoncanvas.text import one_line
@@ -64,6 +64,7 @@ def stream_rows(path: Path, report: Report) -> Iterator[Record]:
     """The same for a file in Arrow's streaming format, which `datasets` writes."""
     done = 0
     with _explained(path, "is not a readable Arrow stream"):
+        check_stream(path)
         reader = pa.ipc.open_stream(pa.memory_map(str(path)))
     while True:
         with _explained(path, f"can't be read after row {done}"):
