@@ -19,7 +19,9 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, import_, save_filter, stats, takedown
 from commoncanvas.catalog.history import PLACE, fingerprint, import_records, record_import
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.stats_table import dropped_lines
 from commoncanvas.catalog.where import all_of, parts
+from commoncanvas.errors import NothingImportedError
 
 HEADER = "file,license,creator\n"
 
@@ -50,6 +52,23 @@ def test_what_an_import_skipped_is_known_later_and_once_however_often_it_runs(
     folder.rename(other)
     import_("folder", uri, path=other)
     assert [each.rows for each in stats(uri).dropped.imports] == [1, 1]
+
+
+def test_a_try_with_other_metadata_or_licence_is_not_counted_twice(folder: Path, tmp_path: Path) -> None:
+    uri = tmp_path / "c.lance"
+    (tmp_path / "wrong.csv").write_text(HEADER + "a.png,CC0,Ada\nnowhere.png,CC0,Ada\n")
+    with pytest.raises(NothingImportedError):
+        import_("folder", uri, path=folder.parent, metadata=folder / "metadata.csv")
+    import_("folder", uri, path=folder, metadata=tmp_path / "wrong.csv", label_column="creator")
+    assert stats(uri).dropped.imports[0].skipped == {"file missing": 1, "no metadata": 2}
+    (folder / "metadata.csv").write_text(HEADER + "a.png,CC0,Ada\nb.png,CC0,Ada\nc.png,my own,Ada\n")
+    import_("folder", uri, path=folder)
+    dropped = stats(uri).dropped
+    assert [record.skipped for record in dropped.imports] == [{"unknown licence": 1}]
+    takedown(uri, id=[f"folder:{folder.name}/a.png"], reason="asked")
+    import_("folder", uri, path=folder)
+    (line, *_) = dropped_lines(stats(uri).dropped)
+    assert line == "The import from folder left out 2 of 3 rows: taken down before (1), unknown licence (1)."
 
 
 def test_the_record_of_an_import_names_nobody(folder: Path, tmp_path: Path) -> None:
