@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 from commoncanvas.config import SampleConfig
 from commoncanvas.diffusion.objective import FLOW
 from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.latents import weights
 from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
@@ -97,10 +98,7 @@ def load_pipeline(model: str) -> DiffusionPipeline:
             "give one that commoncanvas train wrote for a recipe of task diffusion"
         )
     diffusers.utils.logging.disable_progress_bar()  # a bar for reading five small files
-    try:
-        pipeline = DiffusionPipeline.from_pretrained(model, use_safetensors=True, safety_checker=None)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {model} can't be loaded: {one_line(error)}") from error
+    pipeline: DiffusionPipeline = weights.load_pipeline(model)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -7,36 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.errors import ModelError
+from commoncanvas.latents.hub import find
 from commoncanvas.text import one_line
 
 PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
-def read_json(model: str, name: str, subfolder: str = "") -> dict[str, Any]:
-    """The JSON file `name` of a folder or hub id; {} if it has none. Raises ModelError if the hub can't be asked."""
-    from transformers.utils import cached_file
-
+def read_json(
+    model: str, name: str, subfolder: str = "", revision: str | None = None, what: str = "model"
+) -> dict[str, Any]:
+    """The JSON file `name` of a folder or hub id; {} if it has none. Raises ModelError if it can't be read."""
+    path = find(model, name, subfolder, revision, what)
+    if path is None:
+        return {}
     try:
-        path = cached_file(
-            model,
-            name,
-            subfolder=subfolder,
-            _raise_exceptions_for_missing_entries=False,
-        )
-        found = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {model} can't be read: {one_line(error)}") from error
+        raise ModelError(f"{what} {model}: {name} can't be read: {one_line(error)}") from error
     return found if isinstance(found, dict) else {}
 
 
-def components(model: str) -> dict[str, str]:
-    """The frozen parts of a diffusers pipeline, each with its class; {} if `model` isn't one."""
-    index = read_json(model, "model_index.json")
+def components(model: str, what: str = "model") -> dict[str, str]:
+    """The parts of a diffusers pipeline, each with its class; {} if `model` isn't one."""
+    index = read_json(model, "model_index.json", what=what)
     if index:
-        return {name: part[1] for name, part in index.items() if isinstance(part, list) and part[1]}
+        return {
+            name: part[1]
+            for name, part in index.items()
+            if isinstance(part, list) and len(part) == 2 and isinstance(part[1], str)
+        }
     parts: dict[str, str] = {}
     for name in PARTS:  # a folder that has some of a pipeline's
         if (Path(model) / name).is_dir():
-            config = read_json(model, "config.json", name)
+            config = read_json(model, "config.json", name, what=what)
             parts[name] = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
     return parts

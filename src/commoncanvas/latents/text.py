@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from commoncanvas.errors import MissingExtraError, ModelError
 from commoncanvas.latents.loading import components, read_json
-from commoncanvas.text import one_line
+from commoncanvas.latents.weights import load_network, load_tokenizer
 
 MINILM = "minilm"
+WHAT = "text encoder"
 CLASSES = {
     "clip": "CLIPTextModel",
     "clip_text_model": "CLIPTextModel",
@@ -38,6 +39,27 @@ PROMPTS: dict[str, Callable[[str], str]] = {
 """
 PROBE = " A Red \u00c9clair "
 """A text that tells whether an encoder minds capitals, and spaces at the ends."""
+
+
+PAIR = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
+"""SDXL's."""
+
+
+def encoder_names(model: str, parts: dict[str, str]) -> tuple[str, ...]:
+    """The folders of the encoders in a pipeline of `parts`, or ("",) for an encoder's own folder.
+
+    Raises ModelError for a pipeline whose encoders are neither one nor SDXL's pair.
+    """
+    if not parts:
+        return ("",)
+    encoders = {name: kind for name, kind in parts.items() if name.startswith("text_encoder")}
+    if encoders == PAIR or list(encoders) == ["text_encoder"]:
+        return tuple(encoders)
+    has = ", ".join(f"{name} {kind}" for name, kind in encoders.items()) or "none"
+    raise ModelError(
+        f"{WHAT} {model}: the encoders of this pipeline ({has}) are neither one alone nor SDXL's pair; give a pipeline "
+        "with such, or one of these encoders, in a folder of its own with its tokenizer"
+    )
 
 
 def text_encoder_path(model: str) -> str:
@@ -75,20 +97,14 @@ class TextEncoder:
 
     def __init__(self, model: str, length: int, skip: int = 0, prompts: str = PLAIN) -> None:
         path = text_encoder_path(model)
-        parts = components(path)
+        parts = components(path, WHAT)
+        names = encoder_names(model, parts)
         self.length = length
-        self.pair = "text_encoder_2" in parts
-        if self.pair and parts["text_encoder_2"] != "CLIPTextModelWithProjection":
-            raise ModelError(
-                f"text encoder {model}: a pipeline whose second encoder is a {parts['text_encoder_2']} is not known; "
-                "give one of its encoders, as a folder of its own"
-            )
+        self.pair = len(names) > 1
         if self.pair and skip:
             raise ModelError(
                 f"text encoder {model}: text_skip {skip} is for single encoders, not for SDXL's pair"
             )
-        one = "text_encoder" if "text_encoder" in parts else ""
-        names = (one, "text_encoder_2") if self.pair else (one,)
         loaded = [
             self._load(model, path, name, parts.get(name.replace("text_encoder", "tokenizer"), ""), skip)
             for name in names
@@ -106,20 +122,18 @@ class TextEncoder:
     def _load(self, model: str, path: str, name: str, words: str, skip: int) -> tuple[nn.Module, Any]:
         import transformers
 
-        kind = read_json(path, "config.json", name).get("model_type", "")
+        kind = read_json(path, "config.json", name, what=WHAT).get("model_type", "")
         architecture = CLASSES.get(kind, "AutoModel")
         if name == "text_encoder_2":
             architecture = "CLIPTextModelWithProjection"
-        try:
-            encoder = getattr(transformers, architecture).from_pretrained(
-                path, subfolder=name, use_safetensors=True, dtype=torch.float32
-            )
-            # By its class where a pipeline says it: AutoTokenizer looks for a config.json, which is with the encoder.
-            tokenizer = getattr(transformers, words, transformers.AutoTokenizer).from_pretrained(
-                path, subfolder=name.replace("text_encoder", "tokenizer")
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"text encoder {model} can't be loaded: {one_line(error)}") from error
+        encoder: Any = load_network(getattr(transformers, architecture), path, WHAT, subfolder=name)
+        # By its class where a pipeline says it: AutoTokenizer looks for a config.json, which is with the encoder.
+        tokenizer: Any = load_tokenizer(
+            getattr(transformers, words, transformers.AutoTokenizer),
+            path,
+            WHAT,
+            subfolder=name.replace("text_encoder", "tokenizer"),
+        )
         if tokenizer.pad_token is None:
             raise ModelError(f"text encoder {model} has no padding token, which texts are filled up with")
         if kind in MASKED:
@@ -128,7 +142,7 @@ class TextEncoder:
             _take_off(encoder, skip, model)
         tokenizer.model_max_length = self.length
         tokenizer.padding_side = "right"
-        return encoder.eval().requires_grad_(False), tokenizer
+        return encoder.requires_grad_(False), tokenizer
 
     @property
     def encoder(self) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.loading import components, read_json
-from commoncanvas.text import one_line
+from commoncanvas.latents.weights import load_network
 
 VAE: TypeAlias = "AutoencoderKL | AutoencoderDC"
 CLASSES = ("AutoencoderKL", "AutoencoderDC")
@@ -27,19 +27,14 @@ CLASSES = ("AutoencoderKL", "AutoencoderDC")
 def load_vae(model: str) -> VAE:
     """The frozen autoencoder in a folder or of a hub id, be it alone or a pipeline's `vae`. Raises ModelError."""
     folder = Path(model)
-    subfolder = "vae" if "vae" in components(model) else ""
+    subfolder = "vae" if "vae" in components(model, "VAE") else ""
     if folder.exists() and not (folder / subfolder / "config.json").is_file():
         raise ModelError(f"{model} is not a VAE's folder: it has no config.json; train one, or give a hub id")
-    kind = read_json(model, "config.json", subfolder).get("_class_name", "AutoencoderKL")
+    kind = read_json(model, "config.json", subfolder, what="VAE").get("_class_name", "AutoencoderKL")
     if kind not in CLASSES:
         raise ModelError(f"VAE {model} is a {kind}; known here: {', '.join(CLASSES)}")
-    try:
-        vae: VAE = getattr(diffusers, kind).from_pretrained(
-            model, subfolder=subfolder or None, use_safetensors=True, torch_dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"VAE {model} can't be loaded: {one_line(error)}") from error
-    vae.eval().requires_grad_(False)
+    vae: VAE = load_network(getattr(diffusers, kind), model, "VAE", subfolder=subfolder)
+    vae.requires_grad_(False)
     return vae
 
 

@@ -67,17 +67,14 @@ def latents_of(recipe: DiffusionRecipe) -> Latents:
 def text_states_of(recipe: DiffusionRecipe) -> TextStates:
     """Of the recipe's text encoder, in a folder or of a known id. Raises RecipeError, MissingExtraError."""
     from commoncanvas.latents.loading import components
-    from commoncanvas.latents.text import text_encoder_path
+    from commoncanvas.latents.text import encoder_names, text_encoder_path
 
     model = text_encoder_path(recipe.text_encoder)
     if not Path(model).is_dir():
         return _known(recipe, "text_encoder", model, ENCODERS)
-    parts = components(model)
-    one = _config(recipe, model, "text_encoder" if "text_encoder" in parts else "")
-    if "text_encoder_2" not in parts:
-        return TextStates(one.hidden_size)
-    two = _config(recipe, model, "text_encoder_2")
-    return TextStates(one.hidden_size + two.hidden_size, two.projection_dim)
+    configs = [_config(recipe, model, name) for name in encoder_names(model, components(model))]
+    width = sum(config.hidden_size for config in configs)
+    return TextStates(width, configs[1].projection_dim if len(configs) > 1 else 0)
 
 
 def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
@@ -86,7 +83,9 @@ def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
     from commoncanvas.text import one_line
 
     try:
-        return AutoConfig.from_pretrained(model, subfolder=name, local_files_only=True).get_text_config()
+        return AutoConfig.from_pretrained(
+            model, subfolder=name, local_files_only=True, trust_remote_code=False
+        ).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise RecipeError(
             f"{recipe.name}: text_encoder {model} has no configuration that can be read: {one_line(error)}"

@@ -22,6 +22,7 @@ from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.latents.weights import load_network, load_tokenizer
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 
 Inputs = dict[str, Tensor]
@@ -72,19 +73,11 @@ class GeneratingCaptioner(ABC):
         import transformers
 
         processor, model = (getattr(transformers, name) for name in self.classes)
-        source = {
-            "pretrained_model_name_or_path": self.config.model,
-            "revision": self.config.revision or "main",
-        }
-        try:
-            loaded = processor.from_pretrained(**source)
-            network = model.from_pretrained(**source, dtype=dtype, use_safetensors=True)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
-            raise ModelError(
-                f"captioner {self.config.model} can't be loaded as {self.config.kind}: "
-                f"{' '.join(str(error).split())[:300]}"
-            ) from error
-        network.eval().requires_grad_(False)
+        name, revision = self.config.model, self.config.revision
+        what, kind = "captioner", self.config.kind
+        loaded = load_tokenizer(processor, name, what, revision=revision, as_kind=kind)
+        network = load_network(model, name, what, revision=revision, as_kind=kind, dtype=dtype)
+        network.requires_grad_(False)
         for name in ("temperature", "top_p", "top_k"):  # a checkpoint's own, which would only be warned about
             setattr(network.generation_config, name, None)
         return loaded, network

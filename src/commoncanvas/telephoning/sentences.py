@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from commoncanvas.latents.text import MINILM, text_encoder_path
+from commoncanvas.latents.weights import load_network, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -24,7 +25,7 @@ def _model() -> tuple[Any, BertModel]:
     from transformers import AutoTokenizer, BertModel
 
     path = text_encoder_path(MINILM)
-    return AutoTokenizer.from_pretrained(path), BertModel.from_pretrained(path, use_safetensors=True).eval()
+    return load_tokenizer(AutoTokenizer, path, MINILM), load_network(BertModel, path, MINILM)
 
 
 @torch.no_grad()

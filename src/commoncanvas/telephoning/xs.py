@@ -24,6 +24,7 @@ from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.text import MINILM, text_encoder_path
+from commoncanvas.latents.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
@@ -155,7 +156,8 @@ class Words:
         from transformers import BertModel
 
         numbers = self._tokenizer.convert_tokens_to_ids(list(self.vocabulary))
-        table: Tensor = BertModel.from_pretrained(text_encoder_path(MINILM)).embeddings.word_embeddings.weight
+        network = load_network(BertModel, text_encoder_path(MINILM), MINILM)
+        table: Tensor = network.embeddings.word_embeddings.weight
         return table.detach()[numbers].clone()
 
 
@@ -215,4 +217,4 @@ def save_captioner(decoder: CaptionDecoder, folder: Path) -> None:
 def _tokenizer() -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(text_encoder_path(MINILM))
+    return load_tokenizer(AutoTokenizer, text_encoder_path(MINILM), MINILM)

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.errors import RecipeError
 from commoncanvas.latents.crops import Crop
 from commoncanvas.latents.loading import components, read_json
 from commoncanvas.latents.text import TextEncoder
+from commoncanvas.latents.weights import load_network
 from commoncanvas.text import one_line
 from commoncanvas.training.task import configuring
 
@@ -92,13 +93,8 @@ def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
     """Put the weights of `recipe.init` into the network, which is its pipeline's part `name`."""
     assert recipe.init is not None
     _check_prediction(recipe, recipe.init)
-    part = name if name in components(recipe.init) else None
-    try:
-        found = type(network).from_pretrained(
-            recipe.init, subfolder=part, use_safetensors=True, torch_dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"init {recipe.init} can't be loaded: {one_line(error)}") from error
+    part = name if name in components(recipe.init, "init") else ""
+    found = load_network(type(network), recipe.init, "init", subfolder=part)
     other = [
         f"{field} {theirs!r}"
         for field, theirs in found.config.items()
