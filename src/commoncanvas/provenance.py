@@ -11,9 +11,12 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.latents.card import UNKNOWN, card_license, permits
+from commoncanvas.latents.loading import PACKAGED, beside
 
 RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")
@@ -26,6 +29,7 @@ class Part:
 
     `role`: vae, text_encoder, captioner, image_features, word_embeddings, alignment or init. `origin`: what it learned
     from, None if that isn't recorded. `credits_file`: the credits of its own training images, where it comes with them.
+    `license`: what its model card states, or unknown.
     """
 
     role: str
@@ -33,9 +37,21 @@ class Part:
     sha256: str
     origin: dict[str, Any] | None = None
     credits_file: Path | None = None
+    license: str = UNKNOWN
 
     def to_dict(self) -> dict[str, Any]:
-        return {"role": self.role, "model": self.model, "sha256": self.sha256, "origin": self.origin}
+        return {
+            "role": self.role,
+            "model": self.model,
+            "sha256": self.sha256,
+            "license": self.license,
+            "origin": self.origin,
+        }
+
+    @property
+    def unknown(self) -> bool:
+        """Whether neither its licence nor what it learned from is known."""
+        return self.license == UNKNOWN and self.origin is None
 
     def license_ids(self) -> set[str]:
         """Ids of every licence of what it learned from, and of what its own parts did."""
@@ -54,9 +70,14 @@ class Part:
     def check(self, policy: licenses.Policy, nearby: Sequence[Catalog]) -> None:
         """Find out before a training what would end it afterwards.
 
-        Raises LicenseError if it learned from what `policy` doesn't allow, CatalogError if those who made its images
-        couldn't be credited.
+        Raises LicenseError if its own licence, or one of what it learned from, is none that `policy` allows;
+        CatalogError if those who made its images couldn't be credited.
         """
+        if not permits(self.license, policy):
+            raise LicenseError(
+                f"{self.role} {self.model} is under {self.license} by its model card, which policy {policy.value} does "
+                f"not allow; choose another {self.role}, or data.policy noncommercial"
+            )
         if self.origin and not self.credits_file:
             _sources(self.origin, nearby)
         refused = [
@@ -94,14 +115,16 @@ def read_provenance(
     return record
 
 
-def origin(folder: str | Path) -> dict[str, Any] | None:
-    """What the model in `folder` learned from, as it stands where the model is used; None if that isn't recorded.
+def origin(model: str | Path) -> dict[str, Any] | None:
+    """What the model in a folder or of a hub id learned from, as it stands where the model is used; None if that isn't
+    recorded. A part of a pipeline counts as having learned what the pipeline did.
 
     Raises ModelError for a record that can't be read.
     """
-    if not (Path(folder) / RECORD).exists():
+    path = beside(str(model), RECORD)
+    if path is None:
         return None
-    record = read_provenance(folder, ORIGIN)
+    record = read_provenance(path.parent, ORIGIN)
     return {name: record[name] for name in (*ORIGIN, "catalogs") if name in record}
 
 
@@ -118,8 +141,25 @@ def filter_of(source: dict[str, Any]) -> str:
 
 def part(role: str, model: str, sha256: str) -> Part:
     """The part that the folder or hub id `model` holds."""
-    path = Path(model) / "credits.csv"
-    return Part(role, model, sha256, origin(model), path if path.is_file() else None)
+    learned = origin(model)
+    credits_file = beside(model, "credits.csv") if learned else None
+    return Part(role, model, sha256, learned, credits_file, card_license(model))
+
+
+def maker(role: str, info: ColumnInfo) -> Part:
+    """The part that made a column."""
+    license = info.license or PACKAGED.get(info.model, UNKNOWN)
+    return Part(role, info.model, info.sha256, info.trained_on, license=license)
+
+
+def unknown_parts(name: str, parts: Iterable[Part]) -> list[str]:
+    """A line for each part of the model `name` of which neither a licence nor what it learned from is known."""
+    return [
+        f"{name}: {part.role} {part.model} states no licence, nor what it learned from; provenance.json says unknown, "
+        "so look it up"
+        for part in parts
+        if part.unknown
+    ]
 
 
 def combined_licenses(

@@ -31,7 +31,7 @@ from commoncanvas.latents.crops import Crop
 from commoncanvas.latents.stages import LatentStage, TextStage, crop_column
 from commoncanvas.latents.states import states
 from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import load_vae, scale
+from commoncanvas.latents.vae import load_vae
 from tests.latents import models
 
 TEXTS = ["a photo of the old tree", "two dogs", "", "red grass with a cat on the green sky and the old dog"]
@@ -202,12 +202,6 @@ def test_latents_are_what_diffusers_computes_for_that_image(
             encoded = network.encode(pixels)
         wanted = encoded.latent if name == "dc" else encoded.latent_dist.mode()
         torch.testing.assert_close(mine[place], wanted[0].half(), rtol=1e-3, atol=1e-3)
-    scaled = scale(network, mine.float())
-    config = network.config
-    back = scaled / config.scaling_factor + (
-        getattr(config, "shift_factor", None) or 0
-    )  # as the pipelines undo it
-    torch.testing.assert_close(back, mine.float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

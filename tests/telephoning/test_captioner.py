@@ -120,6 +120,17 @@ def test_a_folder_that_holds_no_captioner_is_named(tmp_path: Path) -> None:
         load_captioner(xs(tmp_path))
 
 
+def test_a_captioners_weights_that_were_cut_off_are_one_line(
+    captioner: CaptionerConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cut"
+    shutil.copytree(captioner.model, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=r"captioner .*cut can't be loaded"):
+        load_captioner(xs(folder))
+
+
 def test_words_survive_the_way_to_numbers_and_back() -> None:
     texts = ["red apple", "person in tuxedo", "twelve o’clock", "t-rex", "pinched fingers"]
     words = Words.of(texts, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -264,6 +265,14 @@ def test_loading_a_clip_model_runs_no_code_of_its_own(
     )
     (folder / "trap.py").write_text("open('sprung', 'w')")
     with pytest.raises(ModelError, match="trust_remote_code"):
+        ClipModel(str(folder))
+    assert not (tmp_path / "sprung").exists()
+
+    # Nor if somebody were to say y, were it asked.
+    config["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": str(folder), "tokenizer_kwargs": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 20))
+    with pytest.raises(ModelError, match="can't be loaded"):
         ClipModel(str(folder))
     assert not (tmp_path / "sprung").exists()
 

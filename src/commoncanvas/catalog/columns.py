@@ -30,6 +30,7 @@ class ColumnInfo:
     model did). `shape`: of one row's value, () for a scalar. `model`: the maker's name or path, as it was given.
     `trained_on`: what the maker learned from (see `provenance.origin`), None if that isn't recorded. `settings`: what
     else decides the values, such as a prompt; JSON values. `revision`: the hub's commit, None for a folder's model.
+    `license`: what the maker's model card states, None if nobody looked.
     """
 
     sha256: str
@@ -39,6 +40,7 @@ class ColumnInfo:
     trained_on: dict[str, Any] | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     revision: str | None = None
+    license: str | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -67,7 +69,12 @@ class ColumnInfo:
         identity: dict[str, Any] = {"sha256": self.sha256, "sources": self.sources, "shape": self.shape}
         if self.settings:
             identity["settings"] = self.settings
-        about = {"model": self.model, "trained_on": self.trained_on, "revision": self.revision}
+        about = {
+            "model": self.model,
+            "trained_on": self.trained_on,
+            "revision": self.revision,
+            "license": self.license,
+        }
         return pa.field(name, kind, metadata={KEY: json.dumps(identity), ABOUT_KEY: json.dumps(about)})
 
     @classmethod
@@ -86,6 +93,7 @@ class ColumnInfo:
                 about["trained_on"],
                 identity.get("settings", {}),
                 about.get("revision"),
+                about.get("license"),
             )
         except (KeyError, TypeError, ValueError):
             return None

@@ -12,6 +12,9 @@ from commoncanvas.config.data import DataConfig
 from commoncanvas.config.schema import Schema, Share
 from commoncanvas.config.train import TrainConfig
 
+FROM_INIT = "from-init"
+POOLED = "text_time"
+"""diffusers' `addition_embed_type` of SDXL: the pooled state, and `Crop`'s six numbers, steer every block."""
 COLOUR_CELL = 8
 """Side of the squares, pixels, between whose mean colours `AutoencoderRecipe.colour_weight` is."""
 
@@ -103,9 +106,9 @@ class AutoencoderRecipe(RecipeBase):
 class NoiseConfig(Schema):
     """How noise is mixed in, and the objective; see `diffusion.objective` for the formulas."""
 
-    schedule: dict[str, Any] = Field(
+    schedule: dict[str, Any] | Literal["from-init"] = Field(
         description="configuration of diffusers' DDPMScheduler; prediction_type flow_prediction is flow matching, "
-        "which has no betas"
+        "which has no betas; from-init: that of init's pipeline"
     )
     timesteps: Literal["uniform", "stratified"] = "uniform"
     logit_normal: tuple[float, Share] | None = Field(
@@ -133,6 +136,8 @@ class NoiseConfig(Schema):
     @model_validator(mode="after")
     def _can_be_sampled(self) -> Self:
         schedule = self.schedule
+        if not isinstance(schedule, dict):
+            return self
         if schedule.get("rescale_betas_zero_snr") and schedule.get("prediction_type", "epsilon") == "epsilon":
             raise ValueError(
                 "schedule.rescale_betas_zero_snr ends in noise alone, of which epsilon says nothing; give "
@@ -208,6 +213,14 @@ class DiffusionRecipe(RecipeBase):
         description="draw hidden states towards image features, in training; null: the denoising loss alone",
     )
     sample: SampleConfig
+
+    @property
+    def pipeline(self) -> str:
+        """diffusers' class of the pipeline that training exports."""
+        if self.transformer:
+            return "PixArtAlphaPipeline"
+        pooled = self.unet.get("addition_embed_type") == POOLED
+        return "StableDiffusionXLPipeline" if pooled else "StableDiffusionPipeline"
 
     @property
     def prompts(self) -> Literal["plain", "pixart"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
+from torch import Tensor
 
 from commoncanvas.config import SampleConfig
 from commoncanvas.diffusion.objective import FLOW
@@ -134,3 +135,18 @@ def generate_images(
         **options,
     ).images
     return images
+
+
+def decode_latents(pipeline: DiffusionPipeline, latents_BCHW: Tensor) -> list[Image]:
+    """The images that the pipeline itself makes of latents as its network says them: its one step changes nothing."""
+    still: Any = DDPMScheduler()
+    # PixArt takes the second of what a single step gives.
+    still.step = lambda said, timestep, latents, **options: (latents, latents)
+    before, pipeline.scheduler = pipeline.scheduler, still
+    count = len(latents_BCHW)
+    try:
+        return generate_images(
+            pipeline, [""] * count, seeds=[0] * count, guidance_scale=1.0, steps=1, latents=latents_BCHW
+        )
+    finally:
+        pipeline.scheduler = before

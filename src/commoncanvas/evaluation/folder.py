@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.errors import ModelError
-from commoncanvas.latents.vae import to_images, to_pixels
+from commoncanvas.latents.scaling import scaling_of
+from commoncanvas.latents.vae import posterior, to_pixels
 from commoncanvas.provenance import catalogs_of, read_provenance
 from commoncanvas.text import one_line
 
@@ -88,10 +90,13 @@ def image_size(pipeline: Any) -> int:
 
 @torch.no_grad()
 def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.uint8]:
-    """What the pipeline's VAE makes of images [N, H, W, 3]: as near to them as any network could come."""
-    vae = pipeline.vae
-    made = []
+    """What the pipeline makes of the latents of images [N, H, W, 3], as a network without loss would say them: as near
+    to the images as any could come. Raises ModelError.
+    """
+    vae, made = pipeline.vae, []
+    scaling = scaling_of(vae, vae.config._name_or_path, type(pipeline).__name__)
     for start in range(0, len(images), batch_size):
         pixels = to_pixels(torch.from_numpy(images[start : start + batch_size])).to(vae.device, vae.dtype)
-        made.append(to_images(vae.decode(vae.encode(pixels).latent_dist.mode()).sample))
-    return np.concatenate(made)
+        decoded = decode_latents(pipeline, scaling(posterior(vae, pixels)))
+        made += [np.asarray(image.convert("RGB")) for image in decoded]
+    return np.stack(made)

@@ -24,9 +24,9 @@ from commoncanvas.latents.columns import (
     pooled_column,
     text_column,
 )
+from commoncanvas.latents.scaling import Scaling, scaling_of
 from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
-from commoncanvas.latents.vae import scale
 
 STATISTICS_ROWS = 4096
 
@@ -90,14 +90,18 @@ def _encode(
         *any_of(catalog, recipe.data.mix or ()),
     ]
     for stage, condition in _stages(recipe, catalog):
+        scaling = None
+        if isinstance(stage, LatentStage) and isinstance(recipe, DiffusionRecipe):
+            # A VAE that can't be trained on is found before it is run.
+            scaling = scaling_of(stage.network, recipe.vae, recipe.pipeline)
         _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
         conditions = [FETCHED, allowed, *chosen, *([condition] if condition else [])]
         rows = run_shown(catalog, stage, all_of(*conditions), engine)
         report[stage.done_column] = {"rows": rows}
         if not rows:
             say(f"{stage.done_column}: {why_none(catalog, conditions)}")
-        if isinstance(stage, LatentStage):
-            report[stage.done_column] |= latent_statistics(catalog, stage)
+        if scaling and isinstance(stage, LatentStage):
+            report[stage.done_column] |= latent_statistics(catalog, stage, scaling)
     return report
 
 
@@ -181,7 +185,7 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake:
     )
 
 
-def latent_statistics(catalog: Catalog, stage: LatentStage) -> dict[str, list[float]]:
+def latent_statistics(catalog: Catalog, stage: LatentStage, scaling: Scaling) -> dict[str, list[float]]:
     """Mean and standard deviation a channel [C] of the scaled latents, over the first rows of the column."""
     table = catalog.table(
         [stage.done_column], filter=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
@@ -191,7 +195,7 @@ def latent_statistics(catalog: Catalog, stage: LatentStage) -> dict[str, list[fl
     latents = states(table[stage.done_column], stage.info.shape).float()
     while latents.ndim > 4:  # of images, not of mirror images; of means, not of deviations
         latents = latents[:, 0]
-    latents = scale(stage.network, latents)
+    latents = scaling(latents)
     return {
         "mean": [round(float(value), 4) for value in latents.mean((0, 2, 3))],
         "std": [round(float(value), 4) for value in latents.std((0, 2, 3))],

@@ -10,6 +10,10 @@ from commoncanvas.errors import ModelError
 from commoncanvas.latents.hub import find
 from commoncanvas.text import one_line
 
+WHOLE = ("model_index.json", "provenance.json")
+"""What tells a whole pipeline's folder."""
+PACKAGED = {"minilm": "apache-2.0", "efficientnet-lite0": "apache-2.0"}
+"""Models that come as packages, with their licences: see NOTICE."""
 PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
@@ -42,3 +46,16 @@ def components(model: str, what: str = "model") -> dict[str, str]:
             config = read_json(model, "config.json", name, what=what)
             parts[name] = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
     return parts
+
+
+def beside(model: str, name: str) -> Path | None:
+    """The file `name` of a model: in its folder, in that of the pipeline which it is a part of, or in a hub id's root.
+
+    Raises ModelError for a hub id that can't be asked.
+    """
+    if not Path(model).exists():
+        return None if model in PACKAGED else find(model, name)
+    places = [Path(model).resolve()]
+    if any((places[0].parent / file).is_file() for file in WHOLE):
+        places.append(places[0].parent)
+    return next((place / name for place in places if (place / name).is_file()), None)

@@ -65,13 +65,6 @@ def posterior(vae: VAE, pixels_BCHW: Tensor, deviation: bool = False) -> Tensor:
     return mean
 
 
-def scale(vae: VAE, latents: Tensor) -> Tensor:
-    """Raw latents -> what the network sees, as diffusers' pipelines undo it: (latent - shift) * scaling_factor."""
-    shift = getattr(vae.config, "shift_factor", None) or 0.0
-    scaled: Tensor = (latents - shift) * vae.config.scaling_factor
-    return scaled
-
-
 def downsampling(vae: VAE) -> int:
     """Pixels a side of what one cell of the latent stands for."""
     blocks = (

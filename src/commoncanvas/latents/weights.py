@@ -6,6 +6,7 @@ Every `from_pretrained` of the package is here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import diffusers
@@ -13,6 +14,7 @@ import torch
 import transformers
 from diffusers import ModelMixin
 from torch import nn
+from transformers import dynamic_module_utils
 from transformers.utils import DummyObject
 
 from commoncanvas.errors import CommonCanvasError, ModelError
@@ -136,6 +138,16 @@ def load_pipeline(model: str) -> Any:
         elif library == "transformers":
             networks[name] = load_tokenizer(found, model, f"{name} of", subfolder=name)
     return _loaded(diffusers.DiffusionPipeline, model, what, "", None, "", use_safetensors=True, **networks)
+
+
+@contextmanager
+def no_questions() -> Iterator[None]:
+    """For other libraries that load by transformers: it refuses a model's own code, where it would ask a person."""
+    before, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
 
 
 def refuse_code(config: dict[str, Any], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from commoncanvas.config import DiffusionRecipe
+from commoncanvas.config.recipes import POOLED
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
+from commoncanvas.training.start import check_network
 from commoncanvas.training.task import configuring
 from commoncanvas.training.transformer import draw_kept, predict_kept, unstarted
-from commoncanvas.training.unet import POOLED, added, unet_config
+from commoncanvas.training.unet import added, unet_config
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
             f"{latents.downsampling}"
         )
     network = build(recipe, side, latents, text)
+    if recipe.init and Path(recipe.init).exists():
+        check_network(network, recipe, "transformer" if recipe.transformer else "unet")
     if recipe.train.activation_checkpointing:
         network.enable_gradient_checkpointing()
     noisy = torch.zeros(1, latents.channels, side, side, device="meta")

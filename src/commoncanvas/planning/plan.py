@@ -234,6 +234,7 @@ def _phase_notes(
             f"{before}, which has a column of its own"
             if before
             else f"{recipe.init}, whose training isn't counted"
+            + ("" if Path(recipe.init).exists() else ", and which is no folder here yet")
         )
         notes.append(f"{recipe.name}: this phase alone; it goes on from {which}")
     if unknown:

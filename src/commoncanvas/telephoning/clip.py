@@ -17,7 +17,9 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.device import pick_device
 from commoncanvas.errors import MissingExtraError, ModelError
+from commoncanvas.latents.hub import find
 from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.latents.weights import no_questions
 from commoncanvas.telephoning.fitting import readable
 
 BATCH = 32
@@ -48,11 +50,12 @@ class ClipModel:
         self.name += f", {pretrained}" if ":" not in name else ""
         try:
             _refuse_code(name)
-            # Without its weights it would be one of random weights, and a warning.
-            self._network, self._transform = open_clip.create_model_from_pretrained(
-                name, pretrained=pretrained, weights_only=True
-            )
-            self._tokenizer: Any = open_clip.get_tokenizer(name)
+            with no_questions():
+                # Without its weights it would be one of random weights, and a warning.
+                self._network, self._transform = open_clip.create_model_from_pretrained(
+                    name, pretrained=pretrained, weights_only=True
+                )
+                self._tokenizer: Any = open_clip.get_tokenizer(name)
         except (
             Exception
         ) as error:  # what a broken file makes open_clip, torch and safetensors raise has no one base
@@ -139,10 +142,11 @@ def _refuse_code(name: str) -> None:
     if name.startswith(FOLDER):
         path = Path(name.removeprefix(FOLDER)) / CONFIG
     elif name.startswith(HUB):
-        from huggingface_hub import hf_hub_download
-
         model, _, revision = name.removeprefix(HUB).partition("@")
-        path = Path(hf_hub_download(model, CONFIG, revision=revision or None))
+        found = find(model, CONFIG, revision=revision or None, what="CLIP model")
+        if found is None:
+            raise ModelError(f"it has no {CONFIG}")
+        path = found
     else:
         return
     text = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {}).get("text_cfg", {})

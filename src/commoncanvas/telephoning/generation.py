@@ -21,8 +21,10 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
+from commoncanvas.latents.card import card_license
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.latents.weights import load_network, load_tokenizer
+from commoncanvas.provenance import origin
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 
 Inputs = dict[str, Tensor]
@@ -65,7 +67,14 @@ class GeneratingCaptioner(ABC):
         revision = getattr(self.network.config, "_commit_hash", None)
         digest = weights_sha256(self.network)
         self.info = ColumnInfo(
-            digest, (("image", None),), (), config.model, settings=settings, revision=revision
+            digest,
+            (("image", None),),
+            (),
+            config.model,
+            origin(config.model),
+            settings,
+            revision,
+            card_license(config.model),
         )
         self.network.to(self.device)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 from commoncanvas.telephoning.features import image_features
+from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -178,10 +180,8 @@ class XSCaptioner:
             fields["vocabulary"] = tuple(fields["vocabulary"])
             self.decoder = CaptionDecoder(DecoderConfig(**fields))
             self.decoder.load_state_dict(load_file(weights))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ModelError(
-                f"captioner {folder} can't be loaded: {' '.join(str(error).split())[:300]}"
-            ) from error
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"captioner {folder} can't be loaded: {one_line(error)}") from error
         self.decoder.eval()
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.info = ColumnInfo(digest, (("image", None),), (), folder.name, origin(folder))

@@ -24,7 +24,7 @@ from commoncanvas.config import AlignmentConfig, DiffusionRecipe
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.states import state_type, stored
-from commoncanvas.provenance import Part
+from commoncanvas.provenance import maker
 from commoncanvas.training.task import Batch
 
 
@@ -37,7 +37,7 @@ class Alignment:
         for catalog in catalogs:
             self._check(catalog)
         self.info = agreed(catalogs, config.column)
-        self.part = Part("alignment", self.info.model, self.info.sha256, self.info.trained_on)
+        self.part = maker("alignment", self.info)
 
     def _check(self, catalog: Catalog) -> None:
         name = self.config.column

@@ -31,6 +31,7 @@ DRAWN = 16
 class AutoencoderTask:
     columns = ("image",)
     parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, recipe: AutoencoderRecipe, pins: Pins | None) -> None:
         self.recipe = recipe

@@ -21,7 +21,7 @@ from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.states import states
 from commoncanvas.latents.text import MINILM, minilm_weights
 from commoncanvas.latents.vae import weights_sha256
-from commoncanvas.provenance import Part
+from commoncanvas.provenance import Part, maker, part
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch
@@ -31,6 +31,8 @@ DRAWN = 24
 
 
 class CaptionerTask:
+    notes: tuple[str, ...] = ()
+
     def __init__(self, recipe: CaptionerRecipe, pins: Pins | None) -> None:
         if len(recipe.data.text_columns) != 1:
             raise TrainingError(
@@ -43,8 +45,8 @@ class CaptionerTask:
         features = agreed(self.rows.catalogs, self.feature_column)
         self.shape = features.shape
         self.parts: tuple[Part, ...] = (
-            Part("image_features", features.model, features.sha256),
-            Part("word_embeddings", MINILM, weights_sha256(minilm_weights())),
+            maker("image_features", features),
+            part("word_embeddings", MINILM, weights_sha256(minilm_weights())),
         )
         self.words = Words.of(self.rows.texts("train"), recipe.max_tokens)
         decoder = CaptionDecoder(

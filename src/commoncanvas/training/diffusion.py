@@ -35,16 +35,19 @@ from commoncanvas.latents.columns import (
     text_info,
 )
 from commoncanvas.latents.encode import column_info, present, text_sources
+from commoncanvas.latents.hub import locate
+from commoncanvas.latents.scaling import scaling_of
 from commoncanvas.latents.states import states, stored, values
-from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, scale, weights_sha256
-from commoncanvas.provenance import Part, part
+from commoncanvas.latents.text import TextEncoder, text_encoder_path
+from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
+from commoncanvas.provenance import Part, maker, part
 from commoncanvas.text import counted
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.rows import Selection, TrainingRows
 from commoncanvas.training.selecting import Pins, check_columns, open_catalogs, select_rows
+from commoncanvas.training.start import check_init
 from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added
 from commoncanvas.visual import labelled_grid
@@ -55,6 +58,10 @@ DRAWN = 16
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
+        assert isinstance(recipe.noise.schedule, dict)  # see run.resolved
+        self.notes = check_init(recipe)
+        for field in ("vae", "text_encoder"):
+            locate(text_encoder_path(getattr(recipe, field)), f"{recipe.name}: {field}")
         catalogs = open_catalogs(recipe.data, pins or {}).values()
         declared = text_sources(recipe)
         self.sources = {
@@ -74,6 +81,7 @@ class DiffusionTask:
             recipe.text_encoder, recipe.text_length, recipe.text_skip, recipe.prompts
         )
         _trainable(recipe, self.vae)
+        self.scaling = scaling_of(self.vae, recipe.vae, recipe.pipeline)
         self.pooled = [pooled_column(name) for name in self.sources] if self.text_encoder.pair else []
         if self.pooled:
             self.columns = tuple(dict.fromkeys((*self.columns, *self.pooled, crop_column(self.latents))))
@@ -98,7 +106,7 @@ class DiffusionTask:
         self.stored_shape, self.latent_shape = latents.shape, (self.vae.config.latent_channels, side, side)
         self.text_shape = (recipe.text_length, self.text_encoder.width)
         vae = part("vae", recipe.vae, latents.sha256)
-        encoder = Part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
+        encoder = part("text_encoder", recipe.text_encoder, next(iter(text.values())).sha256)
         build = transformer.build_transformer if recipe.transformer else unet.build_unet
         network = build(recipe, self.latent_shape, self.text_encoder)
         self.model: nn.Module = network
@@ -166,7 +174,7 @@ class DiffusionTask:
         for number, catalog in enumerate(self.rows.catalogs):
             fields = [catalog.schema.field(name) for name in self.rows.text_columns(number)]
             for info in filter(None, map(ColumnInfo.of, fields)):
-                captioner = Part("captioner", info.model, info.sha256, info.trained_on)
+                captioner = maker("captioner", info)
                 if captioner not in parts:
                     parts.append(captioner)
         return parts
@@ -243,7 +251,7 @@ class DiffusionTask:
         if "deviation" in batch:
             mean, deviation = latents.unbind(1)
             latents = mean + deviation * batch["deviation"]
-        return scale(self.vae, latents)
+        return self.scaling(latents)
 
     def _conditions(self, batch: Batch) -> dict[str, Any]:
         """What the network is told; of rows whose caption was dropped, the empty caption's states."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from commoncanvas.catalog.storage import Storage
-from commoncanvas.config import Recipe, RecipeBase
+from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase
+from commoncanvas.config.recipes import FROM_INIT
 from commoncanvas.console import say
 from commoncanvas.device import pick_device, precision_on
 from commoncanvas.errors import ModelError, TrainingError
@@ -241,9 +242,14 @@ class Run:
 
 
 def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
-    """The recipe with the precision that it trains in, where it says auto: that of `record`, of what has begun already,
-    also on another device, or else the device's.
+    """The recipe with what it leaves open: the noise schedule of its `init`, where it says from-init, and the precision
+    that it trains in, where it says auto: that of `record`, of what has begun already, also on another device, or else
+    the device's. Raises ModelError, RecipeError.
     """
+    if isinstance(recipe, DiffusionRecipe) and recipe.noise.schedule == FROM_INIT:
+        from commoncanvas.training.start import with_init_schedule
+
+        return resolved(with_init_schedule(recipe), record)  # type: ignore[return-value]
     if recipe.train.precision != "auto":
         return recipe
     begun = record["recipe"]["train"].get("precision", "auto") if record else "auto"

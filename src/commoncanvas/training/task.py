@@ -29,6 +29,8 @@ class Task(Protocol):
     model: nn.Module
     parts: tuple[Part, ...]
     """The frozen models that it is built on."""
+    notes: tuple[str, ...]
+    """Lines to be said as a run begins."""
 
     @property
     def columns(self) -> tuple[str, ...]:

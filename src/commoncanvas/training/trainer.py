@@ -24,6 +24,7 @@ from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, multiplies_bf16
 from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.files import only_one
+from commoncanvas.provenance import unknown_parts
 from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA
@@ -65,6 +66,8 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
                 held.enter_context(only_one(run.folder))
                 if run.lengthened is not None:
                     trainer.checkpoints.keep_until(run.lengthened)
+                for line in (*task.notes, *unknown_parts(recipe.name, task.parts)):
+                    say(line)
                 run.begin(task)
         seen = ranks.gathered((run.id, finished))
         if finished and ranks.main:

@@ -23,8 +23,8 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.text import PROBE, TextEncoder
+from commoncanvas.training.start import start
 from commoncanvas.training.task import configuring
-from commoncanvas.training.unet import start
 
 PROBES = ["", PROBE]
 """Texts by which a pipeline's states are compared with those that `encode` stores."""

@@ -8,7 +8,6 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
-    ModelMixin,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -16,21 +15,13 @@ from diffusers import (
 from torch import Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
+from commoncanvas.config.recipes import POOLED
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.errors import RecipeError
 from commoncanvas.latents.crops import Crop
-from commoncanvas.latents.loading import components, read_json
 from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.weights import load_network
-from commoncanvas.text import one_line
+from commoncanvas.training.start import start
 from commoncanvas.training.task import configuring
-
-POOLED = "text_time"
-"""diffusers' `addition_embed_type` of SDXL: the pooled state, and `Crop`'s six numbers, steer every block."""
-
-
-FREE = ("sample_size", "dropout", "upcast_attention")
-"""Fields of a network that its weights go on with whatever they are."""
 
 
 def unet_config(
@@ -87,52 +78,6 @@ def build_unet(
 def added(pooled_BP: Tensor, crops_B6: Tensor) -> dict[str, Tensor]:
     """What SDXL's U-Net is told besides the text states: diffusers' `added_cond_kwargs`."""
     return {"text_embeds": pooled_BP, "time_ids": crops_B6}
-
-
-def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
-    """Put the weights of `recipe.init` into the network, which is its pipeline's part `name`."""
-    assert recipe.init is not None
-    _check_prediction(recipe, recipe.init)
-    part = name if name in components(recipe.init, "init") else ""
-    found = load_network(type(network), recipe.init, "init", subfolder=part)
-    other = [
-        f"{field} {theirs!r}"
-        for field, theirs in found.config.items()
-        if not field.startswith("_") and field not in FREE and not _alike(theirs, network.config.get(field))
-    ]
-    try:
-        network.load_state_dict(found.state_dict())
-        if other:
-            raise RuntimeError(f"it has {', '.join(other)}")
-    except RuntimeError as error:
-        raise RecipeError(
-            f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
-            f"give {name} its fields ({one_line(error)})"
-        ) from error
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two values of a field say the same: a list of equal ones is one of them for every block."""
-    lists = [list(each) if isinstance(each, list | tuple) else None for each in (one, other)]
-    if lists[0] is None and lists[1] is not None:
-        return all(_alike(one, each) for each in lists[1])
-    if lists[1] is None and lists[0] is not None:
-        return all(_alike(each, other) for each in lists[0])
-    # diffusers takes a field that is None for one that is off.
-    return (one or None) == (other or None) if lists[0] is None else lists[0] == lists[1]
-
-
-def _check_prediction(recipe: DiffusionRecipe, init: str) -> None:
-    """Raises RecipeError if `init` is a pipeline whose network says something else than the recipe's is to learn."""
-    scheduler = read_json(init, "scheduler_config.json", "scheduler")
-    flow = str(scheduler.get("_class_name", "")).startswith("FlowMatch")
-    theirs = scheduler.get("prediction_type", "flow_prediction" if flow else "epsilon")
-    ours = recipe.noise.schedule.get("prediction_type", "epsilon")
-    if scheduler and theirs != ours:
-        raise RecipeError(
-            f"{recipe.name}: the pipeline of init {init} is of {theirs}, and noise.schedule.prediction_type is {ours}; "
-            f"set it to {theirs}, or to teach the network another give its own folder as init"
-        )
 
 
 def build_pipeline(

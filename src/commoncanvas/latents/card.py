@@ -1,0 +1,48 @@
+"""The licence of a model, as the card in its folder or on the hub states it."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from commoncanvas import licenses
+from commoncanvas.latents.loading import PACKAGED, beside
+
+CARD = "README.md"
+UNKNOWN = "unknown"
+_FRONT = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
+# Names of licences for noncommercial use or research alone, among the hub's ids and in `license_name`.
+_NONCOMMERCIAL = re.compile(
+    r"(?<![a-z])(non-?_?commercial|nc|research(-only)?|amlr|deepfloyd-if-license)(?![a-z])"
+)
+
+
+def card_license(model: str) -> str:
+    """The licence that the model card states, in its words; several with commas; UNKNOWN if it states none."""
+    if model in PACKAGED:
+        return PACKAGED[model]
+    path = beside(model, CARD)
+    front = path and _FRONT.match(path.read_text(encoding="utf-8", errors="replace"))
+    try:
+        fields = yaml.safe_load(front[1]) if front else None
+    except yaml.YAMLError:
+        fields = None
+    if not isinstance(fields, dict):
+        return UNKNOWN
+    stated = fields.get("license")
+    names = [str(one).strip() for one in (stated if isinstance(stated, list) else [stated]) if one]
+    if names == ["other"] and fields.get("license_name"):
+        names = [str(fields["license_name"]).strip()]
+    return ", ".join(names) or UNKNOWN
+
+
+def permits(license: str, policy: licenses.Policy) -> bool:
+    """Whether a model card's licence lets a model of `policy` be built on it, as far as its name says."""
+    if policy == licenses.Policy.NONCOMMERCIAL:
+        return True
+    for name in license.split(", "):
+        known = licenses.parse(name)
+        if (known.reusable and not known.commercial) or _NONCOMMERCIAL.search(name.casefold()):
+            return False
+    return True
