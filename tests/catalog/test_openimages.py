@@ -64,7 +64,7 @@ def test_every_bad_line_costs_itself_and_is_named(tmp_path: Path) -> None:
         line(7, ",0Sad", ""),
         line(8, '"David"', '"David'),
         line(9, "David", "Dav\udce9d"),
-        line(10, "_z.jpg,0", "_z.jpg,90"),
+        line(10, "_z.jpg,0", "_z.jpg,45"),
         line(11, "_z.jpg,0", "_z.jpg,"),
         line(12)[:90],
     )
@@ -84,11 +84,15 @@ def test_every_bad_line_costs_itself_and_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_photo_that_lies_on_its_side_is_kept_and_told(tmp_path: Path) -> None:
-    path = listing(tmp_path / "train.csv", LINE[:-1] + "270.0", LINE[:-1].replace("7305", "7306"))
+@pytest.mark.parametrize(
+    ("said", "degrees"),
+    [("270.0", 270), ("90", 90), ("180", 180), ("0", None), ("0.0", None), ("", None), ("nan", None)],
+)
+def test_how_a_photo_lies_is_kept(tmp_path: Path, said: str, degrees: int | None) -> None:
+    path = listing(tmp_path / "train.csv", LINE[:-1] + said)
     rows, report = imported("openimages", tmp_path / "c.lance", path=path)
-    assert len(rows) == 2
-    assert report.complaints == ["train.csv:2: kept unturned (it should be turned by 270.0 degrees)"]
+    assert [row.get("stated_rotation") for row in rows.values()] == [degrees]
+    assert report.remarks == {}
 
 
 def test_several_files_are_read_and_the_older_form_without_rotation(tmp_path: Path) -> None:

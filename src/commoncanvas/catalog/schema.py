@@ -53,6 +53,8 @@ IMAGE = (
 # What a list states of the file that is at `image_url`; in catalogs of sources that state it.
 STATED_BYTES = pa.field("stated_bytes", pa.int64())
 STATED_MD5 = pa.field("stated_md5", pa.string())  # 32 hexadecimal digits
+STATED_ROTATION = pa.field("stated_rotation", pa.int16())  # degrees counterclockwise: 90, 180 or 270
+STATED = (STATED_BYTES, STATED_MD5, STATED_ROTATION)
 SCHEMA = pa.schema([*IDENTITY, *PROVENANCE, *IMAGE], metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 

@@ -63,14 +63,15 @@ class Decoders(Generic[T]):
         for decoder in reversed(self._all):
             self._idle.put(decoder)
 
-    def __call__(self, data: bytes, formats: Sequence[str]) -> T:
-        """As the task; ImageError also for what takes too long (timeout) or ends its process (internal).
+    def __call__(self, data: bytes, formats: Sequence[str], **said: Any) -> T:
+        """As the task, which is told what is `said` of this file; ImageError also for what takes too long (timeout) or
+        ends its process (internal).
 
         DecoderError where no process can be started.
         """
         decoder = self._idle.get()
         try:
-            return decoder(data, formats)
+            return decoder(data, formats, **said)
         finally:
             self._idle.put(decoder)
 
@@ -92,11 +93,11 @@ class _Decoder(Generic[T]):
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
-    def __call__(self, data: bytes, formats: Sequence[str]) -> T:
+    def __call__(self, data: bytes, formats: Sequence[str], **said: Any) -> T:
         held = False
         pipe = self._pipe or self._start()
         try:
-            pipe.send((tuple(formats), len(data)))
+            pipe.send((tuple(formats), len(data), said))
             pipe.send_bytes(data)
             answer = self._answer(pipe)
             if isinstance(answer, _Ask):
@@ -226,13 +227,13 @@ def serve(fd: int) -> None:
         pipe.send(_READY)
         while True:
             _end_after(0)
-            formats, size = pipe.recv()
+            formats, size, said = pipe.recv()
             room.allow(FILE_COPIES * size)
             data = pipe.recv_bytes()
             _end_after(seconds)
             answer: Any
             try:
-                answer = task(data, formats, turn)
+                answer = task(data, formats, turn, **said)
             except ImageError as error:
                 answer = _Failure(error.status, str(error))
             except Exception as error:

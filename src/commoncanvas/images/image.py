@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Literal
 
 import imagehash
@@ -38,6 +39,8 @@ LARGE_BYTES = 150_000_000
 """Images that take more are decoded one at a time, by however many processes."""
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}
 """Pixels a side that a format can hold; PNG holds any."""
+_TURNED = {1: 0, 3: 180, 6: 270, 8: 90}
+"""EXIF's orientations that mirror nothing -> by how many degrees counterclockwise they turn."""
 
 # No operation is repeated here, so libvips' cache of them would only hold memory; and images are worked on
 # side by side, so threads within one would only get in each other's way.
@@ -125,6 +128,20 @@ def _thumbnail(data: bytes, width: int, height: int, header: Header) -> Any:
         # Only where needed: the transform costs more than all the rest of a small image.
         **({"output_profile": "srgb"} if header.profiled else {}),
     )
+
+
+def turned(array: NDArray[np.uint8], header: Header, rotation: int) -> tuple[NDArray[np.uint8], Header]:
+    """What `load` made of a file that `rotation` degrees (a multiple of 90) counterclockwise turn upright.
+
+    They count from the pixels as the file has them, as Open Images' do, so what EXIF has turned is not turned twice. 0
+    says nothing, and a mirrored file lies as EXIF says.
+    """
+    if not rotation or header.orientation not in _TURNED:
+        return array, header
+    quarters = (rotation - _TURNED[header.orientation]) % 360 // 90
+    if quarters % 2:
+        header = replace(header, width=header.height, height=header.width)
+    return np.ascontiguousarray(np.rot90(array, quarters)), header
 
 
 def image_columns(file: bytes, header: Header, array: NDArray[np.uint8], stored: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from commoncanvas.images.image import (
     encode_image,
     image_columns,
     load,
+    turned,
 )
 from commoncanvas.images.segments import is_plain
 
@@ -45,8 +46,11 @@ class Decode:
     max_pixels: int = MAX_PIXELS
     animated: Animated = "first"
 
-    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> Row:
-        array, header = self._load(data, formats, large)
+    def __call__(
+        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any], rotation: int = 0
+    ) -> Row:
+        """`rotation`: see `turned`."""
+        array, header = self._load(data, formats, large, rotation)
         return {
             **image_columns(data, header, array, encode_image(array, self.format, self.quality)),
             "exif_camera": header.camera,
@@ -54,9 +58,10 @@ class Decode:
         }
 
     def _load(
-        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]
+        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any], rotation: int
     ) -> tuple[NDArray[np.uint8], Header]:
-        return load(data, self.size, self.side, self.max_pixels, formats, self.animated, large)
+        array, header = load(data, self.size, self.side, self.max_pixels, formats, self.animated, large)
+        return turned(array, header, rotation)
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,17 @@ class Store(Decode):
     Any other is encoded anew, so that no EXIF, and no place in it, comes along.
     """
 
-    def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> Row:
+    def __call__(
+        self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any], rotation: int = 0
+    ) -> Row:
         if len(data) > MAX_BYTES:
             raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
-        array, header = self._load(data, formats, large)
-        stored = data if self._fits(data, header) else encode_image(array, self.format, self.quality)
+        array, header = self._load(data, formats, large, rotation)
+        stored = (
+            data
+            if not rotation and self._fits(data, header)
+            else encode_image(array, self.format, self.quality)
+        )
         return image_columns(data, header, array, stored)
 
     def _fits(self, data: bytes, header: Header) -> bool:

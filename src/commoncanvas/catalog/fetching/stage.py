@@ -13,14 +13,14 @@ from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Place, Tally, Worker
 from commoncanvas.catalog.returning import TakenDown
-from commoncanvas.catalog.schema import IMAGE, STATED_BYTES, STATED_MD5
+from commoncanvas.catalog.schema import IMAGE, STATED
 from commoncanvas.catalog.where import all_of, listed
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 from commoncanvas.images.tasks import Decode
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
-MORE = {"image_url_2": "second_url", STATED_BYTES.name: "stated_bytes", STATED_MD5.name: "stated_md5"}
+MORE = {"image_url_2": "second_url", **{field.name: field.name for field in STATED}}
 """Columns that a catalog need not have -> what they are to a Place."""
 PRIVATE = f"fetch_status = 'refused' AND fetch_error LIKE '%{ALLOWING}%'"
 """SQL of the rows that were refused for want of `allow_private`."""

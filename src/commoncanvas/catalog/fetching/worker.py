@@ -43,6 +43,7 @@ class Place:
     second_url: str | None = None
     stated_bytes: int | None = None
     stated_md5: str | None = None
+    stated_rotation: int | None = None
 
     def check(self, data: bytes) -> None:
         """Raise FetchError unless `data` is the file that the source states to be at `url`."""
@@ -223,7 +224,7 @@ class Worker:
 
     def _image(self, place: Place, data: bytes, formats: Sequence[str]) -> Row:
         place.check(data)
-        row = self._decoders(data, formats)
+        row = self._decoders(data, formats, rotation=place.stated_rotation or 0)
         held = self._taken_down.held_back(row["sha256"], row["image"]) if self._taken_down else None
         if held is not None:
             raise FetchError(*held)

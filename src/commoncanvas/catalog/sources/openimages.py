@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from commoncanvas.catalog.schema import STATED_BYTES, STATED_MD5
+from commoncanvas.catalog.schema import STATED, STATED_BYTES, STATED_MD5, STATED_ROTATION
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.inputs import input_files
 from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
@@ -19,13 +19,15 @@ from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
 
 _NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")
+_TURNS = {text: degrees for degrees in (90, 180, 270) for text in (f"{degrees}", f"{degrees}.0")}
+_UPRIGHT = ("0", "0.0", "nan")  # nan: nobody knows
 
 
 class OpenImages(RowSource):
     """Rows `openimages:<image id>`, 16 hexadecimal digits."""
 
     name = "openimages"
-    columns = (STATED_BYTES, STATED_MD5)
+    columns = STATED
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name, "paths")
@@ -67,16 +69,12 @@ class OpenImages(RowSource):
         row = base_row(self.name, image, where, license, said, report)
         if row is None:
             return None
-        turned = fields.text(record.get("Rotation"))
-        if turned and turned not in ("0", "0.0"):
-            # The file's pixels lie on their side, and nothing in it says so.
-            report.remark(where, "kept unturned", f"it should be turned by {turned[:10]} degrees")
         return {**row, **_stated(where, record, report)}
 
 
 def _stated(where: str, record: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Size and MD5 of the file, by which `fetch` knows that it is still there and no other."""
-    size, md5 = fields.text(record.get("OriginalSize")), fields.text(record.get("OriginalMD5"))
+    """Size and MD5 of the file, by which `fetch` knows that it is still there and no other, and how it lies."""
+    size, md5, turn = (fields.text(record.get(name)) for name in ("OriginalSize", "OriginalMD5", "Rotation"))
     stated: dict[str, Any] = {}
     if size:
         if re.fullmatch(r"[0-9]{1,12}", size):
@@ -92,4 +90,8 @@ def _stated(where: str, record: dict[str, Any], report: Report) -> dict[str, Any
             stated[STATED_MD5.name] = digest.hex()
         else:
             report.remark(where, "kept without MD5", f"field OriginalMD5: {md5[:30]!r}")
+    if turn in _TURNS:
+        stated[STATED_ROTATION.name] = _TURNS[turn]
+    elif turn and turn.lower() not in _UPRIGHT:
+        report.remark(where, "kept unturned", f"field Rotation: {turn[:30]!r}")
     return stated
