@@ -230,6 +230,14 @@ def odd_samples() -> Iterator[Kind]:
     yield "tiff, infinite", (grey * float("inf")).cast("float").tiffsave_buffer(), UNSUPPORTED
     yield "tiff, double", colour.cast("double").tiffsave_buffer(), UNSUPPORTED
     yield "tiff, complex", colour.complexform(colour).tiffsave_buffer(), UNSUPPORTED
+    yield "tiff, ycbcr", file(COLOURS.convert("YCbCr"), "TIFF"), UNSUPPORTED
+    inside = bytearray(
+        vips(LARGE).tiffsave_buffer(compression="jpeg", tile=True, tile_width=512, tile_height=512)
+    )
+    begin = inside.find(b"\xff\xda")
+    middle = (begin + inside.find(EOI, begin)) // 2
+    inside[middle : middle + 2] = EOI
+    yield "tiff, a cut jpeg inside", bytes(inside), TRUNCATED
     yield "tiff, 8-bit lab", file(COLOURS.convert("LAB"), "TIFF"), UNSUPPORTED
 
 

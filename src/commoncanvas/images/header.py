@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyvips
 
@@ -25,6 +25,7 @@ MAX_BANDS = 4
 _LOADERS = {f"VipsForeignLoad{'Nsgif' if name == 'gif' else name.capitalize()}Buffer": name for name in READS}
 _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "double": 8}
 _COEFFICIENT_BYTES = 2
+_PHOTOMETRIC, _COMPRESSION, _YCBCR, _JPEGS = 262, 259, 6, (6, 7)
 # What the readers say of a file that is sound, but of a kind that they can't read.
 _UNSUPPORTED = re.compile(
     r"not been built in|not (implemented|supported|configured)|unsupported(?! marker)|out of range$|bad labq format",
@@ -81,6 +82,10 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
         image = pyvips.Image.new_from_buffer(data, "", access="sequential")
     except pyvips.Error as error:
         raise broken(error) from error
+    if format == "tiff" and _is_plain_ycbcr(data):
+        raise ImageError(
+            "unsupported_format", "tiff in YCbCr, which is not converted here; save it with RGB samples"
+        )
     fields = set(image.get_fields())
     width, height = image.width, image.height
     orientation = image.get("orientation") if "orientation" in fields else 1
@@ -135,6 +140,21 @@ def _unreadable(kind: str | None, formats: Sequence[str]) -> ImageError:
         "unsupported_format",
         f"{kind} is not a format that is read here ({listed}); convert it to one of them",
     )
+
+
+def _is_plain_ycbcr(data: bytes) -> bool:
+    """Whether a TIFF holds YCbCr other than in JPEGs (TIFF 6.0, sections 2 and 21): libvips takes it for RGB."""
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(data[place : place + size], order)
+
+    if number(2, 2) != 42:
+        return False
+    first = number(4, 4)
+    entries = range(first + 2, first + 2 + 12 * number(first, 2), 12)
+    tags = {number(entry, 2): number(entry + 8, 2) for entry in entries}
+    return tags.get(_PHOTOMETRIC) == _YCBCR and tags.get(_COMPRESSION) not in _JPEGS
 
 
 def _animated(format: str, image: Any, fields: Container[str], data: bytes) -> bool:
