@@ -13,6 +13,7 @@ from __future__ import annotations
 from commoncanvas.licenses.combine import Combination, combine
 from commoncanvas.licenses.parse import parse, require
 from commoncanvas.licenses.policy import Policy, allows, named, shortened, spelled_out, sql_filter
+from commoncanvas.licenses.statements import may_object
 from commoncanvas.licenses.values import ALL_RIGHTS_RESERVED, CC0, LICENSES, UNKNOWN, License
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Policy",
     "allows",
     "combine",
+    "may_object",
     "named",
     "parse",
     "require",

@@ -19,7 +19,8 @@ from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, PLACE
 from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.sources.inputs import input_files, whole
-from commoncanvas.catalog.sources.provenance import Said, base_row, read_license
+from commoncanvas.catalog.sources.provenance import Said, base_row
+from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.errors import SourceError

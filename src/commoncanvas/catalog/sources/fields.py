@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -19,8 +20,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "image_file",
         "image_path",
     ),
-    "license": ("license", "licence", "license_id", "license_name", "licence_name", "rights", "usage_terms"),
-    "license_url": ("license_url", "licence_url", "license_link", "rights_url"),
+    "license": (
+        *("license", "licence", "license_id", "licence_id", "license_name", "licence_name", "license_title"),
+        *("license_type", "licence_type", "license_short_name", "licensename", "licenses", "licences"),
+        *("rights", "usage_terms", "dc_rights", "dcterms_rights", "dcterms_license", "edm_rights"),
+        *("rights_statement", "rights_statements"),
+    ),
+    "license_url": (
+        *("license_url", "licence_url", "license_uri", "license_link", "licenseurl"),
+        *("rights_url", "rights_uri", "rights_statement_url", "rights_statement_uri"),
+    ),
     "license_version": ("license_version", "licence_version"),
     "creator": (
         "creator",
@@ -57,22 +66,101 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "uploaded_at": ("uploaded_at", "date_uploaded", "dateuploaded", "uploaded"),
     "label": ("label", "caption", "text"),
 }
-"""Catalog column (and `file`) -> the names it is known by, the first that is set wins."""
+"""Catalog column (and `file`) -> the names it is known by. The first that is set wins, but of those for licences, all
+count."""
+
+RIGHTS = frozenset((*ALIASES["license"], *ALIASES["license_url"]))
+"""Columns that name a licence."""
+NOTICES = frozenset(
+    (
+        *(
+            "copyright",
+            "copyright_notice",
+            "copyright_status",
+            "copyright_statement",
+            "rights_and_reproduction",
+        ),
+        *(
+            "rights_information",
+            "rights_advisory",
+            "rights_usage_terms",
+            "access_rights",
+            "dcterms_access_rights",
+        ),
+        *("terms_of_use", "usage_rights", "use_restrictions", "restrictions", "permission", "permissions"),
+    )
+)
+"""Columns that may speak of rights, among other things."""
+
+KNOWN = frozenset(name for names in ALIASES.values() for name in names) | NOTICES
+"""Columns that mean something."""
 
 
+@lru_cache(maxsize=1 << 12)
 def normalise(name: str) -> str:
     """`Photographer URL`, `photographerUrl`, `photographer-url` -> `photographer_url`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
+def clash(columns: Iterable[str]) -> tuple[str, str] | None:
+    """Two of the columns that are read as one, such as `License` and `license`; None if there are none."""
+    seen: dict[str, str] = {}
+    for name in filter(str.strip, columns):
+        plain = normalise(name)
+        key = plain if plain in KNOWN else name.strip().casefold()
+        if key in seen:
+            return seen[key], name
+        seen[key] = name
+    return None
+
+
+def two_of_one_name(what: str, pair: tuple[str, str]) -> str:
+    """The error for columns that `clash`."""
+    if pair[0] == pair[1]:
+        return f"{what} names the column {pair[0]!r} twice; give each a name of its own"
+    return f"{what} has the columns {pair[0]!r} and {pair[1]!r}, which are read as one; rename or remove one"
+
+
 def find(record: Mapping[str, Any], column: str) -> Any:
     """The first alias of `column` that isn't empty in a record with normalised names; else None."""
     for alias in ALIASES[column]:
         value = record.get(alias)
-        if value is not None and value != "" and value != []:
+        if any(each is not None and each == each and str(each).strip() for each in items(value)):
             return value
     return None
+
+
+_NAMING = ("@value", "value", "name", "label", "o:label", "title", "@id", "id", "url", "en", "none", "def")
+"""Where JSON-LD, IIIF, EDM, DataCite and schema.org keep the text of a value that is an object."""
+_MAX_DEPTH = 6
+
+
+def items(value: Any, depth: int = _MAX_DEPTH) -> list[Any]:
+    """The plain values in a value: itself, those of a list, or the first that an object's usual names hold."""
+    if not depth or value is None:
+        return []
+    if isinstance(value, Mapping):
+        languages = (name for name in value if re.fullmatch(r"[a-z]{2}(?:-\w+)?", str(name)))
+        held = (items(value.get(name), depth - 1) for name in (*_NAMING, *languages))
+        return next(filter(None, held), [])
+    if isinstance(value, list | tuple):
+        return [plain for each in value for plain in items(each, depth - 1)]
+    return [value]
+
+
+def texts(value: Any) -> list[str]:
+    """The texts in a value, each once."""
+    return list(dict.fromkeys(found for each in items(value) if (found := text(each))))
+
+
+def statements(value: Any, depth: int = _MAX_DEPTH) -> list[str]:
+    """The texts in a value about rights: of an object, every name and address."""
+    if isinstance(value, list | tuple):
+        return [found for each in value for found in statements(each, depth - 1)] if depth else []
+    if isinstance(value, Mapping):
+        return [found for name in (*_NAMING, "href", "uri") for found in texts(value.get(name))]
+    return texts(value)
 
 
 def text(value: Any) -> str | None:
@@ -87,15 +175,12 @@ def tag_list(value: Any) -> list[str] | None:
     if isinstance(value, str):
         separator = next((mark for mark in ";|," if mark in value), None)
         value = value.split(separator) if separator else [value]
-    if not isinstance(value, Iterable):
-        return None
-    tags = [tag for entry in value if (tag := text(entry))]
-    return list(dict.fromkeys(tags)) or None
+    return texts(value) or None
 
 
 def url(record: Mapping[str, Any], column: str) -> str | None:
     """The first alias of `column` in a record with normalised names that holds a web address; else None."""
-    written = (text(record.get(alias)) or "" for alias in ALIASES[column])
+    written = (found for alias in ALIASES[column] for found in texts(record.get(alias)))
     return next((value for value in written if re.match(r"https?://\S+$", value, re.IGNORECASE)), None)
 
 

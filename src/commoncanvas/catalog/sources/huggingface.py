@@ -156,20 +156,15 @@ class HuggingFace(RowSource):
     def _row(
         self, part: Part, identity: str, where: str, record: dict[str, Any], used: set[str], report: Report
     ) -> dict[str, Any] | None:
-        named = {name: value for name, value in record.items() if name not in used}
-        for name in fields.ALIASES:
-            if name in self.map:
-                named = {key: value for key, value in named.items() if not _is_called(key, name)}
-                named[fields.ALIASES[name][0]] = record[self.map[name]]
-        label = record.get(self.label_column) if self.label_column else None
-        # A class's number is no text to train on.
+        columns = {name: key for name, key in self.map.items() if name in fields.ALIASES}
+        labels = (columns.get("label"), self.label_column)
         named = {
             key: value
-            for key, value in named.items()
-            if isinstance(value, str) or not _is_called(key, "label")
+            for key, value in record.items()
+            if (key not in used or key in columns.values())
+            # A class's number is no text to train on.
+            and (_is_text(value) or not (key in labels or _is_called(key, "label")))
         }
-        if self.label_column:
-            named[self.label_column] = label if isinstance(label, str) else None
         row = row_by_aliases(
             self.name,
             f"{part.dataset}/{identity}",
@@ -179,10 +174,17 @@ class HuggingFace(RowSource):
             license=self.license,
             creator=self.creator,
             label_column=self.label_column,
+            columns=columns,
         )
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
         country = {"country": stated(record[self.map["country"]], where, report)} if self.columns else {}
         return row and {**row, **sizes, **country}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _is_called(name: str, column: str) -> bool:

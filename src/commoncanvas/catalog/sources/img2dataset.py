@@ -78,7 +78,8 @@ class Img2Dataset(RowSource):
                 f"{path} is no file of img2dataset's: it has no column key, or neither url nor {IMAGE_ENDINGS[0]}; "
                 "give only img2dataset's output"
             )
-        check_columns(str(path), schema.names, self.license, self.creator)
+        named = [name for name in schema.names if name not in _OWN]
+        check_columns(str(path), named, self.license, self.creator)
         if self.label_column and self.label_column not in schema.names:
             raise SourceError(f"{path} has no column {self.label_column!r} for labels")
         if self.country and self.country not in schema.names:

@@ -13,8 +13,9 @@ from typing import Any
 from commoncanvas.catalog.schema import STATED, STATED_BYTES, STATED_MD5, STATED_ROTATION
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.inputs import input_files
-from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
+from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import check_metadata, read_records
+from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
 

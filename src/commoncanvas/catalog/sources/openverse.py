@@ -15,8 +15,9 @@ from typing import Any
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.sources.inputs import input_files, whole
-from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
+from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import Record, check_metadata, read_records
+from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.errors import SourceError
 
@@ -77,7 +78,8 @@ class Openverse(RowSource):
             where,
             {
                 "license": record.get("license"),
-                "license_url": record.get("license_url") or more.get("license_url"),
+                "license_url": record.get("license_url"),
+                "meta_data.license_url": more.get("license_url"),
             },
             report,
             version=record.get("license_version"),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 
 Row = dict[str, Any]
 MAX_TEXT = 1_000_000
 """Characters of a field, at most."""
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ def base_row(
         "license_url": license.url,
         "tags": fields.tag_list(said.tags),
     }
-    for column in ("creator", "title", "description", "label"):
-        row[column] = fields.text(getattr(said, column))
+    for column in ("creator", "title", "description"):
+        row[column] = "; ".join(fields.texts(getattr(said, column))) or None
+    row["label"] = next(iter(fields.texts(said.label)), None)
     for column in ("creator_url", "page_url", "image_url"):
         row[column] = _kept(where, column, getattr(said, column), web_address, "web address", report)
     for column in ("taken_at", "uploaded_at"):
@@ -77,45 +81,65 @@ def row_by_aliases(
     license: licenses.License | None = None,
     creator: str | None = None,
     label_column: str | None = None,
+    columns: Mapping[str, str] = _NONE,
 ) -> Row | None:
     """`base_row` of a record whose columns have people's own names (`fields.ALIASES`).
 
-    `license` and `creator` are for what the record leaves out; `label_column` names the one of human text. A record
-    that states the id or the digest of an image that was taken down, as exports do, is skipped.
+    `license` and `creator` are for what the record leaves out; `label_column` names the one of human text. `columns`
+    maps the catalog's names to the record's, where these are others. A record that states the id or the digest of an
+    image that was taken down, as exports do, is skipped.
     """
-    named = {fields.normalise(str(name)): value for name, value in record.items()}
-    image_id, digest = (fields.text(named.get(name)) for name in ("image_id", "sha256"))
+    names = {name: fields.normalise(str(name)) for name in record}
+    if len(set(names.values())) < len(names) and (pair := fields.clash(map(str, record))):
+        report.skip(where, "two fields of one name", f"{pair[0]!r} and {pair[1]!r}")
+        return None
+    values: dict[str, Any] = {names[name]: value for name, value in record.items()}
+    image_id, digest = (fields.text(values.get(name)) for name in ("image_id", "sha256"))
     if image_id in report.taken_down.image_ids or digest in report.taken_down.sha256s:
         report.skip(
             where, "taken down", f"it was exported as {image_id}" if image_id else "the same file was"
         )
         return None
-    values = {column: fields.find(named, column) for column in fields.ALIASES}
+    for column, name in columns.items():
+        values.update(dict.fromkeys(fields.ALIASES[column]))
+        values[fields.ALIASES[column][0]] = record.get(name)
+    said = {column: fields.find(values, column) for column in fields.ALIASES}
+    mapped = (columns.get("license"), columns.get("license_url"))
     found = read_license(
         where,
-        {name: values[name] for name in ("license", "license_url")},
+        {name: value for name, value in record.items() if names[name] in fields.RIGHTS or name in mapped},
         report,
-        version=values["license_version"],
+        notices={name: value for name, value in record.items() if names[name] in fields.NOTICES},
+        version=said["license_version"],
         default=license,
     )
     if found is None:
         return None
-    said = Said(
-        creator=fields.text(values["creator"]) or creator,
-        creator_url=fields.url(named, "creator_url") or values["creator_url"],
-        page_url=fields.url(named, "page_url") or values["page_url"],
-        label=record.get(label_column) if label_column else values["label"],
-        **{name: values[name] for name in ("title", "description", "tags", "taken_at", "uploaded_at")},
+    return base_row(
+        source,
+        source_id,
+        where,
+        found,
+        Said(
+            creator=said["creator"] or creator,
+            creator_url=fields.url(values, "creator_url") or said["creator_url"],
+            page_url=fields.url(values, "page_url") or said["page_url"],
+            label=record.get(label_column) if label_column else said["label"],
+            **{name: said[name] for name in ("title", "description", "tags", "taken_at", "uploaded_at")},
+        ),
+        report,
     )
-    return base_row(source, source_id, where, found, said, report)
 
 
 def check_columns(
     what: str, columns: Iterable[str], license: licenses.License | None, creator: str | None
 ) -> None:
     """What no row of `what` could say is said at once, not once a row. Raises SourceError."""
+    columns = list(columns)
+    if pair := fields.clash(columns):
+        raise SourceError(fields.two_of_one_name(what, pair))
     names = {fields.normalise(name) for name in columns}
-    if license is None and not names & {*fields.ALIASES["license"], *fields.ALIASES["license_url"]}:
+    if license is None and not names & fields.RIGHTS:
         raise SourceError(
             f"{what} has no column with licences; name one licence for all with --license, or call the column one "
             f"of: {', '.join(fields.ALIASES['license'])}"
@@ -123,38 +147,6 @@ def check_columns(
     demanded = license is not None and license.attribution and creator is None
     if license and demanded and not names & set(fields.ALIASES["creator"]):
         raise SourceError(f"licence {license.id} demands attribution; name whom to credit with --creator")
-
-
-def read_license(
-    where: str,
-    given: Mapping[str, Any],
-    report: Report,
-    *,
-    version: Any = None,
-    source: str | None = None,
-    default: licenses.License | None = None,
-) -> licenses.License | None:
-    """The one licence that the fields `given` (name -> value) speak of, the most exact where several do.
-
-    None, told to `report`, where they name none that is known, or two that differ in what they permit.
-    `default` is for a record that says nothing.
-    """
-    said = [(field, text) for field, value in given.items() if (text := fields.text(value))]
-    if not said:
-        if default is None:
-            report.skip(where, "no licence", f"field {next(iter(given))} is empty")
-        return default
-    stated = fields.text(version)
-    known = [license for _, text in said if (license := licenses.parse(text, stated, source=source)).known]
-    if not known:
-        field, text = said[0]
-        report.skip(where, "unknown licence", f"field {field}: {text[:100]!r}")
-        return None
-    for other in known[1:]:
-        if not _agree(known[0], other):
-            report.skip(where, "contradictory licences", f"{known[0].id} and {other.id}")
-            return None
-    return max(known, key=lambda license: (license.version is not None, license.jurisdiction is not None))
 
 
 def web_address(value: Any) -> str | None:
@@ -166,19 +158,12 @@ def web_address(value: Any) -> str | None:
 
 
 def _kept(where: str, column: str, value: Any, read: Any, kind: str, report: Report) -> Any:
-    found = read(value)
-    if found is None and value is not None and value != "":
-        report.remark(where, f"kept without {column}", f"{str(value)[:60]!r} is no {kind}")
+    """What `read` makes of a value, or of the first in a list that it can read."""
+    stated = [each for each in fields.items(value) if each != ""]
+    found = next((good for each in stated if (good := read(each)) is not None), None)
+    if found is None and stated:
+        report.remark(where, f"kept without {column}", f"{str(stated[0])[:60]!r} is no {kind}")
     return found
-
-
-def _agree(one: licenses.License, other: licenses.License) -> bool:
-    """Whether both permit the same, so that naming the more exact of them names both."""
-    terms = ("reusable", "commercial", "derivatives", "share_alike", "attribution", "public_domain")
-    if any(getattr(one, term) != getattr(other, term) for term in terms):
-        return False
-    # Versions of one licence differ in their text; what is in the public domain has no text to differ in.
-    return one.public_domain or None in (one.version, other.version) or one.version == other.version
 
 
 def _size(value: Any) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.delimited import header, read_rows
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.sources.tables import parquet_rows, parquet_schema
@@ -37,11 +38,8 @@ def check_metadata(path: Path) -> list[str] | None:
             columns = list(parquet_schema(path).names)
         case _:
             return None
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise SourceError(
-            f"metadata {path} names the column {repeated[0]!r} twice; give each a name of its own"
-        )
+    if pair := fields.clash(columns):
+        raise SourceError(fields.two_of_one_name(f"metadata {path}", pair))
     return columns
 
 
@@ -82,7 +80,7 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
         report.skip(where, "too much JSON", f"{len(data):,} bytes")
         return None
     try:
-        record = json.loads(data.decode("utf-8-sig"))
+        record = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once_each)
     except UnicodeDecodeError as error:
         report.skip(where, "bad encoding", f"not UTF-8 at byte {error.start}")
         return None
@@ -93,6 +91,15 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
         report.skip(where, "malformed JSON", f"an object was expected, not {type(record).__name__}")
         return None
     return record if _encoded(where, record, report) else None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where a name comes twice, of which `json` would take the last."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return record
 
 
 def _read_parquet(path: Path, name: str, report: Report) -> Iterator[Record]:

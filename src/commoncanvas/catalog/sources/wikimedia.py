@@ -15,8 +15,9 @@ from commoncanvas.catalog.sources.countries import COUNTRY, PLACE
 from commoncanvas.catalog.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.markup import plain
-from commoncanvas.catalog.sources.provenance import Said, base_row, read_license, web_address
+from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import Record
+from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 
 SITE = "https://commons.wikimedia.org/"

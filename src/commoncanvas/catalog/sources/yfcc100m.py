@@ -21,6 +21,7 @@ from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, countries
 from commoncanvas.catalog.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.sources.percent import unquote_column
+from commoncanvas.catalog.sources.rights import agree
 from commoncanvas.catalog.sources.source import Report, SourceOptions
 from commoncanvas.catalog.sources.sqlite import MAGIC, table_rows
 from commoncanvas.errors import SourceError
@@ -99,8 +100,9 @@ class YFCC100M:
         drop("no photo id", ~_matches(text["photoid"], r"^\d{1,20}$"), "photoid")
         drop("video", _mask(pc.equal(raw["marker"], VIDEO)), "photoid")
         drop("no web address", ~_matches(text["downloadurl"], r"^https?://\S+$"), "downloadurl")
-        found, index = _licenses(text["licenseurl"], text["licensename"])
+        found, clashing, index = _licenses(text["licenseurl"], text["licensename"])
         drop("unknown licence", np.array([not one.known for one in found])[index], "licensename")
+        drop("contradictory licences", np.array(clashing, bool)[index], "licensename")
         refused = np.array([not licenses.allows(one, self.policy) for one in found])[index]
         drop(f"licence not for {self.policy.value} models", refused, "licensename")
         creator = pc.coalesce(_set(text["unickname"]), _set(text["uid"]))
@@ -236,15 +238,16 @@ def _binary(values: Any) -> pa.BinaryArray:
 
 def _licenses(
     urls: pa.StringArray, names: pa.StringArray
-) -> tuple[list[licenses.License], NDArray[np.int64]]:
-    """The different licences, and which of them each row has: by its address, else by its name."""
+) -> tuple[list[licenses.License], list[bool], NDArray[np.int64]]:
+    """The different licences, whether name and address contradict each other, and which of them each row has."""
     pairs = pc.binary_join_element_wise(urls, names, "\n").dictionary_encode()
-    found = []
+    found, clashing = [], []
     for pair in pairs.dictionary.to_pylist():
         url, name = pair.split("\n", 1)
-        by_url = licenses.parse(url)
-        found.append(by_url if by_url.known else licenses.parse(name, source="yfcc"))
-    return found, np.asarray(pairs.indices.to_numpy(zero_copy_only=False), np.int64)
+        by_url, by_name = licenses.parse(url), licenses.parse(name, source="yfcc")
+        found.append(by_url if by_url.known else by_name)
+        clashing.append(by_url.known and by_name.known and not agree(by_url, by_name))
+    return found, clashing, np.asarray(pairs.indices.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _mirror(hashes: pa.StringArray) -> pa.StringArray:
