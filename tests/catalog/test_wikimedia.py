@@ -172,6 +172,24 @@ def test_every_bad_page_costs_itself_and_is_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"NonFree": "true"}, "not free"),
+        ({"NonFree": True}, "not free"),
+        ({"NonFree": 1}, "not free"),
+        ({"DeletionReason": "<p>No <b>permission</b>\nsince May</p>"}, "up for deletion"),
+        ({"DeletionReason": "copyvio", "NonFree": "false"}, "up for deletion"),
+    ],
+)
+def test_what_commons_may_not_keep_is_left_out(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
+    kept = page(1, {"NonFree": "false", "DeletionReason": ""})
+    path = save(tmp_path, answer(page(2, more), kept, page(3, {"NonFree": False, "DeletionReason": " "})))
+    rows, report = imported("wikimedia", tmp_path / "c.lance", path=path)
+    assert set(rows) == {"wikimedia:1", "wikimedia:3"}
+    assert report.skipped == {reason: 1}
+
+
 def test_text_in_several_languages_is_taken_in_english(tmp_path: Path) -> None:
     several = {"de": "Zwei Nachbarn", "en": "Two neighbours", "_type": "lang"}
     german = {"_type": "lang", "de": "Der See"}

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from urllib.parse import unquote
 
 from commoncanvas.errors import LicenseError
-from commoncanvas.licenses import spellings
+from commoncanvas.licenses import spellings, wrapping
 from commoncanvas.licenses.values import LICENSES, TOOLS, UNKNOWN, License, elements
 
-# Nothing that names one licence is longer; a licence's whole text, pasted in, is.
-_MAX_CHARACTERS = 300
+# Nothing that names one licence is longer, Creative Commons' own HTML included; a licence's whole text, pasted in, is.
+_MAX_CHARACTERS = 600
 
 _BY_ID = {id.casefold(): license for id, license in LICENSES.items()}
 _BY_ELEMENTS = {(elements(unit), version, port): license for (unit, version, port), license in TOOLS.items()}
@@ -28,7 +28,10 @@ def parse(text_or_id: str | int | None, version: str | None = None, *, source: s
     Read are: canonical and SPDX ids; creativecommons.org addresses of any version, port, language, scheme and
     page; names ("CC BY 4.0", "Creative Commons Attribution-ShareAlike 4.0 International", Flickr's,
     Wikimedia's); Wikimedia template names, with or without braces; Openverse's slug, with its `version`
-    beside it ("by-nc-sa", "2.0"). Case, separators and the order of the licence elements don't matter.
+    beside it ("by-nc-sa", "2.0"); the elements' names in German, French, Spanish, Italian, Portuguese and Dutch. Case,
+    separators, dashes of all kinds and the order of the licence elements don't matter. A text may say one licence
+    several times (its name, its short name, its address in brackets or as an HTML link) and in a sentence ("Licensed
+    under ..."); where these differ, it is unknown.
 
     `source`: who wrote it, for what only they mean. With "flickr" (or "yfcc", which is Flickr's) numbers are
     Flickr's licence ids, and its names without a version, such as "Attribution License", are version 2.0.
@@ -46,7 +49,7 @@ def parse(text_or_id: str | int | None, version: str | None = None, *, source: s
 # A catalog of 100 million rows names a few dozen licences.
 @lru_cache(maxsize=1 << 14)
 def _parse(text: str, version: str | None, source: str | None) -> License:
-    text = unicodedata.normalize("NFKC", text).casefold().strip(" \t\r\n.,;<>\"'")
+    text = wrapping.plain(text)
     stated = (version or "").strip().casefold()
     if stated == "n/a":  # Openverse's word for none
         stated = ""
@@ -54,7 +57,7 @@ def _parse(text: str, version: str | None, source: str | None) -> License:
         own = spellings.OF_SOURCE.get(source.casefold(), {})
         if text in own:
             return own[text]
-    license = _read(text, stated)
+    license = _read_whole(text, stated)
     # A version beside a text that names one itself must be the same one.
     return license if not stated or license.version == _version(stated) else UNKNOWN
 
@@ -75,6 +78,26 @@ def require(
             f"licence {written!r} of {where} is unknown; fix the source or name one of Creative Commons' "
             "licences, such as CC-BY-4.0 or https://creativecommons.org/licenses/by/4.0/"
         )
+    return license
+
+
+def _read_whole(text: str, stated: str) -> License:
+    """What a text says, which may say the same several times: by name, short name and address."""
+    license = _read(text, stated)
+    if license.known:
+        return license
+    addresses, rest = wrapping.opened(text)
+    said = [_read_address(address) for address in dict.fromkeys(addresses)]
+    if rest:
+        said.append(_read_again(rest, stated))
+    return reduce(_narrower, said) if said else UNKNOWN
+
+
+def _read_again(text: str, stated: str) -> License:
+    license = _read(text, stated)
+    if not license.known:
+        ways = (map(partial(_read, stated=stated), pieces) for pieces in wrapping.pieces(text))
+        license = next((found for way in ways if (found := reduce(_narrower, way)).known), UNKNOWN)
     return license
 
 
@@ -101,13 +124,16 @@ def _read(text: str, stated: str) -> License:
 
 
 def _narrower(outer: License, inner: License) -> License:
+    """The more exact of two that permit the same; `UNKNOWN` if they don't."""
     if outer == inner:
         return outer
-    if _terms(outer) != _terms(inner):
+    if not (outer.known and inner.known) or _terms(outer) != _terms(inner):
         return UNKNOWN
     if None in (outer.version, inner.version):
         return inner if outer.version is None else outer
     # "Attribution 3.0 Germany (CC BY 3.0)": the port is the more exact of the two.
+    if outer.public_domain:  # two different marks
+        return UNKNOWN
     if outer.version == inner.version and None in (outer.jurisdiction, inner.jurisdiction):
         return inner if outer.jurisdiction is None else outer
     return UNKNOWN
@@ -143,6 +169,8 @@ def _read_address(text: str) -> License:
         return UNKNOWN
     host, path = match[1], unquote(match[2] or "").strip()
     parts = [part for part in path.split("/") if part]
+    if host == "opendefinition.org" and len(parts) == 2 and parts[0] == "licenses":
+        return _read_name(parts[1], "")
     if host == "spdx.org" and len(parts) == 2 and parts[0] == "licenses":
         return _BY_ID.get(re.sub(r"\.(html|json|txt)$", "", parts[1]), UNKNOWN)
     if host != "creativecommons.org":
@@ -154,7 +182,9 @@ def _read_address(text: str) -> License:
             return spellings.PUBLIC_DOMAIN_TOOLS.get((tool, *rest), UNKNOWN)
         case ["licenses", "publicdomain"] | ["licenses", "publicdomain", "us"]:
             return spellings.PUBLIC_DOMAIN_TOOLS["certification", "1.0", "us"]
-        case ["licenses", unit, *rest] if len(rest) < 3 and len(unit.split("-")) == len(elements(unit)):
+        case ["licenses" | "licences", unit, *rest] if len(rest) < 3 and len(unit.split("-")) == len(
+            elements(unit)
+        ):
             version, port = [*rest, None, None][:2]
             return _BY_ELEMENTS.get((elements(unit), version, port), UNKNOWN)
     return UNKNOWN
@@ -174,16 +204,23 @@ def _read_template(inside: str, stated: str) -> License:
 # --- names -------------------------------------------------------------------------------------
 
 _PHRASES = (
-    (re.compile(r"creative\s?commons"), " cc "),
-    (re.compile(r"non[\s-]?commercial"), " nc "),
-    (re.compile(r"no[\s-]?deriv(?:ative)?s?(?:[\s-]works?)?\b"), " nd "),
-    (re.compile(r"share[\s-]?alike"), " sa "),
+    (re.compile(r"(?<=[a-z])\.(?=[a-z\d])"), " "),
+    *((re.compile(words), f" {code} ") for words, code in spellings.TRANSLATED),
+    (re.compile(r"creative[\s_-]?commons"), " cc "),
+    (re.compile(r"non[\s_-]?commercial(?:[\s_-]use)?"), " nc "),
+    (re.compile(r"no[\s_-]?deriv(?:ative|ation)?s?(?:[\s_-]works?)?\b"), " nd "),
+    (re.compile(r"share[\s_-]?alike"), " sa "),
     (re.compile(r"attribution"), " attribution "),
+    # "CC BYNCSA", "ccbyncnd"
+    (re.compile(r"\bcc[\s-]?(by)(nc)?(nd|sa)?(?![a-z])"), r" cc \1 \2 \3 "),
     (re.compile(r"sampling[\s-]?(?:plus\b|\+)"), " sampling+ "),
     (re.compile(r"developing nations"), " devnations "),
     # "CCBY", "CC-BY4.0", "CC BY-SAv3"
     (re.compile(r"\bcc(?=by)"), "cc "),
     (re.compile(r"\b(by|sa|nc|nd)v?(?=\d)"), r"\1 "),
+    (re.compile(r"\b(?:v|ver|version)\b\.?\s*(?=\d)"), " "),
+    # "CC_BY_4_0", "cc-by-sa-2-5", "CC BY 4,0"
+    (re.compile(r"(?<![\d.])([1-4])[\s_,-]([015])(?![\d.])"), r"\1.\2"),
 )
 _SEPARATORS = re.compile(r"[\s\-_/,:&]+")
 _VERSION = re.compile(r"v?[1-9](?:\.\d)?")
@@ -200,8 +237,11 @@ _FILLERS = frozenset(
         "deed",
         "legalcode",
         "migrated",
+        *("intl", "licenses", "licences"),
+        *spellings.TRANSLATED_FILLERS,
     )
 )
+_IDLE_WORDS = frozenset(("universal", "legal", "code", "terms", "licensed"))
 _ELEMENT_WORDS = frozenset(("attribution", "by", "nc", "nd", "sa", "sampling", "sampling+", "devnations"))
 
 
@@ -210,8 +250,14 @@ def _read_name(text: str, stated: str) -> License:
     squeezed = " ".join(_SEPARATORS.split(text)).strip()
     if squeezed in spellings.NAMES:
         return spellings.NAMES[squeezed]
+    if tool := spellings.public_domain_tool(squeezed):
+        return tool
+    if spellings.RESERVED.fullmatch(squeezed):
+        return spellings.ALL_RIGHTS_RESERVED
     if template := spellings.public_domain_template(text.replace("_", " ")):
         return template
+    if not text.isascii():
+        text = "".join(mark for mark in unicodedata.normalize("NFD", text) if not unicodedata.combining(mark))
     for pattern, code in _PHRASES:
         text = pattern.sub(code, text)
     words = [word for word in _SEPARATORS.split(spellings.name_ports(text)) if word]
@@ -224,6 +270,8 @@ def _read_name(text: str, stated: str) -> License:
             unit.append(word)
         elif word == "cc" or word in _FILLERS:
             said.add(word)
+        elif word in _IDLE_WORDS and unit:
+            continue
         elif _VERSION.fullmatch(word):
             versions.append(_version(word))
         elif word == "all" and not versions:  # Cc-by-sa-all: every version up to 3.0

@@ -4,8 +4,6 @@ ports."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import product
 
 from commoncanvas.licenses.values import (
     ALL_RIGHTS_RESERVED,
@@ -88,35 +86,28 @@ ONLY_VERSION: dict[frozenset[str], list[str | None]] = {
 }
 
 
-def _tool_names() -> Iterator[tuple[str, License]]:
-    versions, universal = ("", " 1.0", " v1.0", " 1"), ("", " universal")
-    zero = ("cc0", "cc 0", "cc zero", "creative commons 0", "creative commons zero", "creative commons cc0")
-    tails = (
-        "",
-        " public domain",
-        " public domain dedication",
-        " license",
-        " licence",
-        " public domain dedication license",
-    )
-    for parts in product(zero, versions, universal, tails):
-        yield "".join(parts), CC0
-    mark = (
-        "pdm",
-        "cc pdm",
-        "pd mark",
-        "cc pd mark",
-        "public domain mark",
-        "creative commons public domain mark",
-    )
-    for words in product(mark, versions, universal):
-        yield "".join(words), PUBLIC_DOMAIN_MARK
+# What may stand beside "CC0" and "Public Domain Mark" in their names; they have only ever had the version 1.0.
+_TOOL_WORDS = (
+    r"cc|creative commons|1|v?\.? ?1[. _]0|v1|version|universal|licen[cs]e|waiver|deed|legal ?code|public domain|"
+    r"dedication|tool"
+)
+_TOOLS = {
+    r"cc ?0|(?:cc|creative commons) ?zero|creative commons 0": CC0,
+    r"pdm|(?:pd|public domain) mark": PUBLIC_DOMAIN_MARK,
+}
+_TOOL_NAMES = [
+    (re.compile(rf"(?:(?:{_TOOL_WORDS}) )*(?:{name})(?: (?:{_TOOL_WORDS}|{name}))*"), license)
+    for name, license in _TOOLS.items()
+]
+
+
+def public_domain_tool(name: str) -> License | None:
+    """The value of a lower-case name with single spaces (`cc0 1.0 universal deed`), or None."""
+    return next((license for pattern, license in _TOOL_NAMES if pattern.fullmatch(name)), None)
 
 
 # Lower case, with every run of separators as one space.
 NAMES: dict[str, License] = {
-    **dict(_tool_names()),
-    "public domain dedication cc0": CC0,
     # Flickr's pages, and Wikimedia's template for photos that carry Flickr's mark.
     "public domain work": PUBLIC_DOMAIN_MARK,
     "flickr public domain mark": PUBLIC_DOMAIN_MARK,
@@ -136,10 +127,16 @@ NAMES: dict[str, License] = {
     "united states government work": US_GOVERNMENT,
     "no known copyright restrictions": NO_KNOWN_COPYRIGHT,
     "flickr no known copyright restrictions": NO_KNOWN_COPYRIGHT,
-    "all rights reserved": ALL_RIGHTS_RESERVED,
-    "© all rights reserved": ALL_RIGHTS_RESERVED,
-    "all rights reserved ©": ALL_RIGHTS_RESERVED,
 }
+
+_RESERVED = (
+    "all rights reserved|alle rechte vorbehalten|tous (?:les )?droits (?:reserves|réservés)|"
+    "todos los derechos reservados|tutti i diritti (?:sono )?riservati|todos os direitos reservados|"
+    "alle rechten voorbehouden"
+)
+_NOTICE = r"(?:©|\(c\)|copyright\b)[^|;]{0,100}?"
+RESERVED = re.compile(rf"(?:{_NOTICE}\s*)?(?:{_RESERVED})\W*(?:{_NOTICE})?")
+"""Names of `ALL_RIGHTS_RESERVED`: the words alone, or beside who reserves them."""
 
 # Templates that give a reason without a country, or the United States': expired, released, not original
 # enough (https://commons.wikimedia.org/wiki/Commons:Copyright_tags/General_public_domain). Those by one other
@@ -157,6 +154,31 @@ def public_domain_template(name: str) -> License | None:
         return US_GOVERNMENT
     return PUBLIC_DOMAIN if _PUBLIC_DOMAIN_TEMPLATE.fullmatch(name) else None
 
+
+# The names of Creative Commons' licence elements in the languages of its largest users, without accents.
+TRANSLATED = (
+    (
+        r"nicht[\s-]?kommerziell|(?:pas d')?utilisation non[\s-]?commerciale|pas d'?utilisations? commerciales?",
+        "nc",
+    ),
+    (r"no[\s-]?comercial|non[\s-]?commerciale|nao[\s-]?comercial|niet[\s-]?commercieel", "nc"),
+    (r"weitergabe unter gleichen bedingungen|partage dans les memes conditions|partage a l'identique", "sa"),
+    (r"compartir[\s-]?igual|condividi allo stesso modo|compartilha[\s-]?igual|gelijk[\s-]?delen", "sa"),
+    (r"keine[\s-]?bearbeitung(?:en)?|pas de modifications?|sin[\s-]?(?:obra)?[\s-]?derivadas?", "nd"),
+    (r"non opere derivate|sem[\s-]?deriva(?:coes|dos)|geen[\s-]?afgeleide[\s-]?werken", "nd"),
+    (r"namensnennung|reconocimiento|atribucion|attribuzione|atribuicao|naamsvermelding", "attribution"),
+)
+TRANSLATED_FILLERS = (
+    "lizenz",
+    "licencia",
+    "licenza",
+    "licenca",
+    "licentie",
+    "internacional",
+    "internationale",
+    "internazionale",
+    "internationaal",
+)
 
 # Creative Commons' English names of its jurisdictions, where the code isn't the name.
 _COUNTRIES = {

@@ -49,10 +49,9 @@ def may_object(text: str, license: License) -> bool:
     """
     if not license.reusable:
         return False
-    written = unicodedata.normalize("NFKC", text).strip(" \t\r\n.,;")
-    folded = "".join(
-        mark for mark in unicodedata.normalize("NFKD", written.casefold()) if not unicodedata.combining(mark)
-    )
+    spread = unicodedata.normalize("NFKD", text)
+    written = "".join(mark for mark in spread if not unicodedata.combining(mark)).strip(" \t\r\n.,;")
+    folded = written.casefold()
     if folded in _BLANK or folded in _PERMISSIVE or _POINTER.fullmatch(folded):
         return False
     if folded == _SOME_RIGHTS:

@@ -29,7 +29,7 @@ class Wikimedia(RowSource):
     """Rows `wikimedia:<page id>`, which stays the same when a file is renamed.
 
     The creator is who Commons says made the work. Who uploaded it is often somebody else, and never taken for the
-    creator. Where a picture was taken is read only to know the country, and dropped.
+    creator. What Commons marks as not free, or as up for deletion, is left out. Where a picture was taken is read only to know the country, and dropped.
     """
 
     name = "wikimedia"
@@ -64,8 +64,14 @@ class Wikimedia(RowSource):
         if not mime.startswith("image/"):
             report.skip(where, "not an image", mime)
             return None
+        if _is_true(info, "NonFree"):
+            report.skip(where, "not free", "Commons marks it as non-free")
+            return None
+        if reason := _text(info, "DeletionReason"):
+            report.skip(where, "up for deletion", " ".join(reason.split())[:100])
+            return None
         said = _said(page, info, url)
-        if said.creator is None and _text(info, "AttributionRequired") == "true":
+        if said.creator is None and _is_true(info, "AttributionRequired"):
             report.skip(where, "no creator", "AttributionRequired is true and field Artist is empty")
             return None
         given = {name: _text(info, name) for name in _LICENSE_FIELDS}
@@ -124,7 +130,15 @@ def _text(info: Mapping[str, Any], name: str) -> str | None:
     return plain(_html(info, name), SITE)[0]
 
 
+def _is_true(info: Mapping[str, Any], name: str) -> bool:
+    return str(_value(info, name) or "").strip().lower() not in ("", "false", "no", "0")
+
+
 def _html(info: Mapping[str, Any], name: str) -> str:
+    return fields.text(_value(info, name)) or ""
+
+
+def _value(info: Mapping[str, Any], name: str) -> Any:
     """The value of one field of `extmetadata`; in English, or whatever comes first, where there are several."""
     more = info.get("extmetadata")
     field = more.get(name) if isinstance(more, dict) else None
@@ -133,7 +147,7 @@ def _html(info: Mapping[str, Any], name: str) -> str:
         value = value.get("en") or next(
             (text for key, text in value.items() if not key.startswith("_")), None
         )
-    return fields.text(value) or ""
+    return value
 
 
 def _first(value: Any) -> dict[str, Any] | None:
