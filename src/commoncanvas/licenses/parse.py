@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from commoncanvas.errors import LicenseError
 from commoncanvas.licenses import spellings, wrapping
-from commoncanvas.licenses.values import LICENSES, TOOLS, UNKNOWN, License, elements
+from commoncanvas.licenses.values import ALL_RIGHTS_RESERVED, LICENSES, TOOLS, UNKNOWN, License, elements
 
 # Nothing that names one licence is longer, Creative Commons' own HTML included; a licence's whole text, pasted in, is.
 _MAX_CHARACTERS = 600
@@ -253,7 +253,7 @@ def _read_name(text: str, stated: str) -> License:
     if tool := spellings.public_domain_tool(squeezed):
         return tool
     if spellings.RESERVED.fullmatch(squeezed):
-        return spellings.ALL_RIGHTS_RESERVED
+        return ALL_RIGHTS_RESERVED
     if template := spellings.public_domain_template(text.replace("_", " ")):
         return template
     if not text.isascii():
