@@ -270,6 +270,13 @@ def test_a_text_file_beside_an_image_is_its_label(photos: Path, tmp_path: Path) 
         "sub/dé.jpg": None,
     }
     assert report.complaints == ["sub/dé.jpg: kept without label (dé.txt is not UTF-8 at byte 3)"]
+    (tmp_path / "secret").write_text("a file elsewhere")
+    (photos / "a.txt").unlink()
+    (photos / "a.txt").symlink_to(tmp_path / "secret")
+    report = import_("folder", tmp_path / "f.lance", path=photos, license="CC0")
+    assert rows(tmp_path / "f.lance")["a.jpg"]["label"] is None
+    assert report.complaints[0] == "a.jpg: kept without label (a.txt is a link out of the folder)"
+    (photos / "a.txt").unlink()
     (photos / "a.txt").write_text("x" * 100_000)
     csv(photos, "file,license,alt", "a.jpg,CC0,", "b.png,CC0,named")
     report = import_("folder", tmp_path / "d.lance", path=photos)

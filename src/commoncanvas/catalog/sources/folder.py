@@ -226,33 +226,38 @@ class Folder(RowSource):
         if row is None:
             return None
         if row["label"] is None and self.label_column is None:
-            row["label"] = _caption(self.root / path, path, report)
+            row["label"] = self._caption(path, report)
         return {**row, "image_url": (self.root / path).as_uri()}
+
+    def _caption(self, path: str, report: Report) -> str | None:
+        """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
+        beside = map((self.root / path).with_suffix, CAPTION_SUFFIXES)
+        file = next((file for file in beside if is_file(file)), None)
+        if file is None:
+            return None
+        if self.images.leads_out(os.path.realpath(file)):
+            report.remark(path, "kept without label", f"{file.name} is a link out of the folder")
+            return None
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(MAX_CAPTION_BYTES + 1)
+        except OSError as error:
+            report.remark(path, "kept without label", f"{file.name} can't be read: {error.strerror or error}")
+            return None
+        if len(data) > MAX_CAPTION_BYTES:
+            report.remark(
+                path, "kept without label", f"{file.name} has more than {MAX_CAPTION_BYTES:,} bytes"
+            )
+            return None
+        try:
+            return data.decode("utf-8-sig").strip() or None
+        except UnicodeDecodeError as error:
+            report.remark(path, "kept without label", f"{file.name} is not UTF-8 at byte {error.start}")
+            return None
 
 
 def _has_column(columns: Iterable[str], column: str) -> bool:
     return bool({fields.normalise(name) for name in columns} & set(fields.ALIASES[column]))
-
-
-def _caption(image: Path, where: str, report: Report) -> str | None:
-    """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
-    file = next((file for file in map(image.with_suffix, CAPTION_SUFFIXES) if is_file(file)), None)
-    if file is None:
-        return None
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_CAPTION_BYTES + 1)
-    except OSError as error:
-        report.remark(where, "kept without label", f"{file.name} can't be read: {error.strerror or error}")
-        return None
-    if len(data) > MAX_CAPTION_BYTES:
-        report.remark(where, "kept without label", f"{file.name} has more than {MAX_CAPTION_BYTES:,} bytes")
-        return None
-    try:
-        return data.decode("utf-8-sig").strip() or None
-    except UnicodeDecodeError as error:
-        report.remark(where, "kept without label", f"{file.name} is not UTF-8 at byte {error.start}")
-        return None
 
 
 def _normalised(record: dict[str, Any]) -> dict[str, Any]:

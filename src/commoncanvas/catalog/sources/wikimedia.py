@@ -29,7 +29,8 @@ class Wikimedia(RowSource):
     """Rows `wikimedia:<page id>`, which stays the same when a file is renamed.
 
     The creator is who Commons says made the work. Who uploaded it is often somebody else, and never taken for the
-    creator. What Commons marks as not free, or as up for deletion, is left out. Where a picture was taken is read only to know the country, and dropped.
+    creator. What Commons marks as not free, or as up for deletion, is left out. Where a picture was taken is read only
+    to know the country, and dropped.
     """
 
     name = "wikimedia"
