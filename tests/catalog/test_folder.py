@@ -321,6 +321,21 @@ def test_metadata_in_subfolders_is_read_for_each_as_the_hub_lays_it_out(photos: 
     assert (report.new, report.skipped) == (1, {"no metadata": 7})
 
 
+def test_a_folder_s_metadata_may_have_columns_of_any_name(photos: Path, tmp_path: Path) -> None:
+    csv(photos, "Datei;Lizenz;Fotografin;Titel", "a.jpg;CC BY 4.0;Ada;Am See", "x.jpg;CC0;;")
+    columns = {"file": "Datei", "license": "Lizenz", "creator": "Fotografin", "title": "Titel"}
+    report = import_("folder", tmp_path / "c.lance", path=photos, columns=columns)
+    (row,) = rows(tmp_path / "c.lance").values()
+    assert (row["license"], row["creator"], row["title"]) == ("CC-BY-4.0", "Ada", "Am See")
+    assert report.skipped["file missing"] == 1
+    with pytest.raises(SourceError, match="has no column Bild; it has: Datei, Lizenz"):
+        import_("folder", tmp_path / "d.lance", path=photos, columns={"file": "Bild"})
+    with pytest.raises(SourceError, match="takes no size"):
+        import_("folder", tmp_path / "d.lance", path=photos, size=64)
+    with pytest.raises(SourceError, match=r"--column file=NAME.*the source table"):
+        import_("folder", tmp_path / "d.lance", path=photos)
+
+
 def test_names_that_one_system_composes_and_another_decomposes_are_the_same_file(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -245,6 +245,21 @@ def test_columns_that_differ_by_case_only_are_an_error_that_names_both(
         assert repr(names[0]) in str(error.value) and repr(names[1]) in str(error.value)
 
 
+def test_a_column_may_be_mapped_beside_one_that_has_the_catalog_s_name(tmp_path: Path) -> None:
+    record = {
+        "image_url": "https://x.example/1.jpg",
+        "license": "CC BY",
+        "lic": "CC BY 4.0",
+        "creator": "",
+        "who": "Ada",
+    }
+    pq.write_table(pa.Table.from_pylist([record]), tmp_path / "a.parquet")
+    columns = {"license": "lic", "creator": "who"}
+    for source in ("huggingface", "table"):
+        rows, _ = imported(source, tmp_path / f"{source}.lance", path=tmp_path / "a.parquet", columns=columns)
+        assert [(row["license"], row["creator"]) for row in rows.values()] == [("CC-BY-4.0", "Ada")]
+
+
 def test_names_that_mean_nothing_here_may_look_alike_to_those_who_read_latin_only(tmp_path: Path) -> None:
     assert fields.clash(["file", "標題", "作者", "Größe", "Grüße", "", " ", ""]) is None
     assert fields.clash(["file", "file"]) == ("file", "file")

@@ -34,7 +34,7 @@ def catalog_import(
     json_: Json = False,
 ) -> None:
     """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
-    openimages or huggingface, each from the PATHS of its files. What brings no image along waits for fetch.
+    openimages, huggingface or table, each from the PATHS of its files. What brings no image along waits for fetch.
 
     Args:
         metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
@@ -42,11 +42,11 @@ def catalog_import(
         creator: creator of every image that has none of its own (folder).
         name: the collection's name in its rows' ids; default: the folder's (folder).
         label_column: metadata column with human text to train on (folder).
-        id_column: column that tells rows apart (huggingface); default: one called id or key, else a digest of the
-            image's address, else of the image.
+        id_column: column that tells rows apart (huggingface, table); default: one called id or key, else a digest of
+            the image's address, else of the image.
         policy: leave out rows whose licence it doesn't allow (yfcc100m).
-        column: what the catalog calls a column and what the input does, as image=img (huggingface),
-            or country=NAME (img2dataset too).
+        column: what the catalog calls a column and what the input does, as image=img (table, huggingface),
+            file=Datei (folder), or country=NAME (img2dataset too).
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
         follow_links: take images that symbolic links out of the folder lead to (folder).
         allow_lookalikes: store images that come along though they look like ones that were taken down.

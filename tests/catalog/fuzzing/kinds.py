@@ -147,6 +147,9 @@ KINDS: dict[str, Kind] = {
     "openverse, Parquet": Kind("openverse", "a.parquet", openverse, as_parquet, by_parquet),
     "wikimedia": Kind("wikimedia", "a.jsonl", commons, answers, by_lines),
     "openimages": Kind("openimages", "a.csv", open_images, plain(as_csv), by_rows),
+    "table, CSV": Kind("table", "a.csv", museum, plain(as_csv), by_rows),
+    "table, JSON lines": Kind("table", "a.jsonl", museum, plain(as_lines), by_lines),
+    "table, Parquet": Kind("table", "a.parquet", museum, as_parquet, by_parquet),
     "huggingface, Parquet": Kind("huggingface", "a.parquet", shared, as_parquet, by_parquet),
     "huggingface, Arrow": Kind("huggingface", "a.arrow", shared, as_arrow),
 }

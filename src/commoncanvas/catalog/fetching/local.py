@@ -9,11 +9,14 @@ from urllib.parse import unquote, urlsplit
 from commoncanvas.catalog.fetching.status import FetchError, too_large
 from commoncanvas.catalog.sources import openmoji
 from commoncanvas.catalog.sources.folder import Folder
+from commoncanvas.catalog.sources.table import Table
 from commoncanvas.errors import MissingExtraError
 
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
     # A bare path has no scheme.
     Folder.name: ("file", ""),
+    # The table's own folder only: an import looks.
+    Table.name: ("file",),
     openmoji.OpenMoji.name: (openmoji.SCHEME,),
 }
 """Source -> what its rows may name on this machine. The `source` of a row is set by our own code, its URL isn't."""

@@ -12,6 +12,7 @@ from commoncanvas.catalog.sources.openimages import OpenImages
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.openverse import Openverse
 from commoncanvas.catalog.sources.source import Report, RowSource, Source, SourceOptions
+from commoncanvas.catalog.sources.table import Table
 from commoncanvas.catalog.sources.wikimedia import Wikimedia
 from commoncanvas.catalog.sources.yfcc100m import YFCC100M
 from commoncanvas.errors import SourceError
@@ -28,6 +29,7 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
     "wikimedia": Wikimedia,
     "openimages": OpenImages,
     "huggingface": HuggingFace,
+    "table": Table,
 }
 
 

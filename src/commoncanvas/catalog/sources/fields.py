@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -92,7 +93,10 @@ NOTICES = frozenset(
 )
 """Columns that may speak of rights, among other things."""
 
-KNOWN = frozenset(name for names in ALIASES.values() for name in names) | NOTICES
+KEYS = ("id", "key", "image_id", "uuid", "guid", "identifier", "photo_id", "photoid", "accession_number")
+"""What a column of ids is called."""
+
+KNOWN = frozenset(name for names in ALIASES.values() for name in names) | NOTICES | frozenset(KEYS)
 """Columns that mean something."""
 
 
@@ -168,6 +172,12 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return None
     return str(value).strip() or None
+
+
+def digest_id(what: str | bytes) -> str:
+    """The id of a row that has none: of its image's address, else of its bytes."""
+    kind, content = ("url", what.encode(errors="replace")) if isinstance(what, str) else ("sha256", what)
+    return f"{kind}-{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def tag_list(value: Any) -> list[str] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
-from commoncanvas.catalog.sources.provenance import row_by_aliases
+from commoncanvas.catalog.sources.provenance import check_named, row_by_aliases
 from commoncanvas.catalog.sources.records import MAX_JSON, READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder, is_file, read_start
@@ -35,6 +35,9 @@ class Folder(RowSource):
     name = "folder"
 
     def __init__(self, options: SourceOptions) -> None:
+        taken = ("paths", "metadata", "license", "creator", "name", "label_column", "columns")
+        options.only(self.name, *taken, "follow_links")
+        self.map = options.mapping(*fields.ALIASES)
         if options.path is None:
             raise SourceError("source folder needs the PATH of a folder with images")
         self.root = Path(os.path.normpath(options.path.absolute()))
@@ -129,22 +132,21 @@ class Folder(RowSource):
         for path, columns in self._columns.items():
             if columns is None:
                 continue
-            if not _has_column(columns, "file"):
+            if not self._has(columns, "file"):
                 raise SourceError(
-                    f"metadata {path} has no column that names the image file; "
-                    f"call it one of: {', '.join(fields.ALIASES['file'])}"
+                    f"metadata {path} has no column that names the image file; name it with --column file=NAME, or "
+                    f"call it one of: {', '.join(fields.ALIASES['file'])}; for addresses there is the source table"
                 )
-            if self.label_column and self.label_column not in columns:
-                raise SourceError(
-                    f"metadata {path} has no column {self.label_column!r} for labels; "
-                    f"it has: {', '.join(columns)}"
-                )
+            check_named(f"metadata {path}", columns, self.map, self.label_column)
 
     def _describes(self, column: str) -> bool:
         """Whether there is metadata that may say `column`."""
         if not self.metadata:
             return any(self.root.rglob("*.json"))
-        return any(columns is None or _has_column(columns, column) for columns in self._columns.values())
+        return any(columns is None or self._has(columns, column) for columns in self._columns.values())
+
+    def _has(self, columns: Iterable[str], column: str) -> bool:
+        return column in self.map or bool(set(map(fields.normalise, columns)) & set(fields.ALIASES[column]))
 
     def _records(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
         """(where it stands, the folder that its path starts from, the record)"""
@@ -181,36 +183,24 @@ class Folder(RowSource):
         """The image that a record is about: its path within the root, and its identity. The record's own path starts
         from `folder`.
         """
-        given = fields.text(
-            record.get("file") if not self.metadata else fields.find(_normalised(record), "file")
-        )
+        if not self.metadata or "file" in self.map:
+            named = record.get(self.map["file"] if self.metadata else "file")
+        else:
+            named = fields.find(
+                {fields.normalise(str(name)): value for name, value in record.items()}, "file"
+            )
+        given = next(iter(fields.texts(named)), None)
         if given is None:
             report.skip(where, "no file named", f"none of {', '.join(fields.ALIASES['file'])} is set")
             return None
-        said = f"field file: {given[:100]!r}"
-        for written in dict.fromkeys((given, given.replace("\\", "/"))):
-            # What one system writes as one character may be two in another's file names.
-            for form in dict.fromkeys(
-                (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
-            ):
-                image = Path(os.path.normpath(folder / form))
-                if not image.is_relative_to(self.root):
-                    report.skip(where, "outside the folder", said)
-                    self._look_for(given)
-                    return None
-                if is_file(image):
-                    real = os.path.realpath(image)
-                    if self.images.leads_out(real):
-                        report.skip(where, LEADS_OUT, f"{said}; --follow-links takes it")
-                        return None
-                    return image.relative_to(self.root).as_posix(), self.images.identity(real)
-        report.skip(where, "file missing", said)
-        self._look_for(given)
-        return None
-
-    def _look_for(self, given: str) -> None:
-        if len(self._missing) < _SAMPLE:
+        found = self.images.find(given, folder)
+        if isinstance(found, tuple):
+            return found
+        advice = "; --follow-links takes it" if found == LEADS_OUT else ""
+        report.skip(where, found, f"field file: {given[:100]!r}{advice}")
+        if found != LEADS_OUT and len(self._missing) < _SAMPLE:
             self._missing.append(given.replace("\\", "/"))
+        return None
 
     def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
         row = row_by_aliases(
@@ -222,6 +212,7 @@ class Folder(RowSource):
             license=self.license,
             creator=self.creator,
             label_column=self.label_column,
+            columns={name: column for name, column in self.map.items() if name != "file"},
         )
         if row is None:
             return None
@@ -254,11 +245,3 @@ class Folder(RowSource):
         except UnicodeDecodeError as error:
             report.remark(path, "kept without label", f"{file.name} is not UTF-8 at byte {error.start}")
             return None
-
-
-def _has_column(columns: Iterable[str], column: str) -> bool:
-    return bool({fields.normalise(name) for name in columns} & set(fields.ALIASES[column]))
-
-
-def _normalised(record: dict[str, Any]) -> dict[str, Any]:
-    return {fields.normalise(str(name)): value for name, value in record.items()}

@@ -5,7 +5,6 @@ What is on disk needs pyarrow alone; a hub id needs the extra [huggingface].
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,8 +37,6 @@ MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIAS
 """What `columns` can map."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
-_KEYS = ("id", "key", "image_id", "uuid", "guid", "identifier", "photo_id", "photoid", "accession_number")
-"""What a column of ids is called, as `fields.normalise` writes it."""
 _ADDRESSES = ("image_url", "img_url", "download_url", "original_url")
 
 
@@ -59,7 +56,7 @@ class Part:
 
 class HuggingFace(RowSource):
     """Rows `huggingface:<data set>/<id>`. The id is what the row is, wherever it stands: the column that is mapped to
-    `id`, else the first of _KEYS, else a digest of the image's address, else of the image.
+    `id`, else the first of `fields.KEYS`, else a digest of the image's address, else of the image.
 
     `columns` maps the catalog's names to the data set's: {"image": "img", "license": "lic"}; others are found by
     their usual names, but for `country` (two letters). A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION
@@ -71,10 +68,7 @@ class HuggingFace(RowSource):
     def __init__(self, options: SourceOptions) -> None:
         taken = ("paths", "columns", "license", "creator", "name", "label_column")
         options.only(self.name, *taken, "size")
-        self.map = dict(options.columns)
-        for name in self.map:
-            if name not in MAPPED:
-                raise SourceError(f"there is no column {name} to map; there are: {', '.join(MAPPED)}")
+        self.map = options.mapping(*MAPPED)
         self.columns = (COUNTRY,) if "country" in self.map else ()
         self.license = licenses.require(options.license, where="--license") if options.license else None
         self.creator = options.creator
@@ -99,8 +93,8 @@ class HuggingFace(RowSource):
                 f"{part.dataset} ({part.name}) has no one column of images among {', '.join(part.columns)}; "
                 "name it with --column image=NAME, or one of addresses with --column image_url=NAME"
             )
-        named = [name for name in ("license", "license_url", "creator") if name in self.map]
-        check_columns(f"{part.dataset} ({part.name})", [*part.columns, *named], self.license, self.creator)
+        what = f"{part.dataset} ({part.name})"
+        check_columns(what, part.columns, self.license, self.creator, self.map)
 
     def _image_column(self, part: Part) -> str | None:
         if "image" in self.map:
@@ -147,11 +141,10 @@ class HuggingFace(RowSource):
         if "id" in self.map:
             return fields.text(record[self.map["id"]])
         names = {fields.normalise(name): name for name in reversed(part.columns)}
-        key = next((names[key] for key in _KEYS if key in names), None)
+        key = next((names[key] for key in fields.KEYS if key in names), None)
         if key is not None and (identity := fields.text(record[key])) is not None:
             return identity
-        kind, content = ("url", url.encode(errors="replace")) if url is not None else ("sha256", data or b"")
-        return f"{kind}-{hashlib.sha256(content).hexdigest()[:32]}"
+        return fields.digest_id(url if url is not None else data or b"")
 
     def _row(
         self, part: Part, identity: str, where: str, record: dict[str, Any], used: set[str], report: Report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -132,13 +132,18 @@ def row_by_aliases(
 
 
 def check_columns(
-    what: str, columns: Iterable[str], license: licenses.License | None, creator: str | None
+    what: str,
+    columns: Sequence[str],
+    license: licenses.License | None,
+    creator: str | None,
+    mapped: Iterable[str] = (),
 ) -> None:
-    """What no row of `what` could say is said at once, not once a row. Raises SourceError."""
-    columns = list(columns)
+    """What no row of `what` could say is said at once, not once a row. `mapped` are the catalog's names for columns
+    that have others. Raises SourceError.
+    """
     if pair := fields.clash(columns):
         raise SourceError(fields.two_of_one_name(what, pair))
-    names = {fields.normalise(name) for name in columns}
+    names = {*map(fields.normalise, columns), *mapped}
     if license is None and not names & fields.RIGHTS:
         raise SourceError(
             f"{what} has no column with licences; name one licence for all with --license, or call the column one "
@@ -147,6 +152,18 @@ def check_columns(
     demanded = license is not None and license.attribution and creator is None
     if license and demanded and not names & set(fields.ALIASES["creator"]):
         raise SourceError(f"licence {license.id} demands attribution; name whom to credit with --creator")
+
+
+def check_named(
+    what: str, columns: Sequence[str], mapped: Mapping[str, str], label_column: str | None = None
+) -> None:
+    """Raises SourceError if `what` lacks a column that the user named."""
+    has = f"it has: {', '.join(columns)}"
+    missing = [name for name in mapped.values() if name not in columns]
+    if missing:
+        raise SourceError(f"{what} has no column {', '.join(missing)}; {has}")
+    if label_column and label_column not in columns:
+        raise SourceError(f"{what} has no column {label_column!r} for labels; {has}")
 
 
 def web_address(value: Any) -> str | None:

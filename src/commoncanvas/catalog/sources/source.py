@@ -133,6 +133,13 @@ class SourceOptions:
             )
         return self.paths[0] if self.paths else None
 
+    def mapping(self, *names: str) -> dict[str, str]:
+        """`columns`. Raises SourceError if it has other names of the catalog's than `names`."""
+        for name in self.columns:
+            if name not in names:
+                raise SourceError(f"there is no column {name} to map; there are: {', '.join(names)}")
+        return dict(self.columns)
+
     def only(self, source: str, *taken: str) -> SourceOptions:
         """Itself. Raises SourceError if an option is set that `source` doesn't take."""
         for option, value in vars(self).items():

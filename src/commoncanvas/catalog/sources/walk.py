@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,6 +19,8 @@ _OTHERS = "jxl jp2 j2k jpx psd psb tga exr hdr ico eps xcf pcx raw dng cr2 cr3 n
 OTHER_ENDINGS = frozenset(_OTHERS.split())
 """Of image files that nobody here reads."""
 
+OUTSIDE = "outside the folder"
+MISSING = "file missing"
 LEADS_OUT = "link out of the folder"
 NEARBY = 200
 """Folders below that `better_folder` looks into, at most."""
@@ -73,6 +76,26 @@ class ImageFolder:
                 elif (ending := ending_of(path)) in OTHER_ENDINGS:
                     self.passed_over[ending] += 1
             waiting += reversed(folders)
+
+    def find(self, given: str, start: Path) -> tuple[str, str] | str:
+        """(path within the folder, identity of the file) of the image that `given` names from `start` on.
+
+        A word why not, if it lies outside of the folder or isn't there.
+        """
+        for written in dict.fromkeys((given, given.replace("\\", "/"))):
+            # What one system writes as one character may be two in another's file names.
+            for form in dict.fromkeys(
+                (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
+            ):
+                image = Path(os.path.normpath(start / form))
+                if not image.is_relative_to(self.root):
+                    return OUTSIDE
+                if is_file(image):
+                    real = os.path.realpath(image)
+                    if self.leads_out(real):
+                        return LEADS_OUT
+                    return image.relative_to(self.root).as_posix(), self.identity(real)
+        return MISSING
 
     def identity(self, real: str) -> str:
         """The same for all names of the file `real`, an absolute path without links."""
