@@ -136,18 +136,18 @@ def check_columns(
     columns: Sequence[str],
     license: licenses.License | None,
     creator: str | None,
-    mapped: Iterable[str] = (),
+    mapped: Iterable[str] | None = None,
 ) -> None:
     """What no row of `what` could say is said at once, not once a row. `mapped` are the catalog's names for columns
-    that have others. Raises SourceError.
+    that have others; None for a source that maps none. Raises SourceError.
     """
     if pair := fields.clash(columns):
         raise SourceError(fields.two_of_one_name(what, pair))
-    names = {*map(fields.normalise, columns), *mapped}
+    names = {*map(fields.normalise, columns), *(mapped or ())}
     if license is None and not names & fields.RIGHTS:
         raise SourceError(
-            f"{what} has no column with licences; name one licence for all with --license, or call the column one "
-            f"of: {', '.join(fields.ALIASES['license'])}"
+            f"{what} has no column with licences; name one licence for all with --license, "
+            f"{'' if mapped is None else 'or the column with --column license=NAME, '}or call it license or rights"
         )
     demanded = license is not None and license.attribution and creator is None
     if license and demanded and not names & set(fields.ALIASES["creator"]):
