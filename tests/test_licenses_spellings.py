@@ -202,6 +202,8 @@ AMBIGUOUS = [
     "Attribution required",
     "Attribution, all rights reserved",
     "not all rights reserved",
+    "All rights reserved?",
+    "CC BY 4.0?",
     "all rights reserved for text",
     "CC BY-NC-ND-SA 4.0",
     "legal attribution",

@@ -135,7 +135,7 @@ _RESERVED = (
     "alle rechten voorbehouden"
 )
 _NOTICE = r"(?:©|\(c\)|copyright\b)[^|;]{0,100}?"
-RESERVED = re.compile(rf"(?:{_NOTICE}\s*)?(?:{_RESERVED})\W*(?:{_NOTICE})?")
+RESERVED = re.compile(rf"(?:{_NOTICE}\s*)?(?:{_RESERVED})[\s.,!-]*(?:{_NOTICE})?")
 """Names of `ALL_RIGHTS_RESERVED`: the words alone, or beside who reserves them."""
 
 # Templates that give a reason without a country, or the United States': expired, released, not original

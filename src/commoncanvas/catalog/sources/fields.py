@@ -126,13 +126,29 @@ def two_of_one_name(what: str, pair: tuple[str, str]) -> str:
     return f"{what} has the columns {pair[0]!r} and {pair[1]!r}, which are read as one; rename or remove one"
 
 
+_COLUMN = {alias: (column, place) for column, names in ALIASES.items() for place, alias in enumerate(names)}
+
+
+def known(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Column of ALIASES -> the first of its aliases that isn't empty in a record with normalised names, or None."""
+    found: dict[str, Any] = dict.fromkeys(ALIASES)
+    places = dict.fromkeys(ALIASES, len(_COLUMN))
+    for name, value in record.items():
+        column, place = _COLUMN.get(name, ("", 0))
+        if column and place < places[column] and _is_set(value):
+            found[column], places[column] = value, place
+    return found
+
+
 def find(record: Mapping[str, Any], column: str) -> Any:
     """The first alias of `column` that isn't empty in a record with normalised names; else None."""
-    for alias in ALIASES[column]:
-        value = record.get(alias)
-        if any(each is not None and each == each and str(each).strip() for each in items(value)):
-            return value
-    return None
+    return next((value for alias in ALIASES[column] if _is_set(value := record.get(alias))), None)
+
+
+def _is_set(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    return any(each == each and str(each).strip() for each in items(value))
 
 
 _NAMING = ("@value", "value", "name", "label", "o:label", "title", "@id", "id", "url", "en", "none", "def")
@@ -142,6 +158,8 @@ _MAX_DEPTH = 6
 
 def items(value: Any, depth: int = _MAX_DEPTH) -> list[Any]:
     """The plain values in a value: itself, those of a list, or the first that an object's usual names hold."""
+    if isinstance(value, str):
+        return [value]
     if not depth or value is None:
         return []
     if isinstance(value, Mapping):
@@ -155,6 +173,8 @@ def items(value: Any, depth: int = _MAX_DEPTH) -> list[Any]:
 
 def texts(value: Any) -> list[str]:
     """The texts in a value, each once."""
+    if isinstance(value, str):
+        return [written] if (written := value.strip()) else []
     return list(dict.fromkeys(found for each in items(value) if (found := text(each))))
 
 

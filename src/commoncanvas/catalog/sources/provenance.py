@@ -103,7 +103,7 @@ def row_by_aliases(
     for column, name in columns.items():
         values.update(dict.fromkeys(fields.ALIASES[column]))
         values[fields.ALIASES[column][0]] = record.get(name)
-    said = {column: fields.find(values, column) for column in fields.ALIASES}
+    said = fields.known(values)
     mapped = (columns.get("license"), columns.get("license_url"))
     found = read_license(
         where,
