@@ -114,6 +114,8 @@ def _read(text: str, stated: str) -> License:
     parenthesised = re.fullmatch(r"([^()]*)\(([^()]*)\)([^()]*)", text)
     if parenthesised:
         before, inside, after = parenthesised.groups()
+        if wrapping.says_only_who(f"{before} {after}"):  # "Creative Commons (CC BY 4.0)"
+            return _read_name(inside, stated)
         outer, inner = _read_name(f"{before} {after}", stated), _read_name(inside, stated)
         if outer.known and inner.known:
             # "Attribution (CC BY 4.0)": the same licence twice, of which one may leave its version out.
@@ -222,7 +224,7 @@ _PHRASES = (
     # "CC_BY_4_0", "cc-by-sa-2-5", "CC BY 4,0"
     (re.compile(r"(?<![\d.])([1-4])[\s_,-]([015])(?![\d.])"), r"\1.\2"),
 )
-_SEPARATORS = re.compile(r"[\s\-_/,:&]+")
+_SEPARATORS = re.compile(r"[\s\-_/,;:&]+")
 _VERSION = re.compile(r"v?[1-9](?:\.\d)?")
 _FILLERS = frozenset(
     (

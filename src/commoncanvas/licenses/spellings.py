@@ -122,6 +122,10 @@ NAMES: dict[str, License] = {
     "public domain": PUBLIC_DOMAIN,
     "publicdomain": PUBLIC_DOMAIN,
     "public domain dedication": PUBLIC_DOMAIN,
+    "in the public domain": PUBLIC_DOMAIN,
+    **{
+        f"this {thing} is in the public domain": PUBLIC_DOMAIN for thing in ("work", "image", "file", "photo")
+    },
     "us government work": US_GOVERNMENT,
     "u.s. government work": US_GOVERNMENT,
     "united states government work": US_GOVERNMENT,
@@ -182,6 +186,8 @@ TRANSLATED_FILLERS = (
 
 # Creative Commons' English names of its jurisdictions, where the code isn't the name.
 _COUNTRIES = {
+    "deutschland": "de", "osterreich": "at", "schweiz": "ch", "espana": "es", "italia": "it", "brasil": "br",
+    "nederland": "nl", "polska": "pl", "suisse": "ch",
     "argentina": "ar", "armenia": "am", "australia": "au", "austria": "at", "azerbaijan": "az",
     "belgium": "be", "brazil": "br", "bulgaria": "bg", "canada": "ca", "chile": "cl",
     "china mainland": "cn", "colombia": "co", "costa rica": "cr", "croatia": "hr",

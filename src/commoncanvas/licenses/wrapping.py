@@ -79,10 +79,15 @@ _BETWEEN = (
 )
 
 
+def says_only_who(text: str) -> bool:
+    """Whether a part of a text says nothing, or just "Creative Commons"."""
+    return bool(_BARE.fullmatch(text.strip()))
+
+
 def pieces(text: str) -> Iterator[list[str]]:
     """Ways to take apart a text that says one licence several times, as by its name and its short name."""
     for between in _BETWEEN:
         parts = between.split(text)
-        named = [part for part in parts if not _BARE.fullmatch(part.strip())]
+        named = [part for part in parts if not says_only_who(part)]
         if named and len(parts) > 1:
             yield named
