@@ -9,6 +9,7 @@ from commoncanvas.catalog.fetch import FetchReport, fetch
 from commoncanvas.catalog.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.catalog.importing import ImportReport, import_
 from commoncanvas.catalog.lookup import LookupReport, Match, lookup
+from commoncanvas.catalog.showing import ShownRows, show
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.stats import CatalogStats, stats
 from commoncanvas.catalog.table import Catalog
@@ -23,6 +24,7 @@ __all__ = [
     "ImportReport",
     "LookupReport",
     "Match",
+    "ShownRows",
     "Stage",
     "TakedownReport",
     "credits",
@@ -34,6 +36,7 @@ __all__ = [
     "save_filter",
     "saved_filter",
     "saved_filters",
+    "show",
     "stats",
     "takedown",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.where import check_literals, parts, shortened
+from commoncanvas.catalog.where import abridged, check_literals, parts
 from commoncanvas.errors import CatalogError
 from commoncanvas.text import one_line
 
@@ -63,7 +63,7 @@ def _not_valid(dataset: Any, filter: str, error: Exception) -> CatalogError:
     cause, unknown, _ = cause.partition(". Valid fields are ")
     columns = f": {', '.join(dataset.schema.names)}" if unknown else ""
     return CatalogError(
-        f"{cause}: filter {shortened(part)!r} is not valid; "
+        f"{cause}: filter {abridged(part)!r} is not valid; "
         f"write SQL over the columns of catalog {dataset.uri}{columns}"
     )
 

@@ -38,7 +38,7 @@ def listed(texts: Iterable[str]) -> str:
     return ", ".join(map(quoted, texts))
 
 
-def shortened(condition: str) -> str:
+def abridged(condition: str) -> str:
     """A condition for people to read: of long lists only the begin, 200 characters in all."""
     short = _LISTS.sub(lambda found: f"IN ({found[1][:30]}…)", condition)
     return short if len(short) <= 200 else f"{short[:150]} … {short[-40:]}"

@@ -161,6 +161,37 @@ def stats(
     show(found, json_)
 
 
+@app.command(name="show")
+def catalog_show(
+    *,
+    catalog: Uri,
+    where: str | None = None,
+    columns: str | None = None,
+    limit: int = 50,
+    html: str | None = None,
+    json_: Json = False,
+) -> None:
+    """Show rows: what they say, their fetch status and error, and below a duplicate the row that it copies.
+
+    Args:
+        where: SQL condition on the rows, or the name of a saved filter.
+        columns: comma-separated; default: title,creator,license,fetch_status,fetch_error.
+        limit: rows at most.
+        html: also write a page with thumbnails, one file.
+    """
+    from commoncanvas.catalog.showing import COLUMNS
+    from commoncanvas.catalog.showing import show as run
+
+    chosen = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns else COLUMNS
+    found = run(catalog, where=where, columns=chosen, limit=limit)
+    if html is not None:
+        from commoncanvas.app.rows_page import write_rows_page
+
+        write_rows_page(found, html)
+        say(f"page written to {html}")
+    show(found, json_)
+
+
 @app.command
 def curate(
     *,
