@@ -237,6 +237,57 @@ def test_a_stored_image_that_is_broken_costs_its_own_row(shapes: Catalog, folder
     assert again["captions"] >= broken
 
 
+@pytest.mark.parametrize("name", ["qwen", "blip2"])
+def test_a_picture_that_the_model_cannot_take_costs_its_own_row(
+    name: str, shapes: Catalog, folders: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    strip = encode_image(np.full((4, 900, 3), 200, np.uint8), "png")
+    image_id = shapes.table(["image_id"], limit=1)["image_id"][0].as_py()
+    shapes.dataset.update(
+        {"image": f"arrow_cast(X'{strip.hex()}', 'LargeBinary')"}, f"image_id = '{image_id}'"
+    )
+    report = caption(shapes.uri, config(name, folders), where=None)
+    rows = Catalog.open(shapes.uri).table(["image_id", "caption_status", "caption"]).to_pylist()
+    odd = {row["caption_status"] for row in rows if row["image_id"] == image_id}
+    assert odd == ({"model_error"} if name == "qwen" else {rows[0]["caption_status"]})
+    assert {row["caption_status"] for row in rows if row["image_id"] != image_id} <= {"ok", "cut", "empty"}
+    assert sum(report["statuses"].values()) == shapes.count()
+    assert ("absolute aspect ratio must be smaller" in capsys.readouterr().err) == (name == "qwen")
+    assert caption(shapes.uri, config(name, folders), where=None)["captions"] == 0
+
+
+def test_an_answer_that_fails_is_its_images_own_and_the_batch_is_done_without_it(
+    shapes: Catalog, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, bad = GeneratingCaptioner.caption, sorted(shapes.table(["image_id"])["image_id"].to_pylist())[5]
+
+    def failing(self: GeneratingCaptioner, prepared: Any, ids: list[str]) -> list[Caption]:
+        if bad in ids:
+            raise RuntimeError("shape mismatch")
+        return write(self, prepared, ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GeneratingCaptioner, "caption", failing)
+        report = caption(shapes.uri, config("llava", folders), where=None)
+    assert report["statuses"]["model_error"] == 1 and sum(report["statuses"].values()) == shapes.count()
+    again = caption(shapes.uri, config("llava", folders), where=None, retry=["model_error"])
+    assert again["captions"] == 1 and "model_error" not in again["statuses"]
+
+
+def test_a_model_that_fails_on_every_image_ends_the_run(
+    shapes: Catalog, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: GeneratingCaptioner, prepared: Any, ids: list[str]) -> list[Caption]:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(GeneratingCaptioner, "caption", failing)
+    with pytest.raises(ModelError, match="failed on all of 24 images: RuntimeError: no kernel"):
+        caption(shapes.uri, config("llava", folders), where=None)
+    assert "caption_status" not in Catalog.open(shapes.uri).schema.names or not Catalog.open(
+        shapes.uri
+    ).count("caption_status IS NOT NULL")
+
+
 def test_a_model_that_fails_in_the_middle_loses_nothing_of_what_it_wrote(
     shapes: Catalog, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         self.bodies: list[dict[str, Any]] = []
         self.trouble: dict[int, str] = {}
         self.always: str | None = None
+        self.limit = "max_tokens"
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
@@ -71,6 +72,15 @@ class Handler(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
+            if server.limit not in body:
+                return self.answer(
+                    400,
+                    {
+                        "error": {
+                            "message": f"Unsupported parameter: 'max_tokens'. Use '{server.limit}' instead."
+                        }
+                    },
+                )
             time.sleep(0.02)  # as a model takes its time: others come meanwhile
             self.caption(image, server.always or server.trouble.get(number, "well"))
         finally:
@@ -101,6 +111,12 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, {"object": "chat.completion", "choices": []})
             case "not json":
                 return self.answer(200, b"<html>", Content_Type="text/html")
+            case "refusal":
+                choice["message"] |= {"content": None, "refusal": "I can't help with that."}
+            case "refused in words":
+                choice["message"]["content"] = "I'm sorry, but I can't assist with that request."
+            case "thoughts":
+                choice["message"]["content"] = "<think>one sentence</think> a dog"
             case "filter":
                 choice["finish_reason"] = "content_filter"
             case "length":
@@ -157,6 +173,9 @@ def test_what_passes_is_waited_out(trouble: str, shapes: Catalog, server: Server
         ("no choices", "bad_answer"),
         ("not json", "bad_answer"),
         ("filter", "refused"),
+        ("refusal", "refused"),
+        ("refused in words", "refused"),
+        ("thoughts", "not_a_caption"),
         ("nothing", "empty"),
         ("length", "cut"),
     ],
@@ -176,6 +195,24 @@ def test_what_stays_is_the_images_own_status_and_can_be_done_again(
     assert caption(shapes.uri, config(server), where=some)["captions"] == 0
     again = caption(shapes.uri, config(server), where=some, retry=[status])
     assert (again["captions"], again["statuses"]) == (count, {"ok": count})
+
+
+def test_a_server_that_wants_max_completion_tokens_gets_it(shapes: Catalog, server: Server) -> None:
+    server.limit = "max_completion_tokens"
+    report = caption(shapes.uri, config(server, max_tokens=9), where=None)
+    assert report["statuses"] == {"ok": shapes.count()}
+    refused = [body for body in server.bodies if "max_tokens" in body]
+    assert 1 <= len(refused) <= 4  # those that were under way at once
+    assert {body["max_completion_tokens"] for body in server.bodies if body not in refused} == {9}
+
+
+def test_what_the_server_said_is_shown_once(
+    shapes: Catalog, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.always = "400"
+    caption(shapes.uri, config(server), where="label IS NULL AND title LIKE 'red%'")
+    said = capsys.readouterr().err
+    assert said.count("captions: http_4xx: Error code: 400") == 1 and "no\n" in said
 
 
 def test_a_server_that_answers_nothing_ends_the_run_and_loses_nothing(

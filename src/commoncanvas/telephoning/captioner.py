@@ -18,6 +18,7 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.errors import ModelError
 from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import encode_image
+from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 Kind = Literal["xs", "blip2", "vlm", "openai"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -32,8 +33,10 @@ STATUSES = {
     "ok": "a caption",
     "cut": "a caption that was cut at its greatest length",
     "empty": "the model had nothing to say",
-    "refused": "the server's filter held the caption back",
+    "refused": "the model or its server refused to answer",
+    "not_a_caption": "an answer that is no caption: JSON, code, a model's thoughts, words to the user",
     "not_an_image": "the stored image can't be read",
+    "model_error": "the model can't take this image",
     "timeout": "no answer in time",
     "connection": "no connection, or one that broke",
     "http_4xx": "the server refused the request",
@@ -49,6 +52,21 @@ class Caption(NamedTuple):
 
     text: str | None
     status: str = "ok"
+
+
+def caption_of(answer: str, cut: bool = False) -> Caption:
+    """What a model wrote -> its caption, with blanks made single; or the status that says why it is none.
+
+    `cut`: the model was stopped at its greatest length.
+    """
+    text = " ".join(answer.split())
+    if not text:
+        return Caption(None, "empty")
+    if refusal(text):
+        return Caption(None, "refused")
+    if not_a_caption(text):
+        return Caption(None, "not_a_caption")
+    return Caption(text, "cut" if cut else "ok")
 
 
 class CaptionerConfig(NamedTuple):

@@ -25,7 +25,7 @@ from commoncanvas.latents.card import card_license
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.latents.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
-from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
+from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
 
 Inputs = dict[str, Tensor]
 
@@ -131,13 +131,10 @@ class GeneratingCaptioner(ABC):
         return [self._read(row) for row in tokens[: len(prepared)]]
 
     def _read(self, tokens: Tensor) -> Caption:
-        text = " ".join(self.processor.decode(tokens, skip_special_tokens=True).split())
-        if not text:
-            return Caption(None, "empty")
         end = self.network.generation_config.eos_token_id
         ends = set(end) if isinstance(end, list) else {end}
         cut = len(tokens) == self._generation["max_new_tokens"] and not ends & set(tokens.tolist())
-        return Caption(text, "cut" if cut else "ok")
+        return caption_of(self.processor.decode(tokens, skip_special_tokens=True), cut)
 
     def _chance(self, ids: Sequence[str]) -> dict[str, Any]:
         if not self.config.temperature:

@@ -11,8 +11,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.console import say
 from commoncanvas.errors import ImageError, MissingExtraError, ModelError
-from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
+from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
 from commoncanvas.telephoning.vlm import VLMCaptioner
 from commoncanvas.text import counted
 
@@ -24,6 +25,7 @@ WINDOWS = 8
 """Images at once, in multiples of `concurrency`: the server is idle only at the end of so many."""
 SILENT = 8
 """So many images and no answer to any: it is not the images."""
+OTHER_LIMIT = "max_completion_tokens"
 _FORMATS = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
 
 
@@ -48,6 +50,9 @@ class OpenAICaptioner:
         self._config = config
         self._prompt = config.prompt or VLMCaptioner.prompt
         self._max_tokens = config.max_tokens or VLMCaptioner.max_tokens
+        self._limit = "max_tokens"
+        """The protocol's field for the greatest length; newer servers want the other one."""
+        self._said: set[str] = set()
         self.batch_size = config.batch_size or WINDOWS * config.concurrency
         settings: dict[str, Any] = {"prompt": self._prompt, "max_tokens": self._max_tokens}
         settings["temperature"] = config.temperature
@@ -111,7 +116,9 @@ class OpenAICaptioner:
                 # ValueError: what says that it is JSON, and is not.
                 except (self._openai.OpenAIError, ValueError) as error:
                     failures.append(_reason(error))
-                    return Caption(None, self._status(error))
+                    status = self._status(error)
+                    self._say_once(status, failures[-1])
+                    return Caption(None, status)
 
         captions = await asyncio.gather(*(one(image) for image in prepared))
         if len(failures) == len(captions) >= SILENT:
@@ -122,7 +129,23 @@ class OpenAICaptioner:
             )
         return captions
 
+    def _say_once(self, status: str, reason: str) -> None:
+        """The first failure of each kind, in the server's own words."""
+        if status not in self._said:
+            self._said.add(status)
+            say(f"captions: {status}: {reason}")
+
     async def _ask(self, image: str) -> Any:
+        limit = self._limit
+        try:
+            return await self._create(image, limit)
+        except self._openai.BadRequestError as error:
+            if limit == OTHER_LIMIT or OTHER_LIMIT not in str(error):
+                raise
+            self._limit = OTHER_LIMIT
+            return await self._create(image, OTHER_LIMIT)
+
+    async def _create(self, image: str, limit: str) -> Any:
         chance = {"top_p": self._config.top_p, "seed": self._config.seed} if self._config.temperature else {}
         return await self._client.chat.completions.create(
             model=self._config.model,
@@ -135,8 +158,8 @@ class OpenAICaptioner:
                     ],
                 }
             ],
-            max_tokens=self._max_tokens,
             temperature=self._config.temperature,
+            **{limit: self._max_tokens},
             **chance,
         )
 
@@ -158,16 +181,12 @@ def _read(answer: Any) -> Caption:
     try:
         choice = answer.choices[0]
         text, reason = choice.message.content, choice.finish_reason
+        refused = reason == "content_filter" or getattr(choice.message, "refusal", None)
         if text is not None and not isinstance(text, str):
             return Caption(None, "bad_answer")
     except (AttributeError, IndexError, TypeError):
         return Caption(None, "bad_answer")
-    if reason == "content_filter":
-        return Caption(None, "refused")
-    text = " ".join((text or "").split())
-    if not text:
-        return Caption(None, "empty")
-    return Caption(text, "cut" if reason == "length" else "ok")
+    return Caption(None, "refused") if refused else caption_of(text or "", cut=reason == "length")
 
 
 def _reason(error: Exception) -> str:

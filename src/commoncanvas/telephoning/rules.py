@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from commoncanvas.errors import CatalogError
+from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _OPENING = re.compile(
@@ -62,6 +63,8 @@ Bad = Callable[[str], bool]
 RULES: dict[str, tuple[Callable[[int], Bad], str]] = {
     "empty": (lambda _: lambda caption: not words(caption), "no words"),
     "repeats": (lambda _: repeats, "a phrase three times in a row"),
+    "refusal": (lambda _: refusal, "the model refuses, or speaks of itself"),
+    "not-a-caption": (lambda _: not_a_caption, "JSON, code, a model's thoughts, words to the user"),
     "boilerplate": (lambda _: boilerplate, 'opens with "a picture of" and the like'),
     "leftovers": (lambda _: leftovers, "markup, an address, or what could not be decoded"),
     "min-words": (lambda least: lambda caption: len(words(caption)) < least, "fewer words than so many"),

@@ -8,13 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.console import say
 from commoncanvas.cpu import threads
-from commoncanvas.errors import ImageError
+from commoncanvas.errors import ImageError, ModelError
 from commoncanvas.telephoning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
+from commoncanvas.text import one_line
 
 AHEAD = 8
 """Batches of the captioner that are looked at together, so that each can be of images of one size."""
 DECODERS = 2
+SILENT = 8
+"""If the model fails on so many images and all that there are, the images are not the cause."""
 
 
 class CaptionStage:
@@ -35,6 +39,8 @@ class CaptionStage:
         captioner: Captioner | None = None,
     ) -> None:
         self.captioner = captioner or load_captioner(config)
+        self._failure: str | None = None
+        """The first of the model's own errors, in words."""
         self.column = column
         self.done_column = f"{column}_status"
         again = ", ".join(f"'{status}'" for status in retry)
@@ -64,18 +70,52 @@ class CaptionStage:
         return self.prepare(batch)()
 
     def _prepared(self, image: bytes) -> Any:
+        """What the captioner takes, or a Caption that says why it takes nothing."""
         try:
             return self.captioner.prepare(image)
-        except ImageError as error:
-            return error
+        except ImageError:
+            return Caption(None, "not_an_image")
+        except (
+            Exception
+        ) as error:  # a processor's own kinds, as of a picture that is too narrow for its patches
+            return self._unusable(error)
+
+    def _unusable(self, error: Exception) -> Caption:
+        if self._failure is None:
+            self._failure = f"{type(error).__name__}: {one_line(error)}"
+            say(f"{self.name}: the model can't take an image: {self._failure}")
+        return Caption(None, "model_error")
 
     def _written(self, ids: list[str], prepared: list[Any]) -> pa.RecordBatch:
         threads().follow()
-        good = [place for place, one in enumerate(prepared) if not isinstance(one, ImageError)]
-        captions = [Caption(None, "not_an_image")] * len(ids)
-        written = self.captioner.caption([prepared[place] for place in good], [ids[place] for place in good])
+        good = [place for place, one in enumerate(prepared) if not isinstance(one, Caption)]
+        written = self._captions([prepared[place] for place in good], [ids[place] for place in good])
+        captions: list[Caption] = list(prepared)
         for place, caption in zip(good, written, strict=True):
             captions[place] = caption
+        if len(captions) >= SILENT and all(caption.status == "model_error" for caption in captions):
+            raise ModelError(
+                f"captioner {self.info.model} failed on all of {len(captions)} images: {self._failure}; "
+                "what was written before is kept"
+            )
+        return self._batch(captions)
+
+    def _captions(self, prepared: list[Any], ids: list[str]) -> list[Caption]:
+        """Captions of prepared images. If the model fails, halves are tried, down to the image that it fails on."""
+        try:
+            return self.captioner.caption(prepared, ids)
+        except ModelError:  # no image's fault
+            raise
+        except Exception as error:  # a model's own kinds
+            if len(prepared) == 1:
+                return [self._unusable(error)]
+        middle = len(prepared) // 2
+        return [
+            *self._captions(prepared[:middle], ids[:middle]),
+            *self._captions(prepared[middle:], ids[middle:]),
+        ]
+
+    def _batch(self, captions: list[Caption]) -> pa.RecordBatch:
         columns = [
             [caption.text for caption in captions],
             [self.info.model] * len(captions),
