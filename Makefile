@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install install-dev demo test test-slow lint types bench clean
+EXTRAS := train xs clip export geo huggingface nsfw openai ray wandb mlflow trackio dev
+
+.PHONY: install install-dev demo test test-slow lint types bench audit lock clean
 
 install: $(VENV)/.installed
 
-# With every extra, so that no test is skipped.
+# With every extra, so that no test is skipped; every package by the hash of its file.
 install-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -16,9 +18,25 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PIP) -e '.[train,xs]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[train,xs,clip,export,geo,huggingface,nsfw,openai,ray,wandb,mlflow,trackio,dev]'
-	touch $@
+$(VENV)/.installed-dev: pyproject.toml requirements-dev.lock
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(VENV)/.installed $@
+
+# Known vulnerabilities of the pinned packages; asks PyPI's database, so it needs a network.
+audit: install-dev
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements-dev.lock
+
+# The lock again, after a change of pyproject.toml or constraints.txt.
+lock:
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	$(VENV)/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links -c constraints.txt $(foreach extra,$(EXTRAS),--extra $(extra)) \
+		-o requirements-dev.lock pyproject.toml
 
 demo: install
 	$(BIN)/commoncanvas demo

@@ -99,6 +99,21 @@ def test_text_states_are_those_that_the_pipeline_computes(shapes: Catalog, tmp_p
         assert np.abs(state.astype(np.float32) - wanted[0].detach().numpy()).max() < 4e-3
 
 
+def test_texts_longer_than_the_encoder_reads_are_counted_with_its_length(
+    shapes: Catalog, tmp_path: Path, vae: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "title LIKE 'red%'"
+    shapes.dataset.update({"label": "'a red square beside a blue circle on the grass'"}, where=long)
+    count = Catalog.open(shapes.uri).count(long)
+    made = recipe("xs", tmp_path)
+    column = f"text_minilm_{made.text_length}"
+    report = encode(made)[column]
+    assert report["texts_cut"] == count > 0 and report["texts_counted"] == report["rows"]
+    said = capsys.readouterr().err
+    assert f"{count} of {report['rows']} texts are longer than {made.text_length} tokens" in said
+    assert "texts_cut" not in encode(made)[column]  # nothing was encoded
+
+
 def test_new_rows_are_encoded_and_old_ones_are_not_done_again(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:

@@ -48,6 +48,17 @@ def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_pa
     assert Image.open(files[1]).text["seed"] == "5"
 
 
+def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"guidance_scale": 2.0, "steps": 1, "out": str(tmp_path)}
+    generate(str(model), "a red dog", **settings)
+    assert "tokens" not in capsys.readouterr().err
+    generate(str(model), "a red dog on green grass", **settings)
+    said = "the prompt has 8 tokens, and the model reads 6; it does not read: green grass"
+    assert said in capsys.readouterr().err
+
+
 def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
     def drawn(**settings: Any) -> Path:
         (file,) = generate(

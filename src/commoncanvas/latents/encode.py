@@ -29,6 +29,9 @@ from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, 
 from commoncanvas.latents.states import states
 
 STATISTICS_ROWS = 4096
+COUNTED = 100_000
+"""Texts whose length is looked at, about."""
+COUNTED_AT_ONCE = 4096
 
 
 def column_info(catalog: Catalog, name: str) -> ColumnInfo:
@@ -100,9 +103,28 @@ def _encode(
         report[stage.done_column] = {"rows": rows}
         if not rows:
             say(f"{stage.done_column}: {why_none(catalog, conditions)}")
+        elif isinstance(stage, TextStage):
+            report[stage.done_column] |= count_cut(catalog, stage, all_of(*conditions))
         if scaling and isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage, scaling)
     return report
+
+
+def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str, int]:
+    """How many texts are longer than the encoder reads: `texts_cut` of `texts_counted`, at most COUNTED or so."""
+    counted = cut = 0
+    for batch in catalog.scan(stage.reads, where, batch_size=COUNTED_AT_ONCE):
+        texts = stage.inputs(batch)
+        counted += len(texts)
+        cut += sum(stage.network.are_cut(texts))
+        if counted >= COUNTED:
+            break
+    if cut:
+        say(
+            f"{stage.done_column}: {cut:,} of {'the first ' if counted >= COUNTED else ''}{counted:,} texts are longer "
+            f"than {stage.length} tokens; the rest of each is not read (text_length in the recipe)"
+        )
+    return {"texts_counted": counted, "texts_cut": cut}
 
 
 def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:

@@ -181,6 +181,11 @@ class TextEncoder:
         """Which tokens of each text are not padding, bool [B, L], for networks that must not attend to it."""
         return cast(Tensor, self._tokens(self._masking, texts).attention_mask.bool())
 
+    def are_cut(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts have more than `length` tokens, so that their ends are not read."""
+        prompts = [PROMPTS[self.prompts](text) for text in texts]
+        return [len(ids) > self.length for ids in self._masking(prompts, verbose=False).input_ids]
+
     def _tokens(self, tokenizer: Any, texts: Sequence[str]) -> Any:
         prompts = [PROMPTS[self.prompts](text) for text in texts]
         return tokenizer(

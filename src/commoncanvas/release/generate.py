@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from commoncanvas.console import progress
+from commoncanvas.console import progress, say
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.errors import RecipeError
@@ -38,6 +39,7 @@ def generate(
     if count < 1:
         raise RecipeError(f"count {count}: give at least 1")
     pipeline = load_pipeline(model).to(pick_device())
+    _warn_if_long(pipeline, prompt)
     sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
     guidance_scale = (
         guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
@@ -66,6 +68,17 @@ def generate(
             files.append(_kept(folder, f"{_file_name(prompt)}-{number}", png.getvalue()))
             bar.advance()
     return files
+
+
+def _warn_if_long(pipeline: Any, prompt: str) -> None:
+    """Say what of a prompt the pipeline's tokenizer cuts off."""
+    tokenizer = pipeline.tokenizer
+    tokens = tokenizer(prompt, verbose=False).input_ids
+    most = tokenizer.model_max_length
+    if len(tokens) > most:
+        # The last token that is kept is the one that ends a text.
+        unread = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True).strip()
+        say(f"the prompt has {len(tokens)} tokens, and the model reads {most}; it does not read: {unread}")
 
 
 def _kept(folder: Path, name: str, png: bytes) -> Path:
