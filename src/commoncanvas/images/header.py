@@ -53,6 +53,8 @@ class Header:
     animated: bool = False
     many_scans: bool = False
     """A JPEG's pixels come in more than one pass, as a progressive one's do."""
+    strict: bool = False
+    """A JPEG of which libjpeg warned of nothing, to its last byte; known once it is decoded."""
     camera: str | None = None
     """What EXIF says of maker and model."""
     taken_at: str | None = None

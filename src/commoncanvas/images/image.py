@@ -90,6 +90,15 @@ def load(
         )
     with large if pixels * header.pixel_bytes > LARGE_BYTES else nullcontext():
         try:
+            array = None
+            if (
+                header.format == "jpeg"
+                and not header.profiled
+                and min(header.width, header.height) >= SCALED_SIDE
+            ):
+                array = load_jpeg(data, width, height, header)
+            if array is not None:
+                return array, replace(header, strict=True)
             return _array(data, width, height, header), header
         except pyvips.Error as error:
             raise broken(error) from error
@@ -98,10 +107,6 @@ def load(
 
 
 def _array(data: bytes, width: int, height: int, header: Header) -> NDArray[np.uint8]:
-    if header.format == "jpeg" and not header.profiled and min(header.width, header.height) >= SCALED_SIDE:
-        scaled = load_jpeg(data, width, height, header)
-        if scaled is not None:
-            return scaled
     array = _to_rgb(_thumbnail(data, width, height, header))
     if reason := damage():
         raise ImageError("truncated", f"damaged or cut short: {reason}")

@@ -1,7 +1,7 @@
 """Of what a stored file consists: whether it holds the pixels and what it takes to show them, and nothing else. Pure.
 
 A list of what may be there, not of what may not: programs invent segments and chunks, with places, names and whole
-second images in them. What is hidden in compressed pixels can't be seen.
+second images in them. What follows a JPEG's last pixel is not seen here, but by `jpeg.is_strict`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterator
-
-from commoncanvas.images.jpeg import is_strict
 
 # Segments that decoding needs: sequential and progressive frames of Huffman codes, tables, restarts, scans.
 _JPEG_NEEDED = frozenset((0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD))
@@ -51,7 +49,7 @@ def _jpeg(data: bytes) -> bool:
             if end is None:
                 return False
             place = end.start()
-    return data[place:] == b"\xff\xd9" and is_strict(data)
+    return data[place:] == b"\xff\xd9"
 
 
 def _png(data: bytes) -> bool:

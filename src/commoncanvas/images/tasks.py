@@ -25,6 +25,7 @@ from commoncanvas.images.image import (
     load,
     turned,
 )
+from commoncanvas.images.jpeg import is_strict
 from commoncanvas.images.segments import is_plain
 
 Row = dict[str, Any]
@@ -93,6 +94,7 @@ class Store(Decode):
             and not header.profiled
             and (header.interpretation, header.sample, header.bands) == ("srgb", "uchar", 3)
             and is_plain(data, header.format)
+            and (header.format != "jpeg" or header.strict or is_strict(data))
         )
 
 
