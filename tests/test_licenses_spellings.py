@@ -268,6 +268,14 @@ def test_a_word_anywhere_that_is_not_understood_makes_a_spelling_unknown(form: s
             for text in ("some rights reserved", "No rights reserved", "open access", "J. R. R. Tolkien")
         ],
         *[
+            (text, False)
+            for text in ("© dschwen", "(c) 2019 jane doe", "Copyright 2009-2012, a.b@example.org")
+        ],
+        *[
+            (text, True)
+            for text in ("© nur privat", "© not for reuse", "© 2019 a text of many words, and of more")
+        ],
+        *[
             (text, True)
             for text in ("Editorial Use Only", "Nur für private Nutzung", "MIT", "GPL-3.0", "in copyright")
         ],

@@ -265,6 +265,14 @@ def test_names_that_mean_nothing_here_may_look_alike_to_those_who_read_latin_onl
     assert fields.clash(["file", "file"]) == ("file", "file")
 
 
+def test_a_name_that_comes_twice_in_an_answer_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        '{"id": "1", "license": "by-nc", "license": "by", "url": "https://x.example/1"}'
+    )
+    with pytest.raises(SourceError, match="the name 'license' comes twice"):
+        imported("openverse", tmp_path / "c.lance", path=tmp_path / "a.json")
+
+
 def test_fields_of_one_name_in_a_record_cost_the_record(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)

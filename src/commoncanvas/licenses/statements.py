@@ -18,6 +18,8 @@ _ADDRESS = re.compile(r"(?:https?:)?//\S+|www\.\S+")
 _RIGHTS_ADDRESS = re.compile(r"creativecommons|rightsstatements|licen[cs]|spdx\.org|gnu\.org|opensource")
 
 _CLAIM = re.compile(r"©|\(c\)|\bcopyright\b")
+# "© 2019 dschwen": whoever it is, in up to three words.
+_OWNER = re.compile(r"(?:(?:©|\(c\)|copyright)\s*)+(?:\d{4}(?:\s*[-/,]\s*\d{4})?,?\s*)?\S+(?:\s\S+){0,2}")
 # What a line of credit has beside names: "© 2019 Museum of the City, photo: Jane Doe".
 _CREDIT_WORDS = frozenset(
     (
@@ -32,7 +34,7 @@ _USE_WORDS = re.compile(
     r"\b(?:reserv|riserv|vorbehalt|voorbehoud|permi[st]|prohib|forbid|forbud|verbot|verbod|interdi|restrict|"
     r"protect|licen[cst]|lizen|rights?\b|recht|droit|derecho|diritt|direit|usage|use[ds]?\b|using|uso\b|nutz|"
     r"gebruik|reproduc|copy\b|copie[ds]\b|copying|public domain|only|not?\b|non\b|never|except|without|unless|"
-    r"private|personal|editorial|commerc|kommerz|royalt|fees?\b|fair use|attribution|creative common|"
+    r"privat|personal|editorial|commerc|kommerz|royalt|fees?\b|fair use|attribution|creative common|"
     r"cc\b|cc0|by-|in copyright|copyrighted)"
 )
 _LICENCE_NAME = re.compile(
@@ -64,7 +66,7 @@ def may_object(text: str, license: License) -> bool:
         or (license.public_domain and _CLAIM.search(folded))
     ):
         return True
-    return not all(map(_is_name, re.findall(r"[^\W_]+|©", written)))
+    return not _OWNER.fullmatch(folded) and not all(map(_is_name, re.findall(r"[^\W_]+|©", written)))
 
 
 def _is_name(word: str) -> bool:

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.catalog.sources.records import MAX_JSON, MAX_MEMORY, Record, json_lines, json_memory
+from commoncanvas.catalog.sources.records import (
+    MAX_JSON,
+    MAX_MEMORY,
+    Record,
+    json_lines,
+    json_memory,
+    once_each,
+)
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.errors import SourceError
 
@@ -48,7 +55,7 @@ def _whole(path: Path, report: Report) -> Iterator[Record]:
 
 def _parsed(path: Path, text: str) -> Iterator[Any]:
     """The JSON values that stand one after the other."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=once_each)
     at = _next(text, 0)
     if at == len(text):
         raise SourceError(f"{path} is empty; it must hold JSON")

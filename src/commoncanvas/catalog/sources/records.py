@@ -80,7 +80,7 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
         report.skip(where, "too much JSON", f"{len(data):,} bytes")
         return None
     try:
-        record = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once_each)
+        record = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once_each)
     except UnicodeDecodeError as error:
         report.skip(where, "bad encoding", f"not UTF-8 at byte {error.start}")
         return None
@@ -93,7 +93,7 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
     return record if _encoded(where, record, report) else None
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object. Raises ValueError where a name comes twice, of which `json` would take the last."""
     record = dict(pairs)
     if len(record) < len(pairs):
