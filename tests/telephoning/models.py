@@ -78,9 +78,12 @@ def tokenizer(*special: str) -> PreTrainedTokenizerFast:
     )
 
 
-def blip2(folder: Path, t5: bool = False) -> str:
-    """BLIP-2 with OPT, as Salesforce/blip2-opt-2.7b is laid out, or with T5, as Salesforce/blip2-flan-t5-xl is."""
-    words = tokenizer("<image>")
+def blip2(folder: Path, t5: bool = False, old: bool = False) -> str:
+    """BLIP-2 with OPT, as Salesforce/blip2-opt-2.7b is laid out, or with T5, as Salesforce/blip2-flan-t5-xl is.
+
+    `old`: as before late 2024, without a token for images, and without a word of it in the configuration.
+    """
+    words = tokenizer() if old else tokenizer("<image>")
     vision = Blip2VisionConfig(
         hidden_size=32,
         intermediate_size=64,
@@ -127,13 +130,17 @@ def blip2(folder: Path, t5: bool = False) -> str:
         qformer_config=former.to_dict(),
         text_config=text.to_dict(),
         num_query_tokens=4,
-        image_token_index=words.convert_tokens_to_ids("<image>"),
+        image_token_index=None if old else words.convert_tokens_to_ids("<image>"),
     )
     network = loud(Blip2ForConditionalGeneration(config))
     network.generation_config.eos_token_id = 2
     network.save_pretrained(folder)
     pixels = BlipImageProcessor(size={"height": 28, "width": 28})
-    Blip2Processor(pixels, words, num_query_tokens=4).save_pretrained(folder)
+    if old:
+        pixels.save_pretrained(folder)
+        words.save_pretrained(folder)
+    else:
+        Blip2Processor(pixels, words, num_query_tokens=4).save_pretrained(folder)
     return str(folder)
 
 

@@ -26,6 +26,7 @@ from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.latents.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
+from commoncanvas.telephoning.older import complete
 
 Inputs = dict[str, Tensor]
 
@@ -86,6 +87,7 @@ class GeneratingCaptioner(ABC):
         what, kind = "captioner", self.config.kind
         loaded = load_tokenizer(processor, name, what, revision=revision, as_kind=kind)
         network = load_network(model, name, what, revision=revision, as_kind=kind, dtype=dtype)
+        complete(loaded, network, f"{what} {name}")
         network.requires_grad_(False)
         for name in ("temperature", "top_p", "top_k"):  # a checkpoint's own, which would only be warned about
             setattr(network.generation_config, name, None)
