@@ -25,7 +25,7 @@ def complete(processor: Any, network: Any, what: str) -> None:
     if _lacks(processor, "num_query_tokens"):
         processor.num_query_tokens = _given(config, "num_query_tokens", what)
     if _lacks(processor, "patch_size"):
-        vision = getattr(config, "vision_config", None)
+        vision: Any = getattr(config, "vision_config", None)
         processor.patch_size = _given(vision, "patch_size", what)
         # Such a processor knows nothing of the class token either.
         if hasattr(processor, "num_additional_image_tokens"):
@@ -60,6 +60,7 @@ def _add_image_token(processor: Any, network: Any) -> None:
             for each in (network.get_input_embeddings(), network.get_output_embeddings()):
                 if each is not None:
                     each.weight[before:] = 0
-    for each in (network, getattr(network, "language_model", None)):  # whichever of them generates
+    generating: list[Any] = [network, getattr(network, "language_model", None)]
+    for each in generating:
         if hasattr(each, "generation_config"):
             each.generation_config.suppress_tokens = [token]
