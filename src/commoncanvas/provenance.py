@@ -13,6 +13,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
+from commoncanvas.catalog.forgotten import taken_down
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.latents.card import UNKNOWN, card_license, permits
@@ -203,7 +204,7 @@ def trained_credits(
 def merged_credits(
     own: Iterator[Credit], parts: Sequence[Part], nearby: Sequence[Catalog]
 ) -> Iterator[Credit]:
-    """Credits of a model's own rows, then those of its parts' that are not among them."""
+    """Credits of a model's own rows, then those of its parts' that are not among them, without what was taken down."""
     credited = [each for each in parts if each.origin]
     if not credited:
         yield from own
@@ -212,9 +213,10 @@ def merged_credits(
     for one in own:
         seen.add(one)
         yield one
+    gone = taken_down(nearby).image_ids
     for each in credited:
         for one in each.credits(nearby):
-            if one not in seen:
+            if one not in seen and one.image_id not in gone:
                 seen.add(one)
                 yield one
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from commoncanvas.catalog import Catalog
+from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
 from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
+from commoncanvas.evaluation.folder import read_rows, without_taken_down
+from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.telephoning import Caption
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded
@@ -190,3 +193,31 @@ def test_a_row_without_its_image_is_named(model: Path, catalog: Catalog, tmp_pat
     )  # as many versions as the model's catalog
     with pytest.raises(CatalogError, match="has no image; name the catalog"):
         evaluate(str(model), catalog=bare.uri, device="cpu")
+
+
+def test_nothing_that_was_taken_down_is_shown_and_its_words_still_count_as_seen(
+    catalog: Catalog, model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(catalog.uri, tmp_path / "catalog.lance")
+    gone = [f"openmoji:{code}" for code in ("1F34E", "2764", "1F98A")]
+    takedown(tmp_path / "catalog.lance", id=gone, reason="asked")
+    done = evaluate(
+        str(model),
+        catalog=str(tmp_path / "catalog.lance"),
+        prompts=12,
+        out=str(tmp_path / "out"),
+        device="cpu",
+    )
+    samples = [*done.seen_samples, *done.heldout_samples]
+    assert len(samples) == len(NAMES) - 3
+    assert not {sample.image_id for sample in samples} & set(gone)
+    rows = without_taken_down(
+        read_rows(str(model)), {"": Catalog.open(tmp_path / "catalog.lance", catalog.version)}
+    )
+    texts = dict(zip(rows["image_id"].to_pylist(), rows["text"].to_pylist(), strict=True))
+    same = ["red apple" if image_id == "openmoji:1F34B" else text for image_id, text in texts.items()]
+    rows = rows.set_column(rows.schema.get_field_index("text"), "text", pa.array(same))
+    heldout = choose_prompts(rows, "heldout", 12, 0)
+    assert {prompt.image_id for prompt in heldout} == {
+        f"openmoji:{code}" for code in HELDOUT if code not in ("1F98A", "1F34B")
+    }

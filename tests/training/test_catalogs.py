@@ -31,6 +31,7 @@ from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
+from commoncanvas.training.selecting import Pin
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import SHARED, both, museum, scan
@@ -218,7 +219,7 @@ def test_a_run_from_before_there_were_several_goes_on(shapes: Catalog, tmp_path:
     record["recipe"]["data"].pop("catalogs")
     path.write_text(json.dumps(record))
     Catalog.open(shapes.uri).add([to_batch([scan("late:1", "pink", "dot")])])
-    assert Run(made, resume=True).pins == {"": record["tag"]}
+    assert Run(made, resume=True).pins == {"": Pin(record["tag"], ())}
     train(made, resume=True)
     assert read_provenance(made.out)["rows"]["train"] == 24
 

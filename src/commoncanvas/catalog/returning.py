@@ -6,6 +6,7 @@ look-up does after its candidates by the hash: what the hash alone says must do.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from commoncanvas.catalog.where import quoted
 from commoncanvas.console import say
 from commoncanvas.errors import ImageError
 from commoncanvas.images.image import decode
+from commoncanvas.text import counted
 
 NAMED = 10
 """So many rows that were held back are named; the others have the status too."""
@@ -103,7 +105,7 @@ def say_held_back(uri: str, image_ids: Sequence[str]) -> None:
         return
     shown = ", ".join(image_ids[:NAMED]) + (", ..." if len(image_ids) > NAMED else "")
     say(
-        f"held back, for they look like images that were taken down from {uri}: {len(image_ids):,} "
-        f"({shown}); if one is another picture, let it in with catalog fetch --allow-lookalikes "
-        f'--where "image_id = {quoted(image_ids[0])}", or by its import with --allow-lookalikes'
+        f"{counted(len(image_ids), 'images')} held back, as they look like what was taken down from {uri}: {shown}; "
+        f"if one is another picture, let it in: commoncanvas catalog fetch --catalog {shlex.quote(uri)} "
+        f'--allow-lookalikes --where "image_id = {quoted(image_ids[0])}", or its import with --allow-lookalikes'
     )

@@ -204,16 +204,23 @@ def encode(
 
 
 @app.command
-def train(recipe: str, *overrides: Overrides, resume: bool = False, json_: Json = False) -> None:
+def train(
+    recipe: str,
+    *overrides: Overrides,
+    resume: bool = False,
+    without_taken_down: Annotated[bool, Parameter(negative="")] = False,
+    json_: Json = False,
+) -> None:
     """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
 
     Args:
         resume: go on from the newest checkpoint of a run that was stopped or killed, or start.
+        without_taken_down: let a run that is resumed go on without the images that were taken down since it began.
     """
     from commoncanvas.config import load_recipe
     from commoncanvas.training.trainer import train as run
 
-    model = run(load_recipe(recipe, overrides), resume=resume)
+    model = run(load_recipe(recipe, overrides), resume=resume, without_taken_down=without_taken_down)
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
         show({"model": str(model)}, json_)
 

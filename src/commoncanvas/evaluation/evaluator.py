@@ -32,6 +32,7 @@ from commoncanvas.evaluation.folder import (
     read_rows,
     reconstruct,
     trained_catalogs,
+    without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.files import replace_text
@@ -150,21 +151,23 @@ def evaluate(
 ) -> Evaluation:
     """Generate an image for up to `prompts` seen and as many held-out prompts, and measure them.
 
-    `model` is a folder that training wrote. `catalog` overrides the URI in its provenance, or of several any, as
-    `NAME=URI`; guidance scale and steps default to the model's own. With `captioner`, a model folder of that kind, the
-    images are captioned and the captions compared with the prompts. Writes evaluation.json, every image and a contact
-    sheet a set into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
+    `model` is a folder that training wrote; nothing is shown of what was taken down since. `catalog` overrides the URI
+    in its provenance, or of several any, as `NAME=URI`; guidance scale and steps default to the model's own. With
+    `captioner`, a model folder of that kind, the images are captioned and the captions compared with the prompts.
+    Writes evaluation.json, every image and a contact sheet a set into `out` (default: `<model>/evaluation`). Raises
+    ModelError and CatalogError.
     """
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
     if prompts < 1:
         raise ModelError(f"{model} can't be evaluated on {prompts} prompts; give at least 1")
+    catalogs = trained_catalogs(model, provenance, [catalog] if isinstance(catalog, str) else catalog or ())
+    rows = without_taken_down(rows, catalogs)
     chosen = {name: choose_prompts(rows, split, prompts, seed) for name, split in SPLITS.items()}
     if not chosen["seen"]:
         raise ModelError(
             f"{model}/rows.parquet has no training row with a text; there is nothing to ask the model for"
         )
-    catalogs = trained_catalogs(model, provenance, [catalog] if isinstance(catalog, str) else catalog or ())
     place = pick_device(device)
     pipeline = load_pipeline(model).to(place)
     size = image_size(pipeline)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.forgotten import rows_of, taken_down
 from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.errors import ModelError
 from commoncanvas.latents.scaling import scaling_of
@@ -70,6 +71,28 @@ def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str
         name: Catalog.open(places[name], version=source.get("tag") or source["version"])
         for name, source in sources.items()
     }
+
+
+def without_taken_down(rows: pa.Table, catalogs: Mapping[str, Catalog]) -> pa.Table:
+    """`rows` in which those that were taken down since are of the split `taken down`, and none is asked for.
+
+    Their texts stay, as words that the model has seen.
+    """
+    keys = taken_down(catalogs.values())
+    gone = {
+        (name, row_id)
+        for name, catalog in catalogs.items()
+        for row_id in rows_of(catalog, keys)["_rowid"].to_pylist()
+    }
+    if not gone:
+        return rows
+    names = rows["catalog"].to_pylist() if "catalog" in rows.column_names else [""] * len(rows)
+    places = zip(names, rows["row_id"].to_pylist(), strict=True)
+    splits = [
+        "taken down" if place in gone else split
+        for place, split in zip(places, rows["split"].to_pylist(), strict=True)
+    ]
+    return rows.set_column(rows.schema.get_field_index("split"), "split", pa.array(splits))
 
 
 def described(catalogs: Mapping[str, Catalog]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import FETCHED, any_of, conditions_of, why_none
+from commoncanvas.catalog.forgotten import rows_of, taken_down, without
+from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
 from commoncanvas.console import say
@@ -27,6 +29,7 @@ from commoncanvas.latents.columns import (
 from commoncanvas.latents.scaling import Scaling, scaling_of
 from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
+from commoncanvas.text import counted
 
 STATISTICS_ROWS = 4096
 COUNTED = 100_000
@@ -66,16 +69,19 @@ def encode(
     """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics, of several
     catalogs by their names.
 
-    A column that other weights made is refused, unless `overwrite` drops it first. `engine` and `workers`: see
-    `engine_of`; each worker loads the networks. Raises CatalogError, EngineError, ModelError.
+    What was taken down is left out. A column that other weights made is refused, unless `overwrite` drops it first.
+    `engine` and `workers`: see `engine_of`; each worker loads the networks. Raises CatalogError, EngineError,
+    ModelError.
     """
     engine = engine_of(engine, workers, recipe.train.device)
     reports: dict[str, Any] = {}
+    catalogs = {name: Catalog.open(source.catalog) for name, source in recipe.data.each_catalog.items()}
+    keys = taken_down(catalogs.values())
     for name, source in recipe.data.each_catalog.items():
-        catalog = Catalog.open(source.catalog)
+        catalog = catalogs[name]
         if name:
             say(f"{recipe.name}: catalog {name}, {catalog.uri}")
-        reports[name] = _encode(recipe, source, catalog, overwrite, engine)
+        reports[name] = _encode(recipe, source, catalog, keys, overwrite, engine)
     if not any(reports.values()):
         say(
             f"{recipe.name}: a recipe of task {recipe.task} reads images as they are, there is nothing to encode"
@@ -84,21 +90,27 @@ def encode(
 
 
 def _encode(
-    recipe: Recipe, source: CatalogConfig, catalog: Catalog, overwrite: bool, engine: Engine
+    recipe: Recipe, source: CatalogConfig, catalog: Catalog, keys: Keys, overwrite: bool, engine: Engine
 ) -> dict[str, Any]:
     report: dict[str, Any] = {}
     allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
     chosen = [
+        FETCHED,
+        allowed,
         *conditions_of(catalog, source.filter, source.version),
         *any_of(catalog, recipe.data.mix or ()),
     ]
+    gone = rows_of(catalog, keys, all_of(*chosen))
+    if len(gone):
+        say(f"{recipe.name}: {counted(len(gone), 'images')} of {catalog.uri}, taken down, left out")
+    chosen += without(gone["_rowid"].to_pylist())
     for stage, condition in _stages(recipe, catalog):
         scaling = None
         if isinstance(stage, LatentStage) and isinstance(recipe, DiffusionRecipe):
             # A VAE that can't be trained on is found before it is run.
             scaling = scaling_of(stage.network, recipe.vae, recipe.pipeline)
         _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
-        conditions = [FETCHED, allowed, *chosen, *([condition] if condition else [])]
+        conditions = [*chosen, *([condition] if condition else [])]
         rows = run_shown(catalog, stage, all_of(*conditions), engine)
         report[stage.done_column] = {"rows": rows}
         if not rows:

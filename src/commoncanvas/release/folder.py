@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -40,8 +41,18 @@ PARTS = (
 FORMAT = 1
 
 
-def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, folder: Path) -> Path:
-    """Export `model` into `folder`, which must not be there yet: it appears once everything in it is complete."""
+def write_model(
+    recipe: Recipe,
+    task: Task,
+    model: nn.Module,
+    fingerprint: str,
+    folder: Path,
+    taken_down: Sequence[Mapping[str, int]] = (),
+) -> Path:
+    """Export `model` into `folder`, which must not be there yet: it appears once everything in it is complete.
+
+    `taken_down`: see `Run.taken_down`.
+    """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -53,7 +64,7 @@ def write_model(recipe: Recipe, task: Task, model: nn.Module, fingerprint: str, 
     own = trained_credits(sources, data.heldout_fraction, data.fraction, data.fraction_seed)
     write_credits(merged_credits(own, task.parts, rows.catalogs), "csv", partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
-    record["training"]["parameters"] = parameters
+    record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.rename(folder)
     return folder
@@ -97,6 +108,7 @@ def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
             "version": each.catalog.version,
             "tag": pinned_tag(recipe.name, each.catalog.version),
             "filter": licenses.named(each.filter),
+            "left_out": len(each.left_out),
             "policy": recipe.data.policy,
             "heldout_fraction": recipe.data.heldout_fraction,
             "fraction": recipe.data.fraction,

@@ -30,6 +30,7 @@ from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
+from commoncanvas.training.selecting import Pin
 from commoncanvas.training.task import Task, make_task
 from commoncanvas.training.trainer import train
 
@@ -61,7 +62,8 @@ def study_scarcity(
     folder = Path(out) if out else Path(f"{recipe.out}-scarcity")
     record = _read(folder)
     recipe = resolved(recipe, record)
-    task = make_task(recipe, record["versions"] if record else None)
+    pins = {name: Pin(version) for name, version in record["versions"].items()} if record else None
+    task = make_task(recipe, pins)
     _check_rows(recipe, task, fractions, seeds, prompts)
     with only_one(folder):
         versions = _begin(folder, recipe, task, prompts)

@@ -29,6 +29,8 @@ class Selection:
     filter: str
     share: float = 1.0
     elsewhere: int = 0
+    left_out: tuple[int, ...] = ()
+    """Ids of the rows that were taken down before the run began, and that `filter` leaves out for it."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import torch
+
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase
 from commoncanvas.config.recipes import FROM_INIT
@@ -19,11 +22,12 @@ from commoncanvas.errors import ModelError, TrainingError
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
+from commoncanvas.text import counted
 from commoncanvas.training.checkpoint import saved_steps
 from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.schedule import alike_until
-from commoncanvas.training.selecting import Pins
-from commoncanvas.training.task import Task
+from commoncanvas.training.selecting import Pin, Pins, taken_down_since
+from commoncanvas.training.task import Task, make_task
 from commoncanvas.training.trackers import Tracked
 
 CADENCE = {
@@ -41,7 +45,11 @@ CADENCE = {
     ),
 }
 """Fields that may change between a run and its resumption: its weights change by rounding at most."""
+SHOWN = 20
+"""So many images that were taken down are named."""
 RECORD = "run.json"
+FIELDS = ("id", "fingerprint", "earlier", "tags", "left_out", "taken_down", "recipe", "inputs")
+"""Of the record."""
 R = TypeVar("R", bound=RecipeBase)
 NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
 """Names of inputs, which count by their contents."""
@@ -63,6 +71,7 @@ class Run:
         self.lengthened: int | None = None
         """The step from which it is to become longer."""
         self.record = self._read(resume)
+        self._changed = False
         self.recipe = resolved(recipe, self.record)
         if self.record and not resume:
             raise TrainingError(
@@ -76,8 +85,33 @@ class Run:
 
     @property
     def pins(self) -> Pins:
-        """The tags of the catalogs' versions that the run sees; none before it has begun."""
-        return self.record["tags"] if self.record else {}
+        """The tags of the catalogs' versions that the run sees, and what it leaves out; none before it has begun."""
+        if not self.record:
+            return {}
+        left_out = self.record["left_out"]
+        return {name: Pin(tag, tuple(left_out.get(name, ()))) for name, tag in self.record["tags"].items()}
+
+    @property
+    def taken_down(self) -> list[dict[str, int]]:
+        """Each time that it went on without images that were taken down: `from_step` on, without so many `rows`."""
+        return list(self.record["taken_down"]) if self.record else []
+
+    def leave_out(self, gone: Mapping[str, pa.Table]) -> None:
+        """Go on without rows that were taken down since it began; `renew` has to follow."""
+        assert self.record is not None
+        for name, rows in gone.items():
+            before = self.record["left_out"].get(name, [])
+            self.record["left_out"][name] = sorted([*before, *rows["_rowid"].to_pylist()])
+        saved = saved_steps(Storage(self.checkpoints_before))
+        step = self.lengthened if self.lengthened is not None else (saved or [0])[-1]
+        self.record["taken_down"].append({"from_step": step, "rows": sum(map(len, gone.values()))})
+
+    def renew(self, task: Task) -> None:
+        """Be the run of `task`, which has other rows than before."""
+        assert self.record is not None
+        self.record["earlier"].append(self.record["fingerprint"])
+        self.record |= {"fingerprint": fingerprint(self.recipe, task), "inputs": inputs(task)}
+        self._changed = True
 
     def finished(self, task: Task) -> bool:
         """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
@@ -106,7 +140,7 @@ class Run:
 
     @property
     def earlier(self) -> list[str]:
-        """The fingerprints that it had when it was to be shorter."""
+        """The fingerprints that it had when it was to be shorter, or had more rows."""
         if not self.record:
             return []
         return [
@@ -169,10 +203,10 @@ class Run:
             if self.lengthened is not None:
                 self._lengthen(task)
             of_then, place = self.record["recipe"]["train"], self.recipe.train.checkpoints
-            if not self.path.exists() or of_then.get("checkpoints") != place:
+            if not self.path.exists() or of_then.get("checkpoints") != place or self._changed:
                 of_then["checkpoints"] = place
                 self._write()
-            if self.storage and RECORD not in self.storage.files():
+            if self.storage and (RECORD not in self.storage.files() or self._changed):
                 self.storage.write(RECORD, self.path.read_bytes())
             return
         if self.path.exists():
@@ -182,12 +216,20 @@ class Run:
             "fingerprint": fingerprint(self.recipe, task),
             "earlier": [],
             "tags": pin(self.recipe.name, task.rows),
+            "left_out": {each.name: list(each.left_out) for each in task.rows.selections},
+            "taken_down": [],
             "recipe": self.recipe.model_dump(mode="json"),
             "inputs": inputs(task),
         }
         self._write()
         if self.storage:
             self.storage.write(RECORD, self.path.read_bytes())
+        for each in task.rows.selections:
+            if each.left_out:
+                say(
+                    f"{self.recipe.name}: {counted(len(each.left_out), 'images')} of {each.catalog.uri} (version "
+                    f"{each.catalog.version}), taken down since, left out"
+                )
 
     @property
     def checkpoints(self) -> str:
@@ -232,13 +274,35 @@ class Run:
             if "tag" in record:  # of a run from before there could be several catalogs
                 record["tags"] = {"": record["tag"]}
             record.setdefault("earlier", [])
-            return {
-                name: record[name] for name in ("id", "fingerprint", "earlier", "tags", "recipe", "inputs")
-            }
+            # Runs from before there was a look at what was taken down had left nothing out.
+            record = {"left_out": {}, "taken_down": []} | record
+            return {name: record[name] for name in FIELDS}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{self.place}/{RECORD} is not the record of a run; choose another --out, or remove it"
             ) from error
+
+
+def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
+    """The task of a run that had begun, without what was taken down since. Raises TrainingError unless `allowed`."""
+    gone = taken_down_since(task.rows)
+    if not gone:
+        return task
+    recipe = run.recipe
+    image_ids = [one for rows in gone.values() for one in rows["image_id"].to_pylist()]
+    shown = ", ".join(image_ids[:SHOWN]) + (", ..." if len(image_ids) > SHOWN else "")
+    if not allowed:
+        raise TrainingError(
+            f"{recipe.name}: of its images {len(image_ids):,} were taken down since it began: {shown}; to go on "
+            f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to begin anew without them: "
+            f"{recipe.command('train', '--out', f'{recipe.out}-anew')}"
+        )
+    run.leave_out(gone)
+    torch.manual_seed(recipe.seed)
+    task = make_task(recipe, run.pins)
+    run.renew(task)
+    say(f"{recipe.name}: goes on without {counted(len(image_ids), 'images')} that were taken down: {shown}")
+    return task
 
 
 def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,21 +24,32 @@ from commoncanvas.catalog.filters import (
     remedy,
     told,
 )
+from commoncanvas.catalog.forgotten import rows_of, taken_down, without
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import CatalogConfig, DataConfig
 from commoncanvas.errors import TrainingError
 from commoncanvas.training.rows import Selection, TrainingRows
 
-Pins = Mapping[str, int | str]
-"""Versions or tags of catalogs by their names in the recipe, instead of those that it has."""
+
+class Pin(NamedTuple):
+    """The version or tag of a catalog, instead of the recipe's, and of its rows the ids of those that were left out as
+    taken down; None: those that were taken down by now.
+    """
+
+    version: int | str
+    left_out: tuple[int, ...] | None = None
+
+
+Pins = Mapping[str, Pin]
+"""By the catalogs' names in the recipe."""
 ABOUT = ("image_id", "license", "creator")
 
 
 def open_catalogs(data: DataConfig, pins: Pins) -> dict[str, Catalog]:
     """The catalogs of a recipe by name, at `pins`, or else at the recipe's own versions."""
     return {
-        name: Catalog.open(each.catalog, pins[name])
+        name: Catalog.open(each.catalog, pins[name].version)
         if name in pins
         else open_rows(each.catalog, each.version)
         for name, each in data.each_catalog.items()
@@ -53,8 +65,8 @@ def select_rows(
     encode: str = "commoncanvas encode",
 ) -> TrainingRows:
     """Choose the rows of `data` whose columns `requires` are all set, whose licence the policy allows, and that meet
-    `conditions`, SQL, too. An image that several catalogs have is of the first of them. `encode`: the command that
-    makes the columns, for messages.
+    `conditions`, SQL, too. An image that several catalogs have is of the first of them. What was taken down from any of
+    them is left out, also of versions that still have it. `encode`: the command that makes the columns, for messages.
 
     Raises TrainingError if a catalog lacks a column, has it of another type than the others, or has nothing left to
     train on, saying which condition took the rows.
@@ -62,16 +74,22 @@ def select_rows(
     texts = list(dict.fromkeys([*data.text_columns, *(data.heldout_text or ())]))
     selections: list[Selection] = []
     founds: list[pa.Table] = []
-    for name, catalog in open_catalogs(data, pins or {}).items():
+    catalogs = open_catalogs(data, pins or {})
+    keys = taken_down(catalogs.values())
+    for name, catalog in catalogs.items():
         source = data.each_catalog[name]
         check_columns(catalog, requires, encode)
         parts = [*_conditions(data, source, catalog, requires), *conditions(catalog)]
+        left_out = pins[name].left_out if pins and name in pins else None
+        if left_out is None:
+            left_out = tuple(rows_of(catalog, keys, all_of(*parts))["_rowid"].to_pylist())
+        parts += without(left_out)
         there = [text for text in texts if text in catalog.schema.names]
         columns = list(dict.fromkeys([*ABOUT, *there]))
         found = catalog.table(columns, filter=all_of(*parts), with_row_id=True)
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts, encode))
-        selections.append(Selection(name, catalog, all_of(*parts), source.share))
+        selections.append(Selection(name, catalog, all_of(*parts), source.share, left_out=left_out))
         founds.append(found)
     _check_types(selections, [*requires, *texts], encode)
     found, numbers = _joined([each.share for each in selections], founds)
@@ -96,6 +114,15 @@ def select_rows(
         )
         table = table.append_column("texts", joined)
     return TrainingRows(tuple(selections), table, mixed, sources=sources)
+
+
+def taken_down_since(rows: TrainingRows) -> dict[str, pa.Table]:
+    """`image_id` and `_rowid` of those among the rows of a run that were taken down after it had begun, by the names of
+    their catalogs.
+    """
+    keys = taken_down(rows.catalogs)
+    found = {each.name: rows_of(each.catalog, keys, each.filter) for each in rows.selections}
+    return {name: table for name, table in found.items() if len(table)}
 
 
 def check_columns(catalog: Catalog, requires: Sequence[str], encode: str) -> None:

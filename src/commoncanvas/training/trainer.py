@@ -33,7 +33,7 @@ from commoncanvas.training.loader import Loader, alike
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.ranks import Loss, Ranks, check_shares, joined
-from commoncanvas.training.run import Run, fingerprint
+from commoncanvas.training.run import Run, fingerprint, go_on_without
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.sharding import Whole, apart, full, shared_loss
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch, make_task
@@ -42,13 +42,15 @@ from commoncanvas.training.tricks import apply_tricks
 SHOWN = 8
 
 
-def train(recipe: Recipe, *, resume: bool = False) -> Path:
+def train(recipe: Recipe, *, resume: bool = False, without_taken_down: bool = False) -> Path:
     """Train `recipe` and write its model folder, which is returned.
 
     With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
     an existing run is refused. A run of fewer steps becomes a longer one where their schedules agree (constant, or a
-    trapezoid before it goes down), with the weights of one that had this length from the start. Raises TrainingError;
-    TrainingStopped after SIGTERM or Ctrl-C, state saved.
+    trapezoid before it goes down), with the weights of one that had this length from the start. What was taken down
+    from a catalog is not trained on; a run that had begun before goes on without it only with `without_taken_down`, and
+    its record and the model's say from which step on. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C,
+    state saved.
     """
     with joined(recipe.train.device) as ranks, ExitStack() as held:
         check_shares(recipe.name, recipe.train, ranks)
@@ -60,6 +62,8 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
             # A recipe that can't be trained is found before a file is made.
             task = make_task(recipe, run.pins)
             finished = run.finished(task)
+            if run.record and ranks.main and not finished:
+                task = go_on_without(run, task, without_taken_down)
             trainer = None if finished else Trainer(recipe, run, task, ranks)
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
@@ -210,6 +214,7 @@ class Trainer:
             averaged,
             fingerprint(self.recipe, self.task),
             self.run_files.model_folder,
+            self.run_files.taken_down,
         )
 
     def _busy_seconds(self) -> list[float]:

@@ -1,0 +1,41 @@
+"""Rows that an older version of the catalog still has, and that were taken down since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
+
+SCAN_ROWS = 65536
+
+
+def taken_down(catalogs: Iterable[Catalog]) -> Keys:
+    """What was taken down from any of `catalogs` up to now, whatever their versions."""
+    keys = Keys()
+    for catalog in catalogs:
+        stones = Tombstones(catalog.uri, catalog.storage_options)
+        stones.refresh()
+        keys |= stones.keys
+    return keys
+
+
+def rows_of(catalog: Catalog, keys: Keys, filter: str | None = None) -> pa.Table:
+    """`image_id` and `_rowid` of the rows of the catalog's version that `filter` lets in and `keys` mean."""
+    found = [pa.table({"image_id": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})]
+    if keys == Keys():
+        return found[0]
+    columns = [name for name in COLUMNS if name in catalog.schema.names]
+    for batch in catalog.scan(columns, filter, SCAN_ROWS, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        found.append(
+            rows.filter(pa.array(keys.mask(rows))).select(found[0].column_names).cast(found[0].schema)
+        )
+    return pa.concat_tables(found)
+
+
+def without(row_ids: Sequence[int]) -> list[str]:
+    """SQL that lets in all rows but these; of none no condition."""
+    return [f"_rowid NOT IN ({', '.join(map(str, row_ids))})"] if row_ids else []
