@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import io
 import json
@@ -29,9 +30,11 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, export, takedown
 from commoncanvas.catalog.export import ShardSize
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError
+from commoncanvas.catalog.sources import SourceOptions, make_source
+from commoncanvas.errors import CatalogError, SourceError
 from commoncanvas.images.image import encode_image
 
+export_module = importlib.import_module("commoncanvas.catalog.export")
 ROWS = 47
 LICENSES = ("CC-BY-2.0", "CC0-1.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-3.0-DE")
 needs = {
@@ -312,20 +315,102 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_one_never_killed(
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
         )
-        before = len(list(tmp_path.glob("killed/data/*")))
-        while process.poll() is None and len(list(tmp_path.glob("killed/data/*"))) == before:
+        before = len(list(tmp_path.glob("killed*/data/*")))
+        while process.poll() is None and len(list(tmp_path.glob("killed*/data/*"))) == before:
             time.sleep(0.002)
         time.sleep(draw.uniform(0, 0.05))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait(timeout=60)
-        for path in (tmp_path / "killed" / "data").glob("train-*"):  # what has its name is whole
+        for path in tmp_path.glob("killed*/data/train-*"):  # what has its name is whole
             assert path.read_bytes() == (tmp_path / "whole" / "data" / path.name).read_bytes()
+        if (tmp_path / "killed").exists():
+            assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
+            assert (tmp_path / "killed/README.md").is_file()
+        elif (tmp_path / "killed.partial/.export/state.json").exists():
+            with pytest.raises(
+                SourceError,
+                match=r"an export that was cut off: .*killed.partial has (\d+ of|no README|not got)",
+            ):
+                make_source("img2dataset", SourceOptions((tmp_path / "killed.partial",)))
     assert kills >= 2
     subprocess.run(command, check=True, capture_output=True)
+    assert not (tmp_path / "killed.partial").exists()
     assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
     assert (tmp_path / "killed/credits.csv").read_bytes() == (tmp_path / "whole/credits.csv").read_bytes()
+
+
+@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+def test_an_export_has_its_name_only_when_all_of_it_is_there(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    class Stopped(Exception): ...
+
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    rename, replace = Path.rename, export_module.replace_text
+    steps = 0
+
+    def counted(*words: Any) -> None:
+        nonlocal steps
+        steps -= 1
+        if steps < 0:
+            raise Stopped
+
+    def renames(path: Path, name: Path) -> Path:
+        counted()
+        return rename(path, name)
+
+    def writes(path: Path, text: str) -> None:
+        counted()
+        replace(path, text)
+
+    monkeypatch.setattr(Path, "rename", renames)
+    monkeypatch.setattr(export_module, "replace_text", writes)
+    source = "img2dataset" if format == "webdataset" else "huggingface"
+    for allowed in range(20):
+        steps = allowed
+        try:
+            export(format, catalog, out, shard_size="9")
+            break
+        except Stopped:
+            assert not out.exists()
+        if (partial / "data").exists():
+            for path in (partial, partial / "data"):
+                with pytest.raises(
+                    SourceError,
+                    match=r"an export that was cut off: .*out.partial has (\d+ of|no README|not got)",
+                ):
+                    make_source(source, SourceOptions((path,)))
+    assert allowed > 2
+    assert not partial.exists()
+    assert (out / "README.md").read_text().splitlines()[0] == "---"
+    assert "out.partial" not in (out / "README.md").read_text()
+    make_source(source, SourceOptions((out,)))
+    next((out / "data").iterdir()).unlink()
+    with pytest.raises(SourceError, match=r"of its 47 rows"):
+        make_source(source, SourceOptions((out,)))
+
+
+def test_an_export_that_was_cut_off_in_its_place_by_an_older_version_goes_on(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export("parquet", catalog, out, shard_size="9")
+    before = digest(out)
+    (out / "README.md").unlink()
+    with pytest.raises(SourceError, match=r"has no README.md; run that export again"):
+        make_source("huggingface", SourceOptions((out,)))
+    export("parquet", catalog, out, shard_size="9")
+    assert digest(out) == before
+    assert (out / "README.md").is_file()
+
+
+def test_what_stands_where_an_export_is_written_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "notes.txt").write_text("mine")
+    with pytest.raises(CatalogError, match=r"out.partial is there already and is no export"):
+        export("parquet", catalog, tmp_path / "out")
 
 
 def test_an_export_begun_before_a_takedown_is_not_finished_with_the_row(

@@ -1,7 +1,7 @@
 """Export: images and their provenance in the formats that other tools read, with a data card and every credit.
 
-Shards appear complete, each with a small record of what is in it; a run that was killed goes on with those that are
-missing, from the same version of the catalog.
+It is written beside its place, into OUT.partial, and gets its name when all of it is there. Shards have a small record
+of what is in them; a run that was killed goes on with those that are missing, from the same version of the catalog.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import datacard
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
+from commoncanvas.catalog.exported import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
 from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
@@ -34,8 +35,6 @@ from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.text import counted
 
-STATE = ".export"
-"""Folder of what is needed to go on: state.json, and a record of each shard."""
 READ_AT_ONCE = 64
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)?", re.IGNORECASE)
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -63,16 +62,6 @@ class ShardSize:
         return (self.rows is not None and rows >= self.rows) or (
             self.bytes is not None and size >= self.bytes
         )
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file of an export, as its record has it."""
-
-    name: str
-    rows: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -109,8 +98,9 @@ def export(
     `filter` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
     (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their bytes. A row whose
     licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets README.md (a data
-    card), credits.csv, and croissant.json if mlcroissant is installed. Killed and run again with the same arguments, it
-    writes what is missing. Raises CatalogError.
+    card), credits.csv, and croissant.json if mlcroissant is installed. Until all of it is written it is `out` with
+    `.partial` behind its name. Killed and run again with the same arguments, it writes what is missing. Raises
+    CatalogError.
     """
     if format not in WRITERS:
         raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
@@ -121,19 +111,25 @@ def export(
         version = catalog.version
     newest = Catalog.open(uri, version, options)
     newest.count(all_of(*conditions_of(newest, filter, version)))  # a wrong filter must not leave a folder
-    folder = Path(out)
-    if folder.exists() and not (folder / STATE).is_dir() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CatalogError(f"{folder} is there already and is no export; choose another place")
-    with only_one(folder / STATE):
+    folder, partial = Path(out), Path(out).absolute()
+    partial = partial.with_name(partial.name + PARTIAL)
+    for place in (folder, partial):
+        if place.exists() and not (place / STATE).is_dir() and (not place.is_dir() or any(place.iterdir())):
+            raise CatalogError(f"{place} is there already and is no export; choose another place")
+    begun = folder if (folder / STATE).is_dir() else partial
+    with only_one(begun / STATE):
         asked = {"format": format, "filter": filter, "shard_size": shard_size}
-        pinned = _pinned(folder, newest, version)
+        pinned = _pinned(begun, newest, version)
         ids, left_out = select(pinned, all_of(*conditions_of(pinned, filter, version)))
         if not len(ids):
             raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
         digest = hashlib.sha256(ids.tobytes()).hexdigest()
-        _same(folder, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
-        shards = _write_shards(pinned, ids, folder, format, size)
-        counts = _write_papers(pinned, ids, folder, format, shards, left_out)
+        _same(begun, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
+        if begun == folder:
+            _rename(folder, partial)
+        shards = _write_shards(pinned, ids, partial, format, size)
+        counts = _write_papers(pinned, ids, partial, folder.absolute().name, format, shards, left_out)
+        _rename(partial, folder)
     return ExportReport(
         str(folder),
         format,
@@ -176,9 +172,18 @@ def select(catalog: Catalog, filter: str | None) -> tuple[NDArray[np.uint64], di
     return np.concatenate(ids), dict(left_out.most_common())
 
 
+def _rename(folder: Path, name: Path) -> None:
+    try:
+        folder.rename(name)
+    except OSError as error:
+        raise CatalogError(
+            f"{folder} can't be renamed to {name}: {error.strerror or error}; move that away and export again"
+        ) from error
+
+
 def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog:
     """The version that is asked for, or that an earlier run had begun with, or the newest."""
-    state = _state(folder)
+    state = state_of(folder)
     chosen = newest.version if state is None or version is not None else state["version"]
     try:
         return Catalog.open(newest.uri, chosen, newest.storage_options)
@@ -188,17 +193,9 @@ def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog
         ) from error
 
 
-def _state(folder: Path) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads((folder / STATE / "state.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return state
-
-
 def _same(folder: Path, state: dict[str, Any]) -> None:
     """Keep what this export is. Raises CatalogError if the folder holds another."""
-    before = _state(folder)
+    before = state_of(folder)
     if before is None:
         replace_text(folder / STATE / "state.json", json.dumps(state, indent=2))
     elif before != state:
@@ -218,28 +215,14 @@ def _write_shards(
     with progress("export", len(ids)) as bar:
         while start < len(ids):
             name = f"data/train-{len(shards):05}.{WRITERS[format].ending}"
-            shard = _finished(folder, name) or _write_shard(
+            shard = finished(folder, name) or _write_shard(
                 catalog, ids, start, folder / name, name, format, size
             )
-            replace_text(_record(folder, name), json.dumps(asdict(shard)))
+            replace_text(record_of(folder, name), json.dumps(asdict(shard)))
             shards.append(shard)
             start += shard.rows
             bar.advance(shard.rows)
     return shards
-
-
-def _record(folder: Path, name: str) -> Path:
-    return folder / STATE / f"{Path(name).name}.json"
-
-
-def _finished(folder: Path, name: str) -> Shard | None:
-    """The shard, if an earlier run has written it."""
-    path = folder / name
-    try:
-        shard = Shard(**json.loads(_record(folder, name).read_text(encoding="utf-8")))
-        return shard if path.stat().st_size == shard.bytes else None
-    except FileNotFoundError:
-        return None
 
 
 def _write_shard(
@@ -276,6 +259,7 @@ def _write_papers(
     catalog: Catalog,
     ids: NDArray[np.uint64],
     folder: Path,
+    title: str,
     format: str,
     shards: list[Shard],
     left_out: dict[str, int],
@@ -293,7 +277,7 @@ def _write_papers(
     rows = _rows(catalog, ids, list(CREDIT_COLUMNS))
     write_credits(counted(map(credit, rows)), "csv", folder / "credits.csv")
     card = datacard.Card(
-        name=folder.resolve().name,
+        name=title,
         format=format,
         schema=catalog.schema,
         version=catalog.version,
@@ -303,11 +287,11 @@ def _write_papers(
         creators=dict(creators.most_common()),
         left_out=left_out,
     )
-    replace_text(folder / "README.md", card.markdown())
     try:
         replace_text(folder / "croissant.json", card.croissant(folder))
     except MissingExtraError as error:
         say(f"no croissant.json: {error}")
+    replace_text(folder / CARD, card.markdown())
     return card.licenses
 
 

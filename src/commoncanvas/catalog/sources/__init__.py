@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from commoncanvas.catalog.exported import cut_off
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.huggingface import HuggingFace
@@ -37,4 +38,9 @@ def make_source(name: str, options: SourceOptions) -> Source:
     """Raises SourceError if there is no such source or it can't be used with these options."""
     if name not in SOURCES:
         raise SourceError(f"there is no source {name}; there are: {', '.join(SOURCES)}")
+    for path in options.paths:
+        if why := cut_off(path):
+            raise SourceError(
+                f"{path} is an export that was cut off: {why}; run that export again, to its end"
+            )
     return SOURCES[name](options)
