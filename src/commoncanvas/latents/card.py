@@ -8,9 +8,12 @@ import yaml
 
 from commoncanvas import licenses
 from commoncanvas.latents.loading import PACKAGED, beside
+from commoncanvas.text import one_line
 
 CARD = "README.md"
 UNKNOWN = "unknown"
+MAX_BYTES = 1 << 16
+"""Of a card, whose front matter is at its begin."""
 _FRONT = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 # Names of licences for noncommercial use or research alone, among the hub's ids and in `license_name`.
 _NONCOMMERCIAL = re.compile(
@@ -23,7 +26,7 @@ def card_license(model: str) -> str:
     if model in PACKAGED:
         return PACKAGED[model]
     path = beside(model, CARD)
-    front = path and _FRONT.match(path.read_text(encoding="utf-8", errors="replace"))
+    front = path and _FRONT.match(path.read_bytes()[:MAX_BYTES].decode(errors="replace"))
     try:
         fields = yaml.safe_load(front[1]) if front else None
     except yaml.YAMLError:
@@ -31,10 +34,15 @@ def card_license(model: str) -> str:
     if not isinstance(fields, dict):
         return UNKNOWN
     stated = fields.get("license")
-    names = [str(one).strip() for one in (stated if isinstance(stated, list) else [stated]) if one]
-    if names == ["other"] and fields.get("license_name"):
-        names = [str(fields["license_name"]).strip()]
+    names = _words(stated if isinstance(stated, list) else [stated])
+    if names == ["other"]:
+        names = _words([fields.get("license_name")])
     return ", ".join(names) or UNKNOWN
+
+
+def _words(values: list[object]) -> list[str]:
+    """The texts among what a stranger's card says."""
+    return [one_line(value) for value in values if isinstance(value, str) and value.strip()]
 
 
 def permits(license: str, policy: licenses.Policy) -> bool:
