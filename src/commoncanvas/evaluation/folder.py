@@ -117,7 +117,7 @@ def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) 
     to the images as any could come. Raises ModelError.
     """
     vae, made = pipeline.vae, []
-    scaling = scaling_of(vae, vae.config._name_or_path, type(pipeline).__name__)
+    scaling = scaling_of(vae, vae.config.get("_name_or_path", ""), type(pipeline).__name__)
     for start in range(0, len(images), batch_size):
         pixels = to_pixels(torch.from_numpy(images[start : start + batch_size])).to(vae.device, vae.dtype)
         decoded = decode_latents(pipeline, scaling(posterior(vae, pixels)))
