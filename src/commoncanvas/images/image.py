@@ -90,27 +90,22 @@ def load(
         )
     with large if pixels * header.pixel_bytes > LARGE_BYTES else nullcontext():
         try:
-            array = None
-            if (
-                header.format == "jpeg"
-                and not header.profiled
-                and min(header.width, header.height) >= SCALED_SIDE
-            ):
-                array = load_jpeg(data, width, height, header)
-            if array is not None:
-                return array, replace(header, strict=True)
-            return _array(data, width, height, header), header
+            return _decoded(data, width, height, header)
         except pyvips.Error as error:
             raise broken(error) from error
         except MemoryError as error:
             raise out_of_memory() from error
 
 
-def _array(data: bytes, width: int, height: int, header: Header) -> NDArray[np.uint8]:
+def _decoded(data: bytes, width: int, height: int, header: Header) -> tuple[NDArray[np.uint8], Header]:
+    if header.format == "jpeg" and not header.profiled and min(header.width, header.height) >= SCALED_SIDE:
+        scaled = load_jpeg(data, width, height, header)
+        if scaled is not None:
+            return scaled, replace(header, strict=True)
     array = _to_rgb(_thumbnail(data, width, height, header))
     if reason := damage():
         raise ImageError("truncated", f"damaged or cut short: {reason}")
-    return array
+    return array, header
 
 
 def _thumbnail(data: bytes, width: int, height: int, header: Header) -> Any:
