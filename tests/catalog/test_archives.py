@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from commoncanvas.catalog.sources import Report, make_source
+from commoncanvas.catalog.sources import Report, embedded, make_source
 from commoncanvas.catalog.sources.archives import MAX_TEXT_BYTES, samples
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
 from commoncanvas.errors import SourceError
-from tests.catalog.imports import imported, options, picture
+from tests.catalog.imports import InProcess, imported, options, picture
 
 File = tuple[str, bytes]
 
@@ -137,6 +137,11 @@ BAD: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "Decoders", InProcess)
+
+
 def shard(folder: Path, data: bytes) -> Path:
     path = folder / "out" / "00000.tar"
     path.parent.mkdir(exist_ok=True)
@@ -224,3 +229,18 @@ def test_every_ending_of_a_picture_in_a_folder_is_one_in_an_archive(tmp_path: Pa
     path = shard(tmp_path, tar((f"a.{ending}", b"picture"), ADA[1]))
     (sample,) = samples(path, Report())
     assert sample.image == b"picture"
+
+
+def test_large_pictures_do_not_wait_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "WAITING_BYTES", 2500)
+    given = []
+
+    def pending() -> Any:
+        for number in range(6):
+            given.append(number)
+            yield f"a:{number}", {"image_id": str(number)}, bytes(1000)
+
+    rows = embedded.with_images(pending(), embedded.Store(), Report())
+    next(rows)
+    assert given == [0, 1, 2]
+    assert [row["image_id"] for row in rows] == ["1", "2", "3", "4", "5"]

@@ -143,6 +143,18 @@ def test_sidecars_and_captions_that_may_not_be_read_cost_their_own(
     ]
 
 
+def test_a_sidecar_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (tmp_path / "secret.json").write_text('{"license": "CC0", "title": "secret"}')
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).touch()
+    (folder / "a.json").symlink_to("../secret.json")
+    report = import_("folder", tmp_path / "c.lance", path=folder, license="CC0", name="x")
+    assert (report.new, report.skipped) == (1, {"link out of the folder": 1})
+    assert import_("folder", tmp_path / "d.lance", path=folder, name="x", follow_links=True).new == 1
+
+
 def test_images_that_nobody_reads_are_said(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.JXL", "c.jxl", "sub/d.psd", "e.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

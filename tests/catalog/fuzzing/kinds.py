@@ -11,10 +11,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.sources import Report, SourceOptions, delimited, make_source
+from commoncanvas.catalog.sources import Report, SourceOptions, delimited, embedded, make_source
 from commoncanvas.catalog.sources.archives import samples
 from commoncanvas.errors import CommonCanvasError
 from tests.catalog.fuzzing.records import (
@@ -39,6 +40,7 @@ from tests.catalog.fuzzing.writers import (
     as_tsv,
     text_of,
 )
+from tests.catalog.imports import InProcess
 from tests.catalog.yfcc import fields as photo
 
 # How many outcomes a file has; None where only damage decides
@@ -215,9 +217,10 @@ def run(kind: Kind, folder: Path, data: bytes) -> None:
     report = Report()
     rows = 0
     try:
-        for batch in make_source(kind.source, SourceOptions(paths=(given,))).batches(report):
-            batch.validate(full=True)
-            rows += len(batch)
+        with patch.object(embedded, "Decoders", InProcess):
+            for batch in make_source(kind.source, SourceOptions(paths=(given,))).batches(report):
+                batch.validate(full=True)
+                rows += len(batch)
     except CommonCanvasError as error:
         assert str(error).strip(), "an error without a word"
         return

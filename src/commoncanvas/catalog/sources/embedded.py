@@ -19,6 +19,10 @@ Pending = tuple[str, dict[str, Any], bytes | None]
 """(where it stands, the row without its image, the image file; None if it must still be fetched)"""
 
 
+WAITING_BYTES = 256 << 20
+"""Of the images that wait for a decoder, about."""
+
+
 def image_bytes(value: Any) -> bytes | None:
     """The file in a cell: bytes, or a struct of bytes and path, as `datasets` stores images."""
     if isinstance(value, dict):
@@ -34,21 +38,26 @@ def store_of(options: SourceOptions) -> Store:
 def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Iterator[dict[str, Any]]:
     """The rows in their order, images stored; a bad image costs its own row's image.
 
-    Decoded by as many processes as there are processors; twice as many images are in memory at once. `original_width`
-    and `original_height` of a row are the input's own word on the size before anybody resized, and stay. Raises
-    DecoderError where no process can be started.
+    Decoded by as many processes as there are processors; twice as many images are in memory at once, fewer where they
+    have more than WAITING_BYTES. `original_width` and `original_height` of a row are the input's own word on the size
+    before anybody resized, and stay. Raises DecoderError where no process can be started.
     """
     workers = os.cpu_count() or 1
-    waiting: deque[tuple[str, dict[str, Any], Future[dict[str, Any]] | None]] = deque()
+    waiting: deque[tuple[str, dict[str, Any], Future[dict[str, Any]] | None, int]] = deque()
+    held = 0
     decoders, threads = Decoders(store, workers), ThreadPoolExecutor(workers, "decode")
     try:
         for where, row, data in pending:
             image = None if data is None else threads.submit(_columns, decoders, data)
-            waiting.append((where, row, image))
-            if len(waiting) >= 2 * workers:
-                yield _filled(*waiting.popleft(), report)
+            waiting.append((where, row, image, len(data or b"")))
+            held += len(data or b"")
+            del data
+            while len(waiting) >= 2 * workers or held >= WAITING_BYTES:
+                done = waiting.popleft()
+                held -= done[3]
+                yield _filled(*done[:3], report)
         while waiting:
-            yield _filled(*waiting.popleft(), report)
+            yield _filled(*waiting.popleft()[:3], report)
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         decoders.close()

@@ -23,6 +23,9 @@ CAPTION_SUFFIXES = (".txt", ".caption")
 """A text file beside an image, of the image's name, holds its caption: kohya's layout."""
 MAX_CAPTION_BYTES = 1 << 16
 
+Found = tuple[str, str, str, dict[str, Any]]
+"""(where it stands, path of the image within the folder, identity of the image, the record)"""
+
 
 class Folder(RowSource):
     """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
@@ -55,14 +58,10 @@ class Folder(RowSource):
         self._check()
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
-        records = self._records(report) if self.metadata else self._sidecars(report)
+        records = self._listed(report) if self.metadata else self._sidecars(report)
         seen: dict[str, str] = {}
         count = labels = 0
-        for where, folder, record in records:
-            found = self._path(where, folder, record, report)
-            if found is None:
-                continue
-            path, identity = found
+        for where, path, identity, record in records:
             if identity in seen:
                 report.skip(where, "duplicate", f"{path} is at {seen[identity]} already")
                 continue
@@ -148,15 +147,15 @@ class Folder(RowSource):
     def _has(self, columns: Iterable[str], column: str) -> bool:
         return column in self.map or bool(set(map(fields.normalise, columns)) & set(fields.ALIASES[column]))
 
-    def _records(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-        """(where it stands, the folder that its path starts from, the record)"""
-        for path, folder in self.metadata.items():
-            for where, record in read_records(path, report, self._place(path)):
-                yield where, folder, record
+    def _listed(self, report: Report) -> Iterator[Found]:
+        for metadata, folder in self.metadata.items():
+            for where, record in read_records(metadata, report, self._place(metadata)):
+                if found := self._path(where, folder, record, report):
+                    yield where, *found, record
 
-    def _sidecars(self, report: Report) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    def _sidecars(self, report: Report) -> Iterator[Found]:
         """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
-        for path, _ in self.images.walk(report):
+        for path, identity in self.images.walk(report):
             image = self.root / path
             beside = (Path(f"{image}.json"), image.with_suffix(".json"))
             sidecar = next((file for file in beside if is_file(file)), None)
@@ -169,11 +168,14 @@ class Folder(RowSource):
             where = path
             if sidecar is not None:
                 where = sidecar.relative_to(self.root).as_posix()
+                if self.images.leads_out(self.images.real(sidecar)):
+                    report.skip(where, LEADS_OUT, "a sidecar; --follow-links takes it")
+                    continue
                 data = read_start(sidecar, where, MAX_JSON + 1, report)
                 record = data if data is None else parse_json(where, data, report)
             if record is not None:
                 # The image is the one that the sidecar stands beside, whatever it says of itself.
-                yield where, self.root, {**record, "file": path}
+                yield where, path, identity, record
 
     # One row
 
@@ -183,8 +185,8 @@ class Folder(RowSource):
         """The image that a record is about: its path within the root, and its identity. The record's own path starts
         from `folder`.
         """
-        if not self.metadata or "file" in self.map:
-            named = record.get(self.map["file"] if self.metadata else "file")
+        if "file" in self.map:
+            named = record.get(self.map["file"])
         else:
             named = fields.find(
                 {fields.normalise(str(name)): value for name, value in record.items()}, "file"
@@ -226,7 +228,7 @@ class Folder(RowSource):
         file = next((file for file in beside if is_file(file)), None)
         if file is None:
             return None
-        if self.images.leads_out(os.path.realpath(file)):
+        if self.images.leads_out(self.images.real(file)):
             report.remark(path, "kept without label", f"{file.name} is a link out of the folder")
             return None
         try:

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class ImageFolder:
         self.passed_over: Counter[str] = Counter()
         """Endings of the images that no walk gives since they can't be read."""
         self._real_root = os.path.realpath(root)
+        self._prefix = f"{os.fspath(root).rstrip('/')}/"
+        self._real_folder = lru_cache(maxsize=1 << 10)(os.path.realpath)
 
     def walk(self, report: Report) -> Iterator[tuple[str, str]]:
         """(path within the folder, identity of the file) of each image once, in a fixed order.
@@ -87,15 +90,23 @@ class ImageFolder:
             for form in dict.fromkeys(
                 (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
             ):
-                image = Path(os.path.normpath(start / form))
-                if not image.is_relative_to(self.root):
+                image = os.path.normpath(form if form.startswith("/") else f"{start}/{form}")
+                if not image.startswith(self._prefix):
                     return OUTSIDE
-                if is_file(image):
-                    real = os.path.realpath(image)
-                    if self.leads_out(real):
-                        return LEADS_OUT
-                    return image.relative_to(self.root).as_posix(), self.identity(real)
+                if is_file(path := Path(image)):
+                    real = self.real(path)
+                    return (
+                        LEADS_OUT
+                        if self.leads_out(real)
+                        else (image[len(self._prefix) :], self.identity(real))
+                    )
         return MISSING
+
+    def real(self, path: Path) -> str:
+        """The path of a file of the folder without links."""
+        if path.is_symlink():
+            return os.path.realpath(path)
+        return f"{self._real_folder(path.parent)}/{path.name}"
 
     def identity(self, real: str) -> str:
         """The same for all names of the file `real`, an absolute path without links."""
