@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,25 @@ from pathlib import Path
 from commoncanvas.errors import CommonCanvasError
 
 NAME = ".lock"
+_REMEDIES = {
+    "free space there, or choose a larger disk, and run it again": re.compile(
+        r"no space left|quota exceeded|file too large|os error (27|28|122)\b", re.IGNORECASE
+    ),
+    "make that place writable, or choose another": re.compile(
+        r"read-only file system|permission denied|os error (13|30)\b", re.IGNORECASE
+    ),
+}
+
+
+def with_remedy(said: str) -> str:
+    """What a failed write said, and what to do where the disk is full, or the place can't be written to."""
+    found = (what for what, pattern in _REMEDIES.items() if pattern.search(said))
+    return "; ".join([said, *found])
+
+
+def why(error: OSError) -> str:
+    """The system's word for what went wrong, and what to do about it; not the path, which messages name themselves."""
+    return with_remedy(os.strerror(error.errno).lower() if error.errno else str(error))
 
 
 def from_anywhere(model: str) -> str:

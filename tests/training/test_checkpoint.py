@@ -98,7 +98,9 @@ def test_a_checkpoint_that_cannot_be_written_is_named(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Writer, "finish", full)
-    with pytest.raises(TrainingError, match=r"checkpoints can't be written .*No space left on device"):
+    with pytest.raises(
+        TrainingError, match=r"checkpoints can't be written .*No space left on device; free space there"
+    ):
         train(recipe("xs-autoencoder", tmp_path))
 
 

@@ -14,7 +14,7 @@ from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
 from commoncanvas.errors import CommonCanvasError
 from commoncanvas.evaluation.verdict import metric_rows, verdicts
-from commoncanvas.files import replace_text
+from commoncanvas.files import replace_text, why
 from commoncanvas.licenses import shortened
 from commoncanvas.numbers import count, duration, figure, percent, ratio
 from commoncanvas.text import clean, counted, visible, web_address
@@ -132,7 +132,7 @@ def _write(path: Path, page: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page)
     except OSError as error:
-        raise CommonCanvasError(f"{path} can't be written: {error.strerror or error}") from error
+        raise CommonCanvasError(f"{path} can't be written: {why(error)}") from error
 
 
 def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, float]]:

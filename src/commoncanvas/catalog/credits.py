@@ -20,6 +20,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.errors import CatalogError
+from commoncanvas.files import why
 from commoncanvas.text import cell, clean, escaped_json, text_of_cell, visible, web_address
 
 COLUMNS = (
@@ -238,7 +239,7 @@ def _opened(out: str | Path | None) -> Iterator[TextIO]:
             yield file
         partial.replace(path)
     except OSError as error:
-        raise CatalogError(f"credits can't be written to {path}: {error.strerror or error}") from error
+        raise CatalogError(f"credits can't be written to {path}: {why(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
 

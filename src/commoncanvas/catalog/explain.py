@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.where import abridged, check_literals, parts
 from commoncanvas.errors import CatalogError
+from commoncanvas.files import with_remedy
 from commoncanvas.text import one_line
 
 _ABOUT_A_FILTER = re.compile(
@@ -21,13 +22,14 @@ _PREFIXES = re.compile(
     r"^(Schema error: |Error (during planning|(parsing|tokenizing) (statement|function)|resolving filter expression): ?"
     r"|SELECT 1 FROM t WHERE ?|Invalid user input: )+",
 )
+_OF_LANCE = re.compile(r"(LanceError\(IO\)|Generic LocalFileSystem error|Unable to copy data to file): ")
 _RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
 
 
 def reason(error: Exception) -> str:
     """The message of one of Lance's errors without what means something to its authors only."""
     text = _RUST_PLACE.sub("", str(error)).removeprefix("Invalid user input: ")
-    return " ".join(text.split()).rstrip(".")
+    return with_remedy(_OF_LANCE.sub("", " ".join(text.split())).rstrip("."))
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from typing import Any
 
 from pyarrow import fs
 
+from commoncanvas.errors import CatalogError
+from commoncanvas.files import why
+
 FOLDER = "_commoncanvas"
 """Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""
 CHUNK = 1 << 23
@@ -37,15 +40,24 @@ class Storage:
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        """A file that appears complete or not at all, in place of one there is; of several at once the last stays."""
+        """A file that appears complete or not at all, in place of one there is; of several at once the last stays.
+
+        Raises CatalogError where it can't be written.
+        """
         whole = f"{self.root}/{path}"
         # An object store shows an object when it is complete.
         partial = f"{whole}.{uuid.uuid4()}.part" if isinstance(self.filesystem, fs.LocalFileSystem) else whole
-        self.filesystem.create_dir(whole.rpartition("/")[0], recursive=True)
-        with self.filesystem.open_output_stream(partial) as file:
-            file.write(data)
-        if partial != whole:
-            self.filesystem.move(partial, whole)
+        try:
+            self.filesystem.create_dir(whole.rpartition("/")[0], recursive=True)
+            with self.filesystem.open_output_stream(partial) as file:
+                file.write(data)
+            if partial != whole:
+                self.filesystem.move(partial, whole)
+        except OSError as error:
+            if partial != whole:
+                with suppress(OSError):
+                    self.filesystem.delete_file(partial)
+            raise CatalogError(f"{self.uri}/{path} can't be written: {why(error)}") from error
 
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError):

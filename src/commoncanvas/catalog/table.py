@@ -155,7 +155,9 @@ class Catalog:
                 continue  # somebody else changed the table in between: look again
             except OSError as error:
                 if "already exists" not in str(error):
-                    raise
+                    raise CatalogError(
+                        f"catalog {self.uri}: columns can't be added: {reason(error)}"
+                    ) from error
 
     def drop_columns(self, names: Sequence[str]) -> list[str]:
         """Remove columns that a stage added, and what was made of them, all or none; returns the names.

@@ -12,6 +12,7 @@ from commoncanvas.cli.models import app
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.console import say
 from commoncanvas.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.files import why, with_remedy
 
 __all__ = ["app", "main"]
 
@@ -53,7 +54,13 @@ def main() -> None:
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        # A file that isn't there, can't be written, or is in the way of a folder.
-        return f"{error.filename}: {(error.strerror or str(error)).lower()}"
+    if isinstance(error, OSError):
+        if error.filename is not None:
+            # A file that isn't there, can't be written, or is in the way of a folder.
+            return f"{error.filename}: {why(error)}"
+        if ".rs:" in str(error):
+            from commoncanvas.catalog.explain import reason
+
+            return reason(error)
+        return with_remedy(str(error))
     return str(error) or type(error).__name__

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.errors import TrainingError
+from commoncanvas.files import with_remedy
 from commoncanvas.text import one_line
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.ranks import Ranks
@@ -105,7 +106,7 @@ class Checkpoints:
             writing.result()
         except (CheckpointException, *UNREADABLE) as error:
             raise TrainingError(
-                f"checkpoint in {self.storage.uri} can't be written ({_reason(error)})"
+                f"checkpoint in {self.storage.uri} can't be written ({with_remedy(_reason(error))})"
             ) from error
         if self.ranks.main:
             self._prune()
