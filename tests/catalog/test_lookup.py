@@ -141,6 +141,20 @@ def test_a_creator_is_found_alone_or_narrows_the_rest(catalog: Catalog) -> None:
     assert lookup(catalog, "p:china", creator="OpenMoji").matches == ()
 
 
+def test_an_address_and_a_creator_are_found_in_other_spellings(tmp_path: Path) -> None:
+    catalog = Catalog.create(tmp_path / "c.lance")
+    row = {"image_id": "f:208", "source": "f", "creator": "José Muñoz", "license": "CC0-1.0"}
+    row["creator_url"] = "https://www.flickr.com/people/61685594@N00/"
+    row["page_url"] = "https://www.flickr.com/photos/61685594@N00/208/"
+    catalog.add([to_batch([row, {"image_id": "f:209", "source": "f", "license": "CC0-1.0"}])])
+    for url in ("https://m.flickr.com/photos/61685594%40N00/208?utm=1", "https://flic.kr/p/4A"):
+        assert ids(lookup(catalog, url)) == ["f:208"]
+    for creator in ("JOSE\u0301 \u00a0MUN\u0303OZ", "http://flickr.com/photos/61685594@N00", "61685594@N00"):
+        assert ids(lookup(catalog, creator=creator)) == ["f:208"]
+        assert ids(lookup(catalog, "f:208", creator=creator)) == ["f:208"]
+    assert lookup(catalog, creator="61685594@N01").matches == ()
+
+
 def test_rows_that_came_later_and_rows_that_went_are_seen(catalog: Catalog, tmp_path: Path) -> None:
     own = Catalog.create(tmp_path / "own.lance")
     PICTURES["1F34E"].save(tmp_path / "apple.png")

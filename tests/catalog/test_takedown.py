@@ -20,8 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, adding, takedown
+from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.remains import WINDOW, Search, windows
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.errors import CatalogError
@@ -205,7 +207,9 @@ def test_a_name_of_two_people_is_not_guessed_at(catalog: Catalog) -> None:
     assert numbers(catalog) == ALL
 
 
-def test_a_name_without_an_address_keeps_out_only_rows_without_one(tmp_path: Path) -> None:
+def test_a_name_without_an_address_keeps_out_rows_without_one_and_holds_back_the_others(
+    tmp_path: Path,
+) -> None:
     catalog = Catalog.create(tmp_path / "c.lance")
     nameless = {"source": "a", "creator": "Ada"}
     catalog.add(
@@ -213,7 +217,9 @@ def test_a_name_without_an_address_keeps_out_only_rows_without_one(tmp_path: Pat
     )
     takedown(catalog, creator="Ada", reason=WHY)
     namesake = {**nameless, "image_id": "a:4", "creator_url": "https://elsewhere.example/ada"}
-    assert catalog.add([to_batch([{**nameless, "image_id": "a:3"}, namesake])]) == (1, 0)
+    later = to_batch([{**nameless, "image_id": "a:3"}, namesake])
+    assert catalog.add([later]) == (0, 0)
+    assert catalog.add([later], Namesakes(Report(), allowed=True)) == (1, 0)
     kept = (Path(catalog.uri) / "_commoncanvas").rglob("*")
     assert not any(b"Ada" in path.read_bytes() for path in kept if path.is_file())
 

@@ -16,6 +16,7 @@ from commoncanvas import licenses
 from commoncanvas.app.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.app.report import Caption, write_report
 from commoncanvas.catalog import Catalog, credits
+from commoncanvas.catalog.names import count_names
 from commoncanvas.demonstration import MAXRSS_BYTES
 from commoncanvas.files import replace_text
 from commoncanvas.provenance import filter_of, read_provenance
@@ -58,7 +59,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         "images": len(learned),
         "images_held_out": len(held_out),
         "licenses": dict(Counter(row["license"] for row in rows).most_common()),
-        "creators": dict(Counter(row["creator"] for row in rows).most_common()),
+        "creators": count_names(row["creator"] for row in rows),
         "result_license": model["result_license"],
         "filter": model["recipe"]["data"]["filter"],
         "training": {

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import lance
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.filling import Filler, brings_images
 from commoncanvas.catalog.known import KnownIds
+from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.rows import RowIds
 from commoncanvas.catalog.schema import SCHEMA, regroup
+from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import listed
 from commoncanvas.console import say
@@ -45,12 +48,16 @@ RESOLVED_AT_ONCE = 10_000
 
 
 def add(
-    catalog: Catalog, batches: Iterable[pa.RecordBatch], allow_lookalikes: bool = False
+    catalog: Catalog,
+    batches: Iterable[pa.RecordBatch],
+    namesakes: Namesakes | None = None,
+    allow_lookalikes: bool = False,
 ) -> tuple[int, int]:
     """See `Catalog.add`."""
     catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
     with explaining(f"catalog {catalog.uri}: its rows can't be read"):
         adder = Adder(catalog)
+    namesakes = namesakes or Namesakes(Report())
     filler: Filler | None = None
     given = refused = filled = 0
     held_back: list[str] = []
@@ -59,6 +66,7 @@ def add(
             with explaining(f"catalog {catalog.uri}: rows can't be added"):
                 out = adder.stones.refused(part)
                 refused += int(out.sum())
+                out |= namesakes.hold(part, adder.stones.keys, adder.has)
                 allowed = part.filter(pa.array(~out)) if out.any() else part
                 allowed, held = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
                 held_back += held
@@ -74,6 +82,8 @@ def add(
             adder.commit()
     if refused:
         say(f"{catalog.uri}: {counted(refused, 'rows')} left out, taken down before")
+    if namesakes.people:
+        say(str(namesakes))
     say_held_back(catalog.uri, held_back)
     if filled:
         say(f"{catalog.uri}: {counted(filled, 'rows')} that waited for an image now filled")
@@ -110,6 +120,10 @@ class Adder:
             if self._waiting.rows >= GROUP_ROWS or self._waiting.bytes >= GROUP_BYTES:
                 self.commit()
         return len(new)
+
+    def has(self, image_ids: list[str]) -> NDArray[np.bool_]:
+        """[N] True for the ids that are in the table, or will be with the next commit."""
+        return self.known.contains(image_ids) | self._waiting.ids.contains(image_ids)
 
     def commit(self) -> None:
         """Commit what was written, less what was added or taken down by others since."""
@@ -178,7 +192,7 @@ class Adder:
         first = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
         rows = np.array(sorted(first.values()), np.int64)
         distinct = [ids[row] for row in rows.tolist()]
-        rows = rows[~(self.known.contains(distinct) | self._waiting.ids.contains(distinct))]
+        rows = rows[~self.has(distinct)]
         return table if len(rows) == len(table) else table.take(rows)
 
     def _learn(self, dataset: Any, fresh: list[Any], mine: KnownIds) -> set[str]:

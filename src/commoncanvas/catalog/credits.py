@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from commoncanvas import licenses
 from commoncanvas.catalog.filters import expression
+from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.errors import CatalogError
 from commoncanvas.files import why
@@ -38,7 +39,6 @@ COLUMNS = (
     "original_height",
 )
 UNTITLED = "Untitled"
-NO_CREATOR = "creator not stated"
 NO_LICENSE = "licence not stated"
 
 

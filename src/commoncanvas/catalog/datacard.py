@@ -13,7 +13,7 @@ import pyarrow as pa
 import yaml
 
 from commoncanvas import __version__
-from commoncanvas.catalog.credits import NO_CREATOR
+from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.shards import features, parquet_schema
 from commoncanvas.errors import MissingExtraError
 from commoncanvas.licenses import License, combine, parse

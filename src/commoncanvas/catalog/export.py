@@ -25,6 +25,7 @@ from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
 from commoncanvas.catalog.exported import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
 from commoncanvas.catalog.filters import conditions_of
+from commoncanvas.catalog.names import count_names
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
 from commoncanvas.catalog.table import Catalog
@@ -266,12 +267,12 @@ def _write_papers(
 ) -> dict[str, int]:
     """credits.csv, README.md and croissant.json; returns the counts of licences."""
     counts: Counter[str] = Counter()
-    creators: Counter[str] = Counter()
+    creators: list[str | None] = []
 
     def counted(credits: Iterable[Credit]) -> Iterator[Credit]:
         for one in credits:
             counts[one.license or ""] += 1
-            creators[one.creator or ""] += 1
+            creators.append(one.creator)
             yield one
 
     rows = _rows(catalog, ids, list(CREDIT_COLUMNS))
@@ -284,7 +285,7 @@ def _write_papers(
         rows=len(ids),
         files={shard.name: (shard.bytes, shard.sha256) for shard in shards},
         licenses=dict(counts.most_common()),
-        creators=dict(creators.most_common()),
+        creators=count_names(creators),
         left_out=left_out,
     )
     try:

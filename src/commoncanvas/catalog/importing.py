@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.history import fingerprint, record_import
+from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys, Tombstones
@@ -80,6 +81,7 @@ def import_(
     size: int | None = None,
     follow_links: bool = False,
     allow_lookalikes: bool = False,
+    allow_namesakes: bool = False,
 ) -> ImportReport:
     """Add what `source` has to the catalog, which is made if there is none at that place.
 
@@ -87,7 +89,9 @@ def import_(
     source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
     adds what was missing. What was skipped and why is kept beside the table. Any number of imports may run at
     once. Images that come along and look like ones that were taken down are held back, unless `allow_lookalikes`.
-    Raises SourceError, NothingImportedError where no row can be used, MissingExtraError or CatalogError.
+    Rows whose creator may be one who was taken down (nearly the same name, or the same with another address) are
+    skipped and named, unless `allow_namesakes`. Raises SourceError, NothingImportedError where no row can be used,
+    MissingExtraError or CatalogError.
     """
     input = fingerprint(uuid.uuid4())
     if isinstance(source, str):
@@ -129,16 +133,18 @@ def import_(
             catalog = Catalog.open_or_create(catalog)
         if source.columns:
             catalog.add_columns(source.columns)
+        namesakes = Namesakes(report, allow_namesakes)
         added, present = catalog.add(
-            _counted(chain([first], batches), counted), allow_lookalikes=allow_lookalikes
+            _counted(chain([first], batches), counted), namesakes, allow_lookalikes=allow_lookalikes
         )
+    held = sum(namesakes.people.values())
     record_import(
         catalog.uri,
         catalog.storage_options,
         input,
         source.name,
-        rows=rows,
-        refused=rows - added - present,
+        rows=rows - held,
+        refused=rows - held - added - present,
         skipped=dict(report.skipped),
     )
     return reported(added, present)

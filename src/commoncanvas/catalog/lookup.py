@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.overlay import Difference, Target
 from commoncanvas.catalog.pictures import Candidate, find_candidates, make_query
+from commoncanvas.catalog.request import Request
 from commoncanvas.catalog.table import Catalog
+from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.tasks import look
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 LIMIT = 20
+_CREATOR = pa.schema([("creator", pa.string()), ("creator_url", pa.string())])
 TIE = 1.0
 """Levels of 255 by which a picture may be further from the file than the nearest one, and still be a match."""
 
@@ -91,7 +94,8 @@ def lookup(
     creator: str | None = None,
     limit: int = LIMIT,
 ) -> LookupReport:
-    """Rows that `what` is: a file, else a page's or image's URL, else an image_id; `creator` alone lists a person's.
+    """Rows that `what` is: a file, else a page's or image's URL, else an image_id; `creator` (a name,
+    an address or a user id, in any spelling) alone lists a person's.
 
     A file is looked for by its exact bytes, then by its picture, which may have been resized, recompressed, or
     cropped by up to 5 % of its width and height; the hashes of the table's version are read once a process. Both
@@ -104,10 +108,9 @@ def lookup(
         )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    by = None if creator is None else f"lower(creator) = {quoted(creator.lower())}"
     if what is None:
-        matches = _rows(catalog, by or "", "creator", limit)
-        total = catalog.count(by)
+        row_ids = _matching(catalog, ("creator", "creator_url"), Request(creator=creator).mask)
+        matches, total = _taken(catalog, row_ids[:limit], "creator"), len(row_ids)
     else:
         found = _find(catalog, what)
         matches = [match for match in found if creator is None or _made(match, creator)]
@@ -167,7 +170,10 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
         return _by_file(catalog, Path(what))
     if "://" in text:
         forms = listed(_same_addresses(text))
-        return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url")
+        # Spellings that rows are likely to have are found in a moment, any other by reading the column.
+        return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url") or _taken(
+            catalog, _matching(catalog, ("page_url", "image_url"), Keys(urls=frozenset({text})).mask), "url"
+        )
     return _rows(catalog, f"image_id = {quoted(text)}", "id")
 
 
@@ -203,13 +209,30 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
     ]
 
 
-def _rows(catalog: Catalog, where: str, how: str, limit: int | None = None) -> list[Match]:
-    rows = catalog.table(COLUMNS, where, limit=limit).sort_by("image_id").to_pylist()
+def _rows(catalog: Catalog, where: str, how: str) -> list[Match]:
+    rows = catalog.table(COLUMNS, where).sort_by("image_id").to_pylist()
+    return [Match(how, credit(row)) for row in rows]
+
+
+def _matching(
+    catalog: Catalog, columns: Sequence[str], mask: Callable[[pa.Table], NDArray[np.bool_]]
+) -> NDArray[np.uint64]:
+    """Row ids of the rows that `mask` means, which looks at `columns`."""
+    found = [np.empty(0, np.uint64)]
+    for batch in catalog.scan(columns, batch_size=1 << 16, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        found.append(rows["_rowid"].to_numpy()[mask(rows)])
+    return np.concatenate(found)
+
+
+def _taken(catalog: Catalog, row_ids: NDArray[np.uint64], how: str) -> list[Match]:
+    rows = catalog.take(row_ids, COLUMNS).sort_by("image_id").to_pylist()
     return [Match(how, credit(row)) for row in rows]
 
 
 def _made(match: Match, creator: str) -> bool:
-    return (match.credit.creator or "").casefold() == creator.casefold()
+    one = pa.table({"creator": [match.credit.creator], "creator_url": [match.credit.creator_url]}, _CREATOR)
+    return bool(Request(creator=creator).mask(one).any())
 
 
 def _is_file(text: str) -> bool:

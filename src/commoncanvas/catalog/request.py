@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.matching import Addresses, Who, called, name_hash
+from commoncanvas.catalog.names import near_marks, normal_name
+from commoncanvas.catalog.namesakes import naming
 from commoncanvas.catalog.purge import held, live
 from commoncanvas.catalog.remains import windows
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones, name_hash, plain, user_id
+from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
+from commoncanvas.catalog.urls import normal_url, user_id
 from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
@@ -26,7 +31,7 @@ NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
 READ_AT_ONCE = 64
 NAMED = 5
-"""So many people are named when a name stands for several."""
+"""So many people are named when a name stands for several. An address with more names is no single person's."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Request:
         """[N] True for the rows that are asked for."""
         found = self.keys().mask(rows)
         if self.creator:
-            found |= pc.fill_null(pc.equal(rows["creator"], self.creator), False).to_numpy()
+            found |= called(rows["creator"], self.creator)
         return found
 
 
@@ -98,13 +103,16 @@ class Found:
     """Those among them that are there only as the same file, byte for byte."""
     near: dict[str, int]
     """Rows that look alike and stay -> bits in which the perceptual hashes differ."""
+    namesakes: dict[str, int]
+    """People who may be the creator that is asked for, and stay -> their rows."""
     tags: dict[str, int]
     """Tag -> rows in its version."""
     elsewhere: dict[int, pa.Table]
     """Version of a tag -> rows that the newest hasn't any more."""
     shared: frozenset[str]
-    """Addresses of these rows that rows which stay have too, so that they can't keep anything out; `plain`."""
-    creators: tuple[dict[str, str], ...]
+    """Addresses of these rows that rows which stay have too, so that they can't keep anything out; in their
+    normal form."""
+    creators: tuple[dict[str, Any], ...]
     """Tombstones of creators."""
     unknown: tuple[str, ...]
     """What was asked for and is in none of these rows, nor in a tombstone."""
@@ -113,8 +121,9 @@ class Found:
 def find(catalog: Catalog, request: Request, stones: Tombstones, near: bool) -> Found:
     """The rows that a request, or an earlier one, is about. Raises CatalogError for a creator who can't be told."""
     asked = _scan(catalog, lambda rows: request.mask(rows) | stones.keys.mask(rows))
-    creators = _creators(catalog, request, stones, asked)
-    copies, alike, bits, shared = _beside(catalog, request, asked)
+    names = _names(request, asked)
+    creators = _creators(catalog, request, stones, asked, names)
+    copies, alike, bits, shared, namesakes = _beside(catalog, request, asked, names)
     rows = pa.concat_tables([asked, copies, *([alike] if near else [])])
     tags, elsewhere = _in_tags(catalog, request, stones, rows)
     everywhere = pa.concat_tables(
@@ -124,6 +133,7 @@ def find(catalog: Catalog, request: Request, stones: Tombstones, near: bool) -> 
         rows,
         len(copies),
         {} if near else bits,
+        namesakes,
         tags,
         elsewhere,
         shared,
@@ -155,7 +165,7 @@ def _stone(row: dict[str, Any], hashes: Mapping[str, list[int]], shared: frozens
     stone = {name: row[name] for name in ("image_id", "source", "sha256", "phash")}
     for name in ("page_url", "image_url"):
         url = row[name]
-        if url is not None and plain(pa.array([url]))[0].as_py() not in shared:
+        if url is not None and normal_url(url) not in shared:
             stone[name] = url
     return {**stone, "windows": hashes.get(row["image_id"], [])}
 
@@ -171,15 +181,24 @@ def _scan(catalog: Catalog, mask: Callable[[pa.Table], NDArray[np.bool_]]) -> pa
     return pa.concat_tables(parts)
 
 
+def _names(request: Request, rows: pa.Table) -> frozenset[str]:
+    """The names of the creator that is asked for, in their normal form."""
+    if not request.creator:
+        return frozenset()
+    mine = rows.filter(pa.array(Request(creator=request.creator).mask(rows)))
+    names = {normal_name(name) for name in pc.unique(mine["creator"]).drop_null().to_pylist()}
+    return frozenset(names if len(names) <= NAMED else ())
+
+
 def _creators(
-    catalog: Catalog, request: Request, stones: Tombstones, rows: pa.Table
-) -> tuple[dict[str, str], ...]:
-    """Tombstones of the creator that is asked for."""
+    catalog: Catalog, request: Request, stones: Tombstones, rows: pa.Table, names: frozenset[str]
+) -> tuple[dict[str, Any], ...]:
+    """Tombstones of the creator that is asked for, who is called `names`."""
     name = request.creator
     if not name:
         return ()
     mine = rows.filter(pa.array(Request(creator=name).mask(rows)))
-    urls = {plain(pa.array([url]))[0].as_py(): url for url in mine["creator_url"].to_pylist() if url}
+    urls = {normal_url(url): url for url in mine["creator_url"].to_pylist() if url}
     lasting = "://" in name or "@" in name  # an address, or an id that means one person on any page
     if len(urls) > 1 and not lasting:
         some = sorted(urls.values())[:NAMED]
@@ -187,41 +206,55 @@ def _creators(
             f"creator {name} stands for {len(urls)} people in {catalog.uri}: {', '.join(some)}; "
             "pass --creator with one of these addresses"
         )
-    known = stones.keys.creator_urls
-    if name_hash(name) in stones.keys.creator_names or name in known or name in map(user_id, known):
+    if _is_known(name, stones.keys):
         return ()
     if not len(mine) and not lasting:
         raise CatalogError(
             f"no row of {catalog.uri} is by creator {name}; to keep somebody out in advance, pass their address"
         )
-    named = name in mine["creator"].to_pylist()
+    near = sorted(set[int]().union(*map(near_marks, names)))
     return (
-        *({"creator_url": url} for url in urls.values()),
-        *([{"creator_url": name}] if lasting else []),
-        *([{"creator_sha256": name_hash(name)}] if named else []),
+        *({"creator_url": url, "creator_near": near} for url in urls.values()),
+        *([{"creator_url": name, "creator_near": near}] if lasting else []),
+        *([{"creator_sha256": name_hash(name), "creator_near": near}] if normal_name(name) in names else []),
     )
 
 
+def _is_known(creator: str, keys: Keys) -> bool:
+    """Whether a name, an address or a user id is that of somebody whose works were taken down."""
+    if "://" in creator:
+        return keys.people.who(None, creator) is Who.SAME
+    ids = {user_id(url) for url in keys.creator_urls}
+    return keys.people.who(creator, None) is Who.SAME or user_id(creator) in ids
+
+
 def _beside(
-    catalog: Catalog, request: Request, rows: pa.Table
-) -> tuple[pa.Table, pa.Table, dict[str, int], frozenset[str]]:
-    """Of the rows that aren't in `rows`: exact copies, those that look alike and how much, addresses in common."""
+    catalog: Catalog, request: Request, rows: pa.Table, names: frozenset[str]
+) -> tuple[pa.Table, pa.Table, dict[str, int], frozenset[str], dict[str, int]]:
+    """Of the rows that aren't in `rows`: exact copies, those that look alike and how much, addresses in common, and
+    people whose name is near one of `names` with the number of their rows.
+    """
     same = Keys(sha256s=frozenset(pc.unique(rows["sha256"]).drop_null().to_pylist()))
-    urls = pa.concat_arrays(
-        [plain(rows[name]).combine_chunks() for name in ("page_url", "image_url")]
-    ).drop_null()
+    urls = Addresses(
+        pa.concat_arrays([pc.unique(rows[name]) for name in ("page_url", "image_url")])
+        .drop_null()
+        .to_pylist()
+    )
+    people = Keys(creator_near=frozenset[int]().union(*map(near_marks, names)))
     hashes = np.array(request.phashes, np.uint64)
     removed = set(rows["image_id"].to_pylist())
     duplicates = ["duplicate_of"] if "duplicate_of" in catalog.schema.names else []
     copies, alike = [rows.slice(0, 0)], [rows.slice(0, 0)]
     bits: dict[str, int] = {}
     shared: set[str] = set()
+    namesakes: Counter[str] = Counter()
     for batch in catalog.scan([*COLUMNS, *duplicates], batch_size=65536, with_row_id=True):
         part = pa.Table.from_batches([batch])
         others = part.filter(pa.array(~np.isin(part["_rowid"].to_numpy(), rows["_rowid"].to_numpy())))
         mask = same.mask(others)
         copies.append(others.filter(pa.array(mask)).select(rows.column_names).cast(rows.schema))
         others = others.filter(pa.array(~mask))
+        namesakes.update(naming(others.filter(pa.array(people.near(others)))))
         distance = _distance(others["phash"], hashes)
         close = distance <= NEAR_BITS
         if duplicates:
@@ -229,9 +262,15 @@ def _beside(
         alike.append(others.filter(pa.array(close)).select(rows.column_names).cast(rows.schema))
         bits |= dict(zip(alike[-1]["image_id"].to_pylist(), distance[close].tolist(), strict=True))
         for name in ("page_url", "image_url"):
-            given = plain(others[name])
-            shared.update(given.filter(pc.is_in(given, value_set=urls, skip_nulls=True)).to_pylist())
-    return pa.concat_tables(copies), pa.concat_tables(alike), bits, frozenset(shared)
+            given = others[name].filter(pa.array(urls.mask(others[name])))
+            shared.update(map(normal_url, given.to_pylist()))
+    return (
+        pa.concat_tables(copies),
+        pa.concat_tables(alike),
+        bits,
+        frozenset(shared),
+        dict(namesakes.most_common()),
+    )
 
 
 def _distance(phashes: pa.ChunkedArray, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -266,12 +305,11 @@ def _unknown(request: Request, stones: Tombstones, rows: pa.Table) -> tuple[str,
     known = stones.keys
     ids = set(rows["image_id"].to_pylist()) | known.image_ids
     addresses = [*rows["page_url"].to_pylist(), *rows["image_url"].to_pylist(), *known.urls]
-    urls = set(plain(pa.array(addresses, pa.string())).to_pylist())
+    urls = Addresses(address for address in addresses if address)
     digests = set(rows["sha256"].to_pylist()) | known.sha256s
-    asked = plain(pa.array(request.urls, pa.string())).to_pylist()
     return (
         *(id for id in request.ids if id not in ids),
-        *(url for url, short in zip(request.urls, asked, strict=True) if short not in urls),
+        *(url for url in request.urls if url not in urls),
         *(path for sha256, path in (request.files or {}).items() if sha256 not in digests),
     )
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from commoncanvas import licenses
 from commoncanvas.catalog.dropped import Dropped, dropped
 from commoncanvas.catalog.filters import expression
+from commoncanvas.catalog.matching import person
 from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.catalog.survey import SIZES, Survey
@@ -140,7 +141,7 @@ def stats(
     }
     by_policy = {name: _together(seen, name, each) for name, each in allowed.items()}
     statuses = _counts(seen.statuses, PENDING)
-    people = _without_nulls(seen.creators)
+    people = _people(seen.creators.table())
     cameras = _without_nulls(seen.cameras)
     countries = _counts(seen.countries, NOT_STATED)
     countries.pop(NOT_STATED, None)
@@ -251,6 +252,25 @@ def _without_nulls(tally: Tally) -> pa.Table:
     table = tally.table()
     there = [table[column].is_valid() for column in tally.columns]
     return table.filter(there[0] if len(there) == 1 else pc.or_(*there))
+
+
+def _people(table: pa.Table) -> pa.Table:
+    """A row a person: of all spellings of their name and address the most frequent, and the rows of all."""
+    named = [pc.fill_null(pc.not_equal(table[name], ""), False) for name in ("creator", "creator_url")]
+    table = table.filter(pc.or_(*named))
+    order = [(COUNT, "descending"), ("creator", "ascending"), ("creator_url", "ascending")]
+    table = table.sort_by(order)
+    keys = []
+    for batch in table.select(["creator", "creator_url"]).to_batches(max_chunksize=SCAN_ROWS):
+        pairs = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        keys.append(pa.array([person(*pair) for pair in pairs], pa.large_string()))
+    whole = table.append_column("person", pa.chunked_array(keys, pa.large_string()))
+    firsts = [("creator", "first"), ("creator_url", "first"), (COUNT, "sum")]
+    nulls = pc.ScalarAggregateOptions(skip_nulls=False)
+    counted = whole.group_by("person", use_threads=False).aggregate(
+        [(name, how, nulls if how == "first" else None) for name, how in firsts]
+    )
+    return counted.select([f"{name}_{how}" for name, how in firsts]).rename_columns(table.column_names)
 
 
 def _top(table: pa.Table) -> list[dict[str, Any]]:

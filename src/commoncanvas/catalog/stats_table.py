@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.credits import NO_CREATOR
+from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.licenses import shortened
 from commoncanvas.text import clean, counted
 

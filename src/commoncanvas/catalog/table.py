@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import adding, backfill
 from commoncanvas.catalog.columns import derived, same_column
 from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
+from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
@@ -118,17 +119,24 @@ class Catalog:
 
     # Changing
 
-    def add(self, batches: Iterable[pa.RecordBatch], *, allow_lookalikes: bool = False) -> tuple[int, int]:
+    def add(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        namesakes: Namesakes | None = None,
+        *,
+        allow_lookalikes: bool = False,
+    ) -> tuple[int, int]:
         """Add rows whose `image_id` isn't in the table; returns (added, already there).
 
         Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
         come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
-        adds the rest. Any number of processes may add at once, the same rows too. What was taken down stays out;
-        how many rows that were is said. An image that looks like one that was taken down is held back, unless
-        `allow_lookalikes`: its row gets the status `looks_taken_down`, and is named.
+        adds the rest. Any number of processes may add at once, the same rows too. What was taken down stays out,
+        and what may be by somebody who was taken down is held back by `namesakes`; how many rows that were is said.
+        An image that looks like one that was taken down is held back, unless `allow_lookalikes`: its row gets the
+        status `looks_taken_down`, and is named.
         """
         self._must_be_newest("added to")
-        return adding.add(self, batches, allow_lookalikes)
+        return adding.add(self, batches, namesakes, allow_lookalikes)
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add all-null columns, those that are not there yet.

@@ -13,18 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from commoncanvas.catalog.adding import CONFLICT_RETRIES
-from commoncanvas.catalog.credits import NO_CREATOR
 from commoncanvas.catalog.explain import explaining
+from commoncanvas.catalog.namesakes import naming
 from commoncanvas.catalog.purge import PurgeReport, held, live, steadily
 from commoncanvas.catalog.purge import purge as purge_catalog
 from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.errors import CatalogError
-from commoncanvas.text import clean, counted
+from commoncanvas.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,6 +47,8 @@ class TakedownReport:
     """Tag -> rows of the request in its version."""
     near: dict[str, int]
     """Rows that look alike and stay -> bits in which the perceptual hashes differ."""
+    namesakes: dict[str, int]
+    """People who may be the creator that was asked for, and stay -> their rows. Somebody has to decide."""
     unknown: tuple[str, ...]
     """What was asked for and is nowhere; it is kept out from now on."""
     purged: PurgeReport | None = None
@@ -64,9 +64,9 @@ class TakedownReport:
 
     def _lines(self) -> Iterator[str]:
         copies = f", {self.copies:,} of them copies under other ids" if self.copies else ""
-        yield f"{self.uri}: {_rows(self.rows)} {'would go' if self.dry_run else 'taken down'}{copies}"
+        yield f"{self.uri}: {counted(self.rows, 'rows')} {'would go' if self.dry_run else 'taken down'}{copies}"
         for creator, count in self.creators.items():
-            yield f"  {creator}: {_rows(count)}"
+            yield f"  {creator}: {counted(count, 'rows')}"
         for tag, count in self.tags.items():
             trained = _TRAINED.fullmatch(tag)
             model = f" (model {trained['model']} was trained on that version)" if trained else ""
@@ -74,6 +74,10 @@ class TakedownReport:
         if self.near:
             listed = ", ".join(f"{image_id} ({bits} bits)" for image_id, bits in self.near.items())
             yield f"look alike and stay, unless --near: {listed}"
+        if self.namesakes:
+            yield "called the same or nearly so, and stay; if it is the same person, take them down as well:"
+            for creator, count in self.namesakes.items():
+                yield f"  {creator}: {counted(count, 'rows')}"
         if self.unknown:
             yield f"not in the catalog, kept out from now on: {', '.join(map(str, self.unknown))}"
         if self.dry_run:
@@ -134,9 +138,10 @@ def takedown(
         dry_run=dry_run,
         rows=len(found.rows),
         copies=found.copies,
-        creators=_people(found.rows),
+        creators=dict(Counter(naming(found.rows)).most_common()),
         tags=found.tags,
         near=found.near,
+        namesakes=found.namesakes,
         unknown=found.unknown,
     )
     if dry_run:
@@ -165,15 +170,3 @@ def _delete(catalog: Catalog, stones: Tombstones) -> None:
             with explaining(f"catalog {catalog.uri}: rows can't be deleted"):
                 # By row id: the condition stands in Lance's transaction file.
                 catalog.dataset.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
-
-
-def _people(rows: pa.Table) -> dict[str, int]:
-    names = zip(rows["creator"].to_pylist(), rows["creator_url"].to_pylist(), strict=True)
-    counts = Counter(
-        f"{clean(name) or NO_CREATOR}{f' ({clean(url)})' if clean(url) else ''}" for name, url in names
-    )
-    return dict(counts.most_common())
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -6,13 +6,12 @@ some at once: making a Lance table is not atomic (https://github.com/lance-forma
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.matching import Addresses, People
 from commoncanvas.catalog.storage import FOLDER, Storage
 
 PLACE = f"{FOLDER}/tombstones"
@@ -35,8 +35,10 @@ SCHEMA = pa.schema(
         pa.field("image_url", pa.string()),
         # An address, or the platform's user id within one.
         pa.field("creator_url", pa.string()),
-        # Of the name, where rows have no more of the creator than that.
+        # Of the name (`name_hash`), where rows have no more of the creator than that.
         pa.field("creator_sha256", pa.string()),
+        # `near_marks` of the creator's names: hashes, by which a person is told who may be the same.
+        pa.field("creator_near", pa.list_(pa.uint64())),
         # Hashes of short pieces of the stored bytes (see remains.py), to look for what is left of them.
         pa.field("windows", pa.list_(pa.uint64())),
         pa.field("reason", pa.string()),
@@ -45,15 +47,6 @@ SCHEMA = pa.schema(
 )
 COLUMNS = ("image_id", "source", "creator", "creator_url", "page_url", "image_url", "sha256", "phash")
 """Columns of the catalog that `Keys` looks at, or a tombstone keeps."""
-
-
-def plain(urls: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Addresses without what two spellings of one differ in: scheme, `www.`, closing slashes."""
-    return pc.replace_substring_regex(urls, r"^(?i:https?)://(?:www\.)?|/+$", "")
-
-
-def name_hash(name: str) -> str:
-    return hashlib.sha256(f"creator:{name}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -68,12 +61,19 @@ class Keys:
     """Addresses, or user ids that they end with."""
     creator_names: frozenset[str] = frozenset()
     """`name_hash` of names: of rows that have no address of their creator."""
-    _plain: Mapping[str, pa.Array] = field(init=False, repr=False, compare=False)
+    creator_near: frozenset[int] = frozenset()
+    """`near_marks` of names: `near` finds their rows, `mask` doesn't."""
 
-    def __post_init__(self) -> None:
-        addresses = [url for url in self.creator_urls if "://" in url]
-        made = {"urls": plain(_strings(self.urls)), "creators": plain(_strings(addresses))}
-        object.__setattr__(self, "_plain", made)
+    @cached_property
+    def addresses(self) -> Addresses:
+        """`urls`, in every spelling."""
+        return Addresses(self.urls)
+
+    @cached_property
+    def people(self) -> People:
+        """The creators, in every spelling."""
+        ids = [url for url in self.creator_urls if "://" not in url]
+        return People(self.creator_urls - set(ids), ids, self.creator_names, self.creator_near)
 
     def __or__(self, other: Keys) -> Keys:
         return Keys(
@@ -82,6 +82,7 @@ class Keys:
             self.sha256s | other.sha256s,
             self.creator_urls | other.creator_urls,
             self.creator_names | other.creator_names,
+            self.creator_near | other.creator_near,
         )
 
     def mask(self, rows: pa.Table) -> NDArray[np.bool_]:
@@ -92,27 +93,12 @@ class Keys:
                 found |= _is_in(rows[name], _strings(wanted))
         for name in ("page_url", "image_url"):
             if self.urls and name in rows.column_names:
-                found |= _is_in(plain(rows[name]), self._plain["urls"])
-        if self.creator_urls and "creator_url" in rows.column_names:
-            distinct = pc.unique(rows["creator_url"]).drop_null()
-            known = _is_in(plain(distinct), self._plain["creators"]) | self._by_user_id(distinct)
-            found |= _is_in(rows["creator_url"], distinct.filter(pa.array(known)))
-        if self.creator_names and {"creator", "creator_url"} <= set(rows.column_names):
-            named = [name for name in pc.unique(rows["creator"]).to_pylist() if name is not None]
-            meant = _strings(name for name in named if name_hash(name) in self.creator_names)
-            found |= _is_in(rows["creator"], meant) & rows["creator_url"].is_null().to_numpy()
-        return found
+                found |= self.addresses.mask(rows[name])
+        return found | self.people.masks(rows)[0]
 
-    def _by_user_id(self, urls: pa.Array) -> NDArray[np.bool_]:
-        ids = {url for url in self.creator_urls if "://" not in url}
-        if not ids:
-            return np.zeros(len(urls), np.bool_)
-        return np.array([user_id(url) in ids for url in urls.to_pylist()], np.bool_)
-
-
-def user_id(url: str) -> str:
-    """What a platform calls a creator: the last part of their address, as it reads without percent-encoding."""
-    return unquote(url.split("?")[0].rstrip("/").rpartition("/")[2])
+    def near(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """[N] True for the rows whose creator may be one of these people, and a person has to say."""
+        return self.people.masks(rows)[1]
 
 
 class Tombstones:
@@ -129,9 +115,7 @@ class Tombstones:
         new = {path for path in self._storage.files(PLACE) if path.endswith(".parquet")} - self._files
         if new:
             read = [pq.read_table(pa.BufferReader(self._storage.read(path))) for path in sorted(new)]
-            self._table = pa.concat_tables(
-                [self._table, *(each.select(SCHEMA.names).cast(SCHEMA) for each in read)]
-            )
+            self._table = pa.concat_tables([self._table, *map(_current, read)])
             self._keys = _keys(self._table)
             self._files |= new
         return bool(new)
@@ -170,19 +154,33 @@ def _keys(table: pa.Table) -> Keys:
         return frozenset(pc.unique(table[name]).drop_null().to_pylist())
 
     of_creators = table.filter(pc.is_null(table["image_id"]))
+    near = pc.list_flatten(of_creators["creator_near"])
     return Keys(
         image_ids=column("image_id"),
         urls=column("page_url") | column("image_url"),
         sha256s=column("sha256"),
         creator_urls=frozenset(pc.unique(of_creators["creator_url"]).drop_null().to_pylist()),
         creator_names=frozenset(pc.unique(of_creators["creator_sha256"]).drop_null().to_pylist()),
+        creator_near=frozenset(near.to_pylist()),
     )
+
+
+def _current(table: pa.Table) -> pa.Table:
+    """A file of tombstones, as it is or as an earlier version wrote it, in SCHEMA."""
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in SCHEMA
+    ]
+    return pa.table(columns, schema=SCHEMA)
 
 
 def _identity(stone: Mapping[str, Any]) -> tuple[Any, ...]:
     if stone.get("image_id") is not None:
         return stone["image_id"], tuple(stone.get("windows") or ())
-    return tuple(stone.get(name) for name in ("sha256", "page_url", "creator_url", "creator_sha256"))
+    near = tuple(sorted(stone.get("creator_near") or ()))
+    return *(stone.get(name) for name in ("sha256", "page_url", "creator_url", "creator_sha256")), near
 
 
 def _strings(values: Iterable[str]) -> pa.Array:

@@ -31,6 +31,7 @@ def catalog_import(
     size: int | None = None,
     follow_links: Annotated[bool, Parameter(negative="")] = False,
     allow_lookalikes: Annotated[bool, Parameter(negative="")] = False,
+    allow_namesakes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
@@ -50,6 +51,7 @@ def catalog_import(
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
         follow_links: take images that symbolic links out of the folder lead to (folder).
         allow_lookalikes: store images that come along though they look like ones that were taken down.
+        allow_namesakes: let in rows whose creator may be one who was taken down, after you looked at those listed.
     """
     from commoncanvas.catalog import import_
 
@@ -69,6 +71,7 @@ def catalog_import(
             size=size,
             follow_links=follow_links,
             allow_lookalikes=allow_lookalikes,
+            allow_namesakes=allow_namesakes,
         )
     except NothingImportedError as nothing:
         show(nothing.report, json_)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
+from commoncanvas.catalog.names import normal_name
 from commoncanvas.config import Recipe
 from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
 
@@ -85,7 +86,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         **_catalogs(recipe, rows),
         "rows": _counts(rows.table) | {"sha256": rows.sha256},
         "licenses": dict(counts.most_common()),
-        "creators": len({name for name in training["creator"].to_pylist() if name}),
+        "creators": len({normal_name(name) for name in training["creator"].to_pylist() if name}),
         "result_license": combined.result.id if combined.result else None,
         "result_license_note": combined.message,
         "built_on": [part.to_dict() for part in task.parts],

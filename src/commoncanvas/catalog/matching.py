@@ -1,0 +1,158 @@
+"""Which rows of a table have one of some addresses, or are by one of some people, however these are spelled.
+
+Millions of rows go by, so Python looks at each person once, and at no address that can't be one of those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commoncanvas.catalog.names import near_marks, normal_name
+from commoncanvas.catalog.urls import normal_url, user_id
+
+Strings: TypeAlias = pa.Array | pa.ChunkedArray
+_BETWEEN = "\x00"
+_REMEMBERED = 1 << 20
+"""People who are nobody of these, at most, that are known again: 0.1 GB."""
+
+# Spellings that only `normal_url` can read.
+_ODD = "|".join(
+    (
+        r"[^!-$&-~]",  # percent-encoding, other scripts, blanks
+        r"/\.\.?(?:[/?#]|$)|^[^/]*//[^/?#]*/*(?:[?#].*)?$|#[!/]",  # dot segments, no path, what scripts show
+        r"\.php|\.gne|user_(?:id|login)=|//flic\.kr|/thumb/|/wiki/[^/]*:[^/]*/|/(?:albums|sets|galleries)/",
+        r"/(?:photos|people)/[^/]*[^/0-9][^/]*/+[^/0-9]",  # a person's albums and other views
+        r"/photos/[^/?#]+/+\d+/+[^/?#]",  # views of a photo
+    )
+)
+_END = r"(?:/(?:original|large|medium|small|square|thumb)\.[a-z]+)?/*(?:[?#].*)?$"
+_REST = r"^(?:[a-z_]+:_*)+|[^a-z0-9].*$"
+
+
+class Addresses:
+    """A set of addresses (of pages, images) that knows them in every spelling (see urls.py)."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self._forms = frozenset(normal_url(url) for url in urls)
+        self._tails = pc.unique(tails(pa.array(sorted(self._forms), pa.string())))
+
+    def __contains__(self, url: str) -> bool:
+        return normal_url(url) in self._forms
+
+    def mask(self, urls: Strings) -> NDArray[np.bool_]:
+        """[N] True where an address is in the set; null is in none."""
+        possible = pc.is_in(tails(urls), value_set=self._tails, skip_nulls=True)
+        possible = _numpy(pc.or_(possible, pc.fill_null(pc.match_substring_regex(urls, _ODD), False)))
+        if not self._forms or not possible.any():
+            return np.zeros(len(urls), np.bool_)
+        possible[possible] = [url in self for url in urls.filter(pa.array(possible)).to_pylist()]
+        return possible
+
+
+def tails(urls: Strings) -> Strings:
+    """A piece of each address that all its spellings have, but for those that are `_ODD`.
+
+    It is the first letters and digits of the path's last part, in lower case.
+    """
+    path = pc.replace_substring_regex(pc.ascii_lower(urls), _END, "")
+    return pc.replace_substring_regex(pc.replace_substring_regex(path, r"^.*/", ""), _REST, "")
+
+
+class Who(Enum):
+    SAME = "same"
+    NEAR = "near"
+    OTHER = "other"
+
+
+class People:
+    """Some creators: known by an address or a user id, and where a row has no address by the name.
+
+    `ids`: user ids that addresses may end with. `names`: `name_hash` of names. `near`: `near_marks` of names; rows of
+    somebody called so, or nearly so, may be theirs.
+    """
+
+    def __init__(
+        self, urls: Iterable[str], ids: Iterable[str], names: frozenset[str], near: frozenset[int]
+    ) -> None:
+        self._urls = frozenset(normal_url(url) for url in urls)
+        self._ids = frozenset(user_id(f"//x/{id}") for id in ids)
+        self._names = names
+        self._near = near
+        self._others: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._urls or self._ids or self._names or self._near)
+
+    def who(self, name: str | None, url: str | None) -> Who:
+        """Whether a creator with this name and address is one of these people, or may be."""
+        if url:
+            if normal_url(url) in self._urls or (self._ids and user_id(url) in self._ids):
+                return Who.SAME
+        elif name and self._called(name):
+            return Who.SAME
+        if name and (self._called(name) or not self._near.isdisjoint(near_marks(name) if self._near else ())):
+            return Who.NEAR
+        return Who.OTHER
+
+    def masks(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """[N] True for the rows of these people, and [N] for those that may be theirs. Rows may lack the columns."""
+        if not self or not len(rows):
+            return np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+        columns = [
+            rows[name] if name in rows.column_names else pa.nulls(len(rows), pa.string())
+            for name in ("creator", "creator_url")
+        ]
+        both = pc.binary_join_element_wise(*columns, _BETWEEN, null_handling="replace")
+        found: dict[Who, list[str]] = {Who.SAME: [], Who.NEAR: []}
+        for pair in pc.unique(both).to_pylist():
+            key = hash(pair)
+            if key in self._others:
+                continue
+            name, _, url = pair.rpartition(_BETWEEN)
+            who = self.who(name, url)
+            if who is not Who.OTHER:
+                found[who].append(pair)
+            elif len(self._others) < _REMEMBERED:
+                self._others.add(key)
+        same, near = (
+            _numpy(pc.is_in(both, value_set=pa.array(pairs, both.type))) for pairs in found.values()
+        )
+        return same, near
+
+    def _called(self, name: str) -> bool:
+        # Tombstones of earlier versions have the hash of the name as it was written.
+        return bool(self._names) and (name_hash(name) in self._names or _digest(name) in self._names)
+
+
+def called(names: Strings, name: str) -> NDArray[np.bool_]:
+    """[N] True where one of `names` is a spelling of `name`."""
+    wanted = normal_name(name)
+    known = [each for each in pc.unique(names).to_pylist() if each and normal_name(each) == wanted]
+    return _numpy(pc.is_in(names, value_set=pa.array(known, names.type), skip_nulls=True))
+
+
+def person(name: str | None, url: str | None) -> str:
+    """The same text for all spellings of one creator's name and address."""
+    return f"{normal_name(name or '')}{_BETWEEN}{normal_url(url) if url else ''}"
+
+
+def name_hash(name: str) -> str:
+    """Of a name in its normal form."""
+    return _digest(normal_name(name))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(f"creator:{name}".encode()).hexdigest()
+
+
+def _numpy(mask: Strings) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.array(mask.to_numpy(zero_copy_only=False), np.bool_)
+    return found

@@ -1,0 +1,67 @@
+"""Passwords, tokens and signatures in addresses: a fetch needs them, nobody else may read them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote
+
+# Names of query parameters, in lower case and without marks. The first are never a part of what an address names; the
+# others may be (`photo.php?key=7`), so they tell one address from another, but are not shown either.
+_SIGNING = re.compile(
+    "access(?:key|keyid|token)|api(?:key|token)|auth(?:key|token|orization)|awsaccesskeyid|bearer|clientsecret"
+    "|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
+    "|passw(?:or)?d|privatekey|pwd|refreshtoken|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign"
+    "|signature|signedheaders|subscriptionkey|token"
+)
+_AMBIGUOUS = re.compile("auth|hash|key|md5|pass|policy|pw|session(?:id)?|sid|ticket|user(?:name)?")
+# Of the stores of Amazon, Google, Alibaba, Huawei and Tencent: X-Amz-Signature, q-sign-time, ...
+_SIGNING_FAMILY = re.compile(r"(?:x-)?(?:amz|goog|oss|obs|cos|tos)-|q-(?:sign|ak|key|header|url)")
+# Azure's shared access signature: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
+_SAS = re.compile("s[vspetri]|srt|spr|sip|sig|sk(?:oid|tid|t|e|s|v)|s[au]oid|scid|ses")
+
+# An address in any text: it ends at a blank, a quote or an angle bracket.
+_ADDRESS = re.compile(
+    r"(?P<front>\b[a-z][a-z0-9+.-]*://)(?P<host>[^\s/?#\"'<>]*)(?P<path>[^\s?#\"'<>]*)"
+    r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?",
+    re.IGNORECASE,
+)
+
+
+def signing(names: Iterable[str]) -> Callable[[str], bool]:
+    """Tells which of a query's parameter `names` only sign or unlock the address, and name nothing."""
+    plain = {unquote(name).lower() for name in names}
+    sas = "sig" in plain and not plain.isdisjoint(("sv", "se"))
+
+    def signs(name: str) -> bool:
+        lower = unquote(name).lower()
+        known = _SIGNING.fullmatch(re.sub(r"[^a-z0-9]", "", lower)) or _SIGNING_FAMILY.match(lower)
+        return bool(known or (sas and _SAS.fullmatch(lower)))
+
+    return signs
+
+
+def redacted(text: str) -> str:
+    """`text` without the passwords, tokens and signatures of the addresses in it. They may lead nowhere then."""
+    return _ADDRESS.sub(_without_secrets, text) if "://" in text else text
+
+
+def _without_secrets(address: re.Match[str]) -> str:
+    front, host, path = address["front"], address["host"].rpartition("@")[2], address["path"]
+    query, fragment = (_kept(address[part] or "") for part in ("query", "fragment"))
+    return f"{front}{host}{path}{query}{fragment}"
+
+
+def _kept(query: str) -> str:
+    """A query or a fragment, its mark in front, without secret parameters; empty if none is left."""
+    if "=" not in query:
+        return query
+    pairs = re.split("[&;]", query[1:])
+    names = [pair.partition("=")[0] for pair in pairs]
+    signs = signing(names)
+    kept = [
+        pair
+        for pair, name in zip(pairs, names, strict=True)
+        if not signs(name) and not _AMBIGUOUS.fullmatch(re.sub(r"[^a-z0-9]", "", unquote(name).lower()))
+    ]
+    return query if len(kept) == len(pairs) else query[:1] + "&".join(kept) if kept else ""
