@@ -6,6 +6,8 @@ import re
 import unicodedata
 from urllib.parse import quote
 
+from commoncanvas.redact import redacted
+
 SHOWN = "\ufffd"
 """What stands for a mark that is not shown."""
 # Control characters (C0 without line feed, C1), which a terminal obeys; line separators, which some programs take for
@@ -24,16 +26,18 @@ def visible(text: str) -> str:
 
 
 def one_line(text: object, most: int | None = 300) -> str:
-    """`visible` text on one line, of `most` characters at most."""
-    return visible(" ".join(str(text).split()))[:most]
+    """`visible` text on one line, of `most` characters at most, without the passwords of addresses in it."""
+    return visible(redacted(" ".join(str(text).split())))[:most]
 
 
 def clean(text: str | None) -> str | None:
-    """A name or a title for people to read: one line, NFC, without unsafe marks; None if nothing is left."""
+    """A name or a title for people to read: one line, NFC, without unsafe marks, and without the passwords of addresses
+    in it; None if nothing is left.
+    """
     if text is None:
         return None
     normal = _BREAKS.sub(" ", unicodedata.normalize("NFC", text))
-    return " ".join(_UNSAFE.sub("", normal).split()) or None
+    return redacted(" ".join(_UNSAFE.sub("", normal).split())) or None
 
 
 def counted(count: int, things: str) -> str:
@@ -42,13 +46,13 @@ def counted(count: int, things: str) -> str:
 
 
 def web_address(url: str | None) -> str | None:
-    """An http(s) address, its unsafe marks percent-encoded (RFC 3987, section 3.1); None for anything else, such as
-    `javascript:` or a path on the importer's disk.
+    """An http(s) address to show, without passwords and signatures, its unsafe marks percent-encoded (RFC 3987, section
+    3.1); None for anything else, such as `javascript:` or a path on the importer's disk.
     """
     url = (url or "").strip()
     if not _ADDRESS.fullmatch(url):
         return None
-    return _UNSAFE.sub(lambda mark: quote(mark[0], errors="replace"), url)
+    return _UNSAFE.sub(lambda mark: quote(mark[0], errors="replace"), redacted(url))
 
 
 def escaped_json(text: str) -> str:

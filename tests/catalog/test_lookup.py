@@ -25,6 +25,7 @@ from commoncanvas.catalog.overlay import UNLIKE, Target
 from commoncanvas.catalog.pictures import Query, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read
+from commoncanvas.cli import main
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import load, phash
 
@@ -129,8 +130,39 @@ def test_an_id_and_either_address_in_any_usual_form_find_the_row(catalog: Catalo
         assert ids(report) == ["p:china"]
         assert report.matches[0].how == "url"
     assert ids(lookup(catalog, (Path(catalog.uri).parent / "china.png").as_uri())) == ["p:china"]
-    for nothing in ("p:nosuch", "https://example.org/chin", "x' OR 'a' = 'a", "a\0b", "y" * 5000):
+    for nothing in ("p:nosuch", "https://example.org/chin", "x:' OR 'a' = 'a", "p:a\0b", "p:" + "y" * 5000):
         assert lookup(catalog, nothing).matches == ()
+
+
+@pytest.mark.parametrize(
+    "missing", ["nothere.png", "./a:b.png", "/x/nothere.png", "china", "a\0b", "y" * 5000]
+)
+def test_a_file_that_is_not_there_is_an_error(catalog: Catalog, missing: str) -> None:
+    with pytest.raises(CatalogError, match="there is no file"):
+        lookup(catalog, missing)
+
+
+def test_a_mirrored_picture_is_found_and_said_to_be_one(catalog: Catalog, tmp_path: Path) -> None:
+    for name, picture in PICTURES.items():
+        mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        mirrored.convert("RGB").save(tmp_path / "mirrored.jpg", quality=60)
+        (match,) = lookup(catalog, tmp_path / "mirrored.jpg").matches
+        assert match.credit.image_id == f"p:{name}"
+        straight = np.asarray(picture.convert("L"), np.float64)
+        if np.abs(straight - straight[:, ::-1]).mean() > 10:
+            assert match.how == "same picture, mirrored"
+
+
+def test_a_file_that_is_not_there_ends_the_command_with_2(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["commoncanvas", "catalog", "lookup", "nothere.png", "--catalog", catalog.uri]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "there is no file nothere.png" in capsys.readouterr().err
 
 
 def test_a_creator_is_found_alone_or_narrows_the_rest(catalog: Catalog) -> None:

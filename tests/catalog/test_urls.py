@@ -24,20 +24,20 @@ WIKI = (
 PERSON = "https://www.flickr.com/people/61685594@N00/"
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(addresses("flickr.com", FLICKR))
 def test_every_spelling_of_a_person_on_flickr_is_that_person(url: str) -> None:
     assert normal_url(url) == normal_url(PERSON)
     assert user_id(url) == NSID.casefold()
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(addresses("commons.wikimedia.org", WIKI))
 def test_every_spelling_of_an_account_on_wikimedia_is_that_person(url: str) -> None:
     assert normal_url(url) == normal_url("https://commons.wikimedia.org/wiki/User:Jane_Doe")
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(addresses("museum.example", ("/people/José O'Neil",)))
 def test_every_spelling_of_an_address_elsewhere_is_one(url: str) -> None:
     assert normal_url(url) == normal_url("https://museum.example/people/Jos%C3%A9%20O%27Neil")
@@ -121,6 +121,7 @@ def test_different_places_stay_different(one: str, other: str) -> None:
     assert normal_url(one) != normal_url(other)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), st.text(alphabet="ab/%.?#&=@:\\ 4é", max_size=30))
 def test_any_text_has_a_normal_form(front: str, rest: str) -> None:
     for text in (front, front + rest, f"https://{rest}", f"http://a.example/{rest}", f"//flickr.com/{rest}"):
@@ -141,7 +142,7 @@ def test_a_set_of_addresses_finds_each_and_only_those_that_are_equal(url: str) -
     assert found.tolist() == [normal_url(page) == normal_url(url) for page in PAGES] + [False]
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=300, derandomize=True, deadline=None)
 @given(
     st.one_of(
         addresses(

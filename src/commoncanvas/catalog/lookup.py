@@ -22,6 +22,8 @@ from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.tasks import look
+from commoncanvas.redact import redacted
+from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,8 +38,9 @@ TIE = 1.0
 class Match:
     """A row that is what was asked for.
 
-    `how`: exact (the same file), same picture, id, url or creator. Of the same picture, `distance` of the `bits` of
-    the perceptual hash that count differ, and the pixels by `difference` levels of 255 (root mean square).
+    `how`: exact (the same file), same picture (maybe mirrored), id, url or creator. Of the same picture, `distance` of
+    the `bits` of the perceptual hash that count differ, and the pixels by `difference` levels of 255 (root mean
+    square).
     """
 
     how: str
@@ -98,9 +101,9 @@ def lookup(
     an address or a user id, in any spelling) alone lists a person's.
 
     A file is looked for by its exact bytes, then by its picture, which may have been resized, recompressed, or
-    cropped by up to 5 % of its width and height; the hashes of the table's version are read once a process. Both
-    arguments together give the matches by that creator. Raises CatalogError for nothing asked, and for a file that is
-    no image.
+    cropped by up to 5 % of its width and height, and where that finds nothing, mirrored; the hashes of the table's
+    version are read once a process. Both arguments together give the matches by that creator. Raises CatalogError for
+    nothing asked, for a file that isn't there, and for one that is no image.
     """
     if not (what or creator) or limit < 1:
         raise CatalogError(
@@ -115,7 +118,7 @@ def lookup(
         found = _find(catalog, what)
         matches = [match for match in found if creator is None or _made(match, creator)]
         total = len(matches)
-    asked = " by ".join(str(part) for part in (what, creator) if part)
+    asked = redacted(" by ".join(str(part) for part in (what, creator) if part))
     return LookupReport(catalog.uri, catalog.version, asked, total, tuple(matches[:limit]))
 
 
@@ -174,7 +177,12 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
         return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url") or _taken(
             catalog, _matching(catalog, ("page_url", "image_url"), Keys(urls=frozenset({text})).mask), "url"
         )
-    return _rows(catalog, f"image_id = {quoted(text)}", "id")
+    found = _rows(catalog, f"image_id = {quoted(text)}", "id")
+    if not found and (":" not in text or text.startswith((".", "/", "~"))):
+        raise CatalogError(
+            f"there is no file {one_line(text)}, and no such id; give an image file, an image_id (SOURCE:ID) or a URL"
+        )
+    return found
 
 
 def _by_file(catalog: Catalog, path: Path) -> list[Match]:
@@ -189,6 +197,12 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
         image = look(data)
     except ImageError as error:
         raise CatalogError(f"{path} can't be looked up: {error}") from error
+    return _by_picture(catalog, index, image, "same picture") or _by_picture(
+        catalog, index, np.ascontiguousarray(image[:, ::-1]), "same picture, mirrored"
+    )
+
+
+def _by_picture(catalog: Catalog, index: _Index, image: NDArray[np.uint8], how: str) -> list[Match]:
     candidates = find_candidates(make_query(image), index.hashes)
     row_ids = index.row_ids[[one.index for one in candidates]]
     images = catalog.take(row_ids, ["image"])["image"].to_pylist()
@@ -204,7 +218,7 @@ def _by_file(catalog: Catalog, path: Path) -> list[Match]:
     near = [(apart, one) for apart, one in same if apart.mean <= same[0][0].mean + TIE]
     credited = catalog.take(index.row_ids[[one.index for _, one in near]], COLUMNS).to_pylist()
     return [
-        Match("same picture", credit(row), one.distance, one.bits, round(apart.mean, 2))
+        Match(how, credit(row), one.distance, one.bits, round(apart.mean, 2))
         for row, (apart, one) in zip(credited, near, strict=True)
     ]
 

@@ -21,8 +21,9 @@ LISTED = 50
 
 def naming(rows: pa.Table) -> list[str]:
     """The creator of each row as people read it: the name, and the address in brackets."""
-    pairs = zip(rows["creator"].to_pylist(), rows["creator_url"].to_pylist(), strict=True)
-    return [f"{clean(name) or NO_CREATOR}{f' ({clean(url)})' if clean(url) else ''}" for name, url in pairs]
+    names = [clean(name) or NO_CREATOR for name in rows["creator"].to_pylist()]
+    urls = [clean(url) for url in rows["creator_url"].to_pylist()]
+    return [f"{name} ({url})" if url else name for name, url in zip(names, urls, strict=True)]
 
 
 class Namesakes:

@@ -26,6 +26,7 @@ from commoncanvas.catalog.urls import normal_url, user_id
 from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
+from commoncanvas.redact import redacted
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
@@ -203,7 +204,7 @@ def _creators(
     if len(urls) > 1 and not lasting:
         some = sorted(urls.values())[:NAMED]
         raise CatalogError(
-            f"creator {name} stands for {len(urls)} people in {catalog.uri}: {', '.join(some)}; "
+            f"creator {name} stands for {len(urls)} people in {catalog.uri}: {', '.join(map(redacted, some))}; "
             "pass --creator with one of these addresses"
         )
     if _is_known(name, stones.keys):

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import credit
+from commoncanvas.redact import redacted
 
 TEXT = ("label", "caption")
 """Columns that an image's text comes from; the first that is set wins."""
@@ -53,12 +54,18 @@ def _readable(kind: pa.DataType) -> bool:
 
 
 def public(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for others: with its credit and its text, without addresses that only mean something here."""
-    fields = {name: value for name, value in row.items() if name != "image"}
+    """A row for others: with its credit and its text, without addresses that only mean something here, and without
+    the passwords and signatures of others.
+    """
+    fields = {
+        name: redacted(value) if isinstance(value, str) else value
+        for name, value in row.items()
+        if name != "image"
+    }
     for name in ("page_url", "image_url", "creator_url", "license_url"):
         if urlsplit(fields[name] or "").scheme in ("", "file"):
             fields[name] = None
-    fields["text"] = next((row[name] for name in TEXT if row.get(name)), None)
+    fields["text"] = next((fields[name] for name in TEXT if row.get(name)), None)
     fields["credit"] = credit({name: row[name] for name in CREDIT_COLUMNS}).text()
     return fields
 

@@ -22,6 +22,7 @@ from commoncanvas.catalog.survey import SIZES, Survey
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
 from commoncanvas.catalog.where import all_of
+from commoncanvas.redact import redacted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -159,7 +160,10 @@ def stats(
         sources=_counts(seen.sources, NOT_STATED),
         fetch_statuses=statuses,
         creators=len(people),
-        top_creators=tuple(Creator(row["creator"], row["creator_url"], row[COUNT]) for row in _top(people)),
+        top_creators=tuple(
+            Creator(row["creator"], row["creator_url"] and redacted(row["creator_url"]), row[COUNT])
+            for row in _top(people)
+        ),
         cameras=len(cameras),
         top_cameras={row["camera"]: row[COUNT] for row in _top(cameras)},
         countries=countries,

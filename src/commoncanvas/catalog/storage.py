@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from pyarrow import fs
 
 from commoncanvas.errors import CatalogError
 from commoncanvas.files import why
+from commoncanvas.redact import redacted
 
 FOLDER = "_commoncanvas"
 """Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""
@@ -24,7 +26,7 @@ class Storage:
 
     def __init__(self, uri: str, storage_options: dict[str, str] | None = None) -> None:
         self.uri = uri.rstrip("/")
-        self.filesystem, root = _filesystem(uri, storage_options or {})
+        self.filesystem, root = _filesystem(without_password(uri), storage_options or {})
         self.root = root.rstrip("/")
 
     def files(self, folder: str = "") -> dict[str, int]:
@@ -76,6 +78,16 @@ class Storage:
                     yield chunk
         except FileNotFoundError:
             return
+
+
+def without_password(uri: str) -> str:
+    """`uri` itself. Raises CatalogError if it has a password in it, which would stand in messages and records."""
+    if re.match(r"[^/?#]+://[^/?#]*@", uri):
+        raise CatalogError(
+            f"{redacted(uri)} was given with a user or a password in front of the @; leave them out of the address and "
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of your store"
+        )
+    return uri
 
 
 def _filesystem(uri: str, options: dict[str, str]) -> tuple[Any, str]:

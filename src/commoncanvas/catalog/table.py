@@ -21,6 +21,7 @@ from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
+from commoncanvas.catalog.storage import without_password
 from commoncanvas.engine import Engine
 from commoncanvas.errors import CatalogError
 
@@ -68,7 +69,7 @@ class Catalog:
     def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Catalog:
         """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
         try:
-            dataset = _create(str(uri), storage_options)
+            dataset = _create(without_password(str(uri)), storage_options)
         except (OSError, ValueError) as error:
             if EXISTS.search(str(error)):
                 raise CatalogError(
@@ -83,7 +84,7 @@ class Catalog:
     ) -> Catalog:
         """Open the newest version, or to read only, the one of a number or a tag. Raises CatalogError."""
         try:
-            dataset = lance.dataset(str(uri), storage_options=storage_options)
+            dataset = lance.dataset(without_password(str(uri)), storage_options=storage_options)
         except (OSError, ValueError) as error:
             if "not found" in str(error).lower():
                 raise CatalogError(

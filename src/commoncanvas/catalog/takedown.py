@@ -22,6 +22,7 @@ from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.errors import CatalogError
+from commoncanvas.redact import redacted
 from commoncanvas.text import counted
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def takedown(
         tags=found.tags,
         near=found.near,
         namesakes=found.namesakes,
-        unknown=found.unknown,
+        unknown=tuple(map(redacted, found.unknown)),
     )
     if dry_run:
         return report

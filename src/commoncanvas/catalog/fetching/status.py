@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from commoncanvas.redact import redacted
+
 TAKEN_DOWN = "taken_down"
 LOOKS_TAKEN_DOWN = "looks_taken_down"
 STATUSES = (
@@ -51,7 +53,7 @@ class FetchError(Exception):
         busy: bool = False,
         wait_s: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(redacted(message))
         self.status = status
         self.transient = transient
         self.busy = busy

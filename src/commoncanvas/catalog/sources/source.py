@@ -16,6 +16,7 @@ from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY, settle
 from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.errors import SourceError
+from commoncanvas.redact import redacted
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20
@@ -103,7 +104,7 @@ class Report:
     def _complain(self, where: str, what: str, detail: str) -> None:
         if self._named[what] < COMPLAINTS:
             self._named[what] += 1
-            self.complaints.append(f"{where}: {what}{f' ({detail})' if detail else ''}")
+            self.complaints.append(redacted(f"{where}: {what}{f' ({detail})' if detail else ''}"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""Passwords and signatures in addresses reach nobody who reads what is shown or published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commoncanvas.app.stats_page import write_stats_page
+from commoncanvas.catalog import Catalog, credits, export, lookup, show, stats, takedown
+from commoncanvas.catalog.fetching.status import FetchError
+from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog.storage import Storage
+from commoncanvas.console import say
+from commoncanvas.errors import CatalogError
+from commoncanvas.images.image import encode_image
+from commoncanvas.redact import redacted
+
+SECRET = "S3CRET"
+NAMES = """
+X-Amz-Signature X-Amz-Credential X-Amz-Security-Token AWSAccessKeyId Signature Policy Key-Pair-Id Expires
+X-Goog-Signature X-Goog-Credential GoogleAccessId OSSAccessKeyId x-oss-signature q-signature q-ak token
+access_token auth_token api_key apikey api-key key password passwd pass pwd secret client_secret jwt hmac sig
+Authorization sessionid session ticket subscription-key hdnea authkey id_token refresh_token %73ig TOKEN
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_no_parameter_that_unlocks_is_shown(name: str) -> None:
+    text = f"see https://a.example/x.jpg?w=100&{name}={SECRET}#{name}={SECRET}, by Jane"
+    shown = redacted(text)
+    assert SECRET not in shown
+    assert shown.startswith("see https://a.example/x.jpg?w=100")
+    assert shown.endswith("by Jane")
+
+
+def test_a_shared_access_signature_goes_as_a_whole() -> None:
+    sas = f"sv=2024-11-04&sr=b&sp=r&st=2026&se=2027&skoid=7&sig={SECRET}%3D"
+    assert redacted(f"https://a.blob.example/c/x.jpg?{sas}") == "https://a.blob.example/c/x.jpg"
+    assert redacted("https://a.example/s?st=Berlin&sp=2") == "https://a.example/s?st=Berlin&sp=2"
+
+
+@settings(deadline=None)
+@given(st.text("ab:@%é", max_size=8), st.sampled_from(["http", "https", "ftp", "s3", "S3A"]))
+def test_no_password_is_shown(user: str, scheme: str) -> None:
+    assert redacted(f"{scheme}://{user}:{SECRET}@a.example/x") == f"{scheme}://a.example/x"
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_what_has_no_address_stays(text: str) -> None:
+    assert redacted(text.replace("://", "")) == text.replace("://", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://www.flickr.com/photos/61685594@N00/208/",
+        "https://a.example/w/index.php?title=User:Jane&oldid=7#top",
+        "https://a.example/x?id=7&lang=de",
+        "mail jane@a.example, or see https://a.example",
+    ],
+)
+def test_other_addresses_are_shown_as_they_are(url: str) -> None:
+    assert redacted(url) == url
+
+
+URL = f"https://jane:{SECRET}@a.example/x.jpg?size=l&X-Amz-Signature={SECRET}"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = Catalog.create(tmp_path / "c.lance")
+    row: dict[str, Any] = {
+        "image_id": "a:1",
+        "source": "a",
+        "license": "CC-BY-4.0",
+        "title": f"From {URL}",
+        "creator": "Jane",
+        "image": encode_image(np.zeros((8, 8, 3), np.uint8), "png"),
+        "fetch_status": "ok",
+        "width": 8,
+        "height": 8,
+        "sha256": "0" * 64,
+    }
+    addresses = dict.fromkeys(("page_url", "image_url", "creator_url", "license_url"), URL)
+    catalog.add([to_batch([row | addresses])])
+    return catalog
+
+
+def test_they_are_kept_for_fetching_and_stand_in_nothing_that_is_shown_or_published(
+    catalog: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert catalog.table(["image_url"])["image_url"].to_pylist() == [URL]
+    out = tmp_path / "out"
+    out.mkdir()
+    for format in ("text", "csv", "html", "json"):
+        credits(catalog, format=format, out=out / f"credits.{format}")
+    for format in ("huggingface", "webdataset"):
+        export(format, catalog, out / format)
+    write_stats_page(catalog, out / "stats.html")
+    reports: list[Any] = [stats(catalog), lookup(catalog, URL), lookup(catalog, creator=URL)]
+    reports.append(show(catalog, columns=["image_url", "title"]))
+    reports.append(takedown(catalog, creator=URL, url=[f"{URL}2"], reason="asked", dry_run=True))
+    (out / "reports.json").write_text(json.dumps([report.to_dict() for report in reports], default=str))
+    say(f"done with {URL}")
+    printed = "".join(capsys.readouterr())
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for path in files:
+        assert SECRET.encode() not in path.read_bytes(), path
+    assert SECRET not in printed
+    assert "a.example/x.jpg" in (out / "credits.csv").read_text(encoding="utf-8")
+
+
+def test_a_failed_fetch_keeps_no_secret_in_its_error() -> None:
+    assert SECRET not in str(FetchError("not_found", f"{URL} is not a file"))
+
+
+@pytest.mark.parametrize("uri", [f"s3://KEY:{SECRET}@bucket/c.lance", f"s3://{SECRET}@bucket/c.lance"])
+def test_a_place_with_a_password_is_refused_with_the_way_to_give_it(uri: str) -> None:
+    for make in (Catalog.create, Catalog.open, Catalog.open_or_create, Storage):
+        with pytest.raises(CatalogError, match=r"^s3://bucket/c.lance .* AWS_SECRET_ACCESS_KEY") as error:
+            make(uri)
+        assert SECRET not in str(error.value)
+        assert "\n" not in str(error.value)
