@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from commoncanvas.latents.encode import encode as encode
     from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
+    from commoncanvas.starting import init_recipe as init_recipe
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
@@ -29,6 +30,7 @@ _CALLS = {
     "encode": "commoncanvas.latents.encode",
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",
+    "init_recipe": "commoncanvas.starting",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.plan",
     "study_scarcity": "commoncanvas.studies.scarcity",

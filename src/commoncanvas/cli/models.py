@@ -180,6 +180,32 @@ def _clip(model: str | None, pretrained: str | None) -> ClipModel | None:
 
 
 @app.command
+def init(
+    kind: Literal["xs", "s", "finetune"],
+    recipe: str,
+    *,
+    catalog: Uri,
+    filter: str | None = None,
+    policy: Literal["commercial", "noncommercial"] = "noncommercial",
+    model: str | None = None,
+    json_: Json = False,
+) -> None:
+    """Write a commented RECIPE for the images of a catalog, with sizes, steps and samples that fit how many there are.
+
+    Args:
+        kind: xs, small, from random weights; s, SD2's U-Net from random weights; finetune, from a model that there is.
+        recipe: the YAML file to write; xs writes that of its autoencoder beside it.
+        filter: SQL condition on the rows, or the name of a saved filter.
+        policy: which licences are trained on.
+        model: diffusers pipeline that finetune goes on from, a folder or hub id; default: a copy of SD2's base model.
+    """
+    from commoncanvas.starting import PIPELINE, init_recipe
+
+    found = init_recipe(kind, recipe, catalog=catalog, filter=filter, policy=policy, model=model or PIPELINE)
+    show(found, json_)
+
+
+@app.command
 def encode(
     recipe: str,
     *overrides: Overrides,

