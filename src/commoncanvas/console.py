@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import IO, TYPE_CHECKING
 
 from commoncanvas.text import counted, one_line, visible
@@ -35,6 +37,22 @@ def say(text: str, *, title: str = "", style: str = "") -> None:
 def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
     """Print what a report renders to on stdout, or to `file`; no mark in it reaches the terminal that this obeys."""
     console(file or sys.stdout).print(_Visible(shown), crop=False)
+
+
+class Printed(ABC):
+    """A result of a command, which Python prints and shows at its prompt as the terminal does."""
+
+    @abstractmethod
+    def render(self) -> RenderableType:
+        """What the terminal shows."""
+
+    def __str__(self) -> str:
+        written = StringIO()
+        print_table(self.render(), written)
+        return "\n".join(line.rstrip() for line in written.getvalue().rstrip().split("\n"))
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class _Visible:

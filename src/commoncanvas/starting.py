@@ -18,6 +18,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import FETCHED, expression, left_after, remedy, told
 from commoncanvas.catalog.where import all_of
+from commoncanvas.console import Printed
 from commoncanvas.errors import CatalogError, RecipeError
 from commoncanvas.files import replace_text
 from commoncanvas.text import clean, counted, escaped_json
@@ -82,8 +83,8 @@ class Images:
         return max(1, round(self.count * (1 - self.heldout_fraction)))
 
 
-@dataclass(frozen=True)
-class Started:
+@dataclass(frozen=True, repr=False)
+class Started(Printed):
     """The recipes that were written, and the commands that come next."""
 
     recipes: tuple[str, ...]

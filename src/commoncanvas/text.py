@@ -87,5 +87,11 @@ def markdown_cell(text: str | None) -> str:
     shown = clean(text) or ""
     if not _LINKED.search(shown):
         return re.sub(r"([\\`*_{}\[\]<>()#!|~&])", r"\\\1", shown)
+    return markdown_code(shown).replace("|", r"\|")
+
+
+def markdown_code(text: str) -> str:
+    """`text` as code within a line of Markdown."""
+    shown = one_line(text, None)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    return f"{fence} {shown} {fence}".replace("|", r"\|")
+    return f"{fence} {shown} {fence}" if "`" in shown else f"`{shown}`"

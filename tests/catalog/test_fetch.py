@@ -416,7 +416,9 @@ def test_the_live_line_and_the_summary_say_how_fast_and_with_what_result(
     report = fetch(catalog, allow_private=True, size=16)
     assert report.bytes == 2 * len(jpeg()) + len(jpeg(3000, 2000))
     assert re.fullmatch(
-        r"4 images in [\d.]+ s \(\d+ images/s, [\d.]+ MB/s\); in the catalog: 3 ok, 1 not_found", str(report)
+        r"4 images in [\d.]+ s \(\d+ images/s, [\d.]+ MB/s\)\n"
+        r"in the catalog +images +%\nok +3 +75\.0\nnot_found +1 +25\.0",
+        str(report),
     )
     assert re.search(r"MB/s · 75\.0% ok · 25\.0% not_found\n", capsys.readouterr().err)
 

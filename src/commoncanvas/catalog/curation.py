@@ -21,6 +21,7 @@ from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
+from commoncanvas.console import Printed
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.errors import CatalogError
 
@@ -40,8 +41,8 @@ class Step:
     noncommercial: int
 
 
-@dataclass(frozen=True)
-class CurateReport:
+@dataclass(frozen=True, repr=False)
+class CurateReport(Printed):
     """`rows` of the table at `version`, what each step dropped in turn, and the rows left for either policy.
 
     `filter` is the expression for `policy`, saved as `name` if that isn't None.

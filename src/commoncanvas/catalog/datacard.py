@@ -23,7 +23,7 @@ TOP_CREATORS = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
 # https://huggingface.co/docs/hub/repositories-licenses
-_HUB = frozenset(
+HUB_LICENSES = frozenset(
     """cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0
     cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
     """.split()  # noqa: SIM905
@@ -77,7 +77,7 @@ class Card:
     def header(self) -> dict[str, Any]:
         """The YAML that the hub reads (https://huggingface.co/docs/hub/datasets-cards)."""
         known = [value.id.lower() for value in self.values]
-        names = sorted({name if name in _HUB else "other" for name in known})
+        names = sorted({name if name in HUB_LICENSES else "other" for name in known})
         ending = "tar" if self.format == "webdataset" else "parquet"
         header: dict[str, Any] = {
             "pretty_name": self.name,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +28,17 @@ from commoncanvas.catalog.filters import conditions_of
 from commoncanvas.catalog.names import count_names
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
+from commoncanvas.catalog.stats_table import count_table, size
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import progress, say
+from commoncanvas.console import Printed, progress, say
 from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.files import only_one, replace_text
 from commoncanvas.text import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 READ_AT_ONCE = 64
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)?", re.IGNORECASE)
@@ -65,8 +69,8 @@ class ShardSize:
         )
 
 
-@dataclass(frozen=True)
-class ExportReport:
+@dataclass(frozen=True, repr=False)
+class ExportReport(Printed):
     """What is in the folder. `left_out` counts rows of the catalog that are not, by reason."""
 
     out: str
@@ -81,8 +85,15 @@ class ExportReport:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def __str__(self) -> str:
-        return f"{counted(self.rows, 'images')} in {counted(self.shards, 'shards')} in {self.out}"
+    def render(self) -> RenderableType:
+        """What the terminal shows."""
+        from rich.console import Group
+        from rich.text import Text
+
+        title = f"{counted(self.rows, 'images')} in {counted(self.shards, 'shards')} in {self.out}, {size(self.bytes)}"
+        left = [f"left out: {count:,} {reason}" for reason, count in self.left_out.items()]
+        licences = count_table("licence", self.licenses, self.rows)
+        return Group(Text(title), *map(Text, left), *([licences] if licences else []))
 
 
 def export(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
@@ -19,15 +19,19 @@ from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
 from commoncanvas.catalog.repeated import say_repeated
 from commoncanvas.catalog.returning import TakenDown, say_held_back
+from commoncanvas.catalog.stats_table import count_table
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.takedown import takedown
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import progress, say
+from commoncanvas.console import Printed, progress, say
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.text import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
@@ -39,8 +43,8 @@ FRAGMENTS_AT_ONCE = 3
 __all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
-@dataclass(frozen=True)
-class FetchReport:
+@dataclass(frozen=True, repr=False)
+class FetchReport(Printed):
     """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
     `where` lets in, after it. `failure`: what to do where no image came of it; None where one did.
     """
@@ -62,11 +66,15 @@ class FetchReport:
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "images_per_s": self.images_per_s, "megabytes_per_s": self.megabytes_per_s}
 
-    def __str__(self) -> str:
-        statuses = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
-        rate = f"{self.rows:,} images in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s"
+    def render(self) -> RenderableType:
+        """What the terminal shows: how fast it was, of images over the network also in bytes, and the statuses."""
+        from rich.console import Group
+        from rich.text import Text
+
+        rate = f"{counted(self.rows, 'images')} in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s"
         rate += f", {self.megabytes_per_s:,.1f} MB/s)" if self.bytes else ")"
-        return f"{rate}; in the catalog: {statuses or 'no images'}"
+        statuses = count_table("in the catalog", self.statuses, sum(self.statuses.values()))
+        return Group(Text(rate), statuses or Text("no image in the catalog"))
 
 
 def fetch(

@@ -17,7 +17,7 @@ from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys, Tombstones
-from commoncanvas.console import progress
+from commoncanvas.console import Printed, progress
 from commoncanvas.errors import NothingImportedError
 from commoncanvas.text import one_line
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-@dataclass(frozen=True)
-class ImportReport:
+@dataclass(frozen=True, repr=False)
+class ImportReport(Printed):
     """What an import did. `skipped` counts the rows that can't be used, by reason, and `remarks` those that
     were kept with something left out; `complaints` names the first of both one by one.
     """
@@ -68,8 +68,8 @@ class ImportReport:
 def import_(
     source: str | Source,
     catalog: Catalog | str | Path,
-    *,
     path: str | Path | Sequence[str | Path] | None = None,
+    *,
     metadata: str | Path | None = None,
     license: str | None = None,
     creator: str | None = None,

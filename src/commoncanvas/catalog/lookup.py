@@ -20,6 +20,7 @@ from commoncanvas.catalog.request import Request
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import listed, quoted
+from commoncanvas.console import Printed
 from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.tasks import look
 from commoncanvas.redact import redacted
@@ -57,8 +58,8 @@ class Match:
         return f"{self.how}, distance {self.distance} of {self.bits} bits, {self.difference:.1f} levels"
 
 
-@dataclass(frozen=True)
-class LookupReport:
+@dataclass(frozen=True, repr=False)
+class LookupReport(Printed):
     """What was asked, and the matches, the surest first: at most `limit` of `total`."""
 
     uri: str

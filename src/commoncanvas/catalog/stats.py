@@ -22,6 +22,7 @@ from commoncanvas.catalog.survey import SIZES, Survey
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
 from commoncanvas.catalog.where import all_of
+from commoncanvas.console import Printed
 from commoncanvas.redact import redacted
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Creator:
     images: int
 
 
-@dataclass(frozen=True)
-class CatalogStats:
+@dataclass(frozen=True, repr=False)
+class CatalogStats(Printed):
     """Counts are of rows that the filter lets in, most first; bytes are of the whole table on disk."""
 
     uri: str

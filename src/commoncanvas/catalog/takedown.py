@@ -21,6 +21,7 @@ from commoncanvas.catalog.purge import purge as purge_catalog
 from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
+from commoncanvas.console import Printed
 from commoncanvas.errors import CatalogError
 from commoncanvas.redact import redacted
 from commoncanvas.text import counted
@@ -32,8 +33,8 @@ DELETE_AT_ONCE = 5000
 _TRAINED = re.compile(r"train-(?P<model>.+)-v\d+")
 
 
-@dataclass(frozen=True)
-class TakedownReport:
+@dataclass(frozen=True, repr=False)
+class TakedownReport(Printed):
     """What a takedown found, and did unless it was a `dry_run`."""
 
     uri: str

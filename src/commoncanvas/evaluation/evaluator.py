@@ -19,7 +19,7 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.console import progress
+from commoncanvas.console import Printed, progress
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.errors import ModelError
@@ -36,6 +36,7 @@ from commoncanvas.evaluation.folder import (
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.files import replace_text
+from commoncanvas.release.card import CARD, EVALUATION, write_card
 from commoncanvas.visual import labelled_grid
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ class Sample:
     caption: str | None
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Printed):
     """What `evaluate` measured; `figures()` is the flat form that reports use."""
 
     model: str
@@ -176,7 +177,7 @@ def evaluate(
     guidance = float(guidance_scale if guidance_scale is not None else defaults["guidance_scale"])
     step_count = int(steps if steps is not None else defaults["steps"])
     writer = _load_captioner(captioner)
-    folder = Path(out) if out else Path(model) / "evaluation"
+    folder = Path(out) if out else Path(model) / EVALUATION.parent
     judge = _Judge(pipeline, Extractor(place, batch_size), writer, batch_size)
 
     figures: dict[str, SetFigures] = {}
@@ -217,6 +218,8 @@ def evaluate(
     )
     text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     replace_text(folder / "evaluation.json", text + "\n")
+    if folder == Path(model) / EVALUATION.parent and (Path(model) / CARD).exists():
+        write_card(Path(model))
     return evaluation
 
 

@@ -13,6 +13,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import open_rows
 from commoncanvas.catalog.heldout import fraction_count
 from commoncanvas.config import DiffusionRecipe, Recipe
+from commoncanvas.console import Printed
 from commoncanvas.errors import CatalogError, CommonCanvasError, RecipeError
 from commoncanvas.planning.devices import Device, device_of
 from commoncanvas.planning.network import network_of
@@ -60,8 +61,8 @@ class Phase:
         return self.hours / 24
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Printed):
     """Phases that are trained one after the other on `gpus` devices at `utilisation` of their peak."""
 
     device: Device

@@ -19,6 +19,7 @@ from commoncanvas.catalog.credits import write_credits
 from commoncanvas.catalog.names import normal_name
 from commoncanvas.config import Recipe
 from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
+from commoncanvas.release.card import write_card
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +68,7 @@ def write_model(
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_card(partial, folder.name)
     partial.rename(folder)
     return folder
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.console import Printed
 from commoncanvas.text import counted
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Row:
         return float(figures["retrieval_low_heldout"] or 0), float(figures["retrieval_high_heldout"] or 0)
 
 
-@dataclass(frozen=True)
-class Scarcity:
+@dataclass(frozen=True, repr=False)
+class Scarcity(Printed):
     """The study so far, in `folder`. `seeds`: of each fraction, once it is finished; `images`: that fraction 1 has."""
 
     folder: str

@@ -16,6 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
+from commoncanvas.console import Printed
 from commoncanvas.errors import CatalogError
 from commoncanvas.telephoning.fitting import Fit, fit_human, fit_images
 from commoncanvas.telephoning.rules import leftovers, opening, repeats, words
@@ -41,8 +42,8 @@ class Scored:
     score: float
 
 
-@dataclass(frozen=True)
-class CaptionReport:
+@dataclass(frozen=True, repr=False)
+class CaptionReport(Printed):
     """Counts are of rows that the filter lets in; words are runs of letters and digits, small."""
 
     uri: str

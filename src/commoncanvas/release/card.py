@@ -1,0 +1,114 @@
+"""README.md of a model folder: what the model is, what it learned from, its licence, its figures, how to use it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from commoncanvas.catalog.datacard import HUB_LICENSES
+from commoncanvas.evaluation.verdict import metric_rows, verdicts
+from commoncanvas.files import replace_text
+from commoncanvas.licenses import shortened
+from commoncanvas.numbers import count
+from commoncanvas.provenance import RECORD, catalogs_of
+from commoncanvas.text import counted, markdown_cell, markdown_code
+
+CARD = "README.md"
+EVALUATION = Path("evaluation") / "evaluation.json"
+"""Where `evaluate` puts its figures, if it isn't told otherwise."""
+WHAT = {
+    "diffusion": "A text-to-image model",
+    "autoencoder": "An autoencoder of images",
+    "captioner": "A captioner of images",
+}
+FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words that it knows"}
+
+
+def write_card(folder: Path, name: str | None = None) -> None:
+    """Write README.md of the model in `folder`, which will be called `name` (default: as it is).
+
+    Its figures are those that `evaluate` has put into the folder, or that came with the training.
+    """
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    evaluated = folder / EVALUATION
+    found = json.loads(evaluated.read_text(encoding="utf-8"))["figures"] if evaluated.is_file() else {}
+    model = name or folder.name
+    language, use = _use(record, model)
+    text = (
+        _templates()
+        .get_template("model.md.j2")
+        .render(
+            r=record,
+            header=yaml.safe_dump(_header(record), sort_keys=False).rstrip(),
+            what=WHAT[record["task"]],
+            language=language,
+            use=use,
+            sources=list(catalogs_of(record).values()),
+            rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
+            verdicts=verdicts(found),
+            figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
+            evaluate=shlex.join(["commoncanvas", "evaluate", model]),
+        )
+    )
+    replace_text(folder / CARD, text)
+
+
+def _header(record: dict[str, Any]) -> dict[str, Any]:
+    """What the hub reads (https://huggingface.co/docs/hub/model-cards)."""
+    license = (record["result_license"] or "other").lower()
+    header: dict[str, Any] = {"license": license if license in HUB_LICENSES else "other"}
+    if record["task"] != "captioner":
+        header["library_name"] = "diffusers"
+    if record["task"] == "diffusion":
+        header["pipeline_tag"] = "text-to-image"
+    return header | {"tags": ["commoncanvas", "creative-commons"]}
+
+
+def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
+    """A language, and three lines in it that use the model."""
+    place = json.dumps(f"path/to/{model}")
+    match record["task"]:
+        case "diffusion":
+            sample = record["recipe"]["sample"]
+            prompt = json.dumps(next(iter(sample["prompts"]), "a deer"), ensure_ascii=False)
+            settings = f"guidance_scale={sample['guidance_scale']}, num_inference_steps={sample['steps']}"
+            return "python", (
+                "from diffusers import DiffusionPipeline\n"
+                f"pipeline = DiffusionPipeline.from_pretrained({place})\n"
+                f'pipeline({prompt}, {settings}).images[0].save("image.png")'
+            )
+        case "autoencoder":
+            return "python", (
+                "from diffusers import AutoencoderKL\n"
+                f"vae = AutoencoderKL.from_pretrained({place})\n"
+                "latents = vae.encode(images).latent_dist.mode()  # images: [N, 3, height, width], from -1 to 1"
+            )
+    return (
+        "sh",
+        f"commoncanvas caption --catalog my.lance --captioner xs --model {shlex.quote(f'path/to/{model}')}",
+    )
+
+
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("commoncanvas.release"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "cell": markdown_cell,
+        "code": markdown_code,
+        "count": count,
+        "counted": counted,
+        "name": lambda place: str(place).rstrip("/").rpartition("/")[2],
+        "sentence": lambda text: text if text.endswith(".") else f"{text}.",
+        "shortened": shortened,
+    }
+    return made

@@ -1,0 +1,61 @@
+"""What a call returns is printed, and shown at Python's prompt, as the table that the command prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commoncanvas.catalog import Catalog, curate, export, fetch, import_, lookup, stats, takedown
+from tests.catalog.test_fetch import jpeg
+
+
+def test_import_takes_the_place_of_what_it_imports_by_position(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg())
+    report = import_("folder", tmp_path / "c.lance", tmp_path / "photos", license="CC0-1.0", creator="Ada")
+    assert report.new == 1 and repr(report) == str(report)
+
+
+def test_local_files_have_no_rate_of_bytes(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg())
+    import_("folder", tmp_path / "c.lance", tmp_path / "photos", license="CC0-1.0", creator="Ada")
+    shown = str(fetch(tmp_path / "c.lance"))
+    assert shown.startswith("1 image in ") and "MB/s" not in shown and "bytes" not in shown
+    assert shown.splitlines()[-1].split() == ["ok", "1", "100.0"]
+
+
+def test_reports_are_tables_without_8_kb_of_licences(shapes: Catalog, tmp_path: Path) -> None:
+    found = {
+        "curate": curate(shapes, name="v1"),
+        "stats": stats(shapes),
+        "filtered stats": stats(shapes, filter="v1"),
+        "lookup": lookup(shapes, "shapes:01"),
+        "export": export("parquet", shapes, tmp_path / "out", filter="v1"),
+        "takedown": takedown(shapes, id=["shapes:02"], reason="asked", dry_run=True),
+    }
+    for name, report in found.items():
+        assert len(repr(report)) < 4000, name
+        assert "(" + type(report).__name__ not in repr(report) and "CC-BY-1.0-FI" not in repr(report)
+        assert repr(report) == str(report)
+    assert "license IN (noncommercial licences)" in repr(found["curate"])
+    assert "rows" in repr(found["curate"]) and "left" in repr(found["curate"])
+    assert repr(found["export"]).startswith(f"24 images in 1 shard in {tmp_path / 'out'}, ")
+
+
+def test_a_page_of_figures_shows_no_list_of_licences(shapes: Catalog, tmp_path: Path) -> None:
+    from commoncanvas.app.stats_page import write_stats_page
+
+    curate(shapes, name="v1")
+    write_stats_page(shapes, tmp_path / "stats.html", filter="v1")
+    text = (tmp_path / "stats.html").read_text(encoding="utf-8")
+    assert "license IN (noncommercial licences)" in text and "CC-BY-1.0-FI" not in text
+
+
+@pytest.mark.parametrize("name", ["CurateReport", "CatalogStats", "FetchReport", "ImportReport"])
+def test_a_report_names_its_table_in_one_place(name: str) -> None:
+    import commoncanvas.catalog
+    from commoncanvas.console import Printed
+
+    assert getattr(commoncanvas.catalog, name).__repr__ is Printed.__repr__
