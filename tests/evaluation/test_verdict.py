@@ -83,7 +83,7 @@ def test_a_permutations_p_is_that_of_all_permutations() -> None:
 def test_distances_are_told_by_their_way_from_noise_to_the_autoencoder() -> None:
     figures = {"fd_heldout": 150.0, "fd_reconstruction_heldout": 100.0, "fd_noise_heldout": 300.0}
     assert verdicts(figures) == [
-        "Prompts held out: FD 150.0 is 75% of the way from noise (300.0) to the autoencoder alone (100.0)."
+        "Prompts held out: FD 150.0 is 75\u00a0% of the way from noise (300.0) to the autoencoder alone (100.0)."
     ]
     assert verdicts(figures | {"fd_heldout": 301.0}) == [
         "Prompts held out: FD 301.0 is no better than noise (300.0)."

@@ -118,14 +118,12 @@ def _of_split(summary: Mapping[str, Any], split: str) -> list[str]:
     distance, best, worst = get("fd"), get("fd_reconstruction"), get("fd_noise")
     if None not in (distance, best, worst) and worst > best:
         way = (worst - distance) / (worst - best)
-        lines.append(
-            f"{NAMES[split]}: FD {figure(distance)} is "
-            + (
-                f"{max(way, 0):.0%} of the way from noise ({figure(worst)}) to the autoencoder alone ({figure(best)})."
-                if way > 0
-                else f"no better than noise ({figure(worst)})."
-            )
+        said = (
+            f"{100 * way:.0f}\u00a0% of the way from noise ({figure(worst)}) to the autoencoder alone ({figure(best)})"
+            if way > 0
+            else f"no better than noise ({figure(worst)})"
         )
+        lines.append(f"{NAMES[split]}: FD {figure(distance)} is {said}.")
     return lines
 
 

@@ -108,7 +108,7 @@ def _templates() -> Environment:
         "count": count,
         "counted": counted,
         "name": lambda place: str(place).rstrip("/").rpartition("/")[2],
-        "sentence": lambda text: text if text.endswith(".") else f"{text}.",
+        "sentence": lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}.",
         "shortened": shortened,
     }
     return made
