@@ -61,7 +61,12 @@ def test_the_recipes_of_a_small_folder_are_encoded_trained_and_run_as_they_are_w
     short = ["--train.steps", "3", "--train.sample_every", "2"]
     train(load_recipe("ours-autoencoder.yaml", short))
     encode(load_recipe("ours.yaml"))
-    assert train(load_recipe("ours.yaml", short)) == Path("runs/ours")
+    monkeypatch.setattr(sys, "argv", ["commoncanvas", "train", "ours.yaml", *short])
+    with pytest.raises(SystemExit):
+        main()
+    done = capsys.readouterr()
+    assert done.out == "model: runs/ours\n"
+    assert done.err.splitlines()[-1] == "next: commoncanvas evaluate runs/ours"
     assert (scans / "runs/ours-run/samples").is_dir()
 
 

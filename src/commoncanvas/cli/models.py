@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -246,9 +247,12 @@ def train(
     from commoncanvas.config import load_recipe
     from commoncanvas.training.trainer import train as run
 
-    model = run(load_recipe(recipe, overrides), resume=resume, without_taken_down=without_taken_down)
+    loaded = load_recipe(recipe, overrides)
+    model = run(loaded, resume=resume, without_taken_down=without_taken_down)
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
         show({"model": str(model)}, json_)
+        if loaded.task == "diffusion" and not json_:
+            say(shlex.join(["commoncanvas", "evaluate", str(model)]), title="next:")
 
 
 @app.command
