@@ -56,6 +56,8 @@ LENGTHS = (16, 32, 77)
 """Word pieces of a text: the shortest that holds 95 of 100 texts is taken."""
 PIECES_A_WORD = 1.5
 MOST_HELD_OUT = 1000
+LOOKED_AT = 100_000
+"""Rows whose texts and sizes are looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         raise CatalogError(
             f"catalog {catalog.uri} has no image to train on: {told(catalog, conditions, left)}{way}"
         )
-    rows = catalog.table([*filled, "width", "height"], filter=all_of(*conditions))
+    rows = catalog.table([*filled, "width", "height"], filter=all_of(*conditions), limit=LOOKED_AT)
     texts = pc.coalesce(*(rows[name] for name in filled))
     words = np.array([len(text.split()) for text in texts.to_pylist()])
     pieces = PIECES_A_WORD * np.quantile(words, 0.95) + 2
@@ -176,7 +178,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         catalog=str(uri),
         filter=filter,
         policy=policy,
-        count=len(rows),
+        count=left[-1],
         texts=filled,
         text_length=next((length for length in LENGTHS if length >= pieces), LENGTHS[-1]),
         side=int(np.median(sides.to_numpy())) if len(sides) else 0,
