@@ -181,7 +181,8 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
     found = _rows(catalog, f"image_id = {quoted(text)}", "id")
     if not found and (":" not in text or text.startswith((".", "/", "~"))):
         raise CatalogError(
-            f"there is no file {one_line(text)}, and no such id; give an image file, an image_id (SOURCE:ID) or a URL"
+            f"there is no file {one_line(text)}, and no such id; give an image file, an image_id "
+            "(SOURCE:ID) or a URL, or a person with --creator"
         )
     return found
 
