@@ -52,6 +52,20 @@ def test_help_takes_under_a_second() -> None:
         (["catalog", "stats", "--catalog", "nowhere.lance"], "nowhere.lance"),
         (["catalog", "stats"], "--catalog"),
         (["catalog", "import", "huggingface", "x", "--catalog", "c", "--column", "image"], "--column image"),
+        (
+            [
+                "catalog",
+                "import",
+                "folder",
+                "--catalog",
+                "c",
+                "--column",
+                "license=a",
+                "--column",
+                "license=b",
+            ],
+            "--column license= is given twice",
+        ),
         (["catalog", "import", "flickr", "--catalog", "a.lance"], "flickr"),
         (
             ["catalog", "fetch", "--catalog", "nowhere.lance", "--retry", "sometimes"],

@@ -47,7 +47,7 @@ def catalog_import(
             the image's address, else of the image.
         policy: leave out rows whose licence it doesn't allow (yfcc100m).
         column: what the catalog calls a column and what the input does, as image=img (table, huggingface),
-            file=Datei (folder), or country=NAME (img2dataset too).
+            file=Datei (folder), or country=NAME (img2dataset too); say --column again for each.
         size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
         follow_links: take images that symbolic links out of the folder lead to (folder).
         allow_lookalikes: store images that come along though they look like ones that were taken down.
@@ -366,4 +366,8 @@ def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     for word in words:
         if not all(word.partition("=")):
             raise SourceError(f"--column {word}: say it as image=img, the catalog's name first")
+    names = [word.partition("=")[0] for word in words]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        more = "; a second column that speaks of rights may be license_url" if twice == "license" else ""
+        raise SourceError(f"--column {twice}= is given twice, and one column can have that name{more}")
     return {name: given for name, _, given in (word.partition("=") for word in words)}
