@@ -17,7 +17,8 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog, fetch, import_
 from commoncanvas.catalog.sources import fields
-from commoncanvas.errors import LicenseError, SourceError
+from commoncanvas.catalog.sources.source import Report
+from commoncanvas.errors import LicenseError, NothingImportedError, SourceError
 
 ROW = {"file": "a.jpg", "license": "CC BY 4.0", "creator": "Ada"}
 
@@ -164,7 +165,7 @@ def test_every_bad_json_line_is_named_and_costs_itself(photos: Path, tmp_path: P
     named = [complaint.split(": ")[0] for complaint in report.complaints]
     assert named[:6] == [f"metadata.jsonl:{line}" for line in (2, 3, 4, 5, 6, 7)]
     assert "metadata.jsonl:8: kept without taken_at ('yesterday' is no date)" in report.complaints
-    assert "b.png: no metadata (metadata.jsonl has no row for it)" in report.complaints
+    assert "b.png: no metadata (metadata.jsonl has no row for it that can be read)" in report.complaints
     assert rows(tmp_path / "c.lance")["sub/c.jpg"]["tags"] == ["1", "x"]
 
 
@@ -237,6 +238,49 @@ def test_the_column_of_human_text_can_be_chosen(photos: Path, tmp_path: Path) ->
     (photos / "metadata.csv").unlink()
     report = import_("folder", tmp_path / "e.lance", path=photos, license="CC0", label_column="alt")
     assert report.notes[0] == "no row has text in 'alt', so no image has a label"
+
+
+def test_columns_in_another_language_are_asked_for_and_a_second_about_rights_is_pointed_at(
+    photos: Path, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "museum.csv"
+    lines = (
+        "Datei;Lizenz;Urheber;Nutzung",
+        "a.jpg;CC BY 4.0;Ada;",
+        "b.png;CC BY 4.0;Ada;All rights reserved",
+    )
+    metadata.write_text("\n".join(lines) + "\n")
+
+    def imported(**columns: str) -> Report:
+        uri = tmp_path / f"{len(columns)}.lance"
+        return import_("folder", uri, path=photos, metadata=metadata, columns={"file": "Datei", **columns})
+
+    with pytest.raises(SourceError, match=r"no column with licences; .*license=NAME.* it has: Datei, Lizenz"):
+        imported()
+    with pytest.raises(
+        NothingImportedError, match="no column names creators; name it with --column creator=NAME"
+    ):
+        imported(license="Lizenz")
+    report = imported(license="Lizenz", creator="Urheber")
+    assert report.new == 2
+    assert report.notes[0].startswith("columns that were not read: Nutzung; if one of them speaks of rights")
+    report = imported(license="Lizenz", creator="Urheber", license_url="Nutzung")
+    assert report.new == 1 and report.skipped["contradictory licences"] == 1
+    assert not any("not read" in note for note in report.notes)
+
+
+def test_one_file_that_is_gone_says_nothing_about_the_folder(photos: Path, tmp_path: Path) -> None:
+    csv(photos, "file,license", "a.jpg,CC0", "b.png,CC0", "gone.jpg,CC0")
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.skipped["file missing"] == 1
+    assert not any("looked for" in note for note in report.notes)
+
+
+def test_metadata_that_is_not_utf_8_is_said_once_with_what_to_do(photos: Path, tmp_path: Path) -> None:
+    (photos / "metadata.csv").write_bytes(b"file,license,title\na.jpg,CC0,one\nb.png,CC0,zw\xf6lf\n")
+    report = import_("folder", tmp_path / "c.lance", path=photos)
+    assert report.notes[0].startswith("only UTF-8 is read; save the metadata as that")
+    assert "b.png: no metadata (metadata.csv has no row for it that can be read)" in report.complaints
 
 
 def test_a_csv_with_semicolons_is_read_as_excel_writes_it(photos: Path, tmp_path: Path) -> None:

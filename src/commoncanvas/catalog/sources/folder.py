@@ -18,6 +18,8 @@ from commoncanvas.errors import SourceError
 
 _SAMPLE = 50
 """Missing files by which a better folder is looked for."""
+_SHOWN = 12
+"""Columns that a note lists, at most."""
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 """A text file beside an image, of the image's name, holds its caption: kohya's layout."""
@@ -71,23 +73,41 @@ class Folder(RowSource):
                 count += 1
                 labels += row["label"] is not None
                 yield row
+        garbled = bool(self.metadata and report.skipped["bad encoding"])
         if self.metadata:
             names = [self._place(path) for path in self.metadata]
             detail = (
                 f"{names[0]} has no row for it" if len(names) == 1 else "no metadata file has a row for it"
             )
+            detail += " that can be read" if garbled else ""
             for path, identity in self.images.walk(report):
                 if identity not in seen:
                     report.skip(path, "no metadata", detail)
-        self._explain(count, labels, report)
+        if garbled:
+            report.note(
+                "only UTF-8 is read; save the metadata as that (in Excel: CSV UTF-8), and import again"
+            )
+        self._explain(len(seen), count, labels, report)
 
-    def _explain(self, count: int, labels: int, report: Report) -> None:
+    def _explain(self, found: int, count: int, labels: int, report: Report) -> None:
         """What the user may want to do otherwise."""
         if self._missing and set(self.metadata.values()) == {self.root}:
             (metadata,) = self.metadata
             better = self.images.better_folder(self._missing, [metadata.parent])
             advice = f"they are in {better}: import that folder" if better else "the names must start there"
-            report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+            # A few that are gone from a folder that has most of them say nothing about where the names start.
+            if better or report.skipped["file missing"] + report.skipped["outside the folder"] > found:
+                report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+        if report.skipped["no creator"] and not self.creator and not self._describes("creator"):
+            report.note(
+                "no column names creators; name it with --column creator=NAME, or one for all with --creator"
+            )
+        if count and "license" in self.map and "license_url" not in self.map and (unread := self._unread()):
+            more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
+            report.note(
+                f"columns that were not read: {', '.join(unread[:_SHOWN])}{more}; if one of them speaks of rights, "
+                "name it with --column license_url=NAME, into a new catalog: rows that are there stay as they are"
+            )
         if not count and not report.skipped:
             report.note(f"{self.root} has no image: no name ends in .{', .'.join(IMAGE_ENDINGS)}")
         if self.images.passed_over and not self.metadata:
@@ -102,6 +122,12 @@ class Folder(RowSource):
                 f"the images' ids begin with {self.name}:{self.folder_name}/, the folder's name; if it gets another, "
                 f"import with --name {self.folder_name}, or its images come in once more"
             )
+
+    def _unread(self) -> list[str]:
+        """Columns of the metadata that have a name and mean nothing here."""
+        named = {*self.map.values(), self.label_column, ""}
+        columns = dict.fromkeys(name for columns in self._columns.values() for name in columns or ())
+        return [name for name in columns if name not in named and fields.normalise(name) not in fields.KNOWN]
 
     # What there is
 
@@ -137,6 +163,12 @@ class Folder(RowSource):
                     f"call it one of: {', '.join(fields.ALIASES['file'])}; for addresses there is the source table"
                 )
             check_named(f"metadata {path}", columns, self.map, self.label_column)
+            licensed = self.license or "license" in self.map or "license_url" in self.map
+            if not licensed and not set(map(fields.normalise, columns)) & (fields.RIGHTS | fields.NOTICES):
+                raise SourceError(
+                    f"metadata {path} has no column with licences; name it with --column license=NAME, call it license "
+                    f"or rights, or name one licence for all with --license; it has: {', '.join(columns)}"
+                )
 
     def _describes(self, column: str) -> bool:
         """Whether there is metadata that may say `column`."""
