@@ -90,6 +90,24 @@ def test_the_recipe_has_the_texts_and_the_licences_of_the_catalog(scans: Path) -
     ]
 
 
+def test_licences_that_no_one_licence_can_cover_are_told_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    rows = ["file,license,creator,title"]
+    for shape, license in zip(SHAPES[:2], ("CC BY-SA 4.0", "CC BY-NC 4.0"), strict=True):
+        Image.fromarray(drawing(COLOURS[0], shape, 40)).save(f"scans/{shape}.png")
+        rows.append(f"{shape}.png,{license},Ada,a {shape}")
+    (tmp_path / "scans/metadata.csv").write_text("\n".join(rows) + "\n")
+    import_("folder", "my.lance", path=tmp_path / "scans", label_column="title")
+    fetch("my.lance", size=32)
+    started = init_recipe("xs", "ours.yaml", catalog="my.lance")
+    assert started.conflict is not None and "CC-BY-NC-4.0" in started.conflict
+    assert "before you share the model: no one licence can cover all" in " ".join(str(started).split())
+    assert init_recipe("xs", "c.yaml", catalog="my.lance", policy="commercial").conflict is None
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -74,6 +74,8 @@ class Images:
     side: int
     """Pixels of the shorter side that half of them have at least, as they are stored."""
     prompts: list[str]
+    conflict: str | None = None
+    """Why no one licence can cover a model of them; None where one can."""
 
     @property
     def heldout_fraction(self) -> float:
@@ -92,6 +94,8 @@ class Started(Printed):
     recipes: tuple[str, ...]
     images: int
     commands: tuple[str, ...]
+    conflict: str | None = None
+    """Why no one licence can cover a model of these images; None where one can."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,7 +105,8 @@ class Started(Printed):
         from rich.text import Text
 
         lines = [f"{' and '.join(self.recipes)}: for {counted(self.images, 'images')}; next:", *self.commands]
-        return Text("\n  ".join(lines))
+        shown = "\n  ".join(lines)
+        return Text(f"{shown}\nbefore you share the model: {self.conflict}" if self.conflict else shown)
 
 
 def init_recipe(
@@ -137,7 +142,7 @@ def init_recipe(
         *(["commoncanvas", verb, last] for verb in ("encode", "train")),
         ["commoncanvas", "evaluate", f"runs/{name}", "--html", f"runs/{name}.html"],
     ]
-    return Started(tuple(map(str, recipes)), images.count, tuple(map(shlex.join, commands)))
+    return Started(tuple(map(str, recipes)), images.count, tuple(map(shlex.join, commands)), images.conflict)
 
 
 def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
@@ -168,7 +173,8 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         raise CatalogError(
             f"catalog {catalog.uri} has no image to train on: {told(catalog, conditions, left)}{way}"
         )
-    rows = catalog.table([*filled, "width", "height"], filter=all_of(*conditions), limit=LOOKED_AT)
+    rows = catalog.table([*filled, "width", "height", "license"], filter=all_of(*conditions), limit=LOOKED_AT)
+    together = licenses.combine(map(licenses.parse, pc.unique(rows["license"]).to_pylist()))
     texts = pc.coalesce(*(rows[name] for name in filled))
     words = np.array([len(text.split()) for text in texts.to_pylist()])
     pieces = PIECES_A_WORD * np.quantile(words, 0.95) + 2
@@ -183,6 +189,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         text_length=next((length for length in LENGTHS if length >= pieces), LENGTHS[-1]),
         side=int(np.median(sides.to_numpy())) if len(sides) else 0,
         prompts=distinct[:: max(1, len(distinct) // SHOWN)][:SHOWN],
+        conflict=together.message if together.result is None else None,
     )
 
 
