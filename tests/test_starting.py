@@ -79,7 +79,7 @@ def test_the_recipe_has_the_texts_and_the_licences_of_the_catalog(scans: Path) -
     assert len(own.sample.prompts) == 8 and all(text.endswith(": [1]") for text in own.sample.prompts)
     with pytest.raises(CatalogError, match=r"24 rows, 24 with .*, 0 with license IN \(commercial licences\)"):
         init_recipe("s", "c.yaml", catalog="my.lance", policy="commercial")
-    with pytest.raises(RecipeError, match=r"my model-autoencoder.yaml and my model.yaml exists already"):
+    with pytest.raises(RecipeError, match=r"my model-autoencoder.yaml and my model.yaml exist already"):
         init_recipe("xs", "my model.yaml", catalog="my.lance")
     for name in ("ours", "ours.txt", "é.yaml"):
         with pytest.raises(RecipeError, match=r"give one such as ours\.yaml"):

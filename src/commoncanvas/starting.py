@@ -132,7 +132,9 @@ def init_recipe(
     images = _images(catalog, filter, policy)
     recipes = _written(KINDS[kind], path, name, images, model)
     if there := [str(each) for each in recipes if each.exists()]:
-        raise RecipeError(f"{' and '.join(there)} exists already; give another name, or remove it")
+        them = "exist already; give another name, or remove them"
+        one = "exists already; give another name, or remove it"
+        raise RecipeError(f"{' and '.join(there)} {them if there[1:] else one}")
     path.parent.mkdir(parents=True, exist_ok=True)
     for each, text in recipes.items():
         replace_text(each, text)

@@ -276,7 +276,7 @@ class Catalog:
         if existing is not None:
             raise CatalogError(
                 f"tag {name} of {self.uri} stands for version {existing}, not {self.version}; "
-                "delete it or use another name"
+                "use another name"
             )
         with explaining(f"catalog {self.uri}: tag {name!r} can't be made"):
             self.dataset.tags.create(name, self.version)
