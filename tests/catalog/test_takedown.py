@@ -326,7 +326,7 @@ def test_bytes_that_a_killed_process_left_are_found_and_go_with_exclusive(catalo
             .as_py()[7:]
         )
     )
-    with pytest.raises(CatalogError, match=r"bytes of 1 images are still in 1 files .*--exclusive"):
+    with pytest.raises(CatalogError, match=r"bytes of 1 image are still in 1 file .*--exclusive"):
         takedown(catalog, id=[f"photos:{number}"], reason=WHY, purge=True)
     assert on_disk(catalog.uri, number)
     takedown(catalog, purge=True, exclusive=True)

@@ -60,9 +60,9 @@ class DiffusionTask:
         self.recipe = recipe
         assert isinstance(recipe.noise.schedule, dict)  # see run.resolved
         self.notes = check_init(recipe)
+        catalogs = open_catalogs(recipe.data, pins or {}).values()
         for field in ("vae", "text_encoder"):
             locate(text_encoder_path(getattr(recipe, field)), f"{recipe.name}: {field}")
-        catalogs = open_catalogs(recipe.data, pins or {}).values()
         declared = text_sources(recipe)
         self.sources = {
             column: texts
