@@ -19,12 +19,19 @@ import pytest
 
 from commoncanvas.errors import DecoderError, ImageError
 from commoncanvas.images import decoders as module
+from commoncanvas.images import tasks
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS
 from commoncanvas.images.image import encode_image, load
 from commoncanvas.images.tasks import Decode
 from tests.images.odd import Odd
 from tests.images.test_image import photo
+
+
+@pytest.fixture(autouse=True)
+def no_looker() -> None:
+    """The process that look-ups keep may be there from another test."""
+    tasks._lookers.close()
 
 
 @pytest.fixture
