@@ -72,7 +72,7 @@ def test_who_is_in_no_source_is_not_in_the_model(shapes: Catalog, tmp_path: Path
     record = json.loads((folder / "provenance.json").read_text())
     assert record["licenses"] == {"CC-BY-4.0": 8, "CC0-1.0": 8}
     assert record["result_license"] == "CC-BY-4.0"
-    assert Catalog.open(shapes.uri, version=record["catalog"]["tag"]).count(record["catalog"]["filter"]) == 16
+    assert Catalog.open(shapes.uri, version=record["catalog"]["tag"]).count(filter_of(record["catalog"])) == 16
     credits_csv = (folder / "credits.csv").read_text()
     assert "CC-BY-4.0" in credits_csv and "CC-BY-SA-4.0" not in credits_csv
     with pytest.raises(TrainingError, match=r"changed: data\.mix"):
