@@ -15,6 +15,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import save_filter
 from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import encode
+from commoncanvas.provenance import filter_of
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import make_task
@@ -72,7 +73,9 @@ def test_who_is_in_no_source_is_not_in_the_model(shapes: Catalog, tmp_path: Path
     record = json.loads((folder / "provenance.json").read_text())
     assert record["licenses"] == {"CC-BY-4.0": 8, "CC0-1.0": 8}
     assert record["result_license"] == "CC-BY-4.0"
-    assert Catalog.open(shapes.uri, version=record["catalog"]["tag"]).count(filter_of(record["catalog"])) == 16
+    assert (
+        Catalog.open(shapes.uri, version=record["catalog"]["tag"]).count(filter_of(record["catalog"])) == 16
+    )
     credits_csv = (folder / "credits.csv").read_text()
     assert "CC-BY-4.0" in credits_csv and "CC-BY-SA-4.0" not in credits_csv
     with pytest.raises(TrainingError, match=r"changed: data\.mix"):
