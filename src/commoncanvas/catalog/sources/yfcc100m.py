@@ -193,7 +193,10 @@ def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> 
         fitting = np.flatnonzero(counts == len(names))
         numbers = lines.first + fitting
         table = _read(b"".join(written[row] + b"\n" for row in fitting.tolist()), names)
-    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    table = table.combine_chunks()  # of one chunk, which it leaves as it is
+    columns = {
+        name: table[name].chunk(0) if len(table) else pa.array([], pa.binary()) for name in table.column_names
+    }
     return Block(columns, lambda row: f"{path.name}:{numbers[row]}")
 
 
