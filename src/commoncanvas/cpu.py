@@ -96,5 +96,8 @@ def threads_beside(others: float, most: int) -> int:
 
 @lru_cache(maxsize=1)
 def threads() -> Threads:
-    """The process's. A number that the user chose by OMP_NUM_THREADS stays as it is."""
-    return Threads(torch.get_num_threads(), fixed="OMP_NUM_THREADS" in os.environ)
+    """The process's. The number stays as it is where the user chose it by OMP_NUM_THREADS, and beside a GPU, which
+    computes in the CPU's place.
+    """
+    fixed = "OMP_NUM_THREADS" in os.environ or torch.cuda.is_available()
+    return Threads(torch.get_num_threads(), fixed)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from commoncanvas.console import rate
-from commoncanvas.training.meter import Meter
+from commoncanvas.training.meter import FEWEST, Meter
 
 
 class Clock:
@@ -35,12 +35,18 @@ def window(meter: Meter, clock: Clock, *seconds: float) -> str | None:
 
 def test_a_rate_that_halves_is_said_once_and_again_after_a_recovery(clock: Clock) -> None:
     meter = Meter(torch.device("cpu"))
-    assert window(meter, clock, 5.0, 0.1, 0.1) is None  # the first step compiles
-    assert window(meter, clock, 0.15, 0.15, 0.15) is None
-    assert window(meter, clock, 0.3, 0.3, 0.3) == "a step takes 0.3 s, 0.1 s before"
-    assert window(meter, clock, 0.3, 0.3, 0.3) is None
-    assert window(meter, clock, 0.1, 0.1, 9.0) is None
-    assert window(meter, clock, 0.4, 0.4) == "a step takes 0.4 s, 0.1 s before"
+    assert window(meter, clock, 5.0, *[0.1] * 4) is None  # the first step compiles
+    assert window(meter, clock, *[0.15] * 5) is None
+    assert window(meter, clock, *[0.3] * 5) == "a step takes 0.3 s, 0.1 s before"
+    assert window(meter, clock, *[0.3] * 5) is None
+    assert window(meter, clock, *[0.1] * 4, 9.0) is None
+    assert window(meter, clock, *[0.4] * 5) == "a step takes 0.4 s, 0.1 s before"
+
+
+def test_a_few_steps_say_nothing_of_the_rate(clock: Clock) -> None:
+    meter = Meter(torch.device("cpu"))
+    assert window(meter, clock, *[0.1] * 5) is None
+    assert window(meter, clock, *[9.0] * (FEWEST - 1)) is None
 
 
 @pytest.mark.parametrize(

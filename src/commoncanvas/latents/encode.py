@@ -124,19 +124,20 @@ def _encode(
 
 def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str, int]:
     """How many texts are longer than the encoder reads: `texts_cut` of `texts_counted`, at most COUNTED or so."""
-    counted = cut = 0
+    looked_at = cut = 0
     for batch in catalog.scan(stage.reads, where, batch_size=COUNTED_AT_ONCE):
         texts = stage.inputs(batch)
-        counted += len(texts)
+        looked_at += len(texts)
         cut += sum(stage.network.are_cut(texts))
-        if counted >= COUNTED:
+        if looked_at >= COUNTED:
             break
     if cut:
+        first = "the first " if looked_at >= COUNTED else ""
         say(
-            f"{stage.done_column}: {cut:,} of {'the first ' if counted >= COUNTED else ''}{counted:,} texts are longer "
-            f"than {stage.length} tokens; the rest of each is not read (text_length in the recipe)"
+            f"{stage.done_column}: {cut:,} of {first}{looked_at:,} texts are longer than {stage.length} tokens; the "
+            "rest of each is not read (text_length in the recipe)"
         )
-    return {"texts_counted": counted, "texts_cut": cut}
+    return {"texts_counted": looked_at, "texts_cut": cut}
 
 
 def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
@@ -101,6 +102,7 @@ class GeneratingCaptioner(ABC):
         return self.inputs(Image.fromarray(decode(image)))
 
     def caption(self, prepared: Sequence[Inputs], ids: Sequence[str]) -> list[Caption]:
+        threads().follow()
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, inputs in enumerate(prepared):
             groups[_shapes(inputs)].append(place)

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from commoncanvas.console import say
-from commoncanvas.cpu import threads
 from commoncanvas.errors import ImageError, ModelError
 from commoncanvas.telephoning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
 from commoncanvas.text import one_line
@@ -87,7 +86,6 @@ class CaptionStage:
         return Caption(None, "model_error")
 
     def _written(self, ids: list[str], prepared: list[Any]) -> pa.RecordBatch:
-        threads().follow()
         good = [place for place, one in enumerate(prepared) if not isinstance(one, Caption)]
         written = self._captions([prepared[place] for place in good], [ids[place] for place in good])
         captions: list[Caption] = list(prepared)

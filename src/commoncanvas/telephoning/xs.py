@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.cpu import threads
 from commoncanvas.device import pick_device
 from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode, square
@@ -197,6 +198,7 @@ class XSCaptioner:
     def caption(self, prepared: Sequence[NDArray[np.uint8]], ids: Sequence[str]) -> list[Caption]:
         captions: list[str] = []
         for start in range(0, len(prepared), BATCH):
+            threads().follow()
             batch = prepared[start : start + BATCH]
             features = image_features(self.network, batch, self.decoder.config.grid, BATCH)
             # As the column that training read them from: fp16.

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 
 import torch
 
+FEWEST = 5
+"""Of fewer steps one slow one could be the median."""
+
 
 class Meter:
     """Counts from when it is made, or from the last `read`, on."""
@@ -49,8 +52,10 @@ class Meter:
 
     def slowdown(self) -> str | None:
         """In words, when a step since the last `read` takes twice as long as the fastest before; said once, and again
-        after a recovery. By the median of the steps.
+        after a recovery. By the median of the steps, of which there must be FEWEST.
         """
+        if len(self._steps) < FEWEST:
+            return None
         now = statistics.median(self._steps)
         if now > 2 * self._fastest:
             said, self._slow = self._slow, True
