@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +63,13 @@ def add_shapes(uri: str | Path) -> Catalog:
 @pytest.fixture
 def shapes(tmp_path: Path) -> Catalog:
     return add_shapes(tmp_path / "catalog.lance")
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_were() -> Iterator[None]:
+    """torch's number of threads decides the last bits of every result that a later test compares."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if before is not None:
+        assert sys.modules["torch"].get_num_threads() == before

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -28,31 +29,29 @@ def test_beside_one_busy_program_two_cores_get_one_thread(others: float, count: 
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[Usage]:
+def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Usage]]:
     """What `usage` gives next, a second later each time."""
     given = [Usage(0.0, 0.0, 0.0)]
     monkeypatch.setattr(cpu, "usage", lambda: given[-1])
     monkeypatch.setattr(time, "monotonic", lambda: given[-1].at)
-    return given
+    before = torch.get_num_threads()
+    yield given
+    torch.set_num_threads(before)
 
 
 def test_threads_go_down_beside_a_busy_program_and_up_again_when_it_ends(
     measured: list[Usage], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = torch.get_num_threads()
-    try:
-        found = Threads(2)
-        measured.append(Usage(1.0, 2.0, 1.0))  # of two busy cores, one was ours
-        assert found.follow() == torch.get_num_threads() == 1
-        assert found.others == pytest.approx(1.0)
-        measured.append(Usage(2.0, 4.0, 2.0))
-        assert found.follow() == 1
-        said = capsys.readouterr().err
-        assert said.count("other programs use 1.0 cores: computing with 1 of 2 threads") == 1
-        measured.append(Usage(3.0, 5.0, 2.9))
-        assert found.follow() == torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    found = Threads(2)
+    measured.append(Usage(1.0, 2.0, 1.0))  # of two busy cores, one was ours
+    assert found.follow() == torch.get_num_threads() == 1
+    assert found.others == pytest.approx(1.0)
+    measured.append(Usage(2.0, 4.0, 2.0))
+    assert found.follow() == 1
+    said = capsys.readouterr().err
+    assert said.count("other programs use 1.0 cores: computing with 1 of 2 threads") == 1
+    measured.append(Usage(3.0, 5.0, 2.9))
+    assert found.follow() == torch.get_num_threads() == 2
 
 
 def test_the_use_of_cores_is_measured_once_a_window(measured: list[Usage]) -> None:

@@ -30,8 +30,6 @@ from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.run import Run
-from commoncanvas.training.selecting import Pin
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import SHARED, both, museum, scan
@@ -207,21 +205,6 @@ def test_catalogs_may_move_between_a_run_and_its_resumption_and_shares_may_not_c
     assert train(recipe("xs-autoencoder", tmp_path, *both(tmp_path, museum=moved)), resume=True) == folder
     with pytest.raises(TrainingError, match=r"changed: data\.catalogs\.museum\.share, rows\)"):
         train(recipe("xs-autoencoder", tmp_path, *both(tmp_path, museum=moved | {"share": 2})), resume=True)
-
-
-def test_a_run_from_before_there_were_several_goes_on(shapes: Catalog, tmp_path: Path) -> None:
-    made = recipe("xs-autoencoder", tmp_path)
-    with stopping_at(2):
-        train(made)
-    path = tmp_path / "xs-autoencoder-run" / "run.json"
-    record = json.loads(path.read_text())
-    record["tag"] = record.pop("tags")[""]
-    record["recipe"]["data"].pop("catalogs")
-    path.write_text(json.dumps(record))
-    Catalog.open(shapes.uri).add([to_batch([scan("late:1", "pink", "dot")])])
-    assert Run(made, resume=True).pins == {"": Pin(record["tag"], ())}
-    train(made, resume=True)
-    assert read_provenance(made.out)["rows"]["train"] == 24
 
 
 def test_processes_share_out_a_batch_of_several_catalogs(

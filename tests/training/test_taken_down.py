@@ -14,7 +14,6 @@ from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.errors import TrainingError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
-from commoncanvas.training.loader import Loader
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import both, museum
@@ -176,29 +175,3 @@ def test_rows_that_a_restored_version_brought_back_are_not_encoded(
     shapes.refresh()
     done = shapes.table(["image_id"], f"{latents} IS NOT NULL")["image_id"].to_pylist()
     assert not set(done) & set(GONE)
-
-
-def test_a_run_from_before_there_was_a_look_at_tombstones_is_held_to_them(
-    shapes: Catalog, tmp_path: Path
-) -> None:
-    made = recipe("xs-autoencoder", tmp_path)
-    with stopping_at(2):
-        train(made)
-    path = tmp_path / "xs-autoencoder-run" / "run.json"
-    record = json.loads(path.read_text())
-    del record["left_out"], record["taken_down"]
-    path.write_text(json.dumps(record))
-    train_rows = len(Loader(make_task(made), made, _alone()).ids)
-    assert train_rows == 24
-    forget(shapes)
-    with pytest.raises(TrainingError, match="of its images 3 were taken down since it began"):
-        train(made, resume=True)
-    assert not shown(train(made, resume=True, without_taken_down=True)) & set(GONE)
-
-
-def _alone() -> Any:
-    import torch
-
-    from commoncanvas.training.ranks import Ranks
-
-    return Ranks(0, 1, torch.device("cpu"))

@@ -271,11 +271,6 @@ class Run:
             data = self.path.read_bytes()
         try:
             record = json.loads(data)
-            if "tag" in record:  # of a run from before there could be several catalogs
-                record["tags"] = {"": record["tag"]}
-            record.setdefault("earlier", [])
-            # Runs from before there was a look at what was taken down had left nothing out.
-            record = {"left_out": {}, "taken_down": []} | record
             return {name: record[name] for name in FIELDS}
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(
