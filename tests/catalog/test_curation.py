@@ -313,8 +313,27 @@ def test_a_wrong_limit_is_said_before_any_work(gallery: Gallery, limits: Any, me
 
 
 def test_an_empty_catalog_is_curated_to_nothing(gallery: Gallery) -> None:
-    report = curate(gallery.catalog, min_sharpness=1, deduplicate=True, name="c-v1")
+    report = curate(gallery.catalog, min_sharpness=1, deduplicate=True)
     assert (report.rows, report.commercial, report.noncommercial) == (0, 0, 0)
+
+
+def test_a_name_is_not_used_up_by_a_filter_of_nothing(gallery: Gallery) -> None:
+    """As where somebody curates before the images are fetched."""
+    picture = gallery.folder / "a.jpg"
+    noise(1).save(picture)
+    row = {"image_id": "g:a", "source": "folder", "image_url": picture.as_uri(), "license": "CC-BY-4.0"}
+    gallery.catalog.add([to_batch([row])])
+    with pytest.raises(CatalogError) as raised:
+        curate(gallery.catalog, min_side=64, name="c-v1")
+    said = (
+        "not saved as c-v1, for no row is left: of 1 row, 0 with fetch_status = 'ok'; to fetch the images: "
+    )
+    assert said + "commoncanvas catalog fetch" in str(raised.value)
+    assert not saved_filters(gallery.catalog)
+    fetch(gallery.catalog)
+    with pytest.raises(CatalogError, match=r"of 1 row, 1 with fetch_status.*, 0 with original_width >= 500"):
+        curate(gallery.catalog, min_side=500, name="c-v1")
+    assert curate(gallery.catalog, min_side=64, name="c-v1").noncommercial == 1
 
 
 def test_sharpness_is_the_variance_of_the_laplacian_and_falls_with_blur() -> None:

@@ -380,6 +380,16 @@ def test_a_folder_s_metadata_may_have_columns_of_any_name(photos: Path, tmp_path
         import_("folder", tmp_path / "d.lance", path=photos)
 
 
+def test_a_list_that_is_not_read_and_a_licence_that_is_not_known_say_what_to_do(
+    photos: Path, tmp_path: Path
+) -> None:
+    (photos / "list.csv").write_text("file,license\nb.png,Gemeinfrei\n")
+    with pytest.raises(SourceError, match=r"not read: .*list\.csv; if .* name it with --metadata"):
+        import_("folder", tmp_path / "c.lance", path=photos)
+    with pytest.raises(SourceError, match=r"'Gemeinfrei'.*write a licence by its English name"):
+        import_("folder", tmp_path / "c.lance", path=photos, metadata=photos / "list.csv")
+
+
 def test_names_that_one_system_composes_and_another_decomposes_are_the_same_file(
     photos: Path, tmp_path: Path
 ) -> None:

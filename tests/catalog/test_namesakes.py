@@ -20,6 +20,7 @@ from commoncanvas.catalog.names import near_marks
 from commoncanvas.catalog.namesakes import HELD_BACK
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.tombstones import PLACE, SCHEMA, Keys
+from commoncanvas.errors import CatalogError
 from tests.catalog.spellings import addresses, names
 from tests.catalog.test_urls import FLICKR, NSID, PERSON
 
@@ -137,6 +138,19 @@ def test_a_takedown_lists_the_people_who_may_be_the_same(tmp_path: Path) -> None
     assert report.rows == 1
     assert sum(report.namesakes.values()) == len(NEAR)
     assert left(catalog) == list(range(1, len(NEAR) + 2))
+
+
+def test_a_takedown_of_nobody_lists_who_is_nearly_called_so(tmp_path: Path) -> None:
+    catalog = Catalog.create(tmp_path / "c.lance")
+    catalog.add([batch([(NAME, PERSON), ("Ada Okafor", None)])])
+    with pytest.raises(CatalogError) as raised:
+        takedown(catalog, creator="Jose Munoz", reason=WHY)
+    assert (
+        f"no row of {catalog.uri} is by creator Jose Munoz (nearly called so: {NAME} ({PERSON}): 1 row)"
+        in str(raised.value)
+    )
+    with pytest.raises(CatalogError, match=r"is by creator Chen Wei; to keep"):
+        takedown(catalog, creator="Chen Wei", reason=WHY)
 
 
 def test_the_names_of_an_institution_are_nobodys(tmp_path: Path) -> None:

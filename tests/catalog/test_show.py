@@ -54,6 +54,19 @@ def text_of(found: object) -> str:
     return file.getvalue()
 
 
+def test_ids_stay_in_one_line_of_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they can be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    image_id = "folder:museum/prints/1640-1.jpg"
+    row = {"image_id": image_id, "source": "folder", "image_url": "/a.jpg", "license": "CC-BY-4.0"}
+    texts = {"title": "The view of a town by a river, with boats", "creator": "An unknown master of Utrecht"}
+    catalog = Catalog.create(tmp_path / "c.lance")
+    catalog.add([to_batch([row | texts])])
+    said = text_of(show(catalog))
+    assert image_id in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_rows_are_shown_with_what_became_of_them(catalog: Catalog) -> None:
     found = show(catalog)
     assert [row["image_id"] for row in found.rows] == ["x:a", "x:b", "x:cut", "x:none", "x:new"]

@@ -111,6 +111,19 @@ def test_what_looks_like_a_path_is_no_hub_id(
     assert str(caught.value) == f"VAE {model} is no folder here; train or download it, or name its folder"
 
 
+def test_a_model_whose_recipe_is_here_is_to_be_trained_first(
+    no_network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "unreachable", lambda: pytest.fail("the hub was asked"))
+    (tmp_path / "ours ae.yaml").touch()
+    with pytest.raises(ModelError) as caught:
+        load_vae("ours ae")
+    assert str(caught.value) == (
+        "VAE ours ae is not trained yet; train it first: commoncanvas train 'ours ae.yaml'"
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "code", "says"),
     [

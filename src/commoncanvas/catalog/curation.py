@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas import licenses
 from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
-from commoncanvas.catalog.filters import check_name, save_filter
+from commoncanvas.catalog.filters import check_name, left_after, remedy, save_filter, told
 from commoncanvas.catalog.neighbours import MAX_DISTANCE
 from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
@@ -155,6 +155,14 @@ def curate(
     if deduplicate:
         mark_duplicates(catalog, distance, engine)
     if name is not None:
+        conditions = _conditions(plan, chosen)
+        left = left_after(catalog, conditions)
+        if not left[-1]:
+            # A name is for good: it shall not be used up by a filter of nothing.
+            raise CatalogError(
+                f"not saved as {name}, for no row is left: of {told(catalog, conditions, left)}"
+                f"{remedy(catalog, conditions, left)}"
+            )
         save_filter(catalog, name, expression)
     else:
         catalog.count(expression)

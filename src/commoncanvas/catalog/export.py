@@ -213,7 +213,7 @@ def _same(folder: Path, state: dict[str, Any]) -> None:
     elif before != state:
         different = ", ".join(name for name in state if before.get(name) != state[name])
         raise CatalogError(
-            f"{folder} holds another export ({different} differ: rows may have been taken down since); "
+            f"{folder} holds another export (not the same: {different}; rows may have been taken down since); "
             "remove the folder, or choose another"
         )
 

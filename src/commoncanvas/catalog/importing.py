@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+ADVICE = {
+    "unknown licence": (
+        "write a licence by its English name (CC BY 4.0, CC0, Public Domain Mark) or its address "
+        "(https://creativecommons.org/licenses/by/4.0/)"
+    )
+}
+"""Reason why rows were skipped -> what to do about it."""
+
+
 @dataclass(frozen=True, repr=False)
 class ImportReport(Printed):
     """What an import did. `skipped` counts the rows that can't be used, by reason, and `remarks` those that
@@ -114,7 +123,8 @@ def import_(
 
     def reported(added: int, present: int) -> ImportReport:
         counts = dict(report.skipped), dict(report.remarks)
-        return ImportReport(source.name, added, present, *counts, report.complaints, report.notes)
+        notes = [*report.notes, *(advice for reason, advice in ADVICE.items() if report.skipped[reason])]
+        return ImportReport(source.name, added, present, *counts, report.complaints, notes)
 
     rows = 0
     with progress("import", None, "rows") as bar:

@@ -27,6 +27,7 @@ from commoncanvas.errors import CatalogError, ImageError
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
 from commoncanvas.redact import redacted
+from commoncanvas.text import counted
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
@@ -211,7 +212,8 @@ def _creators(
         return ()
     if not len(mine) and not lasting:
         raise CatalogError(
-            f"no row of {catalog.uri} is by creator {name}; to keep somebody out in advance, pass their address"
+            f"no row of {catalog.uri} is by creator {name}{_nearly(catalog, name)}; to keep somebody out in advance, "
+            "pass their address"
         )
     near = sorted(set[int]().union(*map(near_marks, names)))
     return (
@@ -219,6 +221,14 @@ def _creators(
         *([{"creator_url": name, "creator_near": near}] if lasting else []),
         *([{"creator_sha256": name_hash(name), "creator_near": near}] if normal_name(name) in names else []),
     )
+
+
+def _nearly(catalog: Catalog, name: str) -> str:
+    """Who is nearly called so, in words; empty if nobody is."""
+    keys = Keys(creator_near=frozenset(near_marks(name)))
+    people = Counter(naming(_scan(catalog, keys.near)))
+    listed = ", ".join(f"{who}: {counted(rows, 'rows')}" for who, rows in people.most_common(NAMED))
+    return f" (nearly called so: {listed})" if listed else ""
 
 
 def _is_known(creator: str, keys: Keys) -> bool:

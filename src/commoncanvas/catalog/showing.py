@@ -23,6 +23,8 @@ COLUMNS = ("title", "creator", "license", "fetch_status", "fetch_error")
 LIMIT = 50
 VALUE_LENGTH = 200
 """Characters of a value that are shown."""
+ID_WIDTH = 40
+"""Ids of at most so many characters stay in one line in every terminal, so that they can be copied."""
 
 Row = dict[str, str | None]
 
@@ -59,7 +61,9 @@ class ShownRows:
 
         names = ("image_id", *self.columns)
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for name in names:
+        longest = max((len(row["image_id"] or "") for row in self.rows), default=0)
+        table.add_column("image_id", overflow="fold", no_wrap=longest <= ID_WIDTH)
+        for name in self.columns:
             table.add_column(name, overflow="fold")
         for row in self.rows:
             table.add_row(*(row[name] or "–" for name in names))

@@ -6,6 +6,7 @@ import re
 import time
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 
 from commoncanvas.errors import ModelError
 from commoncanvas.text import one_line
@@ -45,6 +46,11 @@ def locate(model: str, what: str = "model") -> None:
     """Raise ModelError, which names `what`, unless `model` is a folder, is in the hub's cache, or the hub answers."""
     if Path(model).exists():
         return
+    recipe = f"{model}.yaml"
+    if Path(recipe).is_file():
+        raise ModelError(
+            f"{what} {model} is not trained yet; train it first: commoncanvas train {quote(recipe)}"
+        )
     if looks_like_a_path(model):
         raise ModelError(f"{what} {model} is no folder here; train or download it, or name its folder")
     reason = unreachable()

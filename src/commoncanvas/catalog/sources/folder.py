@@ -98,6 +98,10 @@ class Folder(RowSource):
             # A few that are gone from a folder that has most of them say nothing about where the names start.
             if better or report.skipped["file missing"] + report.skipped["outside the folder"] > found:
                 report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+        if not self.metadata and report.skipped["no metadata"] and (lists := self._lists()):
+            report.note(
+                f"not read: {', '.join(lists[:_SHOWN])}; if one of them describes the images, name it with --metadata"
+            )
         if report.skipped["no creator"] and not self.creator and not self._describes("creator"):
             report.note(
                 "no column names creators; name it with --column creator=NAME, or one for all with --creator"
@@ -128,6 +132,12 @@ class Folder(RowSource):
         named = {*self.map.values(), self.label_column, ""}
         columns = dict.fromkeys(name for columns in self._columns.values() for name in columns or ())
         return [name for name in columns if name not in named and fields.normalise(name) not in fields.KNOWN]
+
+    def _lists(self) -> list[str]:
+        """Files in the folder that a user may have meant as its metadata."""
+        return sorted(
+            str(path) for path in self.root.iterdir() if path.suffix.lower() in READERS and is_file(path)
+        )
 
     # What there is
 
