@@ -49,7 +49,7 @@ def parquet_rows(
         file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     with file:
         with _explained(path, "is not a readable Parquet file"):
-            batch_size = min(batch_size, rows_at_once(path, file.metadata, columns))
+            batch_size = min(batch_size, rows_at_once(path, columns))
         batches = file.iter_batches(batch_size, columns=columns and list(columns), use_threads=False)
         while True:
             with _explained(path, f"can't be read after row {done}"):
