@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.config import load_recipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 
 SHIPPED = ["xs", "xs-transformer", "xs-curriculum", "xs-captioner", "xs-autoencoder"]
 

@@ -13,9 +13,9 @@ import pytest
 from commoncanvas import cli
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
+from commoncanvas.core.errors import CommonCanvasError
+from commoncanvas.core.files import only_one
 from commoncanvas.demonstration import State, commands
-from commoncanvas.errors import CommonCanvasError
-from commoncanvas.files import only_one
 from tests.conftest import add_shapes
 from tests.training.test_trainer import same_bits
 
@@ -93,7 +93,7 @@ STAGES = """
 import json, sys
 from pathlib import Path
 from commoncanvas.demonstration import run_command
-from commoncanvas.files import only_one
+from commoncanvas.core.files import only_one
 
 with only_one(Path(sys.argv[1])) as lock:
     for name in ("catalog.lance", "none"):

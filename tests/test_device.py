@@ -3,8 +3,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.device import pick_device, precision_on
-from commoncanvas.errors import CommonCanvasError
 
 
 def test_auto_is_a_device_that_works() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.errors import LicenseError
+from commoncanvas.core.errors import LicenseError
 from commoncanvas.licenses import CC0, LICENSES, License, combine
 
 ANY = st.lists(st.sampled_from(list(LICENSES.values())), max_size=5)

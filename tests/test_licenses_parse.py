@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.errors import LicenseError
+from commoncanvas.core.errors import LicenseError
 from commoncanvas.licenses import LICENSES, UNKNOWN, License, parse, require
 
 KNOWN = [license for license in LICENSES.values() if license.known]

@@ -16,11 +16,11 @@ from commoncanvas.catalog.filters import FETCHED, left_after, why_none
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.stats_table import dropped_lines
 from commoncanvas.config import load_recipe
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
+from commoncanvas.core.text import counted
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.telephoning import CaptionerConfig, caption
-from commoncanvas.text import counted
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing

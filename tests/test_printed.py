@@ -56,6 +56,6 @@ def test_a_page_of_figures_shows_no_list_of_licences(shapes: Catalog, tmp_path: 
 @pytest.mark.parametrize("name", ["CurateReport", "CatalogStats", "FetchReport", "ImportReport"])
 def test_a_report_names_its_table_in_one_place(name: str) -> None:
     import commoncanvas.catalog
-    from commoncanvas.console import Printed
+    from commoncanvas.core.console import Printed
 
     assert getattr(commoncanvas.catalog, name).__repr__ is Printed.__repr__

@@ -13,7 +13,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import Recipe
-from commoncanvas.errors import CatalogError, LicenseError, ModelError, TrainingError
+from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, TrainingError
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import encode

@@ -16,10 +16,10 @@ from commoncanvas.catalog import Catalog, credits, export, lookup, show, stats, 
 from commoncanvas.catalog.fetching.status import FetchError
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.storage import Storage
-from commoncanvas.console import say
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.redact import redacted
 from commoncanvas.images.image import encode_image
-from commoncanvas.redact import redacted
 
 SECRET = "S3CRET"
 NAMES = """

@@ -18,8 +18,8 @@ from commoncanvas.app.report import environment
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.cli import main
-from commoncanvas.console import print_table, progress, say
-from commoncanvas.text import (
+from commoncanvas.core.console import print_table, progress, say
+from commoncanvas.core.text import (
     cell,
     clean,
     escaped_json,

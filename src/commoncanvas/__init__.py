@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from commoncanvas.config import load_recipe as load_recipe
     from commoncanvas.demonstration import demo as demo
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
-
-__version__ = "0.1.0"
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {

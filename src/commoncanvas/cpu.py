@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from commoncanvas.console import say
+from commoncanvas.core.console import say
 
 STAT = Path("/proc/stat")
 WINDOW_S = 1.0

@@ -18,10 +18,10 @@ from types import FrameType
 from typing import Any
 
 from commoncanvas.config import load_recipe
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.engine import every
-from commoncanvas.errors import CommonCanvasError, TrainingStopped
-from commoncanvas.files import only_one, replace_text
 
 # The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
 NOMINAL_MINUTES = 10.0

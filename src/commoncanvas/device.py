@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.errors import CommonCanvasError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """By the names that recipes and commands give them."""

@@ -15,7 +15,7 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.catalog.forgotten import taken_down
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
-from commoncanvas.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.latents.card import UNKNOWN, card_license, permits
 from commoncanvas.latents.loading import PACKAGED, beside
 

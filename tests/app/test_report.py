@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from commoncanvas.app.report import bars, facts, picture, write_report
-from commoncanvas.numbers import duration, figure, percent
-from commoncanvas.text import web_address
+from commoncanvas.core.numbers import duration, figure, percent
+from commoncanvas.core.text import web_address
 
 from .example import example
 

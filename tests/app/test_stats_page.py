@@ -21,7 +21,7 @@ from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, curate
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY
-from commoncanvas.errors import CatalogError, CommonCanvasError
+from commoncanvas.core.errors import CatalogError, CommonCanvasError
 from commoncanvas.images.image import encode_image
 
 from .test_report import CHROMIUM, FLAGS, Page

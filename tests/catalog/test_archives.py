@@ -14,7 +14,7 @@ import pytest
 from commoncanvas.catalog.sources import Report, embedded, make_source
 from commoncanvas.catalog.sources.archives import MAX_TEXT_BYTES, samples
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import InProcess, imported, options, picture
 
 File = tuple[str, bytes]

@@ -11,8 +11,8 @@ import pytest
 
 from commoncanvas.catalog import Catalog, backfill
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import LocalEngine
-from commoncanvas.errors import CatalogError
 
 ROWS = 9000  # three fragments
 

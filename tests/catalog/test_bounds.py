@@ -19,7 +19,7 @@ from commoncanvas.catalog.sources.documents import documents
 from commoncanvas.catalog.sources.packing import rows_at_once
 from commoncanvas.catalog.sources.records import MAX_MEMORY, json_memory, parse_json
 from commoncanvas.catalog.sources.tables import parquet_rows, stream_rows
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import options
 
 
@@ -115,7 +115,7 @@ import sys
 from pathlib import Path
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.tables import parquet_rows
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 path = Path(sys.argv[1])
 whole = path.read_bytes()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo, derived, same_column, sources_of
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 INFOS = st.builds(

@@ -19,7 +19,7 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog, decoded
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from commoncanvas.images.image import decode
 from tests.catalog.imports import imported, options, picture, picture_with_place
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.catalog.credits import COLUMNS, WRITERS, credit
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 FULL = {
     "image_id": "yfcc:1",

@@ -24,7 +24,7 @@ from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, NsfwStage, sharpness
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.config import DataConfig
-from commoncanvas.errors import CatalogError, MissingExtraError
+from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.training.selecting import select_rows
 from tests.catalog.test_faults import content, finish, kill_until_done, start
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.delimited import Form, form_of, header, read_rows
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported
 
 COPY = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}

@@ -13,8 +13,8 @@ import pytest
 from commoncanvas.catalog import Catalog, save_filter, takedown
 from commoncanvas.catalog.explain import reason
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError
-from commoncanvas.files import why, with_remedy
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.files import why, with_remedy
 
 FREE = "free space there, or choose a larger disk, and run it again"
 WRITABLE = "make that place writable, or choose another"

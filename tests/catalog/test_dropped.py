@@ -21,7 +21,7 @@ from commoncanvas.catalog.history import PLACE, fingerprint, import_records, rec
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.stats_table import dropped_lines
 from commoncanvas.catalog.where import all_of, parts
-from commoncanvas.errors import NothingImportedError
+from commoncanvas.core.errors import NothingImportedError
 
 HEADER = "file,license,creator\n"
 

@@ -12,7 +12,7 @@ import pyvips
 
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.embedded import Pending, with_images
-from commoncanvas.errors import DecoderError
+from commoncanvas.core.errors import DecoderError
 from commoncanvas.images import decoders, tasks
 from commoncanvas.images.tasks import Store
 from tests.catalog.imports import picture

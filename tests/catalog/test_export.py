@@ -31,7 +31,7 @@ from commoncanvas.catalog import Catalog, export, takedown
 from commoncanvas.catalog.export import ShardSize
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import SourceOptions, make_source
-from commoncanvas.errors import CatalogError, SourceError
+from commoncanvas.core.errors import CatalogError, SourceError
 from commoncanvas.images.image import encode_image
 
 export_module = importlib.import_module("commoncanvas.catalog.export")

@@ -24,8 +24,8 @@ from PIL import Image
 from commoncanvas.catalog import Catalog, FetchReport, fetch
 from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
 from commoncanvas.catalog.schema import to_batch
+from commoncanvas.core.errors import CatalogError, DecoderError
 from commoncanvas.engine import LocalEngine
-from commoncanvas.errors import CatalogError, DecoderError
 from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
 

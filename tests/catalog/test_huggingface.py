@@ -14,7 +14,7 @@ import pytest
 from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.huggingface import HuggingFace, hub_parts
-from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.core.errors import MissingExtraError, SourceError
 from tests.catalog.imports import imported, options, picture
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -14,7 +14,7 @@ import pytest
 
 from commoncanvas.catalog import Catalog, fetch
 from commoncanvas.catalog.sources import Report, make_source
-from commoncanvas.errors import LicenseError, SourceError
+from commoncanvas.core.errors import LicenseError, SourceError
 from tests.catalog.imports import imported, options, picture
 
 SCHEMA = pa.schema(

@@ -26,7 +26,7 @@ from commoncanvas.catalog.pictures import Query, find_candidates, make_query
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.cli import main
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.image import load, phash
 
 HEXCODES = ["1F34E", "1F436", "1F3E0", "1F697", "1F332", "1F682", "1F98B", "1F3B8"]

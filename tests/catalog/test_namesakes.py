@@ -20,7 +20,7 @@ from commoncanvas.catalog.names import near_marks
 from commoncanvas.catalog.namesakes import HELD_BACK
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.tombstones import PLACE, SCHEMA, Keys
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from tests.catalog.spellings import addresses, names
 from tests.catalog.test_urls import FLICKR, NSID, PERSON
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import import_
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported
 
 HEADER = (

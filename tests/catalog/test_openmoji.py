@@ -9,7 +9,7 @@ import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_
 from commoncanvas.catalog.sources.openmoji import has_label, read, slug
-from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.images.image import decode
 
 

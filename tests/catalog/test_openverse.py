@@ -14,7 +14,7 @@ import pytest
 
 from commoncanvas.catalog import import_
 from commoncanvas.catalog.sources import make_source
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported, options
 
 ID = "4bc43a04-ef46-4544-a0c1-63c63f56e276"

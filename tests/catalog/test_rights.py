@@ -15,7 +15,7 @@ from PIL import Image
 
 from commoncanvas.catalog.sources import Report, fields
 from commoncanvas.catalog.sources.provenance import row_by_aliases
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from commoncanvas.licenses import LICENSES, License
 from tests.catalog.imports import imported
 from tests.catalog.yfcc import line

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 
 from commoncanvas.catalog import Catalog, fetch, import_
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from tests.catalog.imports import picture
 
 BUCKET = "commons"

@@ -14,8 +14,8 @@ from commoncanvas.app.rows_page import write_rows_page
 from commoncanvas.catalog import Catalog, curate, fetch, show
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.cli import app
-from commoncanvas.console import print_table
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.console import print_table
+from commoncanvas.core.errors import CatalogError
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from commoncanvas.catalog.stats import Creator, Figures
 from commoncanvas.catalog.stats_table import places
 from commoncanvas.catalog.survey import ASPECTS
 from commoncanvas.catalog.tally import Sample, Tally
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 LICENSES = ["CC-BY-4.0", "CC-BY-NC-2.0", "CC-BY-ND-2.0", "CC0-1.0", "unknown", None]
 

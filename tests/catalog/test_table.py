@@ -16,7 +16,7 @@ import pytest
 from commoncanvas.catalog import Catalog, adding
 from commoncanvas.catalog.adding import FRAGMENT_ROWS, GROUP_ROWS
 from commoncanvas.catalog.schema import SCHEMA, to_batch
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 
 def rows(start: int, stop: int, source: str = "s") -> pa.RecordBatch:

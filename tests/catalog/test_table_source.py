@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported, picture
 
 LIST = {"url": "https://x.example/a.jpg", "license": "CC BY 4.0", "creator": "Ada", "title": "A view"}

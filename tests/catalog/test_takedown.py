@@ -26,7 +26,7 @@ from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.catalog.tombstones import Tombstones
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.image import decode, encode_image, phash
 
 REPOSITORY = Path(__file__).parents[2]

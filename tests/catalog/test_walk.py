@@ -12,7 +12,7 @@ from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, ImageFolder, is_image
 from commoncanvas.cli import main
-from commoncanvas.errors import NothingImportedError
+from commoncanvas.core.errors import NothingImportedError
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.where import all_of, listed, quoted
 from commoncanvas.config import DataConfig
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.latents.encode import encode
 from commoncanvas.training.selecting import select_rows
 from tests.training.tiny import recipe

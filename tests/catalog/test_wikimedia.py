@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import import_
 from commoncanvas.catalog.sources.markup import plain
 from commoncanvas.catalog.sources.wikimedia import SITE
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported
 
 ARTIST = '<a href="//commons.wikimedia.org/wiki/User:Dschwen" title="User:Dschwen">Daniel <i>Schwen</i></a>'

@@ -15,7 +15,7 @@ import pytest
 
 from commoncanvas.catalog import Catalog, ImportReport, import_
 from commoncanvas.catalog.sources import lines
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 from .yfcc import fields, line
 

@@ -7,8 +7,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from commoncanvas.config import SampleConfig
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.errors import RecipeError
 
 ZERO = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 TRAILING = {"timestep_spacing": "trailing"}

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from commoncanvas.core.errors import EngineError, MissingExtraError
 from commoncanvas.engine import LocalEngine, ahead, engine_of
-from commoncanvas.errors import EngineError, MissingExtraError
 
 ENGINES = [LocalEngine(), LocalEngine(3), LocalEngine(2, processes=True)]
 NAMES = ["inline", "threads", "processes"]

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from commoncanvas.catalog import Catalog, curate, fetch
+from commoncanvas.core.errors import EngineError
 from commoncanvas.engine import RayEngine
-from commoncanvas.errors import EngineError
 from tests.catalog.fetching.server import RawServer
 from tests.ray_cluster import NODE, REPOSITORY, wait_until, workers
 from tests.ray_stages import Broken, Killed, Slow

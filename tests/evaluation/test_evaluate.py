@@ -14,7 +14,7 @@ import torch
 
 from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
 from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
 from commoncanvas.evaluation.folder import read_rows, without_taken_down

@@ -12,8 +12,8 @@ import pytest
 from commoncanvas.app.evaluation_page import CREDITED, write_evaluation_page
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
-from commoncanvas.console import print_table
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.console import print_table
+from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.evaluation import evaluate
 from commoncanvas.evaluation.metrics import permutation_p
 from commoncanvas.evaluation.verdict import verdicts

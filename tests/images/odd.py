@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 
 
 class Odd:

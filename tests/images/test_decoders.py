@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from commoncanvas.errors import DecoderError, ImageError
+from commoncanvas.core.errors import DecoderError, ImageError
 from commoncanvas.images import decoders as module
 from commoncanvas.images import tasks
 from commoncanvas.images.decoders import Decoders

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images import image as images
 from commoncanvas.images.image import decode, encode_image, load, phash, square, target_size
 

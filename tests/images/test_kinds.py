@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.tasks import Look

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import decode
 from commoncanvas.images.segments import is_plain

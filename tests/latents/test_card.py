@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import LicenseError
+from commoncanvas.core.errors import LicenseError
 from commoncanvas.latents.card import card_license, permits
 from commoncanvas.latents.encode import encode
 from commoncanvas.licenses import Policy

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.core.errors import CatalogError, ModelError, TrainingError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import column_info, encode
 from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage

@@ -25,7 +25,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPTextModel, Gemma2Model, T5EncoderModel
 
 from commoncanvas.config import EncodeConfig
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.crops import Crop
 from commoncanvas.latents.stages import LatentStage, TextStage, crop_column

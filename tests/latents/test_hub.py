@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from huggingface_hub import constants
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.latents import hub
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.latents.states import Storage, from_fp8, state_type, states, to_column, to_fp8
 
 VALUES = hnp.arrays(

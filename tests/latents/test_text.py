@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.latents.text import TextEncoder
 
 WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "red", "blue", "square"]

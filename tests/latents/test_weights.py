@@ -29,8 +29,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from commoncanvas.core.errors import ModelError
 from commoncanvas.diffusion.sampling import load_pipeline
-from commoncanvas.errors import ModelError
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.latents.vae import load_vae, weights_sha256
 from commoncanvas.latents.weights import load_network

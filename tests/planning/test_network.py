@@ -1,7 +1,7 @@
 import pytest
 
 from commoncanvas.config import DiffusionRecipe, load_recipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates, latents_of, text_states_of
 

@@ -9,7 +9,7 @@ import pytest
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.config import load_recipe
-from commoncanvas.errors import CommonCanvasError, RecipeError
+from commoncanvas.core.errors import CommonCanvasError, RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.devices import DEVICES
 from commoncanvas.planning.plan import Plan, plan

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.generate import generate

@@ -20,7 +20,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.errors import CommonCanvasError, RecipeError, TrainingError
+from commoncanvas.core.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.latents.encode import encode
 from commoncanvas.telephoning import CaptionStage, caption, captions_of, kind_of, load_captioner
 from commoncanvas.telephoning.captioner import CaptionerConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import encode_image
 from commoncanvas.telephoning import Caption, CaptionerConfig, load_captioner
 from commoncanvas.telephoning.generation import GeneratingCaptioner

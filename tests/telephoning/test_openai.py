@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CatalogError, ModelError
+from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.telephoning import CaptionerConfig, caption, load_captioner
 from commoncanvas.telephoning import openai as captioner_module

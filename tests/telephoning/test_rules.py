@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.telephoning.captioner import STATUSES
 from commoncanvas.telephoning.rules import (
     RULES,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from commoncanvas.config import AlignmentConfig, load_recipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.alignment import AlignedNetwork, hidden_map

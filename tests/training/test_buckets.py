@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import encode
 from commoncanvas.latents.vae import load_vae, to_pixels

@@ -22,7 +22,7 @@ from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.takedown import takedown
-from commoncanvas.errors import CatalogError, ModelError, RecipeError, TrainingError
+from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square
 from commoncanvas.latents.encode import agreed, encode

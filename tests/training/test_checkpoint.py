@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training import trainer
 from commoncanvas.training.checkpoint import Checkpoints

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.run import Run

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from commoncanvas.console import rate
+from commoncanvas.core.console import rate
 from commoncanvas.training.meter import FEWEST, Meter
 
 

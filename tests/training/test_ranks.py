@@ -19,7 +19,7 @@ import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks, check_shares

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.core.errors import ModelError
 from commoncanvas.diffusion.sampling import generate_images
-from commoncanvas.errors import ModelError
 from commoncanvas.evaluation.folder import reconstruct
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.encode import encode

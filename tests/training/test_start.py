@@ -18,7 +18,7 @@ from diffusers import (
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.errors import ModelError, RecipeError
+from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commoncanvas.catalog import Catalog, takedown
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.task import make_task

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CommonCanvasError, MissingExtraError
+from commoncanvas.core.errors import CommonCanvasError, MissingExtraError
 from commoncanvas.training import trackers
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trackers import Tracked, open_tracker

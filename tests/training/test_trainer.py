@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import save_filter
 from commoncanvas.catalog.schema import to_batch
-from commoncanvas.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
-from commoncanvas.files import only_one
+from commoncanvas.core.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
+from commoncanvas.core.files import only_one
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance

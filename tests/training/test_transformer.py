@@ -17,8 +17,8 @@ from torch import Tensor
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
+from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
-from commoncanvas.errors import CatalogError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import image_size
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.network import network_of

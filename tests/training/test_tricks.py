@@ -11,7 +11,7 @@ from torch import nn
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import TrainConfig
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.encode import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe, load_recipe
-from commoncanvas.errors import TrainingStopped
+from commoncanvas.core.errors import TrainingStopped
 from commoncanvas.training.store import Reader
 from commoncanvas.training.task import Batch
 from commoncanvas.training.trainer import Trainer

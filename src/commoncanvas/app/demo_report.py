@@ -17,8 +17,8 @@ from commoncanvas.app.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.app.report import Caption, write_report
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.catalog.names import count_names
+from commoncanvas.core.files import replace_text
 from commoncanvas.demonstration import MAXRSS_BYTES
-from commoncanvas.files import replace_text
 from commoncanvas.provenance import filter_of, read_provenance
 
 MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}

@@ -10,14 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from commoncanvas import __version__
 from commoncanvas.app.plots import loss_chart
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.errors import CommonCanvasError
+from commoncanvas.core.files import replace_text, why
+from commoncanvas.core.numbers import count, duration, figure, percent, ratio
+from commoncanvas.core.text import clean, counted, visible, web_address
+from commoncanvas.core.version import __version__
 from commoncanvas.evaluation.verdict import metric_rows, verdicts
-from commoncanvas.files import replace_text, why
 from commoncanvas.licenses import shortened
-from commoncanvas.numbers import count, duration, figure, percent, ratio
-from commoncanvas.text import clean, counted, visible, web_address
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from commoncanvas.app.report import write_page
 from commoncanvas.app.scarcity_plot import scarcity_svg
 from commoncanvas.app.stats_page import thumbnail
-from commoncanvas.text import clean
+from commoncanvas.core.text import clean
 
 if TYPE_CHECKING:
     from commoncanvas.studies.result import Point, Scarcity

@@ -15,11 +15,11 @@ from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats import TOP
 from commoncanvas.catalog.stats_table import pixels, places, size
 from commoncanvas.catalog.tally import Sample
-from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.numbers import ratio
+from commoncanvas.core.text import clean
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import encode_image, load
-from commoncanvas.numbers import ratio
-from commoncanvas.text import clean
 
 THUMBNAILS = 48
 THUMBNAIL_SIDE = 240

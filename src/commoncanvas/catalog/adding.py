@@ -27,9 +27,9 @@ from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import listed
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.text import counted
 from commoncanvas.engine import ahead
-from commoncanvas.text import counted
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog

@@ -30,7 +30,7 @@ from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.rows import RowIds, take_rows
 from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import progress
+from commoncanvas.core.console import progress
 from commoncanvas.engine import Engine, LocalEngine, ahead, every, portable
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 
 KEY = b"commoncanvas"
 """Metadata that makes a column the one it is."""

@@ -14,7 +14,7 @@ from lance.commit import CommitConflictError
 
 from commoncanvas.catalog.explain import reason
 from commoncanvas.catalog.rows import RowIds
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.table import Catalog

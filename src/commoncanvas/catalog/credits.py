@@ -20,9 +20,9 @@ from commoncanvas import licenses
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.table import Catalog
-from commoncanvas.errors import CatalogError
-from commoncanvas.files import why
-from commoncanvas.text import cell, clean, escaped_json, text_of_cell, visible, web_address
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.files import why
+from commoncanvas.core.text import cell, clean, escaped_json, text_of_cell, visible, web_address
 
 COLUMNS = (
     "image_id",

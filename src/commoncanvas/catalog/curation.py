@@ -21,9 +21,9 @@ from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Printed
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine, engine_of
-from commoncanvas.errors import CatalogError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

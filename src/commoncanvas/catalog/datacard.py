@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from commoncanvas import __version__
 from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.shards import features, parquet_schema
-from commoncanvas.errors import MissingExtraError
+from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.core.text import counted, markdown_cell
+from commoncanvas.core.version import __version__
 from commoncanvas.licenses import License, combine, parse
-from commoncanvas.text import counted, markdown_cell
 
 TOP_CREATORS = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -16,7 +16,7 @@ from commoncanvas.catalog.scores import NSFW, SHARPNESS
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of, parts
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 # Columns that `curate` computes. They are null in rows that came later, and in those that it could not judge.
 _COMPUTED = (CHECKED, SHARPNESS, NSFW)

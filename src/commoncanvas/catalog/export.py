@@ -32,10 +32,10 @@ from commoncanvas.catalog.stats_table import count_table, size
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Printed, progress, say
-from commoncanvas.errors import CatalogError, MissingExtraError
-from commoncanvas.files import only_one, replace_text
-from commoncanvas.text import counted
+from commoncanvas.core.console import Printed, progress, say
+from commoncanvas.core.errors import CatalogError, MissingExtraError
+from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

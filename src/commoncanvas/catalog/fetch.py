@@ -24,11 +24,11 @@ from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.takedown import takedown
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Printed, progress, say
+from commoncanvas.core.console import Printed, progress, say
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
-from commoncanvas.errors import CatalogError
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
-from commoncanvas.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

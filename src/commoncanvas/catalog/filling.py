@@ -21,7 +21,7 @@ from commoncanvas.catalog.known import KnownRows
 from commoncanvas.catalog.rows import RowIds, take_rows
 from commoncanvas.catalog.schema import IMAGE
 from commoncanvas.catalog.storage import Storage
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.adding import Adder

@@ -10,9 +10,9 @@ from pathlib import Path
 from commoncanvas.catalog.explain import reason
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
 from commoncanvas.licenses import shortened
-from commoncanvas.text import counted
 
 FETCHED = "fetch_status = 'ok'"
 _KEY = "commoncanvas.filter."

@@ -17,9 +17,9 @@ from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys, Tombstones
-from commoncanvas.console import Printed, progress
-from commoncanvas.errors import NothingImportedError
-from commoncanvas.text import one_line
+from commoncanvas.core.console import Printed, progress
+from commoncanvas.core.errors import NothingImportedError
+from commoncanvas.core.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -20,11 +20,11 @@ from commoncanvas.catalog.request import Request
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import listed, quoted
-from commoncanvas.console import Printed
-from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.redact import redacted
+from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import look
-from commoncanvas.redact import redacted
-from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

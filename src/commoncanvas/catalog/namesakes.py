@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.tombstones import Keys
-from commoncanvas.text import clean, counted
+from commoncanvas.core.text import clean, counted
 
 HELD_BACK = "creator may be one who was taken down"
 LISTED = 50

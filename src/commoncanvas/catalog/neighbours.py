@@ -15,7 +15,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 MAX_DISTANCE = 16
 """Above it nearly every choice of blocks is short, and much of the table is compared with much of the table."""

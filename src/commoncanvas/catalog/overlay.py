@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.image import decode
 
 MAX_DIFFERENCE = 7.0

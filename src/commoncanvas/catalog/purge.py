@@ -22,9 +22,9 @@ from commoncanvas.catalog.remains import Search
 from commoncanvas.catalog.storage import FOLDER, Storage
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import Keys, Tombstones
-from commoncanvas.console import progress
-from commoncanvas.errors import CatalogError
-from commoncanvas.text import counted
+from commoncanvas.core.console import progress
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
 
 T = TypeVar("T")
 

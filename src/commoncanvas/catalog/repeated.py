@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import listed
-from commoncanvas.console import say
+from commoncanvas.core.console import say
 
 MANY = 5
 """Different addresses from which on a file is none of the pictures that were to be there."""

@@ -23,11 +23,11 @@ from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
 from commoncanvas.catalog.urls import normal_url, user_id
-from commoncanvas.errors import CatalogError, ImageError
+from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.redact import redacted
+from commoncanvas.core.text import counted
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
-from commoncanvas.redact import redacted
-from commoncanvas.text import counted
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""

@@ -20,10 +20,10 @@ from commoncanvas.catalog.pictures import find_copy, make_query
 from commoncanvas.catalog.schema import IMAGE
 from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.catalog.where import quoted
-from commoncanvas.console import say
-from commoncanvas.errors import ImageError
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import ImageError
+from commoncanvas.core.text import counted
 from commoncanvas.images.image import decode
-from commoncanvas.text import counted
 
 NAMED = 10
 """So many rows that were held back are named; the others have the status too."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 FORMAT = 1
 FORMAT_KEY = b"commoncanvas.format"

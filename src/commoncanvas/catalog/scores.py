@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.errors import MissingExtraError
+from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.images.image import decode, square
 
 SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import credit
-from commoncanvas.redact import redacted
+from commoncanvas.core.redact import redacted
 
 TEXT = ("label", "caption")
 """Columns that an image's text comes from; the first that is set wins."""

@@ -12,9 +12,9 @@ from commoncanvas.catalog.duplicates import DUPLICATE_OF
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.where import all_of, listed
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted, one_line
 from commoncanvas.licenses import shortened
-from commoncanvas.text import counted, one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 
 class Stage(Protocol):

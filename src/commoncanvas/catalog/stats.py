@@ -22,8 +22,8 @@ from commoncanvas.catalog.survey import SIZES, Survey
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Printed
-from commoncanvas.redact import redacted
+from commoncanvas.core.console import Printed
+from commoncanvas.core.redact import redacted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.names import NO_CREATOR
+from commoncanvas.core.text import clean, counted
 from commoncanvas.licenses import shortened
-from commoncanvas.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

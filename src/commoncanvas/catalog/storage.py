@@ -12,9 +12,9 @@ from typing import Any
 
 from pyarrow import fs
 
-from commoncanvas.errors import CatalogError
-from commoncanvas.files import why
-from commoncanvas.redact import redacted
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.files import why
+from commoncanvas.core.redact import redacted
 
 FOLDER = "_commoncanvas"
 """Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""

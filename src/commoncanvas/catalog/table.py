@@ -22,8 +22,8 @@ from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.catalog.stage import Stage
 from commoncanvas.catalog.storage import without_password
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine
-from commoncanvas.errors import CatalogError
 
 EXISTS = re.compile(r"already exists|/_versions/0\.manifest was not found")
 """What Lance says of a table that is to be version 1 and is there, depending on when it notices."""

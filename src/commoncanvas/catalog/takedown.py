@@ -21,10 +21,10 @@ from commoncanvas.catalog.purge import purge as purge_catalog
 from commoncanvas.catalog.request import Found, Request, find, tombstones
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
-from commoncanvas.console import Printed
-from commoncanvas.errors import CatalogError
-from commoncanvas.redact import redacted
-from commoncanvas.text import counted
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.redact import redacted
+from commoncanvas.core.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,7 +13,7 @@ from contextlib import suppress
 from urllib.parse import unquote_plus
 
 from commoncanvas.catalog.platforms import Place, alias
-from commoncanvas.redact import signing
+from commoncanvas.core.redact import signing
 
 _SPLIT = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*):)?//(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",

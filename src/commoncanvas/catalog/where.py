@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 
 # Texts and names in quotes, in which a bracket or a dash means nothing; then what does.
 _TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--|/\*|[()]""")

@@ -10,9 +10,9 @@ from cyclopts import CycloptsError
 from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.models import app
 from commoncanvas.cli.studies import app as studies_app
-from commoncanvas.console import say
-from commoncanvas.errors import CommonCanvasError, TrainingStopped
-from commoncanvas.files import why, with_remedy
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.core.files import why, with_remedy
 
 __all__ = ["app", "main"]
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
-from commoncanvas.console import say
-from commoncanvas.errors import CatalogError, NothingImportedError, SourceError
-from commoncanvas.text import counted
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CatalogError, NothingImportedError, SourceError
+from commoncanvas.core.text import counted
 
 app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
 

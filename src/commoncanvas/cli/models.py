@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas import __version__
 from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, show
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.version import __version__
 
 if TYPE_CHECKING:
     from commoncanvas.telephoning.clip import ClipModel

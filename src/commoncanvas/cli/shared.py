@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from commoncanvas.console import print_table
-from commoncanvas.text import escaped_json, visible
+from commoncanvas.core.console import print_table
+from commoncanvas.core.text import escaped_json, visible
 
 Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
 EngineName = Annotated[

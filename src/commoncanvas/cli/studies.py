@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from commoncanvas.cli.shared import Json, Overrides, show
-from commoncanvas.console import say
+from commoncanvas.core.console import say
 
 app = App(name="study", help="Questions that take several trainings of one recipe to answer.")
 

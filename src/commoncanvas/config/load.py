@@ -13,8 +13,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from commoncanvas.config.recipes import Recipe
 from commoncanvas.config.schema import Schema
-from commoncanvas.errors import RecipeError
-from commoncanvas.text import one_line
+from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.text import one_line
 
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
 

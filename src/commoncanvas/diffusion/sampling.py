@@ -14,10 +14,10 @@ from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 from torch import Tensor
 
 from commoncanvas.config import SampleConfig
+from commoncanvas.core.errors import ModelError, RecipeError
+from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
-from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents import weights
-from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image

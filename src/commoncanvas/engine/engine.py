@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Literal, Protocol, TypeVar
 
+from commoncanvas.core.errors import EngineError
 from commoncanvas.engine.local import LocalEngine
 from commoncanvas.engine.ray import RayEngine
-from commoncanvas.errors import EngineError
 
 T = TypeVar("T")
 EngineName = Literal["local", "ray"]

@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from commoncanvas import __version__
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import EngineError, MissingExtraError
+from commoncanvas.core.text import counted, one_line
+from commoncanvas.core.version import __version__
 from commoncanvas.engine.keys import store_keys
-from commoncanvas.errors import EngineError, MissingExtraError
-from commoncanvas.text import counted, one_line
 
 T = TypeVar("T")
 
@@ -283,10 +283,10 @@ def _worker_class() -> type:
                     os.environ[name] = value
             wrong = ""
             try:
-                import commoncanvas
+                from commoncanvas.core.version import __version__ as here
 
-                if commoncanvas.__version__ != version:
-                    wrong = f"it has commoncanvas {commoncanvas.__version__}"
+                if here != version:
+                    wrong = f"it has commoncanvas {here}"
                 self.function = pickle.loads(pickled)
                 if storage_options is not None:
                     self.function.storage_options = storage_options

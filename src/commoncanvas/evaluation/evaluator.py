@@ -19,10 +19,11 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.console import Printed, progress
+from commoncanvas.core.console import Printed, progress
+from commoncanvas.core.errors import ModelError
+from commoncanvas.core.files import replace_text
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
-from commoncanvas.errors import ModelError
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import (
@@ -35,7 +36,6 @@ from commoncanvas.evaluation.folder import (
     without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
-from commoncanvas.files import replace_text
 from commoncanvas.release.card import CARD, EVALUATION, write_card
 from commoncanvas.visual import labelled_grid
 

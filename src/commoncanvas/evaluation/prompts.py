@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.image import decode, square
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from commoncanvas.numbers import figure, percent
+from commoncanvas.core.numbers import figure, percent
 
 LEVEL = 0.05
 """A figure that chance reaches more often than this is not better than chance."""

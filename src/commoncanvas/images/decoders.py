@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
-from commoncanvas.errors import DecoderError, ImageError
+from commoncanvas.core.errors import DecoderError, ImageError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

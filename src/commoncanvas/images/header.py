@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import pyvips
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
+from commoncanvas.core.text import one_line
 from commoncanvas.images import exif
 from commoncanvas.images.kinds import kind_of
-from commoncanvas.text import one_line
 
 WEB_FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "heif")
 """What strangers' bytes may be: the formats whose readers are fuzzed. SVG's is not, and draws what it is told to."""

@@ -19,7 +19,7 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.header import READS, Header, broken, out_of_memory, read_header
 from commoncanvas.images.jpeg import SCALED_SIDE, damage, forget_warnings, load_jpeg
 from commoncanvas.images.samples import in_levels, is_odd

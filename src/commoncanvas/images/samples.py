@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.header import Header
 
 _PLAIN = ("uchar", "ushort")

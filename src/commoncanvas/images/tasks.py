@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commoncanvas.errors import ImageError
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS, Header
 from commoncanvas.images.image import (

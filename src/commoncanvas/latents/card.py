@@ -7,8 +7,8 @@ import re
 import yaml
 
 from commoncanvas import licenses
+from commoncanvas.core.text import one_line
 from commoncanvas.latents.loading import PACKAGED, beside
-from commoncanvas.text import one_line
 
 CARD = "README.md"
 UNKNOWN = "unknown"

@@ -12,7 +12,7 @@ from diffusers import AutoencoderDC
 
 from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
 from commoncanvas.config import EncodeConfig
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.latents.crops import Size, buckets
 from commoncanvas.latents.text import PLAIN, TextEncoder
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, weights_sha256

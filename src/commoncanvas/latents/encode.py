@@ -15,9 +15,10 @@ from commoncanvas.catalog.forgotten import rows_of, taken_down, without
 from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, engine_of
-from commoncanvas.errors import CatalogError
 from commoncanvas.latents.columns import (
     crop_column,
     feature_grid,
@@ -29,7 +30,6 @@ from commoncanvas.latents.columns import (
 from commoncanvas.latents.scaling import Scaling, scaling_of
 from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
-from commoncanvas.text import counted
 
 STATISTICS_ROWS = 4096
 COUNTED = 100_000

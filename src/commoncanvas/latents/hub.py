@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from shlex import quote
 
-from commoncanvas.errors import ModelError
-from commoncanvas.text import one_line
+from commoncanvas.core.errors import ModelError
+from commoncanvas.core.text import one_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 TIMEOUT_S = 5.0

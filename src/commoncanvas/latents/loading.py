@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
+from commoncanvas.core.text import one_line
 from commoncanvas.latents.hub import find
-from commoncanvas.text import one_line
 
 WHOLE = ("model_index.json", "provenance.json")
 """What tells a whole pipeline's folder."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.latents.vae import VAE
 
 STATISTICS = ("latents_mean", "latents_std")

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
+from commoncanvas.core.files import from_anywhere
 from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, in_batches, pick_device
-from commoncanvas.files import from_anywhere
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.columns import (
     crop_column,

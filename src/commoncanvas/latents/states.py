@@ -10,8 +10,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from commoncanvas.errors import CatalogError
-from commoncanvas.text import counted
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
 
 Storage = Literal["fp16", "fp8"]
 

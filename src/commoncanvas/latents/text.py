@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from commoncanvas.errors import MissingExtraError, ModelError
+from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.latents.loading import components, read_json
 from commoncanvas.latents.weights import load_network, load_tokenizer
 

@@ -16,7 +16,7 @@ from diffusers import AutoencoderDC, AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.latents.loading import components, read_json
 from commoncanvas.latents.weights import load_network
 

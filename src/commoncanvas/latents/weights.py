@@ -17,10 +17,10 @@ from torch import nn
 from transformers import dynamic_module_utils
 from transformers.utils import DummyObject
 
-from commoncanvas.errors import CommonCanvasError, ModelError
+from commoncanvas.core.errors import CommonCanvasError, ModelError
+from commoncanvas.core.text import one_line
 from commoncanvas.latents.hub import find, locate, unreachable
 from commoncanvas.latents.loading import read_json
-from commoncanvas.text import one_line
 
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 """Whose classes the parts of a pipeline may be."""

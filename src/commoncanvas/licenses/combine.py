@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from commoncanvas.errors import LicenseError
+from commoncanvas.core.errors import LicenseError
 from commoncanvas.licenses.values import CC0, LICENSES, License
 
 _LATEST = "4.0"

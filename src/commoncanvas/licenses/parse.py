@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache, partial, reduce
 from urllib.parse import unquote
 
-from commoncanvas.errors import LicenseError
+from commoncanvas.core.errors import LicenseError
 from commoncanvas.licenses import spellings, wrapping
 from commoncanvas.licenses.values import ALL_RIGHTS_RESERVED, LICENSES, TOOLS, UNKNOWN, License, elements
 

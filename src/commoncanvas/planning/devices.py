@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.errors import CommonCanvasError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.config.recipes import POOLED
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.training.start import check_network

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def text_states_of(recipe: DiffusionRecipe) -> TextStates:
 def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
     from transformers import AutoConfig
 
-    from commoncanvas.text import one_line
+    from commoncanvas.core.text import one_line
 
     try:
         return AutoConfig.from_pretrained(

@@ -13,8 +13,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.filters import open_rows
 from commoncanvas.catalog.heldout import fraction_count
 from commoncanvas.config import DiffusionRecipe, Recipe
-from commoncanvas.console import Printed
-from commoncanvas.errors import CatalogError, CommonCanvasError, RecipeError
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError, CommonCanvasError, RecipeError
 from commoncanvas.planning.devices import Device, device_of
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of

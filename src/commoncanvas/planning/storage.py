@@ -14,7 +14,7 @@ from commoncanvas.catalog.filters import any_of, conditions_of
 from commoncanvas.catalog.stats import bytes_on_disk
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.columns import (
     crop_column,
     feature_grid,

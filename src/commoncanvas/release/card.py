@@ -11,12 +11,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from commoncanvas.catalog.datacard import HUB_LICENSES
+from commoncanvas.core.files import replace_text
+from commoncanvas.core.numbers import count
+from commoncanvas.core.text import counted, markdown_cell, markdown_code
 from commoncanvas.evaluation.verdict import metric_rows, verdicts
-from commoncanvas.files import replace_text
 from commoncanvas.licenses import shortened
-from commoncanvas.numbers import count
 from commoncanvas.provenance import RECORD, catalogs_of
-from commoncanvas.text import counted, markdown_cell, markdown_code
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"

@@ -7,10 +7,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.console import progress, say
+from commoncanvas.core.console import progress, say
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
-from commoncanvas.errors import RecipeError
 from commoncanvas.provenance import read_provenance
 
 GUIDANCE_SCALE = 5.0

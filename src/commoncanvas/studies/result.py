@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.console import Printed
-from commoncanvas.text import counted
+from commoncanvas.core.console import Printed
+from commoncanvas.core.text import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -21,12 +21,12 @@ from commoncanvas.catalog.filters import conditions_of, tagged_filter
 from commoncanvas.catalog.heldout import fraction_count, fraction_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe, Recipe
-from commoncanvas.console import say
-from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
-from commoncanvas.files import only_one, replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved

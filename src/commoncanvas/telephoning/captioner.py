@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.errors import ModelError
-from commoncanvas.files import from_anywhere
+from commoncanvas.core.errors import ModelError
+from commoncanvas.core.files import from_anywhere
 from commoncanvas.images.image import encode_image
 from commoncanvas.telephoning.answers import not_a_caption, refusal
 

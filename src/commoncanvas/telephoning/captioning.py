@@ -12,9 +12,9 @@ from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import FETCHED, expression, why_none
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
-from commoncanvas.errors import CatalogError, MissingExtraError
 from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig, Precision
 from commoncanvas.telephoning.rules import STATUSES as DROPPED
 from commoncanvas.telephoning.sentences import agreement

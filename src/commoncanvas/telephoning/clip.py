@@ -15,8 +15,8 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
+from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.device import pick_device
-from commoncanvas.errors import MissingExtraError, ModelError
 from commoncanvas.latents.hub import find
 from commoncanvas.latents.vae import weights_sha256
 from commoncanvas.latents.weights import no_questions

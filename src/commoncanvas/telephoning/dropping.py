@@ -14,8 +14,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.backfill import run, run_shown
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import progress
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.console import progress
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.telephoning.report import check_text
 from commoncanvas.telephoning.rules import MIN_CLIP, Rule, known, parse_rules, status
 

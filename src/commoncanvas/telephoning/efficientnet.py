@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from commoncanvas.errors import MissingExtraError
+from commoncanvas.core.errors import MissingExtraError
 
 INPUT_SIZE = 224
 FEATURES = 1280

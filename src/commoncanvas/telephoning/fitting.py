@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.errors import ImageError, MissingExtraError
+from commoncanvas.core.errors import ImageError, MissingExtraError
 from commoncanvas.images.image import decode
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.core.errors import ModelError
 from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
-from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.card import card_license
 from commoncanvas.latents.vae import weights_sha256

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 
 WITH_CLASS_TOKEN = ("clip_vision_model", "chinese_clip_vision_model", "dinov2")
 """Vision towers whose states begin with one that is of no patch."""

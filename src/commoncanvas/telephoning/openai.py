@@ -11,11 +11,11 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.console import say
-from commoncanvas.errors import ImageError, MissingExtraError, ModelError
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import ImageError, MissingExtraError, ModelError
+from commoncanvas.core.text import counted
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
 from commoncanvas.telephoning.vlm import VLMCaptioner
-from commoncanvas.text import counted
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.filters import expression
 from commoncanvas.catalog.where import all_of
-from commoncanvas.console import Printed
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.telephoning.fitting import Fit, fit_human, fit_images
 from commoncanvas.telephoning.rules import leftovers, opening, repeats, words
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commoncanvas.catalog.stats_table import count_table
+from commoncanvas.core.text import clean, counted
 from commoncanvas.telephoning.rules import RULES
-from commoncanvas.text import clean, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from commoncanvas.errors import ModelError
+from commoncanvas.core.errors import ModelError
 from commoncanvas.telephoning.captioner import CaptionerConfig
 from commoncanvas.telephoning.generation import GeneratingCaptioner, Inputs
 

@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.core.errors import ModelError
+from commoncanvas.core.text import one_line
 from commoncanvas.cpu import threads
 from commoncanvas.device import pick_device
-from commoncanvas.errors import ModelError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.text import MINILM, text_encoder_path
 from commoncanvas.latents.weights import load_network, load_tokenizer
@@ -31,7 +32,6 @@ from commoncanvas.provenance import origin
 from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 from commoncanvas.telephoning.features import image_features
-from commoncanvas.text import one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import AlignmentConfig, DiffusionRecipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.states import state_type, stored
 from commoncanvas.provenance import maker

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from commoncanvas.config import CaptionerRecipe
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.columns import feature_column
 from commoncanvas.latents.encode import agreed

@@ -21,9 +21,9 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from commoncanvas.catalog.storage import Storage
-from commoncanvas.errors import TrainingError
-from commoncanvas.files import with_remedy
-from commoncanvas.text import one_line
+from commoncanvas.core.errors import TrainingError
+from commoncanvas.core.files import with_remedy
+from commoncanvas.core.text import one_line
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.store import INDEX, Reader, Writer

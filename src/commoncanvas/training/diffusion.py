@@ -22,9 +22,10 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
+from commoncanvas.core.errors import RecipeError, TrainingError
+from commoncanvas.core.text import counted
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
-from commoncanvas.errors import RecipeError, TrainingError
 from commoncanvas.latents.columns import (
     crop_column,
     first_set,
@@ -41,7 +42,6 @@ from commoncanvas.latents.states import states, stored, values
 from commoncanvas.latents.text import TextEncoder, text_encoder_path
 from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
 from commoncanvas.provenance import Part, maker, part
-from commoncanvas.text import counted
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes

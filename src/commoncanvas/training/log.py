@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from commoncanvas.console import say
-from commoncanvas.errors import TrainingStopped
-from commoncanvas.files import replace_text
-from commoncanvas.text import one_line
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import TrainingStopped
+from commoncanvas.core.files import replace_text
+from commoncanvas.core.text import one_line
 from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_tracker
 
 

@@ -16,13 +16,13 @@ import torch
 from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase
 from commoncanvas.config.recipes import FROM_INIT
-from commoncanvas.console import say
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import ModelError, TrainingError
+from commoncanvas.core.files import replace_text
+from commoncanvas.core.text import counted
 from commoncanvas.device import pick_device, precision_on
-from commoncanvas.errors import ModelError, TrainingError
-from commoncanvas.files import replace_text
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
-from commoncanvas.text import counted
 from commoncanvas.training.checkpoint import saved_steps
 from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.schedule import alike_until

@@ -28,7 +28,7 @@ from commoncanvas.catalog.forgotten import rows_of, taken_down, without
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.where import all_of
 from commoncanvas.config import CatalogConfig, DataConfig
-from commoncanvas.errors import TrainingError
+from commoncanvas.core.errors import TrainingError
 from commoncanvas.training.rows import Selection, TrainingRows
 
 

@@ -11,12 +11,12 @@ from diffusers import DDPMScheduler, ModelMixin
 
 from commoncanvas.config import DiffusionRecipe, NoiseConfig
 from commoncanvas.config.recipes import FROM_INIT
+from commoncanvas.core.errors import ModelError, RecipeError
+from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
-from commoncanvas.errors import ModelError, RecipeError
 from commoncanvas.latents.hub import find, locate
 from commoncanvas.latents.loading import beside, components, read_json
 from commoncanvas.latents.weights import load_network
-from commoncanvas.text import one_line
 
 FREE = ("sample_size", "dropout", "upcast_attention")
 """Fields of a network that its weights go on with whatever they are."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import Recipe
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.text import one_line
 from commoncanvas.provenance import Part
-from commoncanvas.text import one_line
 from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.selecting import Pins
 

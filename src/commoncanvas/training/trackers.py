@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from commoncanvas.errors import CommonCanvasError, MissingExtraError
-from commoncanvas.text import one_line
+from commoncanvas.core.errors import CommonCanvasError, MissingExtraError
+from commoncanvas.core.text import one_line
 
 PROJECT = "commoncanvas"
 """What trackers keep runs under; MLflow calls it an experiment."""

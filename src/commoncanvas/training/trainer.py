@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from commoncanvas.config import Recipe
-from commoncanvas.console import progress, say
+from commoncanvas.core.console import progress, say
+from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
+from commoncanvas.core.files import only_one
 from commoncanvas.cpu import threads
 from commoncanvas.device import DTYPES, multiplies_bf16
-from commoncanvas.errors import RecipeError, TrainingError, TrainingStopped
-from commoncanvas.files import only_one
 from commoncanvas.provenance import unknown_parts
 from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints

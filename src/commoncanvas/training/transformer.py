@@ -20,8 +20,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, PixArtAlphaPipeline, PixArtT
 from torch import Generator, Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.errors import RecipeError
 from commoncanvas.latents.text import PROBE, TextEncoder
 from commoncanvas.training.start import start
 from commoncanvas.training.task import configuring

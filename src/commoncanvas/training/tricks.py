@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from commoncanvas.config import TrainConfig
-from commoncanvas.errors import RecipeError
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.training.alignment import network_of
 
 

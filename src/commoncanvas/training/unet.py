@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.config.recipes import POOLED
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.errors import RecipeError
 from commoncanvas.latents.crops import Crop
 from commoncanvas.latents.text import TextEncoder
 from commoncanvas.training.start import start

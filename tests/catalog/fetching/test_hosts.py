@@ -22,7 +22,7 @@ from commoncanvas.catalog import Catalog, fetch
 from commoncanvas.catalog.fetching import hosts, stage
 from commoncanvas.catalog.fetching.budget import Budget
 from commoncanvas.catalog.fetching.hosts import backoff, opts_out, retry_after
-from commoncanvas.errors import CatalogError
+from commoncanvas.core.errors import CatalogError
 from tests.catalog.conftest import Network
 from tests.catalog.fetching.server import (
     Answer,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas.catalog.sources import Report, SourceOptions, delimited, embedded, make_source
 from commoncanvas.catalog.sources.archives import samples
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.errors import CommonCanvasError
 from tests.catalog.fuzzing.records import (
     Record,
     commons,

@@ -10,7 +10,7 @@ from commoncanvas.catalog.fetching.status import FetchError, too_large
 from commoncanvas.catalog.sources import openmoji
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.table import Table
-from commoncanvas.errors import MissingExtraError
+from commoncanvas.core.errors import MissingExtraError
 
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
     # A bare path has no scheme.

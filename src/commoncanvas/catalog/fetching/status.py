@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commoncanvas.redact import redacted
+from commoncanvas.core.redact import redacted
 
 TAKEN_DOWN = "taken_down"
 LOOKS_TAKEN_DOWN = "looks_taken_down"

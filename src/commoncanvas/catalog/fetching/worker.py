@@ -20,11 +20,11 @@ from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
 from commoncanvas.catalog.fetching.status import FetchError
 from commoncanvas.catalog.returning import TakenDown
-from commoncanvas.errors import DecoderError, ImageError
+from commoncanvas.core.errors import DecoderError, ImageError
+from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS, WEB_FORMATS
 from commoncanvas.images.tasks import Decode
-from commoncanvas.text import one_line
 
 Row = dict[str, Any]
 ELSEWHERE = ("not_found", "forbidden", "connection", "changed")

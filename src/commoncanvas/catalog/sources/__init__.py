@@ -16,7 +16,7 @@ from commoncanvas.catalog.sources.source import Report, RowSource, Source, Sourc
 from commoncanvas.catalog.sources.table import Table
 from commoncanvas.catalog.sources.wikimedia import Wikimedia
 from commoncanvas.catalog.sources.yfcc100m import YFCC100M
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 __all__ = ["SOURCES", "Report", "RowSource", "Source", "SourceOptions", "make_source"]
 

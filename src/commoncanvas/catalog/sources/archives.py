@@ -15,7 +15,7 @@ from pathlib import Path
 
 from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
 
 TEXTS = ("json", "txt")

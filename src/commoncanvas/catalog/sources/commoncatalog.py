@@ -23,7 +23,7 @@ from commoncanvas.catalog.sources.provenance import Said, base_row
 from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 DELIMITERS = ",;\t|"
 """What may stand between the fields of a `.csv`; a `.tsv` has tabs."""

@@ -16,7 +16,7 @@ from commoncanvas.catalog.sources.records import (
     once_each,
 )
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 

@@ -14,7 +14,7 @@ from commoncanvas.catalog.sources.provenance import check_named, row_by_aliases
 from commoncanvas.catalog.sources.records import MAX_JSON, READERS, check_metadata, parse_json, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder, is_file, read_start
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 _SAMPLE = 50
 """Missing files by which a better folder is looked for."""

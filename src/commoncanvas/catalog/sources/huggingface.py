@@ -29,9 +29,9 @@ from commoncanvas.catalog.sources.tables import (
     stream_rows,
     stream_schema,
 )
-from commoncanvas.errors import MissingExtraError, SourceError
+from commoncanvas.core.errors import MissingExtraError, SourceError
+from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import MAX_BYTES
-from commoncanvas.text import one_line
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""

@@ -25,7 +25,7 @@ from commoncanvas.catalog.sources.records import parse_json
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
 
 _METADATA_ROWS = 1024

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog.sources.source import SourceOptions
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 
 def input_files(options: SourceOptions, source: str, suffixes: Sequence[str]) -> tuple[Path, ...]:

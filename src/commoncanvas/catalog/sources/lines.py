@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 BLOCK_BYTES = 8 << 20
 """A line that is longer than a block is skipped: no metadata is."""

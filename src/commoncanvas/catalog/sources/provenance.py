@@ -12,7 +12,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 Row = dict[str, Any]
 MAX_TEXT = 1_000_000

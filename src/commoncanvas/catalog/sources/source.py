@@ -15,8 +15,8 @@ import pyarrow as pa
 from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY, settle
 from commoncanvas.catalog.tombstones import Keys
-from commoncanvas.errors import SourceError
-from commoncanvas.redact import redacted
+from commoncanvas.core.errors import SourceError
+from commoncanvas.core.redact import redacted
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 MAGIC = b"SQLite format 3\0"
 """The file's first bytes."""

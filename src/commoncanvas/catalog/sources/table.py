@@ -19,7 +19,7 @@ from commoncanvas.catalog.sources.provenance import check_columns, check_named, 
 from commoncanvas.catalog.sources.records import READERS, check_metadata, read_records
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 IMAGES = (
     *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from commoncanvas.catalog.sources.packing import check_stream, rows_at_once
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.errors import SourceError
-from commoncanvas.text import one_line
+from commoncanvas.core.errors import SourceError
+from commoncanvas.core.text import one_line
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.sources.records import Record

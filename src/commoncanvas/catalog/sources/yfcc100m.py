@@ -24,7 +24,7 @@ from commoncanvas.catalog.sources.percent import unquote_column
 from commoncanvas.catalog.sources.rights import agree
 from commoncanvas.catalog.sources.source import Report, SourceOptions
 from commoncanvas.catalog.sources.sqlite import MAGIC, table_rows
-from commoncanvas.errors import SourceError
+from commoncanvas.core.errors import SourceError
 
 COLUMNS = (
     *("line", "photoid", "hash", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title"),

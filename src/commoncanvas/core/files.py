@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commoncanvas.errors import CommonCanvasError
+from commoncanvas.core.errors import CommonCanvasError
 
 NAME = ".lock"
 _REMEDIES = {

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from commoncanvas.redact import redacted
+from commoncanvas.core.redact import redacted
 
 SHOWN = "\ufffd"
 """What stands for a mark that is not shown."""

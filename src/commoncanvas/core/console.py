@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import StringIO
 from typing import IO, TYPE_CHECKING
 
-from commoncanvas.text import counted, one_line, visible
+from commoncanvas.core.text import counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
