@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commoncanvas.catalog.names import near_marks, normal_name
+from commoncanvas.creators.names import near_marks, normal_name
 from tests.catalog.spellings import names
 
 PEOPLE = (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commoncanvas.catalog.matching import _ODD, Addresses, tails
-from commoncanvas.catalog.urls import normal_url, user_id
+from commoncanvas.creators.matching import _ODD, Addresses, tails
+from commoncanvas.creators.urls import normal_url, user_id
 from tests.catalog.spellings import addresses
 
 NSID = "61685594@N00"

@@ -16,8 +16,8 @@ from commoncanvas import licenses
 from commoncanvas.app.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.app.report import Caption, write_report
 from commoncanvas.catalog import Catalog, credits
-from commoncanvas.catalog.names import count_names
 from commoncanvas.core.files import replace_text
+from commoncanvas.creators.names import count_names
 from commoncanvas.demonstration import MAXRSS_BYTES
 from commoncanvas.provenance import filter_of, read_provenance
 

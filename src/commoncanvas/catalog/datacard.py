@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.catalog.shards import features, parquet_schema
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.core.version import __version__
+from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.licenses import License, combine, parse
 
 TOP_CREATORS = 20

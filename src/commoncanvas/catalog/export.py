@@ -25,7 +25,6 @@ from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
 from commoncanvas.catalog.exported import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
 from commoncanvas.catalog.filters import conditions_of
-from commoncanvas.catalog.names import count_names
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
 from commoncanvas.catalog.stats_table import count_table, size
@@ -36,6 +35,7 @@ from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.core.text import counted
+from commoncanvas.creators.names import count_names
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.matching import Addresses, Who, called, name_hash
-from commoncanvas.catalog.names import near_marks, normal_name
 from commoncanvas.catalog.namesakes import naming
 from commoncanvas.catalog.purge import held, live
 from commoncanvas.catalog.remains import windows
 from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
-from commoncanvas.catalog.urls import normal_url, user_id
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
+from commoncanvas.creators.matching import Addresses, Who, called, name_hash
+from commoncanvas.creators.names import near_marks, normal_name
+from commoncanvas.creators.urls import normal_url, user_id
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
 

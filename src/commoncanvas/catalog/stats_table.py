@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.names import NO_CREATOR
 from commoncanvas.core.text import clean, counted
+from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.licenses import shortened
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
-from commoncanvas.catalog.names import normal_name
 from commoncanvas.config import Recipe
+from commoncanvas.creators.names import normal_name
 from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
 from commoncanvas.release.card import write_card
 

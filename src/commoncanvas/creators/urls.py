@@ -12,8 +12,8 @@ import unicodedata
 from contextlib import suppress
 from urllib.parse import unquote_plus
 
-from commoncanvas.catalog.platforms import Place, alias
 from commoncanvas.core.redact import signing
+from commoncanvas.creators.platforms import Place, alias
 
 _SPLIT = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*):)?//(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?",

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.names import near_marks, normal_name
-from commoncanvas.catalog.urls import normal_url, user_id
+from commoncanvas.creators.names import near_marks, normal_name
+from commoncanvas.creators.urls import normal_url, user_id
 
 Strings: TypeAlias = pa.Array | pa.ChunkedArray
 _BETWEEN = "\x00"
