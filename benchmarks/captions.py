@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.images.image import decode, square
-from commoncanvas.telephoning import efficientnet
-from commoncanvas.telephoning.features import image_features
-from commoncanvas.telephoning.sentences import agreement
+from commoncanvas.models import efficientnet
+from commoncanvas.models.image_features import image_features
+from commoncanvas.models.sentences import agreement
 
 BATCH = 32
 

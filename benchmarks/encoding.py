@@ -194,11 +194,11 @@ def bare(files: list[Path], model: Path, size: int) -> tuple[float, float]:
     """Seconds of the VAE alone, on tensors that are there, and of the stage over a catalog of the same images."""
     import torch
 
-    from commoncanvas.device import DTYPES
     from commoncanvas.images.image import decode
     from commoncanvas.latents.crops import Size, crop
     from commoncanvas.latents.stages import LatentStage
-    from commoncanvas.latents.vae import to_pixels
+    from commoncanvas.models.devices import DTYPES
+    from commoncanvas.models.vae import to_pixels
 
     stage = LatentStage(str(model), size, settings())
     stage.setup()
@@ -226,7 +226,7 @@ def settings() -> Any:
 def precision() -> Any:
     import torch
 
-    from commoncanvas.device import precision_on
+    from commoncanvas.models.devices import precision_on
 
     return precision_on(torch.device("cpu"), "auto")
 

@@ -13,7 +13,7 @@ import sys
 CHILD = """
 import sys, time
 import torch
-from commoncanvas.device import keep_freed_memory
+from commoncanvas.models.devices import keep_freed_memory
 from commoncanvas.telephoning import efficientnet
 if sys.argv[1] == "keep":
     keep_freed_memory()

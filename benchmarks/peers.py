@@ -53,7 +53,7 @@ from transformers import CLIPTokenizer
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import TrainConfig, load_recipe
-from commoncanvas.device import multiplies_bf16, precision_on
+from commoncanvas.models.devices import multiplies_bf16, precision_on
 from commoncanvas.training.log import read_log
 from commoncanvas.training.tricks import apply_tricks
 

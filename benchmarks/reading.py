@@ -101,8 +101,8 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
 def read_ours(uri: Path) -> float:
     """Rows a second of an epoch, as the trainer reads them."""
     from commoncanvas.catalog import Catalog
-    from commoncanvas.device import keep_freed_memory
     from commoncanvas.latents.states import stored
+    from commoncanvas.models.devices import keep_freed_memory
     from commoncanvas.training.loader import prefetch
     from commoncanvas.training.order import Order
 

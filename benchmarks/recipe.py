@@ -22,8 +22,8 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from commoncanvas.config import DiffusionRecipe, TrainConfig, load_recipe
-from commoncanvas.device import multiplies_bf16, pick_device
 from commoncanvas.diffusion.objective import Objective
+from commoncanvas.models.devices import multiplies_bf16, pick_device
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.tricks import apply_tricks
 from commoncanvas.training.unet import unet_config

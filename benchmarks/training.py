@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from commoncanvas.config import Recipe, load_recipe
-from commoncanvas.device import pick_device, precision_on
+from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from commoncanvas.core.errors import CommonCanvasError
-from commoncanvas.device import pick_device, precision_on
+from commoncanvas.models.devices import pick_device, precision_on
 
 
 def test_auto_is_a_device_that_works() -> None:

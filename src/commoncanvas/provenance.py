@@ -16,8 +16,8 @@ from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.catalog.forgotten import taken_down
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
-from commoncanvas.latents.card import UNKNOWN, card_license, permits
-from commoncanvas.latents.loading import PACKAGED, beside
+from commoncanvas.models.card import UNKNOWN, card_license, permits
+from commoncanvas.models.loading import PACKAGED, beside
 
 RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")

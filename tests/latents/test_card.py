@@ -10,9 +10,9 @@ from huggingface_hub import constants
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import LicenseError
-from commoncanvas.latents.card import card_license, permits
 from commoncanvas.latents.encode import encode
 from commoncanvas.licenses import Policy
+from commoncanvas.models.card import card_license, permits
 from commoncanvas.provenance import ORIGIN, part, read_provenance
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe

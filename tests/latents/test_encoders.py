@@ -30,8 +30,8 @@ from commoncanvas.images.image import encode_image
 from commoncanvas.latents.crops import Crop
 from commoncanvas.latents.stages import LatentStage, TextStage, crop_column
 from commoncanvas.latents.states import states
-from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import load_vae
+from commoncanvas.models.text_encoder import TextEncoder
+from commoncanvas.models.vae import load_vae
 from tests.latents import models
 
 TEXTS = ["a photo of the old tree", "two dogs", "", "red grass with a cat on the green sky and the old dog"]
@@ -322,8 +322,8 @@ def test_a_hub_id_is_loaded_as_its_folder_is(folders: dict[str, str], tmp_path: 
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
     code = (
-        "from commoncanvas.latents.text import TextEncoder\n"
-        "from commoncanvas.latents.vae import load_vae, weights_sha256\n"
+        "from commoncanvas.models.text_encoder import TextEncoder\n"
+        "from commoncanvas.models.vae import load_vae, weights_sha256\n"
         "import sys\n"
         "for model in ('someone/tiny-sd2', sys.argv[1]):\n"
         "    print(weights_sha256(TextEncoder(model, 8).modules), weights_sha256(load_vae(model)))\n"

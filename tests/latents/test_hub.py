@@ -13,9 +13,9 @@ import pytest
 from huggingface_hub import constants
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.latents import hub
-from commoncanvas.latents.text import TextEncoder
-from commoncanvas.latents.vae import load_vae
+from commoncanvas.models import hub
+from commoncanvas.models.text_encoder import TextEncoder
+from commoncanvas.models.vae import load_vae
 from commoncanvas.telephoning import CaptionerConfig, load_captioner
 from tests.latents import models
 

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.latents.text import TextEncoder
+from commoncanvas.models.text_encoder import TextEncoder
 
 WORDS = ["<pad>", "<start>", "<end>", "<unk>", "a", "red", "blue", "square"]
 

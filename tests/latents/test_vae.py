@@ -1,7 +1,7 @@
 import torch
 from diffusers import AutoencoderKL
 
-from commoncanvas.latents.vae import fold_normalisation, to_images, to_pixels
+from commoncanvas.models.vae import fold_normalisation, to_images, to_pixels
 
 
 def small_vae(seed: int = 0) -> AutoencoderKL:

@@ -9,10 +9,10 @@ import torch
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.latents.encode import encode
+from commoncanvas.models.efficientnet import load
+from commoncanvas.models.sentences import agreement, embed
 from commoncanvas.telephoning import CaptionStage, caption, captions_of, kind_of, load_captioner
 from commoncanvas.telephoning.captioner import CaptionerConfig
-from commoncanvas.telephoning.efficientnet import load
-from commoncanvas.telephoning.sentences import agreement, embed
 from commoncanvas.telephoning.xs import Words
 from commoncanvas.training.trainer import train
 from tests.conftest import COLOURS, SHAPES, add_shapes, drawing

@@ -14,7 +14,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.images.image import decode
 from commoncanvas.latents.encode import encode
-from commoncanvas.latents.vae import load_vae, to_pixels
+from commoncanvas.models.vae import load_vae, to_pixels
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.loader import Loader

@@ -18,7 +18,7 @@ from commoncanvas.diffusion.sampling import generate_images
 from commoncanvas.evaluation.folder import reconstruct
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.encode import encode
-from commoncanvas.latents.vae import to_images, to_pixels
+from commoncanvas.models.vae import to_images, to_pixels
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.task import first_batch
 from commoncanvas.training.trainer import train

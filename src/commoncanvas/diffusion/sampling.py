@@ -17,7 +17,7 @@ from commoncanvas.config import SampleConfig
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
-from commoncanvas.latents import weights
+from commoncanvas.models import weights
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,7 +22,6 @@ from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.console import Printed, progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
-from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
@@ -36,6 +35,7 @@ from commoncanvas.evaluation.folder import (
     without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
+from commoncanvas.models.devices import pick_device
 from commoncanvas.release.card import CARD, EVALUATION, write_card
 from commoncanvas.visual import labelled_grid
 
@@ -271,7 +271,7 @@ class _Judge:
 
 def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:
     """Cosine of captions with their prompts, with the others', and how often chance does as well."""
-    from commoncanvas.telephoning.sentences import embed
+    from commoncanvas.models.sentences import embed
 
     asked, said = embed([prompt.text for prompt in prompts]), embed(list(captions))
     matched, shuffled = metrics.matched_and_shuffled(asked, said)

@@ -20,7 +20,7 @@ from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
-from commoncanvas.telephoning import efficientnet
+from commoncanvas.models import efficientnet
 
 EXTRACTOR = "efficientnet-lite0"
 LAYER = "1280"

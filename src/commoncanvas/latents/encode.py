@@ -27,9 +27,9 @@ from commoncanvas.latents.columns import (
     pooled_column,
     text_column,
 )
-from commoncanvas.latents.scaling import Scaling, scaling_of
 from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
+from commoncanvas.models.vae_scaling import Scaling, scaling_of
 
 STATISTICS_ROWS = 4096
 COUNTED = 100_000

@@ -19,8 +19,6 @@ from torch import Tensor
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.files import from_anywhere
-from commoncanvas.cpu import threads
-from commoncanvas.device import DTYPES, in_batches, pick_device
 from commoncanvas.images.image import decode, square
 from commoncanvas.latents.columns import (
     crop_column,
@@ -37,10 +35,12 @@ from commoncanvas.latents.columns import (
 )
 from commoncanvas.latents.crops import Crop, Size, crop, nearest
 from commoncanvas.latents.states import state_type, to_column
-from commoncanvas.latents.text import PLAIN, TextEncoder
-from commoncanvas.latents.vae import VAE, load_vae, posterior, to_pixels, weights_sha256
-from commoncanvas.telephoning import efficientnet
-from commoncanvas.telephoning.features import fill, image_features
+from commoncanvas.models import efficientnet
+from commoncanvas.models.devices import DTYPES, in_batches, pick_device
+from commoncanvas.models.image_features import fill, image_features
+from commoncanvas.models.text_encoder import PLAIN, TextEncoder
+from commoncanvas.models.threads import threads
+from commoncanvas.models.vae import VAE, load_vae, posterior, to_pixels, weights_sha256
 
 DECODERS = 2
 AHEAD = 8

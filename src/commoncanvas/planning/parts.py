@@ -48,8 +48,8 @@ ENCODERS = {name: TextStates(1024) for name in _SD2} | {_SDXL: TextStates(2048, 
 
 def latents_of(recipe: DiffusionRecipe) -> Latents:
     """Of the recipe's VAE, in a folder or of a known id. Raises RecipeError."""
-    from commoncanvas.latents.loading import components, read_json
-    from commoncanvas.latents.vae import CLASSES
+    from commoncanvas.models.loading import components, read_json
+    from commoncanvas.models.vae import CLASSES
 
     model = recipe.vae
     if not Path(model).is_dir():
@@ -66,8 +66,8 @@ def latents_of(recipe: DiffusionRecipe) -> Latents:
 
 def text_states_of(recipe: DiffusionRecipe) -> TextStates:
     """Of the recipe's text encoder, in a folder or of a known id. Raises RecipeError, MissingExtraError."""
-    from commoncanvas.latents.loading import components
-    from commoncanvas.latents.text import encoder_names, text_encoder_path
+    from commoncanvas.models.loading import components
+    from commoncanvas.models.text_encoder import encoder_names, text_encoder_path
 
     model = text_encoder_path(recipe.text_encoder)
     if not Path(model).is_dir():

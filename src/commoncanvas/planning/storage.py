@@ -26,8 +26,8 @@ from commoncanvas.latents.columns import (
 from commoncanvas.latents.crops import Crop, buckets
 from commoncanvas.latents.encode import present, text_sources
 from commoncanvas.latents.states import state_type
+from commoncanvas.models.efficientnet import FEATURES
 from commoncanvas.planning.parts import Latents, TextStates
-from commoncanvas.telephoning.efficientnet import FEATURES
 
 if TYPE_CHECKING:
     from commoncanvas.catalog import Catalog

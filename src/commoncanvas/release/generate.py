@@ -9,8 +9,8 @@ from typing import Any
 
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.device import pick_device
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.models.devices import pick_device
 from commoncanvas.provenance import read_provenance
 
 GUIDANCE_SCALE = 5.0

@@ -15,9 +15,9 @@ from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
+from commoncanvas.models.sentences import agreement
 from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig, Precision
 from commoncanvas.telephoning.rules import STATUSES as DROPPED
-from commoncanvas.telephoning.sentences import agreement
 from commoncanvas.telephoning.stage import CaptionStage
 
 COMPARED = 1000

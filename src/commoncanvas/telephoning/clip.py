@@ -16,10 +16,10 @@ from PIL import Image
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.core.errors import MissingExtraError, ModelError
-from commoncanvas.device import pick_device
-from commoncanvas.latents.hub import find
-from commoncanvas.latents.vae import weights_sha256
-from commoncanvas.latents.weights import no_questions
+from commoncanvas.models.devices import pick_device
+from commoncanvas.models.hub import find
+from commoncanvas.models.vae import weights_sha256
+from commoncanvas.models.weights import no_questions
 from commoncanvas.telephoning.fitting import readable
 
 BATCH = 32

@@ -100,7 +100,7 @@ def fit_images(
 
 def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fitted | None:
     """Sentence cosines with the first of HUMAN that a row has; None if fewer than two have any, or without MiniLM."""
-    from commoncanvas.telephoning.sentences import embed
+    from commoncanvas.models.sentences import embed
 
     names = [name for name in HUMAN if name in catalog.schema.names and name != column]
     if not names or not len(row_ids):

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import ModelError
-from commoncanvas.cpu import threads
-from commoncanvas.device import DTYPES, in_batches, pick_device, precision_on
 from commoncanvas.images.image import decode
-from commoncanvas.latents.card import card_license
-from commoncanvas.latents.vae import weights_sha256
-from commoncanvas.latents.weights import load_network, load_tokenizer
+from commoncanvas.models.card import card_license
+from commoncanvas.models.devices import DTYPES, in_batches, pick_device, precision_on
+from commoncanvas.models.threads import threads
+from commoncanvas.models.vae import weights_sha256
+from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
 from commoncanvas.telephoning.older import complete

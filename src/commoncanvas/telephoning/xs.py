@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.cpu import threads
-from commoncanvas.device import pick_device
 from commoncanvas.images.image import decode, square
-from commoncanvas.latents.text import MINILM, text_encoder_path
-from commoncanvas.latents.weights import load_network, load_tokenizer
+from commoncanvas.models import efficientnet
+from commoncanvas.models.devices import pick_device
+from commoncanvas.models.image_features import image_features
+from commoncanvas.models.text_encoder import MINILM, text_encoder_path
+from commoncanvas.models.threads import threads
+from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
-from commoncanvas.telephoning import efficientnet
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
-from commoncanvas.telephoning.features import image_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.images.image import decode, square
-from commoncanvas.latents.vae import fold_normalisation, latent_side, to_images, to_pixels
+from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
 from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch, configuring

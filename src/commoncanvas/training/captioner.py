@@ -19,8 +19,8 @@ from commoncanvas.images.image import decode
 from commoncanvas.latents.columns import feature_column
 from commoncanvas.latents.encode import agreed
 from commoncanvas.latents.states import states
-from commoncanvas.latents.text import MINILM, minilm_weights
-from commoncanvas.latents.vae import weights_sha256
+from commoncanvas.models.text_encoder import MINILM, minilm_weights
+from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance import Part, maker, part
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.training.selecting import Pins, select_rows

@@ -36,11 +36,11 @@ from commoncanvas.latents.columns import (
     text_info,
 )
 from commoncanvas.latents.encode import column_info, present, text_sources
-from commoncanvas.latents.hub import locate
-from commoncanvas.latents.scaling import scaling_of
 from commoncanvas.latents.states import states, stored, values
-from commoncanvas.latents.text import TextEncoder, text_encoder_path
-from commoncanvas.latents.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
+from commoncanvas.models.hub import locate
+from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
+from commoncanvas.models.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
+from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance import Part, maker, part
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of

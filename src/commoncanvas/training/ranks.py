@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import CommonCanvasError, RecipeError
-from commoncanvas.device import pick_device
+from commoncanvas.models.devices import pick_device
 from commoncanvas.training.task import Batch, Task
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))

@@ -20,7 +20,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import ModelError, TrainingError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
-from commoncanvas.device import pick_device, precision_on
+from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
 from commoncanvas.training.checkpoint import saved_steps

@@ -14,9 +14,9 @@ from commoncanvas.config.recipes import FROM_INIT
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
-from commoncanvas.latents.hub import find, locate
-from commoncanvas.latents.loading import beside, components, read_json
-from commoncanvas.latents.weights import load_network
+from commoncanvas.models.hub import find, locate
+from commoncanvas.models.loading import beside, components, read_json
+from commoncanvas.models.weights import load_network
 
 FREE = ("sample_size", "dropout", "upcast_attention")
 """Fields of a network that its weights go on with whatever they are."""

@@ -22,8 +22,8 @@ from commoncanvas.config import Recipe
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one
-from commoncanvas.cpu import threads
-from commoncanvas.device import DTYPES, multiplies_bf16
+from commoncanvas.models.devices import DTYPES, multiplies_bf16
+from commoncanvas.models.threads import threads
 from commoncanvas.provenance import unknown_parts
 from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.latents.text import PROBE, TextEncoder
+from commoncanvas.models.text_encoder import PROBE, TextEncoder
 from commoncanvas.training.start import start
 from commoncanvas.training.task import configuring
 

@@ -19,8 +19,8 @@ from transformers.utils import DummyObject
 
 from commoncanvas.core.errors import CommonCanvasError, ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.latents.hub import find, locate, unreachable
-from commoncanvas.latents.loading import read_json
+from commoncanvas.models.hub import find, locate, unreachable
+from commoncanvas.models.loading import read_json
 
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 """Whose classes the parts of a pipeline may be."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from commoncanvas.telephoning.efficientnet import EfficientNetLite0
+from commoncanvas.models.efficientnet import EfficientNetLite0
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import yaml
 
 from commoncanvas import licenses
 from commoncanvas.core.text import one_line
-from commoncanvas.latents.loading import PACKAGED, beside
+from commoncanvas.models.loading import PACKAGED, beside
 
 CARD = "README.md"
 UNKNOWN = "unknown"

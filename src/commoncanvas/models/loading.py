@@ -8,7 +8,7 @@ from typing import Any
 
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.latents.hub import find
+from commoncanvas.models.hub import find
 
 WHOLE = ("model_index.json", "provenance.json")
 """What tells a whole pipeline's folder."""

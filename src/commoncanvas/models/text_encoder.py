@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from commoncanvas.core.errors import MissingExtraError, ModelError
-from commoncanvas.latents.loading import components, read_json
-from commoncanvas.latents.weights import load_network, load_tokenizer
+from commoncanvas.models.loading import components, read_json
+from commoncanvas.models.weights import load_network, load_tokenizer
 
 MINILM = "minilm"
 WHAT = "text encoder"

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from commoncanvas.latents.text import MINILM, text_encoder_path
-from commoncanvas.latents.weights import load_network, load_tokenizer
+from commoncanvas.models.text_encoder import MINILM, text_encoder_path
+from commoncanvas.models.weights import load_network, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import BertModel

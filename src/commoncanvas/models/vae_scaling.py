@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.latents.vae import VAE
+from commoncanvas.models.vae import VAE
 
 STATISTICS = ("latents_mean", "latents_std")
 UNDOES: dict[str, tuple[str, ...]] = {

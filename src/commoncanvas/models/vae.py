@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.latents.loading import components, read_json
-from commoncanvas.latents.weights import load_network
+from commoncanvas.models.loading import components, read_json
+from commoncanvas.models.weights import load_network
 
 VAE: TypeAlias = "AutoencoderKL | AutoencoderDC"
 CLASSES = ("AutoencoderKL", "AutoencoderDC")
