@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.models import threads
+from commoncanvas.models import threads as cpu
 from commoncanvas.models.threads import FIRST_WINDOW_S, Threads, Usage, threads, threads_beside, usage
 
 
@@ -32,7 +32,7 @@ def test_beside_one_busy_program_two_cores_get_one_thread(others: float, count: 
 def measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Usage]]:
     """What `usage` gives next, a second later each time."""
     given = [Usage(0.0, 0.0, 0.0)]
-    monkeypatch.setattr(threads, "usage", lambda: given[-1])
+    monkeypatch.setattr(cpu, "usage", lambda: given[-1])
     monkeypatch.setattr(time, "monotonic", lambda: given[-1].at)
     before = torch.get_num_threads()
     yield given
@@ -72,7 +72,7 @@ def test_a_number_that_the_user_chose_stays(measured: list[Usage], monkeypatch: 
 
 
 def test_a_system_that_does_not_say_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "usage", lambda: None)
+    monkeypatch.setattr(cpu, "usage", lambda: None)
     assert Threads(4).follow() == 4
 
 
