@@ -233,7 +233,7 @@ def precision() -> Any:
 
 def make_catalog(uri: Path, files: list[Path]) -> Any:
     from commoncanvas.catalog import Catalog
-    from commoncanvas.catalog.schema import to_batch
+    from commoncanvas.table.schema import to_batch
 
     catalog = Catalog.create(uri)
     rows = [

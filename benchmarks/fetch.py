@@ -59,7 +59,7 @@ asyncio.run(main())
 OURS = """
 import json, resource, sys, time
 from commoncanvas.catalog import Catalog, fetch
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.table.schema import to_batch
 url, count, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 rows = [{"image_id": f"web:{n}", "source": "web", "image_url": f"{url}/{n}.jpg"} for n in range(count)]
 catalog = Catalog.create(f"{out}/c.lance")

@@ -31,9 +31,9 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, import_, lookup
-from commoncanvas.catalog.schema import SCHEMA, to_batch
 from commoncanvas.catalog.sources.openmoji import SKIN_TONES, read
 from commoncanvas.images.image import encode_image, load, phash
+from commoncanvas.table.schema import SCHEMA, to_batch
 
 Picture = NDArray[np.uint8]
 

@@ -69,8 +69,8 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
     import torch
 
     from commoncanvas.catalog import Catalog
-    from commoncanvas.catalog.schema import to_batch
     from commoncanvas.latents.states import state_type, to_column
+    from commoncanvas.table.schema import to_batch
 
     shapes = {"latent": LATENT, "text": (32, WIDTH)}
 

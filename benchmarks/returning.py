@@ -15,7 +15,7 @@ import time
 import numpy as np
 from lookup import CHANGES, Picture, cropped, drawings, jpeg, leaves, tiles
 
-from commoncanvas.catalog.pictures import find_copy, make_query
+from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode, encode_image, load, phash
 
 

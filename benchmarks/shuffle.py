@@ -36,8 +36,8 @@ import torch
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import ShuffleConfig
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.order import Order
 from commoncanvas.training.ranks import Ranks

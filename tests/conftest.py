@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.schema import to_batch
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 # One thread a process: the tests run in parallel processes, and tiny networks gain nothing from more.

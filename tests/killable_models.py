@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.catalog import adding, backfill, fetch, import_
+from commoncanvas.catalog import fetch, import_
 from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
 from commoncanvas.latents import stages
 from commoncanvas.latents.encode import encode
+from commoncanvas.table import append, backfill
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.telephoning.dropping import DropStage, drop_captions
 from commoncanvas.telephoning.generation import GeneratingCaptioner
@@ -37,7 +38,7 @@ def noting(kind: Any, name: str, log: Path, ids: Any) -> None:
 
 
 def main(what: str, uri: str, model: str, log: str) -> None:
-    adding.FRAGMENT_ROWS = adding.PART_ROWS = adding.GROUP_ROWS = FRAGMENT_ROWS
+    append.FRAGMENT_ROWS = append.PART_ROWS = append.GROUP_ROWS = FRAGMENT_ROWS
     backfill.SLICE_SECONDS = 1e9  # a whole fragment, as of one that takes less than a minute
     backfill.COMMIT_SECONDS = 0.0
     match what:

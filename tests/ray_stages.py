@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from commoncanvas.catalog import backfill
+from commoncanvas.table import backfill
 
 
 class Slow:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.table.schema import to_batch
 from tests.catalog.fetching.server import Answer, http, image_file
 
 FRAGMENTS, ROWS = 8, 30

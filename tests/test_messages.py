@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, stats
-from commoncanvas.catalog.filters import FETCHED, left_after, why_none
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.stats_table import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import filter_of, read_provenance
+from commoncanvas.table.filters import FETCHED, left_after, why_none
+from commoncanvas.table.schema import to_batch
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train

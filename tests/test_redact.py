@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, credits, export, lookup, show, stats, takedown
-from commoncanvas.catalog.fetching.status import FetchError
-from commoncanvas.catalog.schema import to_batch
-from commoncanvas.catalog.storage import Storage
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.fetch_status import FetchError
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.storage import Storage
 
 SECRET = "S3CRET"
 NAMES = """

@@ -16,7 +16,6 @@ from markdown_it import MarkdownIt
 
 from commoncanvas.app.report import environment
 from commoncanvas.catalog import Catalog, credits
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table, progress, say
 from commoncanvas.core.text import (
@@ -29,6 +28,7 @@ from commoncanvas.core.text import (
     visible,
     web_address,
 )
+from commoncanvas.table.schema import to_batch
 
 OBEYED = (
     [chr(code) for code in (*range(10), *range(11, 32), *range(0x7F, 0xA0), *range(0x202A, 0x202F))]

@@ -11,13 +11,13 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
-from commoncanvas.catalog.forgotten import taken_down
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import PACKAGED, beside
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.forgotten import taken_down
 
 RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.filters import FETCHED, expression, left_after, remedy, told
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, RecipeError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted, escaped_json
+from commoncanvas.table.filters import FETCHED, expression, left_after, remedy, told
+from commoncanvas.table.sql import all_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

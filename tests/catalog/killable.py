@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, adding, backfill, curate, duplicates, fetch, import_, takedown
+from commoncanvas.catalog import Catalog, curate, duplicates, fetch, import_, takedown
 from commoncanvas.catalog.sources import Report, RowSource, source
 from commoncanvas.catalog.sources.countries import COUNTRY, PLACE
 from commoncanvas.engine import LocalEngine
+from commoncanvas.table import append, backfill
 
 ROWS = 3000
 
@@ -80,8 +81,8 @@ class Squares:
 
 
 def main(what: str, uri: str) -> None:
-    adding.FRAGMENT_ROWS = adding.GROUP_ROWS = 300
-    adding.PART_ROWS = 150
+    append.FRAGMENT_ROWS = append.GROUP_ROWS = 300
+    append.PART_ROWS = 150
     source.BATCH_ROWS = 100
     backfill.SLICE_SECONDS = 0.05
     backfill.COMMIT_SECONDS = 0.1

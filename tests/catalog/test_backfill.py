@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commoncanvas.catalog import Catalog, backfill
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import LocalEngine
+from commoncanvas.table import backfill
+from commoncanvas.table.schema import to_batch
 
 ROWS = 9000  # three fragments
 

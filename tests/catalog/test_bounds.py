@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.sources import Report, RowSource, make_source, packing, provenance, source
 from commoncanvas.catalog.sources.documents import documents
 from commoncanvas.catalog.sources.packing import rows_at_once
 from commoncanvas.catalog.sources.records import MAX_MEMORY, json_memory, parse_json
 from commoncanvas.catalog.sources.tables import parquet_rows, stream_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.schema import SCHEMA
 from tests.catalog.imports import options
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo, derived, same_column, sources_of
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.columns import ColumnInfo, derived, same_column, sources_of
+from commoncanvas.table.schema import to_batch
 
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 INFOS = st.builds(

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, import_
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import Report, make_source
 from commoncanvas.catalog.sources.commoncatalog import CommonCatalog, decoded
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.image import decode
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.schema import to_batch
 from tests.catalog.imports import imported, options, picture, picture_with_place
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, credits, import_, stats
-from commoncanvas.catalog.schema import SCHEMA, to_batch
 from commoncanvas.catalog.sources import Report, countries
 from commoncanvas.catalog.sources.countries import CODES, OFFSHORE_KM, Borders, settle, stated
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.schema import SCHEMA, to_batch
 
 from . import test_commoncatalog, test_wikimedia
 from .imports import imported, picture

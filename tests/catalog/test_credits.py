@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.catalog.credits import COLUMNS, WRITERS, credit
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.schema import to_batch
 
 FULL = {
     "image_id": "yfcc:1",

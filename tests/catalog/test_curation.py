@@ -19,12 +19,12 @@ from scipy import ndimage
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, duplicates, fetch, saved_filter, saved_filters
 from commoncanvas.catalog.duplicates import mark_duplicates, permissiveness
-from commoncanvas.catalog.filters import conditions_of
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, NsfwStage, sharpness
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError, MissingExtraError
+from commoncanvas.table.filters import conditions_of
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training.selecting import select_rows
 from tests.catalog.test_faults import content, finish, kill_until_done, start
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog, save_filter, takedown
-from commoncanvas.catalog.explain import reason
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why, with_remedy
+from commoncanvas.table.lance_errors import reason
+from commoncanvas.table.schema import to_batch
 
 FREE = "free space there, or choose a larger disk, and run it again"
 WRITABLE = "make that place writable, or choose another"
@@ -56,6 +56,8 @@ def test_a_filter_and_columns_that_can_t_be_written_are_one_line(catalog: Catalo
     with pytest.raises(CatalogError, match=f"filter c can't be saved: .*; {FREE}"), full_disk():
         save_filter(catalog, "c", "license IS NOT NULL")
     from commoncanvas.catalog.schema import STATED
+        curate(catalog, name="c")
+    from commoncanvas.table.schema import STATED
 
     with pytest.raises(CatalogError, match=f"columns can't be added: .*; {FREE}") as raised, full_disk():
         catalog.add_columns(STATED)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, import_, save_filter, stats, takedown
 from commoncanvas.catalog.history import PLACE, fingerprint, import_records, record_import
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.stats_table import dropped_lines
-from commoncanvas.catalog.where import all_of, parts
 from commoncanvas.core.errors import NothingImportedError
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.sql import all_of, parts
 
 HEADER = "file,license,creator\n"
 

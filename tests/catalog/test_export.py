@@ -29,10 +29,10 @@ from PIL import Image
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, export, takedown
 from commoncanvas.catalog.export import ShardSize
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources import SourceOptions, make_source
 from commoncanvas.core.errors import CatalogError, SourceError
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.schema import to_batch
 
 export_module = importlib.import_module("commoncanvas.catalog.export")
 ROWS = 47

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_, saved_filters
-from commoncanvas.catalog.where import listed
+from commoncanvas.table.sql import listed
 from tests.catalog.killable import ROWS, Numbers, Squares
 
 KILLS = 6
@@ -142,7 +142,7 @@ def test_imports_of_the_same_rows_at_once_one_of_them_killed_leave_each_row_once
 
 def test_of_processes_that_make_one_catalog_at_once_none_loses_what_another_added(tmp_path: Path) -> None:
     code = (
-        "import sys; from commoncanvas.catalog import Catalog; from commoncanvas.catalog.schema import to_batch\n"
+        "import sys; from commoncanvas.catalog import Catalog; from commoncanvas.table.schema import to_batch\n"
         "uri, go, name = sys.argv[1:]\n"
         "import os, time\n"
         "while not os.path.exists(go): time.sleep(0.001)\n"

@@ -23,11 +23,11 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchReport, fetch
 from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError, DecoderError
 from commoncanvas.engine import LocalEngine
 from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
+from commoncanvas.table.schema import to_batch
 
 
 def jpeg(width: int = 60, height: int = 40, colour: str = "red") -> bytes:

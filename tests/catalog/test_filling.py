@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog import Catalog, adding, import_, takedown
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filling import Filler
-from commoncanvas.catalog.known import KnownRows
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog import Catalog, import_, takedown
+from commoncanvas.table import append
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.fill_images import Filler
+from commoncanvas.table.known_ids import KnownRows
+from commoncanvas.table.schema import to_batch
 from tests.catalog.killable import Numbers, Pictures
 from tests.catalog.test_faults import content, finish, kill_until_done, size, start
 
@@ -24,7 +25,7 @@ COLUMNS = ["image_id", "source", "title", "description", "image", "fetch_status"
 
 @pytest.fixture(autouse=True)
 def small_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adding, "FRAGMENT_ROWS", 10)
+    monkeypatch.setattr(append, "FRAGMENT_ROWS", 10)
 
 
 def waiting(uri: Path, count: int = 40) -> Catalog:
@@ -143,7 +144,7 @@ def test_what_others_do_to_the_rows_before_the_commit_is_not_lost(
 
 def test_an_import_at_the_same_time_takes_no_filled_row_for_a_double(tmp_path: Path) -> None:
     catalog = waiting(tmp_path / "c")
-    other = adding.Adder(Catalog.open(catalog.uri))
+    other = append.Adder(Catalog.open(catalog.uri))
     catalog.add([brought(*range(0, 40, 2), 100)])
     other.write_new(pa.Table.from_batches([brought(1, 2, 100, 101)]))
     other.commit()
@@ -190,8 +191,8 @@ def test_a_filled_row_is_taken_down_with_every_trace_of_it(tmp_path: Path) -> No
 def test_each_image_is_written_once_in_whatever_order_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adding, "PART_ROWS", 20)
-    monkeypatch.setattr(adding, "GROUP_ROWS", 20)
+    monkeypatch.setattr(append, "PART_ROWS", 20)
+    monkeypatch.setattr(append, "GROUP_ROWS", 20)
     catalog = waiting(tmp_path / "c", 200)
     order = np.random.default_rng(0).permutation(200).tolist()
     bulky = np.random.default_rng(1).bytes(10_000)

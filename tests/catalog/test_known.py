@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog import known
-from commoncanvas.catalog.known import KnownIds, Seen
+from commoncanvas.table import known_ids
+from commoncanvas.table.known_ids import KnownIds, Seen
 
 IDS = st.lists(st.text(max_size=3), max_size=30)
 
@@ -20,7 +20,7 @@ def test_it_contains_what_was_added_and_nothing_else(
     groups: list[list[str]], asked: list[str], spilled: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known, "SPILLED", spilled)
+        patch.setattr(known_ids, "SPILLED", spilled)
         ids = KnownIds()
         for group in groups:
             ids.add(group)
@@ -31,7 +31,7 @@ def test_it_contains_what_was_added_and_nothing_else(
 
 
 def test_a_set_of_any_size_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "SPILLED", 1000)
+    monkeypatch.setattr(known_ids, "SPILLED", 1000)
     ids = KnownIds()
     for start in range(0, 100_000, 500):
         ids.add([f"a:{number}" for number in range(start, start + 500)])
@@ -46,12 +46,12 @@ def test_a_set_of_any_size_takes_little_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_ids_that_share_half_of_their_fingerprint_are_told_apart(
     monkeypatch: pytest.MonkeyPatch, spilled: int
 ) -> None:
-    monkeypatch.setattr(known, "SPILLED", spilled)
+    monkeypatch.setattr(known_ids, "SPILLED", spilled)
 
-    def alike(ids: list[str]) -> known.Fingerprints:
+    def alike(ids: list[str]) -> known_ids.Fingerprints:
         return np.zeros(len(ids), np.uint64), np.array([int(one) for one in ids], np.uint32)
 
-    monkeypatch.setattr(known, "_fingerprints", alike)
+    monkeypatch.setattr(known_ids, "_fingerprints", alike)
     ids = KnownIds()
     ids.add(["3", "1", "7"])
     ids.add(["4"])
@@ -61,8 +61,8 @@ def test_ids_that_share_half_of_their_fingerprint_are_told_apart(
 @given(st.lists(st.text(max_size=2), max_size=200), st.sampled_from([1, 100, 1 << 20]))
 def test_ids_that_come_one_by_one_are_first_once(ids: list[str], spilled: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known, "SPILLED", spilled)
-        patch.setattr(known, "FILTER_BITS", 10)  # so few that different ids share one
+        patch.setattr(known_ids, "SPILLED", spilled)
+        patch.setattr(known_ids, "FILTER_BITS", 10)  # so few that different ids share one
         seen = Seen()
         found = [seen.first(one) for one in ids]
     assert found == [one not in ids[:place] for place, one in enumerate(ids)]

@@ -22,12 +22,12 @@ from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup, takedown
 from commoncanvas.catalog.overlay import UNLIKE, Target
-from commoncanvas.catalog.pictures import Query, find_candidates, make_query
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.openmoji import read
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.images.copies import Query, find_candidates, make_query
 from commoncanvas.images.image import load, phash
+from commoncanvas.table.schema import to_batch
 
 HEXCODES = ["1F34E", "1F436", "1F3E0", "1F697", "1F332", "1F682", "1F98B", "1F3B8"]
 

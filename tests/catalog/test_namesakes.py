@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, import_, takedown
-from commoncanvas.catalog.namesakes import HELD_BACK
-from commoncanvas.catalog.schema import to_batch
-from commoncanvas.catalog.tombstones import PLACE, SCHEMA, Keys
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.creators.matching import People, Who, name_hash
 from commoncanvas.creators.names import near_marks
+from commoncanvas.table.namesakes import HELD_BACK
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.tombstones import PLACE, SCHEMA, Keys
 from tests.catalog.spellings import addresses, names
 from tests.catalog.test_urls import FLICKR, NSID, PERSON
 

@@ -11,7 +11,7 @@ import pytest
 
 from commoncanvas.catalog import Catalog, curate, fetch, import_
 from commoncanvas.catalog.repeated import MANY, repeated
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.table.schema import to_batch
 from tests.catalog.fetching.server import Answer, RawServer, errors, http, image_file, statuses
 from tests.catalog.test_openimages import HEADER
 
@@ -64,7 +64,7 @@ def test_the_second_address_stands_in_for_a_file_that_has_changed(tmp_path: Path
         stated = {"stated_md5": hashlib.md5(picture(2)).hexdigest()}
         first = {"source": "x", "image_url": f"{server.url}/changed", **stated}
         catalog = Catalog.create(tmp_path / "c.lance")
-        from commoncanvas.catalog.schema import STATED_MD5
+        from commoncanvas.table.schema import STATED_MD5
 
         catalog.add_columns([STATED_MD5])
         rows = [

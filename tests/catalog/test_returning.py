@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, curate, export, fetch, import_, takedown
-from commoncanvas.catalog.pictures import find_copy, make_query
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode, encode_image, phash
+from commoncanvas.table.schema import to_batch
 
 Picture = Image.Image
 

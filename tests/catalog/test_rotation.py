@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, fetch
-from commoncanvas.catalog.schema import STATED, to_batch
 from commoncanvas.images.image import decode
+from commoncanvas.table.schema import STATED, to_batch
 from tests.catalog.fetching.server import RawServer, http
 
 UPRIGHT = np.full((40, 60, 3), 255, np.uint8)

@@ -19,8 +19,8 @@ from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.schema import to_batch
 from tests.catalog.imports import picture
 
 BUCKET = "commons"

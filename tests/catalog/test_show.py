@@ -12,10 +12,10 @@ from PIL import Image
 
 from commoncanvas.app.rows_page import write_rows_page
 from commoncanvas.catalog import Catalog, curate, fetch, show
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.cli import app
 from commoncanvas.core.console import print_table
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.schema import to_batch
 
 
 @pytest.fixture(scope="module")

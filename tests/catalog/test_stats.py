@@ -24,13 +24,13 @@ from rich.console import Console
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
-from commoncanvas.catalog.schema import SCHEMA, to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.catalog.stats import Creator, Figures
 from commoncanvas.catalog.stats_table import places
 from commoncanvas.catalog.survey import ASPECTS
 from commoncanvas.catalog.tally import Sample, Tally
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.schema import SCHEMA, to_batch
 
 LICENSES = ["CC-BY-4.0", "CC-BY-NC-2.0", "CC-BY-ND-2.0", "CC0-1.0", "unknown", None]
 

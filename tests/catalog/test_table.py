@@ -1,4 +1,4 @@
-"""The table: opening, adding, reading, versions and tags, on real Lance data."""
+"""The table: opening, append, reading, versions and tags, on real Lance data."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commoncanvas.catalog import Catalog, adding
-from commoncanvas.catalog.adding import FRAGMENT_ROWS, GROUP_ROWS
-from commoncanvas.catalog.schema import SCHEMA, to_batch
+from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table import append
+from commoncanvas.table.append import FRAGMENT_ROWS, GROUP_ROWS
+from commoncanvas.table.schema import SCHEMA, to_batch
 
 
 def rows(start: int, stop: int, source: str = "s") -> pa.RecordBatch:
@@ -270,8 +271,8 @@ def test_a_compaction_during_an_import_costs_no_row(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It puts old rows into new fragments, which an import must not take for rows added twice."""
-    monkeypatch.setattr(adding, "PART_ROWS", 10)
-    monkeypatch.setattr(adding, "GROUP_ROWS", 10)
+    monkeypatch.setattr(append, "PART_ROWS", 10)
+    monkeypatch.setattr(append, "GROUP_ROWS", 10)
     catalog.add(rows(start, start + 10) for start in range(0, 50, 10))
 
     def source() -> Iterator[pa.RecordBatch]:

@@ -19,15 +19,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog import Catalog, adding, takedown
-from commoncanvas.catalog.namesakes import Namesakes
-from commoncanvas.catalog.remains import WINDOW, Search, windows
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.catalog.sources import Report
-from commoncanvas.catalog.storage import Storage
-from commoncanvas.catalog.tombstones import Tombstones
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.image import decode, encode_image, phash
+from commoncanvas.table import append
+from commoncanvas.table.byte_search import WINDOW, Search, windows
+from commoncanvas.table.namesakes import Namesakes
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.storage import Storage
+from commoncanvas.table.tombstones import Tombstones
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 60
@@ -73,7 +74,7 @@ def everything() -> pa.RecordBatch:
 def make(uri: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> Catalog:
     """Fragments of ten rows; tag `train-xs-v2` without, `train-small-v3` with a derived column, and newer rows."""
     if monkeypatch:
-        monkeypatch.setattr(adding, "FRAGMENT_ROWS", 10)
+        monkeypatch.setattr(append, "FRAGMENT_ROWS", 10)
     catalog = Catalog.create(uri)
     catalog.add([to_batch(map(row, range(20)))])
     catalog.tag("train-xs-v2")
@@ -371,7 +372,7 @@ def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_ba
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
     """Nor if it looks again, at `more` rows, before it commits the first."""
-    monkeypatch.setattr(adding, "PART_ROWS", 1)
+    monkeypatch.setattr(append, "PART_ROWS", 1)
     catalog.dataset.delete("image_id = 'photos:7'")
     catalog.refresh()
     refused = Tombstones.refused

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
-from commoncanvas.catalog.where import all_of, listed, quoted
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.latents.encode import encode
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.sql import all_of, listed, quoted
 from commoncanvas.training.selecting import select_rows
 from tests.training.tiny import recipe
 
@@ -125,7 +125,7 @@ def test_what_stands_in_quotes_or_is_a_cast_is_no_placeholder(shapes: Catalog) -
 def test_a_panic_that_nobody_thought_of_is_one_line_too(
     shapes: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commoncanvas.catalog.explain.check_literals", lambda filter: None)
+    monkeypatch.setattr("commoncanvas.table.lance_errors.check_literals", lambda filter: None)
     with pytest.raises(
         CatalogError, match=r"Lance can't read it \(not yet implemented\): filter .* is not valid"
     ):

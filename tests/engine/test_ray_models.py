@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.engine import RayEngine
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import encode
+from commoncanvas.table.schema import to_batch
 from commoncanvas.telephoning import caption
 from commoncanvas.telephoning.captioner import CaptionerConfig
 from commoncanvas.training.trainer import train

@@ -14,8 +14,8 @@ import pytest
 import pyvips
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.schema import to_batch
 
 NAMES = {
     "1F34E": "red apple",

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from commoncanvas.catalog import Catalog, takedown
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
 from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
 from commoncanvas.evaluation.folder import read_rows, without_taken_down
 from commoncanvas.evaluation.prompts import choose_prompts
+from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.telephoning import Caption
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded
@@ -172,7 +172,7 @@ def test_a_model_of_another_task_is_refused(model: Path, tmp_path: Path) -> None
 
 
 def test_another_catalog_than_the_models_is_refused(model: Path, catalog: Catalog, tmp_path: Path) -> None:
-    from commoncanvas.catalog.schema import to_batch
+    from commoncanvas.table.schema import to_batch
 
     other = Catalog.create(tmp_path / "other.lance")
     other.add([to_batch({"image_id": f"other:{index}", "source": "folder"} for index in range(20))])
@@ -183,7 +183,7 @@ def test_another_catalog_than_the_models_is_refused(model: Path, catalog: Catalo
 
 
 def test_a_row_without_its_image_is_named(model: Path, catalog: Catalog, tmp_path: Path) -> None:
-    from commoncanvas.catalog.schema import to_batch
+    from commoncanvas.table.schema import to_batch
 
     bare = Catalog.create(tmp_path / "bare.lance")
     ids = catalog.table(["image_id"])["image_id"].to_pylist()

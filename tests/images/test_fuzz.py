@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from commoncanvas.catalog.fetching.status import STATUSES
 from commoncanvas.catalog.sources import Report
 from commoncanvas.catalog.sources.embedded import Pending, with_images
 from commoncanvas.images.tasks import Store
+from commoncanvas.table.fetch_status import STATUSES
 from tests.images.kinds import Shows, kinds
 from tests.images.test_decoders import children
 

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetch import FetchStage
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError, ModelError, TrainingError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import column_info, encode
 from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
 from commoncanvas.latents.states import states, values
 from commoncanvas.provenance import read_provenance
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training.order import epoch_draws
 from commoncanvas.training.task import HALFWAY, make_task
 from commoncanvas.training.trainer import Trainer, train

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.storage import chosen_rows, columns_of
+from commoncanvas.table.schema import to_batch
 from tests.latents import models
 from tests.training.tiny import recipe
 

@@ -17,8 +17,6 @@ import torch
 import yaml
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.filters import save_filter
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.evaluation.folder import read_rows
@@ -26,6 +24,8 @@ from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies import scarcity
 from commoncanvas.studies.scarcity import study_scarcity
+from commoncanvas.table.filters import save_filter
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
 from tests.conftest import add_shapes

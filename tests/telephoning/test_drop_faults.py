@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
+from commoncanvas.table.columns import ColumnInfo
 from tests.killable_models import DROPPED_BY
 
 KILLS = 3

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.engine import LocalEngine
 from commoncanvas.images.image import decode, encode_image
+from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.telephoning import Caption, CaptionerConfig, caption, load_captioner
 from commoncanvas.telephoning.generation import GeneratingCaptioner
 from tests.telephoning import models

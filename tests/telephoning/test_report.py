@@ -15,9 +15,9 @@ import torch
 
 from commoncanvas.app.captions_page import write_captions_page
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.telephoning.clip import ClipModel
 from commoncanvas.telephoning.dropping import DropStage, drop_captions

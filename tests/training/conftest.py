@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train
 from tests.catalog.test_s3 import s3
 from tests.training.tiny import SIDES, recipe

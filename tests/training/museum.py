@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.schema import to_batch
 from tests.conftest import SHAPES, drawing
 
 SHARED = ("shapes:03", "shapes:07")

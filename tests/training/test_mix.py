@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.filters import save_filter
 from commoncanvas.core.errors import RecipeError, TrainingError
 from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import filter_of
+from commoncanvas.table.filters import save_filter
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.task import make_task

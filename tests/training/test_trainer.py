@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.filters import save_filter
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.core.files import only_one
 from commoncanvas.latents.encode import encode
 from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance
+from commoncanvas.table.filters import save_filter
+from commoncanvas.table.schema import to_batch
 from commoncanvas.training import trainer
 from commoncanvas.training.autoencoder import AutoencoderTask
 from commoncanvas.training.log import read_log

@@ -13,9 +13,9 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
-from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.core.errors import TrainingStopped
+from commoncanvas.table.storage import Storage
 from commoncanvas.training.store import Reader
 from commoncanvas.training.task import Batch
 from commoncanvas.training.trainer import Trainer

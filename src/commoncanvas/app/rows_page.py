@@ -10,8 +10,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.duplicates import DUPLICATE_OF
 from commoncanvas.catalog.showing import Row, ShownRows
-from commoncanvas.catalog.where import listed
 from commoncanvas.core.text import clean
+from commoncanvas.table.sql import listed
 
 Side = tuple[str, Credit | None, bytes | None]
 """An id, whom to credit for the picture, and the picture as a WebP file."""

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from commoncanvas import licenses
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.table import Catalog
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
 from commoncanvas.core.text import cell, clean, escaped_json, text_of_cell, visible, web_address
 from commoncanvas.creators.names import NO_CREATOR
+from commoncanvas.table.filters import expression
+from commoncanvas.table.table import Catalog
 
 COLUMNS = (
     "image_id",

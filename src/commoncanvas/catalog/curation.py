@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas import licenses
-from commoncanvas.catalog.backfill import run_shown
 from commoncanvas.catalog.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
-from commoncanvas.catalog.filters import check_name, left_after, remedy, save_filter, told
 from commoncanvas.catalog.neighbours import MAX_DISTANCE
 from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.catalog.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine, engine_of
+from commoncanvas.table.backfill import run_shown
+from commoncanvas.table.filters import check_name, left_after, remedy, save_filter, told
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

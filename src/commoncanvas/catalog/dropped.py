@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from commoncanvas import licenses
 from commoncanvas.catalog.curation import Step
 from commoncanvas.catalog.duplicates import CHECKED, DUPLICATE_OF
-from commoncanvas.catalog.filters import saved_filters
 from commoncanvas.catalog.history import ImportRecord, import_records
 from commoncanvas.catalog.scores import NSFW, SHARPNESS
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import Tombstones
-from commoncanvas.catalog.where import all_of, parts
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.filters import saved_filters
+from commoncanvas.table.sql import all_of, parts
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Tombstones
 
 # Columns that `curate` computes. They are null in rows that came later, and in those that it could not judge.
 _COMPUTED = (CHECKED, SHARPNESS, NSFW)

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
-from commoncanvas.catalog.backfill import run_shown
-from commoncanvas.catalog.columns import ColumnInfo, sources_of
-from commoncanvas.catalog.commits import Slice, commit
 from commoncanvas.catalog.neighbours import near_groups, stand_ins
 from commoncanvas.catalog.scores import COLOURS, ColourStage
-from commoncanvas.catalog.table import Catalog
 from commoncanvas.engine import Engine
+from commoncanvas.table.backfill import run_shown
+from commoncanvas.table.columns import ColumnInfo, sources_of
+from commoncanvas.table.commits import Slice, commit
+from commoncanvas.table.table import Catalog
 
 DISTANCE = 6
 """Bits of 64. 99 % of photos at quality 60, halved or both are within it of the stored image."""

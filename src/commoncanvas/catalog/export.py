@@ -24,18 +24,18 @@ from commoncanvas.catalog import datacard
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
 from commoncanvas.catalog.exported import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
-from commoncanvas.catalog.filters import conditions_of
-from commoncanvas.catalog.rows import take_rows
 from commoncanvas.catalog.shards import WRITERS, columns
 from commoncanvas.catalog.stats_table import count_table, size
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.creators.names import count_names
+from commoncanvas.table.filters import conditions_of
+from commoncanvas.table.rows import take_rows
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import COLUMNS, Tombstones
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

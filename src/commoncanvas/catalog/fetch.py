@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
-from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
 from commoncanvas.catalog.repeated import say_repeated
-from commoncanvas.catalog.returning import TakenDown, say_held_back
 from commoncanvas.catalog.stats_table import count_table
-from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.takedown import takedown
-from commoncanvas.catalog.tombstones import Tombstones
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
+from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.table.returning import TakenDown, say_held_back
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

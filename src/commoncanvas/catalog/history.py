@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
-from commoncanvas.catalog.explain import explaining
-from commoncanvas.catalog.storage import FOLDER, Storage
+from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.storage import FOLDER, Storage
 
 PLACE = f"{FOLDER}/imports"
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.explain import explaining
 from commoncanvas.catalog.history import fingerprint, record_import
-from commoncanvas.catalog.namesakes import Namesakes
 from commoncanvas.catalog.sources import Report, Source, SourceOptions, make_source
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import Keys, Tombstones
 from commoncanvas.core.console import Printed, progress
 from commoncanvas.core.errors import NothingImportedError
 from commoncanvas.core.text import one_line
+from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.namesakes import Namesakes
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Keys, Tombstones
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

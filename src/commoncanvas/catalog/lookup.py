@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.overlay import Difference, Target
-from commoncanvas.catalog.pictures import Candidate, find_candidates, make_query
 from commoncanvas.catalog.request import Request
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import Keys
-from commoncanvas.catalog.where import listed, quoted
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import one_line
+from commoncanvas.images.copies import Candidate, find_candidates, make_query
 from commoncanvas.images.tasks import look
+from commoncanvas.table.sql import listed, quoted
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Keys
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.where import listed
 from commoncanvas.core.console import say
+from commoncanvas.table.sql import listed
+from commoncanvas.table.table import Catalog
 
 MANY = 5
 """Different addresses from which on a file is none of the pictures that were to be there."""

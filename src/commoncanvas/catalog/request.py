@@ -14,12 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.namesakes import naming
-from commoncanvas.catalog.purge import held, live
-from commoncanvas.catalog.remains import windows
-from commoncanvas.catalog.rows import take_rows
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
@@ -28,6 +22,12 @@ from commoncanvas.creators.names import near_marks, normal_name
 from commoncanvas.creators.urls import normal_url, user_id
 from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
+from commoncanvas.table.byte_search import windows
+from commoncanvas.table.namesakes import naming
+from commoncanvas.table.purge import held, live
+from commoncanvas.table.rows import take_rows
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import COLUMNS, Keys, Tombstones
 
 NEAR_BITS = 8
 """Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""

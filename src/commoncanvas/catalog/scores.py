@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.images.image import decode, square
+from commoncanvas.table.columns import ColumnInfo
 
 SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"
 SHARPNESS_SIDE = 256

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.duplicates import DUPLICATE_OF
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.where import all_of, listed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.licenses import shortened
+from commoncanvas.table.filters import expression
+from commoncanvas.table.sql import all_of, listed
+from commoncanvas.table.table import Catalog
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

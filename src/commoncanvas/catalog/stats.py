@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 
 from commoncanvas import licenses
 from commoncanvas.catalog.dropped import Dropped, dropped
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.sources.countries import COUNTRY
 from commoncanvas.catalog.survey import SIZES, Survey
-from commoncanvas.catalog.table import Catalog
 from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed
 from commoncanvas.core.redact import redacted
 from commoncanvas.creators.matching import person
+from commoncanvas.table.filters import expression
+from commoncanvas.table.schema import SCHEMA
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from commoncanvas import licenses
 from commoncanvas.catalog.duplicates import DUPLICATE_OF
-from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.tally import Sample, Tally
+from commoncanvas.table.schema import SCHEMA
 
 SIZES = ("width", "height", "original_width", "original_height")
 ASPECTS = {

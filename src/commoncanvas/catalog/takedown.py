@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.adding import CONFLICT_RETRIES
-from commoncanvas.catalog.explain import explaining
-from commoncanvas.catalog.namesakes import naming
-from commoncanvas.catalog.purge import PurgeReport, held, live, steadily
-from commoncanvas.catalog.purge import purge as purge_catalog
 from commoncanvas.catalog.request import Found, Request, find, tombstones
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
+from commoncanvas.table.append import CONFLICT_RETRIES
+from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.namesakes import naming
+from commoncanvas.table.purge import PurgeReport, held, live, steadily
+from commoncanvas.table.purge import purge as purge_catalog
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import COLUMNS, Tombstones
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -59,7 +59,7 @@ def _message(error: Exception) -> str:
             # A file that isn't there, can't be written, or is in the way of a folder.
             return f"{error.filename}: {why(error)}"
         if ".rs:" in str(error):
-            from commoncanvas.catalog.explain import reason
+            from commoncanvas.table.lance_errors import reason
 
             return reason(error)
         return with_remedy(str(error))

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.console import Printed, progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
@@ -35,9 +34,10 @@ from commoncanvas.evaluation.folder import (
     without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
+from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.release.card import CARD, EVALUATION, write_card
-from commoncanvas.visual import labelled_grid
+from commoncanvas.table.columns import ColumnInfo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

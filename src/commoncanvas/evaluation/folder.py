@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.forgotten import rows_of, taken_down
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance import catalogs_of, read_provenance
+from commoncanvas.table.forgotten import rows_of, taken_down
 
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 

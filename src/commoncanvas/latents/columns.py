@@ -10,12 +10,12 @@ from typing import Any
 
 from diffusers import AutoencoderDC
 
-from commoncanvas.catalog.columns import FINGERPRINT, ColumnInfo
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.errors import ModelError
 from commoncanvas.latents.crops import Size, buckets
 from commoncanvas.models.text_encoder import PLAIN, TextEncoder
 from commoncanvas.models.vae import VAE, downsampling, latent_side, weights_sha256
+from commoncanvas.table.columns import FINGERPRINT, ColumnInfo
 
 LATENT_SETTINGS = ("precision", "storage", "posterior", "flipped", "buckets")
 TEXT_SETTINGS = ("precision", "storage")

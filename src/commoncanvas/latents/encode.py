@@ -8,12 +8,6 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run_shown
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import FETCHED, any_of, conditions_of, why_none
-from commoncanvas.catalog.forgotten import rows_of, taken_down, without
-from commoncanvas.catalog.tombstones import Keys
-from commoncanvas.catalog.where import all_of
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
@@ -30,6 +24,12 @@ from commoncanvas.latents.columns import (
 from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
 from commoncanvas.latents.states import states
 from commoncanvas.models.vae_scaling import Scaling, scaling_of
+from commoncanvas.table.backfill import run_shown
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.filters import FETCHED, any_of, conditions_of, why_none
+from commoncanvas.table.forgotten import rows_of, taken_down, without
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.tombstones import Keys
 
 STATISTICS_ROWS = 4096
 COUNTED = 100_000

@@ -16,7 +16,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.files import from_anywhere
 from commoncanvas.images.image import decode, square
@@ -41,6 +40,7 @@ from commoncanvas.models.image_features import fill, image_features
 from commoncanvas.models.text_encoder import PLAIN, TextEncoder
 from commoncanvas.models.threads import threads
 from commoncanvas.models.vae import VAE, load_vae, posterior, to_pixels, weights_sha256
+from commoncanvas.table.columns import ColumnInfo
 
 DECODERS = 2
 AHEAD = 8

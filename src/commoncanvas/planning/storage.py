@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from commoncanvas import licenses
-from commoncanvas.catalog.filters import any_of, conditions_of
 from commoncanvas.catalog.stats import bytes_on_disk
-from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.columns import (
@@ -28,6 +26,8 @@ from commoncanvas.latents.encode import present, text_sources
 from commoncanvas.latents.states import state_type
 from commoncanvas.models.efficientnet import FEATURES
 from commoncanvas.planning.parts import Latents, TextStates
+from commoncanvas.table.filters import any_of, conditions_of
+from commoncanvas.table.sql import all_of
 
 if TYPE_CHECKING:
     from commoncanvas.catalog import Catalog

@@ -17,9 +17,7 @@ import pyarrow.compute as pc
 
 from commoncanvas.app.scarcity_page import write_scarcity_page
 from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
-from commoncanvas.catalog.filters import conditions_of, tagged_filter
 from commoncanvas.catalog.heldout import fraction_count, fraction_mask
-from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
@@ -29,6 +27,8 @@ from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies.result import Point, Scarcity
+from commoncanvas.table.filters import conditions_of, tagged_filter
+from commoncanvas.table.sql import all_of
 from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
 from commoncanvas.training.selecting import Pin
 from commoncanvas.training.task import Task, make_task

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import from_anywhere
 from commoncanvas.images.image import encode_image
+from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 Kind = Literal["xs", "blip2", "vlm", "openai"]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run_shown
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import FETCHED, expression, why_none
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.sentences import agreement
+from commoncanvas.table.backfill import run_shown
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.filters import FETCHED, expression, why_none
+from commoncanvas.table.sql import all_of
 from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig, Precision
 from commoncanvas.telephoning.rules import STATUSES as DROPPED
 from commoncanvas.telephoning.stage import CaptionStage

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo, sources_of
 from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.hub import find
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import no_questions
+from commoncanvas.table.columns import ColumnInfo, sources_of
 from commoncanvas.telephoning.fitting import readable
 
 BATCH = 32

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.backfill import run, run_shown
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.backfill import run, run_shown
+from commoncanvas.table.filters import expression
+from commoncanvas.table.sql import all_of
 from commoncanvas.telephoning.report import check_text
 from commoncanvas.telephoning.rules import MIN_CLIP, Rule, known, parse_rules, status
 

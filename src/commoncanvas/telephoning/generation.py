@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.models.card import card_license
@@ -26,6 +25,7 @@ from commoncanvas.models.threads import threads
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
+from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
 from commoncanvas.telephoning.older import complete
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import expression
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.filters import expression
+from commoncanvas.table.sql import all_of
 from commoncanvas.telephoning.fitting import Fit, fit_human, fit_images
 from commoncanvas.telephoning.rules import leftovers, opening, repeats, words
 

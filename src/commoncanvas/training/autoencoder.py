@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.core.errors import TrainingError
+from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode, square
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
 from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch, configuring
-from commoncanvas.visual import labelled_grid
 
 STATISTICS_ROWS = 4096
 EXPORTED_AT_ONCE = 32

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.core.errors import TrainingError
+from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode
 from commoncanvas.latents.columns import feature_column
 from commoncanvas.latents.encode import agreed
@@ -25,7 +26,6 @@ from commoncanvas.provenance import Part, maker, part
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch
-from commoncanvas.visual import labelled_grid
 
 DRAWN = 24
 

@@ -20,10 +20,10 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from commoncanvas.catalog.storage import Storage
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.files import with_remedy
 from commoncanvas.core.text import one_line
+from commoncanvas.table.storage import Storage
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.store import INDEX, Reader, Writer

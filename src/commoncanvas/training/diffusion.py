@@ -19,13 +19,12 @@ from torch import Generator, Tensor, nn
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.where import all_of
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError, TrainingError
 from commoncanvas.core.text import counted
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
+from commoncanvas.images.grid import labelled_grid
 from commoncanvas.latents.columns import (
     crop_column,
     first_set,
@@ -42,6 +41,8 @@ from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
 from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance import Part, maker, part
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.sql import all_of
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
@@ -50,7 +51,6 @@ from commoncanvas.training.selecting import Pins, check_columns, open_catalogs, 
 from commoncanvas.training.start import check_init
 from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added
-from commoncanvas.visual import labelled_grid
 
 DRAWN = 16
 

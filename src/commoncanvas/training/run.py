@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import torch
 
-from commoncanvas.catalog.storage import Storage
 from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase
 from commoncanvas.config.recipes import FROM_INIT
 from commoncanvas.core.console import say
@@ -23,6 +22,7 @@ from commoncanvas.core.text import counted
 from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.folder import pinned_tag
+from commoncanvas.table.storage import Storage
 from commoncanvas.training.checkpoint import saved_steps
 from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.schedule import alike_until

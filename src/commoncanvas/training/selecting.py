@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.columns import ColumnInfo
-from commoncanvas.catalog.filters import (
+from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
+from commoncanvas.config import CatalogConfig, DataConfig
+from commoncanvas.core.errors import TrainingError
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.filters import (
     FETCHED,
     any_of,
     conditions_of,
@@ -24,11 +27,8 @@ from commoncanvas.catalog.filters import (
     remedy,
     told,
 )
-from commoncanvas.catalog.forgotten import rows_of, taken_down, without
-from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
-from commoncanvas.catalog.where import all_of
-from commoncanvas.config import CatalogConfig, DataConfig
-from commoncanvas.core.errors import TrainingError
+from commoncanvas.table.forgotten import rows_of, taken_down, without
+from commoncanvas.table.sql import all_of
 from commoncanvas.training.rows import Selection, TrainingRows
 
 

@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import SavePlan
 from torch.distributed.checkpoint.storage import WriteResult
 
-from commoncanvas.catalog.storage import Storage
+from commoncanvas.table.storage import Storage
 
 INDEX = "index.json"
 

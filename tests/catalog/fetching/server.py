@@ -13,7 +13,7 @@ from typing import Any, Self
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.schema import to_batch
+from commoncanvas.table.schema import to_batch
 
 Answer = bytes | AsyncIterator[bytes]
 """What goes out after the request, as it is; then the connection is closed."""

@@ -20,7 +20,7 @@ from PIL import Image
 from commoncanvas.catalog import fetch
 from commoncanvas.catalog.fetching import hosts
 from commoncanvas.catalog.fetching.addresses import kind_of
-from commoncanvas.catalog.fetching.status import STATUSES
+from commoncanvas.table.fetch_status import STATUSES
 from tests.catalog.conftest import Network
 from tests.catalog.fetching.server import Answer, RawServer, http, image_file, statuses, web_rows
 

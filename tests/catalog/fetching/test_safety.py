@@ -14,8 +14,8 @@ import pytest
 
 from commoncanvas.catalog import Catalog, fetch
 from commoncanvas.catalog.fetching.stage import EXIF
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.cli import main
+from commoncanvas.table.schema import to_batch
 from tests.catalog.conftest import Network
 from tests.catalog.fetching.server import (
     Answer,

@@ -13,9 +13,9 @@ from commoncanvas.catalog.fetching.addresses import GuardedResolver, GuardedSock
 from commoncanvas.catalog.fetching.budget import Budget, Hold
 from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S, Hosts, backoff, opts_out, retry_after
 from commoncanvas.catalog.fetching.placeholders import stands_in
-from commoncanvas.catalog.fetching.status import FetchError, http_status, too_large
 from commoncanvas.catalog.fetching.urls import redirected, web_url
 from commoncanvas.core.version import __version__
+from commoncanvas.table.fetch_status import FetchError, http_status, too_large
 
 PURPOSE = "collects openly licensed images, with credit, for open image models"
 MAX_REDIRECTS = 5

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from commoncanvas.catalog.fetching.status import FetchError
+from commoncanvas.table.fetch_status import FetchError
 
 BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0

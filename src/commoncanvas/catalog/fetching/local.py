@@ -6,11 +6,11 @@ import os
 import stat
 from urllib.parse import unquote, urlsplit
 
-from commoncanvas.catalog.fetching.status import FetchError, too_large
 from commoncanvas.catalog.sources import openmoji
 from commoncanvas.catalog.sources.folder import Folder
 from commoncanvas.catalog.sources.table import Table
 from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.table.fetch_status import FetchError, too_large
 
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
     # A bare path has no scheme.

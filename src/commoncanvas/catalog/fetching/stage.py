@@ -12,11 +12,11 @@ import pyarrow as pa
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Place, Tally, Worker
-from commoncanvas.catalog.returning import TakenDown
-from commoncanvas.catalog.schema import IMAGE, STATED
-from commoncanvas.catalog.where import all_of, listed
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 from commoncanvas.images.tasks import Decode
+from commoncanvas.table.returning import TakenDown
+from commoncanvas.table.schema import IMAGE, STATED
+from commoncanvas.table.sql import all_of, listed
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""

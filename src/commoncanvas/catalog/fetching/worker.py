@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from commoncanvas.catalog.fetching.download import Downloader, Limits
 from commoncanvas.catalog.fetching.local import read_local
-from commoncanvas.catalog.fetching.status import FetchError
-from commoncanvas.catalog.returning import TakenDown
 from commoncanvas.core.errors import DecoderError, ImageError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS, WEB_FORMATS
 from commoncanvas.images.tasks import Decode
+from commoncanvas.table.fetch_status import FetchError
+from commoncanvas.table.returning import TakenDown
 
 Row = dict[str, Any]
 ELSEWHERE = ("not_found", "forbidden", "connection", "changed")

@@ -14,7 +14,6 @@ from urllib.parse import quote, unquote_plus
 
 import pyarrow as pa
 
-from commoncanvas.catalog.columns import ColumnInfo
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, PLACE
 from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
@@ -24,6 +23,7 @@ from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.columns import ColumnInfo
 
 CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"

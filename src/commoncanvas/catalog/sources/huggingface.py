@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 
 from commoncanvas import licenses
-from commoncanvas.catalog.known import Seen
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of, with_images
@@ -32,6 +31,7 @@ from commoncanvas.catalog.sources.tables import (
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.table.known_ids import Seen
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from commoncanvas.catalog.schema import STATED, STATED_BYTES, STATED_MD5, STATED_ROTATION
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.inputs import input_files
 from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
@@ -18,6 +17,7 @@ from commoncanvas.catalog.sources.records import check_metadata, read_records
 from commoncanvas.catalog.sources.rights import read_license
 from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.schema import STATED, STATED_BYTES, STATED_MD5, STATED_ROTATION
 
 _NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")
 _TURNS = {text: degrees for degrees in (90, 180, 270) for text in (f"{degrees}", f"{degrees}.0")}

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from commoncanvas.catalog.schema import to_batch
 from commoncanvas.catalog.sources.countries import COUNTRY, settle
-from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.core.errors import SourceError
 from commoncanvas.core.redact import redacted
+from commoncanvas.table.schema import to_batch
+from commoncanvas.table.tombstones import Keys
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20

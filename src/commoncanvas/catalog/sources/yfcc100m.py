@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
-from commoncanvas.catalog.schema import SCHEMA
 from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, countries
 from commoncanvas.catalog.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.sources.percent import unquote_column
@@ -25,6 +24,7 @@ from commoncanvas.catalog.sources.rights import agree
 from commoncanvas.catalog.sources.source import Report, SourceOptions
 from commoncanvas.catalog.sources.sqlite import MAGIC, table_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.schema import SCHEMA
 
 COLUMNS = (
     *("line", "photoid", "hash", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title"),

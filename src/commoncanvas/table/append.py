@@ -17,22 +17,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.explain import explaining
-from commoncanvas.catalog.filling import Filler, brings_images
-from commoncanvas.catalog.known import KnownIds
-from commoncanvas.catalog.namesakes import Namesakes
-from commoncanvas.catalog.returning import TakenDown, say_held_back
-from commoncanvas.catalog.rows import RowIds
-from commoncanvas.catalog.schema import SCHEMA, regroup
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.catalog.tombstones import COLUMNS, Tombstones
-from commoncanvas.catalog.where import listed
 from commoncanvas.core.console import say
 from commoncanvas.core.text import counted
 from commoncanvas.engine import ahead
+from commoncanvas.table.fill_images import Filler, brings_images
+from commoncanvas.table.known_ids import KnownIds
+from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.namesakes import Namesakes
+from commoncanvas.table.returning import TakenDown, say_held_back
+from commoncanvas.table.rows import RowIds
+from commoncanvas.table.schema import SCHEMA, regroup
+from commoncanvas.table.sql import listed
+from commoncanvas.table.tombstones import COLUMNS, Tombstones
 
 if TYPE_CHECKING:
-    from commoncanvas.catalog.table import Catalog
+    from commoncanvas.table.table import Catalog
 
 FRAGMENT_ROWS = 4096
 """Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""

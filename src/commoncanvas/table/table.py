@@ -14,16 +14,16 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
-from commoncanvas.catalog import adding, backfill
-from commoncanvas.catalog.columns import derived, same_column
-from commoncanvas.catalog.explain import describe, explaining, explaining_filter, reason
-from commoncanvas.catalog.namesakes import Namesakes
-from commoncanvas.catalog.rows import take_rows
-from commoncanvas.catalog.schema import FORMAT, FORMAT_KEY, SCHEMA
-from commoncanvas.catalog.stage import Stage
-from commoncanvas.catalog.storage import without_password
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine
+from commoncanvas.table import append, backfill
+from commoncanvas.table.columns import derived, same_column
+from commoncanvas.table.lance_errors import describe, explaining, explaining_filter, reason
+from commoncanvas.table.namesakes import Namesakes
+from commoncanvas.table.rows import take_rows
+from commoncanvas.table.schema import FORMAT, FORMAT_KEY, SCHEMA
+from commoncanvas.table.stage import Stage
+from commoncanvas.table.storage import without_password
 
 EXISTS = re.compile(r"already exists|/_versions/0\.manifest was not found")
 """What Lance says of a table that is to be version 1 and is there, depending on when it notices."""
@@ -137,7 +137,7 @@ class Catalog:
         status `looks_taken_down`, and is named.
         """
         self._must_be_newest("added to")
-        return adding.add(self, batches, namesakes, allow_lookalikes)
+        return append.add(self, batches, namesakes, allow_lookalikes)
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Add all-null columns, those that are not there yet.

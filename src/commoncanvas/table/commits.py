@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import lance
 from lance.commit import CommitConflictError
 
-from commoncanvas.catalog.explain import reason
-from commoncanvas.catalog.rows import RowIds
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.lance_errors import reason
+from commoncanvas.table.rows import RowIds
 
 if TYPE_CHECKING:
-    from commoncanvas.catalog.table import Catalog
+    from commoncanvas.table.table import Catalog
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from lance.commit import CommitConflictError
 
-from commoncanvas.catalog.columns import derived
-from commoncanvas.catalog.known import KnownRows
-from commoncanvas.catalog.rows import RowIds, take_rows
-from commoncanvas.catalog.schema import IMAGE
-from commoncanvas.catalog.storage import Storage
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.columns import derived
+from commoncanvas.table.known_ids import KnownRows
+from commoncanvas.table.rows import RowIds, take_rows
+from commoncanvas.table.schema import IMAGE
+from commoncanvas.table.storage import Storage
 
 if TYPE_CHECKING:
-    from commoncanvas.catalog.adding import Adder
+    from commoncanvas.table.append import Adder
 
 LACKING = "(fetch_status IS NULL OR fetch_status <> 'ok')"
 SCAN_ROWS = 1 << 17

@@ -24,17 +24,17 @@ import lance
 import numpy as np
 import pyarrow as pa
 
-from commoncanvas.catalog.columns import derived
-from commoncanvas.catalog.commits import Slice, commit
-from commoncanvas.catalog.explain import explaining
-from commoncanvas.catalog.rows import RowIds, take_rows
-from commoncanvas.catalog.stage import Counting, Preparing, Stage, check_result
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.console import progress
 from commoncanvas.engine import Engine, LocalEngine, ahead, every, portable
+from commoncanvas.table.columns import derived
+from commoncanvas.table.commits import Slice, commit
+from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.rows import RowIds, take_rows
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.stage import Counting, Preparing, Stage, check_result
 
 if TYPE_CHECKING:
-    from commoncanvas.catalog.table import Catalog
+    from commoncanvas.table.table import Catalog
 
 COMMIT_SECONDS = 3.0
 """The driver commits what has come in this often: a commit writes a manifest that lists every fragment."""

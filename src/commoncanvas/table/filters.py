@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from commoncanvas.catalog.explain import reason
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.where import all_of
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
 from commoncanvas.licenses import shortened
+from commoncanvas.table.lance_errors import reason
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
 
 FETCHED = "fetch_status = 'ok'"
 _KEY = "commoncanvas.filter."

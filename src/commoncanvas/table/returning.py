@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.fetching.status import LOOKS_TAKEN_DOWN, TAKEN_DOWN
-from commoncanvas.catalog.pictures import find_copy, make_query
-from commoncanvas.catalog.schema import IMAGE
-from commoncanvas.catalog.tombstones import Tombstones
-from commoncanvas.catalog.where import quoted
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError
 from commoncanvas.core.text import counted
+from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode
+from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, TAKEN_DOWN
+from commoncanvas.table.schema import IMAGE
+from commoncanvas.table.sql import quoted
+from commoncanvas.table.tombstones import Tombstones
 
 NAMED = 10
 """So many rows that were held back are named; the others have the status too."""

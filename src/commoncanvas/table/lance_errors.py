@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.where import abridged, check_literals, parts
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import with_remedy
 from commoncanvas.core.text import one_line
+from commoncanvas.table.sql import abridged, check_literals, parts
 
 _ABOUT_A_FILTER = re.compile(
     "invalid user input|schema error|sql|plan|cast|type|filter expression", re.IGNORECASE

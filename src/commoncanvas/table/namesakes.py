@@ -10,9 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.catalog.sources.source import Report
-from commoncanvas.catalog.tombstones import Keys
 from commoncanvas.core.text import clean, counted
 from commoncanvas.creators.names import NO_CREATOR
+from commoncanvas.table.tombstones import Keys
 
 HELD_BACK = "creator may be one who was taken down"
 LISTED = 50

@@ -16,15 +16,15 @@ from lance.commit import CommitConflictError
 from lance.file import LanceFileReader
 from lance.optimize import Compaction
 
-from commoncanvas.catalog.adding import CONFLICT_RETRIES, FRAGMENT_ROWS
-from commoncanvas.catalog.explain import reason
-from commoncanvas.catalog.remains import Search
-from commoncanvas.catalog.storage import FOLDER, Storage
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import Keys, Tombstones
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
+from commoncanvas.table.append import CONFLICT_RETRIES, FRAGMENT_ROWS
+from commoncanvas.table.byte_search import Search
+from commoncanvas.table.lance_errors import reason
+from commoncanvas.table.storage import FOLDER, Storage
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Keys, Tombstones
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from commoncanvas.catalog.table import Catalog
-from commoncanvas.catalog.tombstones import COLUMNS, Keys, Tombstones
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import COLUMNS, Keys, Tombstones
 
 SCAN_ROWS = 65536
 

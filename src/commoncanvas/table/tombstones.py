@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.storage import FOLDER, Storage
 from commoncanvas.creators.matching import Addresses, People
+from commoncanvas.table.storage import FOLDER, Storage
 
 PLACE = f"{FOLDER}/tombstones"
 
