@@ -17,8 +17,8 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog, fetch, import_
 from commoncanvas.catalog.sources import fields
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import LicenseError, NothingImportedError, SourceError
+from commoncanvas.table.report import Report
 
 ROW = {"file": "a.jpg", "license": "CC BY 4.0", "creator": "Ada"}
 

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.console import say
 from commoncanvas.core.text import counted
 from commoncanvas.engine import ahead
@@ -25,6 +24,7 @@ from commoncanvas.table.fill_images import Filler, brings_images
 from commoncanvas.table.known_ids import KnownIds
 from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.namesakes import Namesakes
+from commoncanvas.table.report import Report
 from commoncanvas.table.returning import TakenDown, say_held_back
 from commoncanvas.table.rows import RowIds
 from commoncanvas.table.schema import SCHEMA, regroup

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.text import clean, counted
 from commoncanvas.creators.names import NO_CREATOR
+from commoncanvas.table.report import Report
 from commoncanvas.table.tombstones import Keys
 
 HELD_BACK = "creator may be one who was taken down"

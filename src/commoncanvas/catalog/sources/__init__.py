@@ -12,11 +12,12 @@ from commoncanvas.catalog.sources.img2dataset import Img2Dataset
 from commoncanvas.catalog.sources.openimages import OpenImages
 from commoncanvas.catalog.sources.openmoji import OpenMoji
 from commoncanvas.catalog.sources.openverse import Openverse
-from commoncanvas.catalog.sources.source import Report, RowSource, Source, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, Source, SourceOptions
 from commoncanvas.catalog.sources.table import Table
 from commoncanvas.catalog.sources.wikimedia import Wikimedia
 from commoncanvas.catalog.sources.yfcc100m import YFCC100M
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 __all__ = ["SOURCES", "Report", "RowSource", "Source", "SourceOptions", "make_source"]
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.table.report import Report
 
 TEXTS = ("json", "txt")
 MAX_TEXT_BYTES = 8 << 20

@@ -20,10 +20,11 @@ from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.provenance import Said, base_row
 from commoncanvas.catalog.sources.rights import read_license
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.report import Report
 
 CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"

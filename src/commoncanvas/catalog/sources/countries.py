@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from commoncanvas.catalog.sources.source import Report
+    from commoncanvas.table.report import Report
 
     Floats = NDArray[np.float64]
 

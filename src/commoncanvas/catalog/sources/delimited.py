@@ -11,8 +11,8 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 DELIMITERS = ",;\t|"
 """What may stand between the fields of a `.csv`; a `.tsv` has tabs."""

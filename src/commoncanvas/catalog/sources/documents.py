@@ -15,8 +15,8 @@ from commoncanvas.catalog.sources.records import (
     json_memory,
     once_each,
 )
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 

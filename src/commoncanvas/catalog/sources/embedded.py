@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.catalog.sources.source import SourceOptions
 from commoncanvas.core.errors import ImageError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.tasks import Store
+from commoncanvas.table.report import Report
 
 Pending = tuple[str, dict[str, Any], bytes | None]
 """(where it stands, the row without its image, the image file; None if it must still be fetched)"""

@@ -12,9 +12,10 @@ from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.provenance import check_named, row_by_aliases
 from commoncanvas.catalog.sources.records import MAX_JSON, READERS, check_metadata, parse_json, read_records
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder, is_file, read_start
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 _SAMPLE = 50
 """Missing files by which a better folder is looked for."""

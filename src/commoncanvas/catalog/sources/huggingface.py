@@ -20,7 +20,7 @@ from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of
 from commoncanvas.catalog.sources.inputs import collections, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import Record
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import (
     IMAGE_ROWS,
     parquet_rows,
@@ -32,6 +32,7 @@ from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.table.known_ids import Seen
+from commoncanvas.table.report import Report
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""

@@ -22,11 +22,12 @@ from commoncanvas.catalog.sources.embedded import Pending, image_bytes, store_of
 from commoncanvas.catalog.sources.inputs import collections, files_within, input_files, whole
 from commoncanvas.catalog.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import parse_json
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.table.report import Report
 
 _METADATA_ROWS = 1024
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 BLOCK_BYTES = 8 << 20
 """A line that is longer than a block is skipped: no metadata is."""

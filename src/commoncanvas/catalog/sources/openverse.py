@@ -18,8 +18,9 @@ from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import Record, check_metadata, read_records
 from commoncanvas.catalog.sources.rights import read_license
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 TABLES = (".csv", ".tsv", ".parquet")
 _NULLS = ("", "\\N")  # the second is PostgreSQL's

@@ -11,8 +11,8 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.rights import read_license
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 Row = dict[str, Any]
 MAX_TEXT = 1_000_000

@@ -9,9 +9,9 @@ from typing import Any
 
 from commoncanvas.catalog.sources import fields
 from commoncanvas.catalog.sources.delimited import header, read_rows
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.catalog.sources.tables import parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 Record = tuple[str, dict[str, Any]]
 """(where it stands, such as `metadata.csv:17`; column -> value)"""

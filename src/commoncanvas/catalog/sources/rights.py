@@ -9,8 +9,8 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.sources import fields
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.licenses import License
+from commoncanvas.table.report import Report
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 MAGIC = b"SQLite format 3\0"
 """The file's first bytes."""

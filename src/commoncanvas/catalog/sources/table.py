@@ -17,9 +17,10 @@ from commoncanvas.catalog.sources.countries import COUNTRY, stated
 from commoncanvas.catalog.sources.inputs import input_files, whole
 from commoncanvas.catalog.sources.provenance import check_columns, check_named, row_by_aliases, web_address
 from commoncanvas.catalog.sources.records import READERS, check_metadata, read_records
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.sources.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 
 IMAGES = (
     *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),

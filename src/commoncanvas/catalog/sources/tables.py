@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas.catalog.sources.packing import check_stream, rows_at_once
-from commoncanvas.catalog.sources.source import Report
 from commoncanvas.core.errors import SourceError
 from commoncanvas.core.text import one_line
+from commoncanvas.table.report import Report
 
 if TYPE_CHECKING:
     from commoncanvas.catalog.sources.records import Record

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from commoncanvas.catalog.sources.source import Report
+from commoncanvas.table.report import Report
 
 _ENDINGS = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
 IMAGE_ENDINGS = tuple(_ENDINGS.split())

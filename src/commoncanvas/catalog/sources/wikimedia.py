@@ -18,7 +18,8 @@ from commoncanvas.catalog.sources.markup import plain
 from commoncanvas.catalog.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.sources.records import Record
 from commoncanvas.catalog.sources.rights import read_license
-from commoncanvas.catalog.sources.source import Report, RowSource, SourceOptions
+from commoncanvas.catalog.sources.source import RowSource, SourceOptions
+from commoncanvas.table.report import Report
 
 SITE = "https://commons.wikimedia.org/"
 

@@ -21,9 +21,10 @@ from commoncanvas.catalog.sources.countries import COORDINATES, COUNTRY, countri
 from commoncanvas.catalog.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.sources.percent import unquote_column
 from commoncanvas.catalog.sources.rights import agree
-from commoncanvas.catalog.sources.source import Report, SourceOptions
+from commoncanvas.catalog.sources.source import SourceOptions
 from commoncanvas.catalog.sources.sqlite import MAGIC, table_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
 from commoncanvas.table.schema import SCHEMA
 
 COLUMNS = (
