@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.neighbours import near_groups, near_pairs, stand_ins
+from commoncanvas.catalog.curating.neighbours import near_groups, near_pairs, stand_ins
 
 Hashes = NDArray[np.uint64]
 SAMPLE, PEER_ROWS = 20_000, 100_000

@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, import_, lookup
-from commoncanvas.catalog.sources.openmoji import SKIN_TONES, read
+from commoncanvas.catalog.importing.sources.openmoji import SKIN_TONES, read
 from commoncanvas.images.image import encode_image, load, phash
 from commoncanvas.table.schema import SCHEMA, to_batch
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, stats
-from commoncanvas.catalog.stats_table import dropped_lines
+from commoncanvas.catalog.stats.render import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted

@@ -19,7 +19,7 @@ from PIL import Image
 from commoncanvas.app.histogram import histogram, short, trimmed, window
 from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, curate
-from commoncanvas.catalog.sources.countries import COUNTRY
+from commoncanvas.catalog.importing.sources.countries import COUNTRY
 from commoncanvas.core.errors import CatalogError, CommonCanvasError
 from commoncanvas.images.image import encode_image
 from commoncanvas.table.schema import to_batch

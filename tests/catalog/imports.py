@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.sources import Report, SourceOptions, make_source
+from commoncanvas.catalog.importing.sources import Report, SourceOptions, make_source
 
 
 def options(path: Path | None = None, paths: tuple[Path, ...] = (), **said: Any) -> SourceOptions:

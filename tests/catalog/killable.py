@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, curate, duplicates, fetch, import_, takedown
-from commoncanvas.catalog.sources import Report, RowSource, source
-from commoncanvas.catalog.sources.countries import COUNTRY, PLACE
+from commoncanvas.catalog import Catalog, curate, fetch, import_, takedown
+from commoncanvas.catalog.curating import duplicates
+from commoncanvas.catalog.importing.sources import Report, RowSource, source
+from commoncanvas.catalog.importing.sources.countries import COUNTRY, PLACE
 from commoncanvas.engine import LocalEngine
 from commoncanvas.table import append, backfill
 

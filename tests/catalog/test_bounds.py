@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog.sources import Report, RowSource, make_source, packing, provenance, source
-from commoncanvas.catalog.sources.documents import documents
-from commoncanvas.catalog.sources.packing import rows_at_once
-from commoncanvas.catalog.sources.records import MAX_MEMORY, json_memory, parse_json
-from commoncanvas.catalog.sources.tables import parquet_rows, stream_rows
+from commoncanvas.catalog.importing.sources import Report, RowSource, make_source, packing, provenance, source
+from commoncanvas.catalog.importing.sources.documents import documents
+from commoncanvas.catalog.importing.sources.packing import rows_at_once
+from commoncanvas.catalog.importing.sources.records import MAX_MEMORY, json_memory, parse_json
+from commoncanvas.catalog.importing.sources.tables import parquet_rows, stream_rows
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.schema import SCHEMA
 from tests.catalog.imports import options
@@ -113,8 +113,8 @@ def test_a_footer_is_read_as_pyarrow_reads_it(tmp_path: Path, compression: str) 
 DAMAGED = """
 import sys
 from pathlib import Path
-from commoncanvas.catalog.sources import Report
-from commoncanvas.catalog.sources.tables import parquet_rows
+from commoncanvas.catalog.importing.sources import Report
+from commoncanvas.catalog.importing.sources.tables import parquet_rows
 from commoncanvas.core.errors import SourceError
 
 path = Path(sys.argv[1])

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, import_
-from commoncanvas.catalog.sources import Report, make_source
-from commoncanvas.catalog.sources.commoncatalog import CommonCatalog, decoded
+from commoncanvas.catalog.importing.sources import Report, make_source
+from commoncanvas.catalog.importing.sources.commoncatalog import CommonCatalog, decoded
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.image import decode
 from commoncanvas.table.columns import ColumnInfo

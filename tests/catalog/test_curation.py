@@ -17,10 +17,11 @@ from PIL import Image
 from scipy import ndimage
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog, curate, duplicates, fetch, saved_filter, saved_filters
-from commoncanvas.catalog.duplicates import mark_duplicates, permissiveness
-from commoncanvas.catalog.scores import NSFW, SHARPNESS, NsfwStage, sharpness
-from commoncanvas.catalog.sources.openmoji import read
+from commoncanvas.catalog import Catalog, curate, fetch, saved_filter, saved_filters
+from commoncanvas.catalog.curating import duplicates
+from commoncanvas.catalog.curating.duplicates import mark_duplicates, permissiveness
+from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS, NsfwStage, sharpness
+from commoncanvas.catalog.importing.sources.openmoji import read
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.table.filters import conditions_of
@@ -158,7 +159,7 @@ def test_a_kept_copy_that_goes_or_changes_leaves_nothing_dangling(gallery: Galle
 
 def fetch_again(catalog: Catalog, name: str) -> None:
     """A row that has been fetched."""
-    from commoncanvas.catalog.fetch import FetchStage
+    from commoncanvas.catalog.fetching.command import FetchStage
 
     class Again(FetchStage):
         todo = f"image_id = 'g:{name}'"  # type: ignore[assignment]

@@ -10,8 +10,8 @@ import psutil
 import pytest
 import pyvips
 
-from commoncanvas.catalog.sources import Report
-from commoncanvas.catalog.sources.embedded import Pending, with_images
+from commoncanvas.catalog.importing.sources import Report
+from commoncanvas.catalog.importing.sources.embedded import Pending, with_images
 from commoncanvas.core.errors import DecoderError
 from commoncanvas.images import decoders, tasks
 from commoncanvas.images.tasks import Store

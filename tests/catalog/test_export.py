@@ -28,13 +28,13 @@ from PIL import Image
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, export, takedown
-from commoncanvas.catalog.export import ShardSize
-from commoncanvas.catalog.sources import SourceOptions, make_source
+from commoncanvas.catalog.export.command import ShardSize
+from commoncanvas.catalog.importing.sources import SourceOptions, make_source
 from commoncanvas.core.errors import CatalogError, SourceError
 from commoncanvas.images.image import encode_image
 from commoncanvas.table.schema import to_batch
 
-export_module = importlib.import_module("commoncanvas.catalog.export")
+export_module = importlib.import_module("commoncanvas.catalog.export.command")
 ROWS = 47
 LICENSES = ("CC-BY-2.0", "CC0-1.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-3.0-DE")
 needs = {

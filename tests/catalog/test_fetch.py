@@ -22,7 +22,7 @@ from aiohttp import web
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchReport, fetch
-from commoncanvas.catalog.fetch import STATUSES, USER_AGENT, FetchStage, http_status
+from commoncanvas.catalog.fetching.command import STATUSES, USER_AGENT, FetchStage, http_status
 from commoncanvas.core.errors import CatalogError, DecoderError
 from commoncanvas.engine import LocalEngine
 from commoncanvas.images import decoders
@@ -357,7 +357,7 @@ def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) ->
         silent.listen()
         code = f"""
 import os, signal, threading, pyarrow as pa
-from commoncanvas.catalog.fetch import FetchStage
+from commoncanvas.catalog.fetching.command import FetchStage
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 def interrupted(stage):
     urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]

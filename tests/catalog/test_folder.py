@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.catalog.sources import fields
+from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.core.errors import LicenseError, NothingImportedError, SourceError
 from commoncanvas.table.report import Report
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from commoncanvas.catalog import Catalog, import_
-from commoncanvas.catalog.sources import Report, make_source
-from commoncanvas.catalog.sources.huggingface import HuggingFace, hub_parts
+from commoncanvas.catalog.importing.sources import Report, make_source
+from commoncanvas.catalog.importing.sources.huggingface import HuggingFace, hub_parts
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from tests.catalog.imports import imported, options, picture
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch
-from commoncanvas.catalog.sources import Report, make_source
+from commoncanvas.catalog.importing.sources import Report, make_source
 from commoncanvas.core.errors import LicenseError, SourceError
 from tests.catalog.imports import imported, options, picture
 

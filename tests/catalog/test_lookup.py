@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup, takedown
-from commoncanvas.catalog.overlay import UNLIKE, Target
-from commoncanvas.catalog.sources.openmoji import read
+from commoncanvas.catalog.importing.sources.openmoji import read
+from commoncanvas.catalog.lookup.overlay import UNLIKE, Target
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.copies import Query, find_candidates, make_query

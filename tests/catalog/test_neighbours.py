@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.neighbours import MAX_DISTANCE, near_groups, near_pairs, stand_ins
+from commoncanvas.catalog.curating.neighbours import MAX_DISTANCE, near_groups, near_pairs, stand_ins
 from commoncanvas.core.errors import CatalogError
 
 Hashes = NDArray[np.uint64]

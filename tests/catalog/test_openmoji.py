@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.catalog.sources.openmoji import has_label, read, slug
+from commoncanvas.catalog.importing.sources.openmoji import has_label, read, slug
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.images.image import decode
 

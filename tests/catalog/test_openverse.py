@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commoncanvas.catalog import import_
-from commoncanvas.catalog.sources import make_source
+from commoncanvas.catalog.importing.sources import make_source
 from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported, options
 

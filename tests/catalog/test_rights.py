@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from commoncanvas.catalog.sources import Report, fields
-from commoncanvas.catalog.sources.provenance import row_by_aliases
+from commoncanvas.catalog.importing.sources import Report, fields
+from commoncanvas.catalog.importing.sources.provenance import row_by_aliases
 from commoncanvas.core.errors import SourceError
 from commoncanvas.licenses import LICENSES, License
 from tests.catalog.imports import imported

@@ -24,11 +24,11 @@ from rich.console import Console
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
-from commoncanvas.catalog.sources.countries import COUNTRY
-from commoncanvas.catalog.stats import Creator, Figures
-from commoncanvas.catalog.stats_table import places
-from commoncanvas.catalog.survey import ASPECTS
-from commoncanvas.catalog.tally import Sample, Tally
+from commoncanvas.catalog.importing.sources.countries import COUNTRY
+from commoncanvas.catalog.stats.command import Creator, Figures
+from commoncanvas.catalog.stats.render import places
+from commoncanvas.catalog.stats.survey import ASPECTS
+from commoncanvas.catalog.stats.tally import Sample, Tally
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.schema import SCHEMA, to_batch
 
@@ -240,7 +240,7 @@ def test_a_tally_counts_the_same_however_often_it_merges(
 ) -> None:
     tally = Tally("name", "number")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("commoncanvas.catalog.tally.MERGE_ROWS", merge_rows)
+        patch.setattr("commoncanvas.catalog.stats.tally.MERGE_ROWS", merge_rows)
         for batch in batches:
             names, numbers = zip(*batch, strict=True) if batch else ((), ())
             tally.add(

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, takedown
-from commoncanvas.catalog.sources import Report
+from commoncanvas.catalog.importing.sources import Report
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.images.image import decode, encode_image, phash
 from commoncanvas.table import append

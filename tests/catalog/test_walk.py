@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog, import_
-from commoncanvas.catalog.sources import Report
-from commoncanvas.catalog.sources.walk import IMAGE_ENDINGS, ImageFolder, is_image
+from commoncanvas.catalog.importing.sources import Report
+from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS, ImageFolder, is_image
 from commoncanvas.cli import main
 from commoncanvas.core.errors import NothingImportedError
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import import_
-from commoncanvas.catalog.sources.markup import plain
-from commoncanvas.catalog.sources.wikimedia import SITE
+from commoncanvas.catalog.importing.sources.markup import plain
+from commoncanvas.catalog.importing.sources.wikimedia import SITE
 from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported
 

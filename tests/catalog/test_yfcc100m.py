@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog, ImportReport, import_
-from commoncanvas.catalog.sources import lines
+from commoncanvas.catalog.importing.sources import lines
 from commoncanvas.core.errors import SourceError
 
 from .yfcc import fields, line

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from commoncanvas.catalog.sources import Report
-from commoncanvas.catalog.sources.embedded import Pending, with_images
+from commoncanvas.catalog.importing.sources import Report
+from commoncanvas.catalog.importing.sources.embedded import Pending, with_images
 from commoncanvas.images.tasks import Store
 from commoncanvas.table.fetch_status import STATUSES
 from tests.images.kinds import Shows, kinds

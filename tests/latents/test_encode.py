@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.fetch import FetchStage
+from commoncanvas.catalog.fetching.command import FetchStage
 from commoncanvas.core.errors import CatalogError, ModelError, TrainingError
 from commoncanvas.images.image import encode_image
 from commoncanvas.latents.encode import column_info, encode

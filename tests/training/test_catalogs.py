@@ -19,7 +19,7 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
-from commoncanvas.catalog.takedown import takedown
+from commoncanvas.catalog.takedown.command import takedown
 from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square

@@ -8,8 +8,8 @@ from commoncanvas.app.report import bars, write_page
 from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
-from commoncanvas.catalog.duplicates import DUPLICATE_OF
-from commoncanvas.catalog.showing import Row, ShownRows
+from commoncanvas.catalog.curating.duplicates import DUPLICATE_OF
+from commoncanvas.catalog.show.command import Row, ShownRows
 from commoncanvas.core.text import clean
 from commoncanvas.table.sql import listed
 

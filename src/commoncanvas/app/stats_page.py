@@ -12,9 +12,9 @@ from commoncanvas.app.histogram import histogram, trimmed, window
 from commoncanvas.app.report import bars, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
-from commoncanvas.catalog.stats import TOP
-from commoncanvas.catalog.stats_table import pixels, places, size
-from commoncanvas.catalog.tally import Sample
+from commoncanvas.catalog.stats.command import TOP
+from commoncanvas.catalog.stats.render import pixels, places, size
+from commoncanvas.catalog.stats.tally import Sample
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.numbers import ratio
 from commoncanvas.core.text import clean

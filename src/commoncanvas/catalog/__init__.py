@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from commoncanvas.catalog.credits import credits
-from commoncanvas.catalog.curation import CurateReport, curate
-from commoncanvas.catalog.export import ExportReport, export
-from commoncanvas.catalog.fetch import FetchReport, fetch
-from commoncanvas.catalog.importing import ImportReport, import_
-from commoncanvas.catalog.lookup import LookupReport, Match, lookup
-from commoncanvas.catalog.showing import ShownRows, show
-from commoncanvas.catalog.stats import CatalogStats, stats
-from commoncanvas.catalog.takedown import TakedownReport, takedown
+from commoncanvas.catalog.curating.command import CurateReport, curate
+from commoncanvas.catalog.export.command import ExportReport, export
+from commoncanvas.catalog.fetching.command import FetchReport, fetch
+from commoncanvas.catalog.importing.command import ImportReport, import_
+from commoncanvas.catalog.lookup.command import LookupReport, Match, lookup
+from commoncanvas.catalog.show.command import ShownRows, show
+from commoncanvas.catalog.stats.command import CatalogStats, stats
+from commoncanvas.catalog.takedown.command import TakedownReport, takedown
 from commoncanvas.table.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.table.stage import Stage
 from commoncanvas.table.table import Catalog

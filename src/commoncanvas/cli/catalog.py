@@ -182,8 +182,8 @@ def catalog_show(
         limit: rows at most.
         html: also write a page with thumbnails, one file.
     """
-    from commoncanvas.catalog.showing import COLUMNS
-    from commoncanvas.catalog.showing import show as run
+    from commoncanvas.catalog.show.command import COLUMNS
+    from commoncanvas.catalog.show.command import show as run
 
     chosen = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns else COLUMNS
     found = run(catalog, where=where, columns=chosen, limit=limit)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from commoncanvas import licenses
-from commoncanvas.catalog.stats import bytes_on_disk
+from commoncanvas.catalog.stats.command import bytes_on_disk
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.latents.columns import (

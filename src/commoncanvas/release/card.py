@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from commoncanvas.catalog.datacard import HUB_LICENSES
+from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code

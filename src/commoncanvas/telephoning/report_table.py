@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from commoncanvas.catalog.stats_table import count_table
+from commoncanvas.catalog.stats.render import count_table
 from commoncanvas.core.text import clean, counted
 from commoncanvas.telephoning.rules import RULES
 

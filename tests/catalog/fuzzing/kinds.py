@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.sources import Report, SourceOptions, delimited, embedded, make_source
-from commoncanvas.catalog.sources.archives import samples
+from commoncanvas.catalog.importing.sources import Report, SourceOptions, delimited, embedded, make_source
+from commoncanvas.catalog.importing.sources.archives import samples
 from commoncanvas.core.errors import CommonCanvasError
 from tests.catalog.fuzzing.records import (
     Record,

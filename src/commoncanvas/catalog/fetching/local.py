@@ -6,9 +6,9 @@ import os
 import stat
 from urllib.parse import unquote, urlsplit
 
-from commoncanvas.catalog.sources import openmoji
-from commoncanvas.catalog.sources.folder import Folder
-from commoncanvas.catalog.sources.table import Table
+from commoncanvas.catalog.importing.sources import openmoji
+from commoncanvas.catalog.importing.sources.folder import Folder
+from commoncanvas.catalog.importing.sources.table import Table
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.table.fetch_status import FetchError, too_large
 

@@ -1,0 +1,1 @@
+"""Which rows are good enough to train on: scores, duplicates, and filters with a name."""

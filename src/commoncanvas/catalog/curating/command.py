@@ -1,0 +1,225 @@
+"""Curate: which rows are good enough to train on, as an SQL expression; no row is deleted.
+
+Scores and duplicates become columns, each limit a condition on them, and the whole a filter that can be saved under a
+name together with the version of the table that it was made on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog.curating.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
+from commoncanvas.catalog.curating.neighbours import MAX_DISTANCE
+from commoncanvas.catalog.curating.repeated import MANY, repeated, without_repeated
+from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.engine import Engine, engine_of
+from commoncanvas.table.backfill import run_shown
+from commoncanvas.table.filters import check_name, left_after, remedy, save_filter, told
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+POLICIES = tuple(policy.value for policy in licenses.Policy)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one condition took from the rows that those before it had left, for models of either policy."""
+
+    name: str
+    why: str
+    commercial: int
+    noncommercial: int
+
+
+@dataclass(frozen=True, repr=False)
+class CurateReport(Printed):
+    """`rows` of the table at `version`, what each step dropped in turn, and the rows left for either policy.
+
+    `filter` is the expression for `policy`, saved as `name` if that isn't None.
+    """
+
+    uri: str
+    version: int
+    policy: str
+    name: str | None
+    filter: str
+    rows: int
+    steps: tuple[Step, ...]
+    commercial: int
+    noncommercial: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> RenderableType:
+        """What the terminal shows: a line a step."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("", "C", "NC", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_row("rows", f"{self.rows:,}", f"{self.rows:,}", "")
+        for step in self.steps:
+            table.add_row(step.name, f"−{step.commercial:,}", f"−{step.noncommercial:,}", Text(step.why))
+        table.add_row("left", f"{self.commercial:,}", f"{self.noncommercial:,}", "", style="bold")
+        for column in table.columns[1:3]:
+            column.justify = "right"
+        saved = (
+            f"saved as {self.name}: data.filter: {self.name} chooses these rows; "
+            f"data.tag: {self.name} does, without rows that come later"
+        )
+        lines = [
+            saved if self.name else "not saved; save it with --name",
+            # The list of licences is longer than all the rest; --json has it.
+            f"filter: {licenses.shortened(self.filter)}",
+        ]
+        title = Text(f"{self.uri} version {self.version}", style="bold")
+        return Group(title, table, *map(Text, lines))
+
+
+def curate(
+    catalog: Catalog | str | Path,
+    *,
+    policy: str = "noncommercial",
+    min_side: int | None = None,
+    max_aspect: float | None = None,
+    min_sharpness: float | None = None,
+    nsfw_max: float | None = None,
+    deduplicate: bool = False,
+    distance: int = DISTANCE,
+    where: str | None = None,
+    name: str | None = None,
+    engine: Engine | str = "local",
+    workers: int | None = None,
+) -> CurateReport:
+    """Work out the filter for these limits, computing the scores and duplicates that it needs and that are missing.
+
+    `min_side` and `max_aspect` (long side over short) are of the original; `min_sharpness` is a variance of the
+    Laplacian (see `scores.sharpness`); `nsfw_max` a probability, by the extra [nsfw]; `distance` is in bits of 64.
+    With `name` the filter is kept in the table, and the version tagged: `saved_filter(catalog, name)`. Run again after
+    rows were added or a kept copy went away, it puts `duplicate_of` right. Scores are computed by `engine` (see
+    `engine_of`; duplicates are compared here). Raises CatalogError, EngineError, MissingExtraError.
+    """
+    _check_limits(policy, min_side, max_aspect, min_sharpness, nsfw_max, distance)
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    if where:
+        catalog.count(where)
+    chosen = licenses.Policy(policy)
+    plan: list[tuple[str, str, str, ImageStage | None]] = [
+        ("fetched", "no image: not fetched, or that failed", "fetch_status = 'ok'", None),
+        ("licence", "not for this policy, or unknown", "", None),
+    ]
+    if found := repeated(catalog):
+        why = f"the same file came from {MANY} addresses or more"
+        plan.append(("placeholders", why, without_repeated(found), None))
+    if min_side is not None:
+        sides = f"original_width >= {min_side} AND original_height >= {min_side}"
+        plan.append(("size", f"short side of the original under {min_side} px", sides, None))
+    if max_aspect is not None:
+        shape = f"original_width <= {max_aspect} * original_height AND original_height <= {max_aspect} * original_width"
+        plan.append(("aspect", f"long side over {max_aspect:g} times the short one", shape, None))
+    if where:
+        plan.append(("where", f"not {where}", where, None))
+    if min_sharpness is not None:
+        sharp = f"{SHARPNESS} >= {min_sharpness}"
+        plan.append(
+            ("sharpness", f"variance of the Laplacian under {min_sharpness:g}", sharp, SharpnessStage())
+        )
+    if nsfw_max is not None:
+        plan.append(("nsfw", f"open_nsfw's score over {nsfw_max:g}", f"{NSFW} <= {nsfw_max}", NsfwStage()))
+    if deduplicate:
+        single = f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL"
+        why = f"the same file, or a picture within {distance} bits, is kept"
+        plan.append(("duplicates", why, single, None))
+
+    expression = all_of(*_conditions(plan, chosen))
+    engine = engine_of(engine, workers)
+    if name is not None:
+        check_name(catalog, name, expression)
+    for step, (_, _, _, stage) in enumerate(plan):
+        if stage:
+            # Only what the earlier steps leave; NC's licences are all of C's and more.
+            allowed = all_of(*_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL))
+            run_shown(catalog, stage, allowed, engine)
+    if deduplicate:
+        mark_duplicates(catalog, distance, engine)
+    if name is not None:
+        conditions = _conditions(plan, chosen)
+        left = left_after(catalog, conditions)
+        if not left[-1]:
+            # A name is for good: it shall not be used up by a filter of nothing.
+            raise CatalogError(
+                f"not saved as {name}, for no row is left: of {told(catalog, conditions, left)}"
+                f"{remedy(catalog, conditions, left)}"
+            )
+        save_filter(catalog, name, expression)
+    else:
+        catalog.count(expression)
+    return _report(catalog, plan, chosen, name, expression)
+
+
+def _conditions(plan: Sequence[tuple[str, str, str, Any]], policy: licenses.Policy) -> list[str]:
+    return [condition or licenses.sql_filter(policy) for _, _, condition, _ in plan]
+
+
+def _report(
+    catalog: Catalog,
+    plan: Sequence[tuple[str, str, str, Any]],
+    policy: licenses.Policy,
+    name: str | None,
+    expression: str,
+) -> CurateReport:
+    rows = catalog.count()
+    left = {}
+    for side in licenses.Policy:
+        conditions = _conditions(plan, side)
+        left[side] = [rows, *(catalog.count(all_of(*conditions[: step + 1])) for step in range(len(plan)))]
+    commercial, noncommercial = left[licenses.Policy.COMMERCIAL], left[licenses.Policy.NONCOMMERCIAL]
+    steps = tuple(
+        Step(title, why, commercial[i] - commercial[i + 1], noncommercial[i] - noncommercial[i + 1])
+        for i, (title, why, _, _) in enumerate(plan)
+    )
+    return CurateReport(
+        uri=catalog.uri,
+        version=catalog.version,
+        policy=policy.value,
+        name=name,
+        filter=expression,
+        rows=rows,
+        steps=steps,
+        commercial=commercial[-1],
+        noncommercial=noncommercial[-1],
+    )
+
+
+def _check_limits(
+    policy: str,
+    min_side: int | None,
+    max_aspect: float | None,
+    min_sharpness: float | None,
+    nsfw_max: float | None,
+    distance: int,
+) -> None:
+    if policy not in POLICIES:
+        raise CatalogError(f"policy {policy!r} is not one of: {', '.join(POLICIES)}")
+    limits = [
+        ("min-side", min_side, 1, math.inf, "1 pixel or more"),
+        ("max-aspect", max_aspect, 1, math.inf, "1 or more"),
+        ("min-sharpness", min_sharpness, 0, math.inf, "0 or more"),
+        ("nsfw-max", nsfw_max, 0, 1, "0 to 1"),
+        ("distance", distance, 0, MAX_DISTANCE, f"0 to {MAX_DISTANCE} bits of 64"),
+    ]
+    for what, value, low, high, allowed in limits:
+        if value is not None and not (low <= value <= high and math.isfinite(value)):
+            raise CatalogError(f"{what} {value} is not one of: {allowed}")

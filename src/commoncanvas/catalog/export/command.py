@@ -1,0 +1,311 @@
+"""Export: images and their provenance in the formats that other tools read, with a data card and every credit.
+
+It is written beside its place, into OUT.partial, and gets its name when all of it is there. Shards have a small record
+of what is in them; a run that was killed goes on with those that are missing, from the same version of the catalog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas import licenses
+from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
+from commoncanvas.catalog.credits import Credit, credit, write_credits
+from commoncanvas.catalog.export import data_card
+from commoncanvas.catalog.export.shards import WRITERS, columns
+from commoncanvas.catalog.export.state import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
+from commoncanvas.catalog.stats.render import count_table, size
+from commoncanvas.core.console import Printed, progress, say
+from commoncanvas.core.errors import CatalogError, MissingExtraError
+from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.text import counted
+from commoncanvas.creators.names import count_names
+from commoncanvas.table.filters import conditions_of
+from commoncanvas.table.rows import take_rows
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import COLUMNS, Tombstones
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+READ_AT_ONCE = 64
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)?", re.IGNORECASE)
+_UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+@dataclass(frozen=True)
+class ShardSize:
+    """A shard ends with the row that reaches one of these."""
+
+    rows: int | None
+    bytes: int | None
+
+    @classmethod
+    def of(cls, text: str) -> ShardSize:
+        """`1GB`, `500 MB` (of images), or `10000` rows. Raises CatalogError."""
+        match = _SIZE.fullmatch(text.strip())
+        number = float(match[1]) if match else 0.0
+        if not match or number < 1 or (match[2] is None and not number.is_integer()):
+            raise CatalogError(f"shard size {text!r} is neither a size such as 1GB nor a count of rows")
+        if match[2] is None:
+            return cls(int(number), None)
+        return cls(None, int(number * _UNITS[match[2].lower()]))
+
+    def reached(self, rows: int, size: int) -> bool:
+        return (self.rows is not None and rows >= self.rows) or (
+            self.bytes is not None and size >= self.bytes
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class ExportReport(Printed):
+    """What is in the folder. `left_out` counts rows of the catalog that are not, by reason."""
+
+    out: str
+    format: str
+    version: int
+    rows: int
+    bytes: int
+    shards: int
+    left_out: dict[str, int]
+    licenses: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> RenderableType:
+        """What the terminal shows."""
+        from rich.console import Group
+        from rich.text import Text
+
+        title = f"{counted(self.rows, 'images')} in {counted(self.shards, 'shards')} in {self.out}, {size(self.bytes)}"
+        left = [f"left out: {count:,} {reason}" for reason, count in self.left_out.items()]
+        licences = count_table("licence", self.licenses, self.rows)
+        return Group(Text(title), *map(Text, left), *([licences] if licences else []))
+
+
+def export(
+    format: str,
+    catalog: Catalog | str | Path,
+    out: str | Path,
+    *,
+    filter: str | None = None,
+    version: int | str | None = None,
+    shard_size: str = "1GB",
+) -> ExportReport:
+    """Write the fetched images of the newest version or `version` (a number or a tag) that `filter` lets in.
+
+    `filter` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
+    (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their bytes. A row whose
+    licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets README.md (a data
+    card), credits.csv, and croissant.json if mlcroissant is installed. Until all of it is written it is `out` with
+    `.partial` behind its name. Killed and run again with the same arguments, it writes what is missing. Raises
+    CatalogError.
+    """
+    if format not in WRITERS:
+        raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
+    size = ShardSize.of(shard_size)
+    uri = catalog.uri if isinstance(catalog, Catalog) else str(catalog)
+    options = catalog.storage_options if isinstance(catalog, Catalog) else None
+    if version is None and isinstance(catalog, Catalog) and catalog.pinned:
+        version = catalog.version
+    newest = Catalog.open(uri, version, options)
+    newest.count(all_of(*conditions_of(newest, filter, version)))  # a wrong filter must not leave a folder
+    folder, partial = Path(out), Path(out).absolute()
+    partial = partial.with_name(partial.name + PARTIAL)
+    for place in (folder, partial):
+        if place.exists() and not (place / STATE).is_dir() and (not place.is_dir() or any(place.iterdir())):
+            raise CatalogError(f"{place} is there already and is no export; choose another place")
+    begun = folder if (folder / STATE).is_dir() else partial
+    with only_one(begun / STATE):
+        asked = {"format": format, "filter": filter, "shard_size": shard_size}
+        pinned = _pinned(begun, newest, version)
+        ids, left_out = select(pinned, all_of(*conditions_of(pinned, filter, version)))
+        if not len(ids):
+            raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
+        digest = hashlib.sha256(ids.tobytes()).hexdigest()
+        _same(begun, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
+        if begun == folder:
+            _rename(folder, partial)
+        shards = _write_shards(pinned, ids, partial, format, size)
+        counts = _write_papers(pinned, ids, partial, folder.absolute().name, format, shards, left_out)
+        _rename(partial, folder)
+    return ExportReport(
+        str(folder),
+        format,
+        pinned.version,
+        len(ids),
+        sum(shard.bytes for shard in shards),
+        len(shards),
+        left_out,
+        counts,
+    )
+
+
+def select(catalog: Catalog, filter: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
+    """Row ids of what may be exported, in the table's order, and how many rows may not, by reason."""
+    stones = Tombstones(catalog.uri, catalog.storage_options)
+    left_out: Counter[str] = Counter()
+    ids = [np.empty(0, np.uint64)]
+    known: dict[str | None, licenses.License] = {}
+    for batch in catalog.scan([*COLUMNS, "license", "fetch_status"], filter, 65536, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        refused = stones.refused(rows)
+        chosen = []
+        names, statuses = rows["license"].to_pylist(), rows["fetch_status"].to_pylist()
+        for taken, name, status in zip(refused, names, statuses, strict=True):
+            license = known.setdefault(name, licenses.parse(name))
+            if taken:
+                reason = "taken down"
+            elif not license.known:
+                reason = "unknown licence"
+            elif not license.reusable:
+                reason = f"licence {license.id}"
+            elif status != "ok":
+                reason = "not fetched"
+            else:
+                reason = ""
+            chosen.append(not reason)
+            left_out[reason] += 1
+        ids.append(rows["_rowid"].to_numpy()[np.array(chosen, np.bool_)])
+    left_out.pop("", None)
+    return np.concatenate(ids), dict(left_out.most_common())
+
+
+def _rename(folder: Path, name: Path) -> None:
+    try:
+        folder.rename(name)
+    except OSError as error:
+        raise CatalogError(
+            f"{folder} can't be renamed to {name}: {error.strerror or error}; move that away and export again"
+        ) from error
+
+
+def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog:
+    """The version that is asked for, or that an earlier run had begun with, or the newest."""
+    state = state_of(folder)
+    chosen = newest.version if state is None or version is not None else state["version"]
+    try:
+        return Catalog.open(newest.uri, chosen, newest.storage_options)
+    except CatalogError as error:
+        raise CatalogError(
+            f"{folder} was begun from version {chosen}, which is gone; remove the folder and export again"
+        ) from error
+
+
+def _same(folder: Path, state: dict[str, Any]) -> None:
+    """Keep what this export is. Raises CatalogError if the folder holds another."""
+    before = state_of(folder)
+    if before is None:
+        replace_text(folder / STATE / "state.json", json.dumps(state, indent=2))
+    elif before != state:
+        different = ", ".join(name for name in state if before.get(name) != state[name])
+        raise CatalogError(
+            f"{folder} holds another export (not the same: {different}; rows may have been taken down since); "
+            "remove the folder, or choose another"
+        )
+
+
+def _write_shards(
+    catalog: Catalog, ids: NDArray[np.uint64], folder: Path, format: str, size: ShardSize
+) -> list[Shard]:
+    (folder / "data").mkdir(exist_ok=True)
+    shards: list[Shard] = []
+    start = 0
+    with progress("export", len(ids)) as bar:
+        while start < len(ids):
+            name = f"data/train-{len(shards):05}.{WRITERS[format].ending}"
+            shard = finished(folder, name) or _write_shard(
+                catalog, ids, start, folder / name, name, format, size
+            )
+            replace_text(record_of(folder, name), json.dumps(asdict(shard)))
+            shards.append(shard)
+            start += shard.rows
+            bar.advance(shard.rows)
+    return shards
+
+
+def _write_shard(
+    catalog: Catalog,
+    ids: NDArray[np.uint64],
+    start: int,
+    path: Path,
+    name: str,
+    format: str,
+    size: ShardSize,
+) -> Shard:
+    partial = path.with_name(f".{path.name}.part")
+    writer = WRITERS[format](partial, catalog.schema)
+    rows = bytes_ = 0
+    for row in _rows(catalog, ids[start:], columns(catalog.schema)):
+        writer.add(start + rows, row)
+        rows += 1
+        bytes_ += len(row["image"])
+        if size.reached(rows, bytes_):
+            break
+    writer.close()
+    with partial.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    partial.replace(path)
+    return Shard(name, rows, path.stat().st_size, digest)
+
+
+def _rows(catalog: Catalog, ids: NDArray[np.uint64], names: list[str]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(ids), READ_AT_ONCE):
+        yield from take_rows(catalog.dataset, ids[start : start + READ_AT_ONCE], names).to_pylist()
+
+
+def _write_papers(
+    catalog: Catalog,
+    ids: NDArray[np.uint64],
+    folder: Path,
+    title: str,
+    format: str,
+    shards: list[Shard],
+    left_out: dict[str, int],
+) -> dict[str, int]:
+    """credits.csv, README.md and croissant.json; returns the counts of licences."""
+    counts: Counter[str] = Counter()
+    creators: list[str | None] = []
+
+    def counted(credits: Iterable[Credit]) -> Iterator[Credit]:
+        for one in credits:
+            counts[one.license or ""] += 1
+            creators.append(one.creator)
+            yield one
+
+    rows = _rows(catalog, ids, list(CREDIT_COLUMNS))
+    write_credits(counted(map(credit, rows)), "csv", folder / "credits.csv")
+    card = data_card.Card(
+        name=title,
+        format=format,
+        schema=catalog.schema,
+        version=catalog.version,
+        rows=len(ids),
+        files={shard.name: (shard.bytes, shard.sha256) for shard in shards},
+        licenses=dict(counts.most_common()),
+        creators=count_names(creators),
+        left_out=left_out,
+    )
+    try:
+        replace_text(folder / "croissant.json", card.croissant(folder))
+    except MissingExtraError as error:
+        say(f"no croissant.json: {error}")
+    replace_text(folder / CARD, card.markdown())
+    return card.licenses
+
+
+def _reasons(left_out: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())

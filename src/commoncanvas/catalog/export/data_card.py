@@ -1,0 +1,274 @@
+"""The papers of an export: a data card in Hugging Face's form, and Croissant metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from commoncanvas.catalog.export.shards import features, parquet_schema
+from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.core.text import counted, markdown_cell
+from commoncanvas.core.version import __version__
+from commoncanvas.creators.names import NO_CREATOR
+from commoncanvas.licenses import License, combine, parse
+
+TOP_CREATORS = 20
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
+# https://huggingface.co/docs/hub/repositories-licenses
+HUB_LICENSES = frozenset(
+    """cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0
+    cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+    """.split()  # noqa: SIM905
+)
+_FIELDS = (
+    "image_id",
+    "page_url",
+    "license",
+    "license_url",
+    "creator",
+    "creator_url",
+    "title",
+    "text",
+    "credit",
+)
+"""What Croissant describes one by one: who made each image, and under which licence."""
+_CSV_FIELDS = (
+    "image_id",
+    "source_url",
+    "license",
+    "license_url",
+    "creator",
+    "creator_url",
+    "title",
+    "credit",
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the papers say. `files`: name -> (bytes, sha256). `licenses` and `creators` count images."""
+
+    name: str
+    format: str
+    schema: pa.Schema
+    version: int
+    rows: int
+    files: dict[str, tuple[int, str]]
+    licenses: dict[str, int]
+    creators: dict[str, int]
+    left_out: dict[str, int]
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for size, _ in self.files.values())
+
+    @property
+    def values(self) -> list[License]:
+        return [parse(name) for name in self.licenses]
+
+    def header(self) -> dict[str, Any]:
+        """The YAML that the hub reads (https://huggingface.co/docs/hub/datasets-cards)."""
+        known = [value.id.lower() for value in self.values]
+        names = sorted({name if name in HUB_LICENSES else "other" for name in known})
+        ending = "tar" if self.format == "webdataset" else "parquet"
+        header: dict[str, Any] = {
+            "pretty_name": self.name,
+            "license": names[0] if len(names) == 1 else names,
+            "task_categories": ["text-to-image"],
+            "tags": ["image", "creative-commons", "commoncanvas"]
+            + (["webdataset"] if ending == "tar" else []),
+            "size_categories": [
+                next((label for limit, label in (*_SIZES, *_LARGER) if self.rows < limit), "1B<n<10B")
+            ],
+            "configs": [
+                {"config_name": "default", "data_files": [{"split": "train", "path": f"data/*.{ending}"}]}
+            ],
+        }
+        if self.format == "huggingface":
+            split = {"name": "train", "num_bytes": self.bytes, "num_examples": self.rows}
+            header["dataset_info"] = {
+                "features": [
+                    _listed(name, each) for name, each in features(parquet_schema(self.schema)).items()
+                ],
+                "splits": [split],
+                "download_size": self.bytes,
+                "dataset_size": self.bytes,
+            }
+        return header
+
+    @property
+    def people(self) -> int:
+        """Creators with a name."""
+        return sum(1 for name in self.creators if name)
+
+    @property
+    def images(self) -> str:
+        return counted(self.rows, "openly licensed images")
+
+    def markdown(self) -> str:
+        """README.md."""
+        nc = sum(self.licenses[each.id] for each in self.values if not each.commercial)
+        nd = sum(self.licenses[each.id] for each in self.values if not each.derivatives)
+        top = list(self.creators.items())[:TOP_CREATORS]
+        licence_rows = [
+            f"| {_link(each.name, each.url)} | {count:,} | {_yes(each.commercial)} | {_yes(each.derivatives)} | "
+            f"{_yes(each.share_alike)} | {_yes(each.attribution)} |"
+            for each, count in zip(self.values, self.licenses.values(), strict=True)
+        ]
+        creator_rows = [f"| {markdown_cell(name or NO_CREATOR)} | {count:,} |" for name, count in top]
+        more = len(self.creators) - len(top)
+        limits = [
+            f"- {counted(nc, 'images')} may not be used commercially."
+            if nc
+            else "- Every image may be used commercially.",
+            *([f"- {counted(nd, 'images')} may be shared only as they are, not adapted."] if nd else []),
+            f"- Together: {combine(self.values, allow_no_derivatives=True).message}.",
+        ]
+        left = [f"- {count:,}: {reason}" for reason, count in self.left_out.items()] or ["- none"]
+        return _CARD.format(
+            header=yaml.safe_dump(self.header(), sort_keys=False, allow_unicode=True).rstrip(),
+            name=markdown_cell(self.name),
+            images=self.images,
+            creators=counted(self.people, "creators"),
+            program=f"CommonCanvas {__version__}",
+            version=self.version,
+            licence_rows="\n".join(licence_rows),
+            limits="\n".join(limits),
+            creator_rows="\n".join(creator_rows),
+            more=f"\n...and {more:,} more, all of them in `credits.csv`.\n" if more > 0 else "",
+            layout=_TARS if self.format == "webdataset" else _PARQUET,
+            left="\n".join(left),
+        )
+
+    def croissant(self, folder: Path) -> str:
+        """croissant.json (https://docs.mlcommons.org/croissant/docs/croissant-spec.html).
+
+        Raises MissingExtraError.
+        """
+        try:
+            import mlcroissant as mlc
+        except ImportError as error:
+            raise MissingExtraError(
+                "the package mlcroissant is missing; pip install 'commoncanvas[export]'"
+            ) from error
+        ending = "tar" if self.format == "webdataset" else "parquet"
+        kind = "application/x-tar" if ending == "tar" else "application/x-parquet"
+        credits = (folder / "credits.csv").read_bytes()
+        known = {"credits.csv": (len(credits), hashlib.sha256(credits).hexdigest()), **self.files}
+        files = [
+            mlc.FileObject(
+                id=name,
+                name=name,
+                content_url=name,
+                content_size=f"{size} B",
+                encoding_formats=["text/csv" if name == "credits.csv" else kind],
+                sha256=sha256,
+            )
+            for name, (size, sha256) in known.items()
+        ]
+        shards = mlc.FileSet(
+            id="shards", name="shards", includes=[f"data/*.{ending}"], encoding_formats=[kind]
+        )
+        place = {"file_object": "credits.csv"} if ending == "tar" else {"file_set": "shards"}
+        names = _CSV_FIELDS if ending == "tar" else _FIELDS
+        fields = [
+            mlc.Field(
+                id=f"images/{name}",
+                name=name,
+                data_types=[mlc.DataType.TEXT],
+                source=mlc.Source(**place, extract=mlc.Extract(column=name)),
+            )
+            for name in names
+        ]
+        if ending == "parquet":
+            image = mlc.Source(
+                **place, extract=mlc.Extract(column="image"), transforms=[mlc.Transform(json_path="bytes")]
+            )
+            kinds = [mlc.DataType.IMAGE_OBJECT]
+            fields.append(mlc.Field(id="images/image", name="image", data_types=kinds, source=image))
+        metadata = mlc.Metadata(
+            name=self.name,
+            description=f"{self.images} by {counted(self.people, 'creators')}, each credited.",
+            license=[each.url or each.name for each in self.values],
+            date_published=datetime.now(UTC),
+            version=f"{self.version}.0.0",
+            cite_as="Credit each image as credits.csv says.",
+            distribution=[*files, shards],
+            record_sets=[mlc.RecordSet(id="images", name="images", key=["images/image_id"], fields=fields)],
+        )
+        return json.dumps(metadata.to_json(), indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _listed(name: str, feature: dict[str, Any]) -> dict[str, Any]:
+    """A feature as the card's YAML writes it."""
+    if feature["_type"] == "Image":
+        return {"name": name, "dtype": "image"}
+    if feature["_type"] == "Sequence":
+        return {"name": name, "list": feature["feature"]["dtype"]}
+    return {"name": name, "dtype": feature["dtype"]}
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _link(text: str, url: str | None) -> str:
+    return f"[{text}]({url})" if url else text
+
+
+_CARD = """---
+{header}
+---
+# {name}
+
+{images} by {creators}, each with its licence, its creator and its source.
+Exported by {program} from version {version} of a catalog.
+
+## Licences
+
+| licence | images | commercial use | adaptations | share alike | credit demanded |
+|---|---:|---|---|---|---|
+{licence_rows}
+
+{limits}
+
+The licence of an image is in its own row; no one licence stands for all of them. This is not legal advice.
+
+## Creators
+
+| creator | images |
+|---|---:|
+{creator_rows}
+{more}
+## How to credit
+
+`credits.csv` has a line an image: title, creator, source and licence with their addresses, and what was changed.
+The same sentence is in each row as `credit`; show it with the image.
+
+## Files
+
+{layout}
+
+Rows of the catalog that are not here:
+
+{left}
+"""
+
+_TARS = """`data/train-*.tar` are WebDataset shards: KEY.jpg (or png, webp), KEY.json with all that is known of the
+image, and KEY.txt with its text, if it has one."""
+
+_PARQUET = """`data/train-*.parquet` hold each image as it is (`image`), all that is known of it, text and credit:
+
+```python
+from datasets import load_dataset
+
+images = load_dataset("path/to/this/folder", split="train")
+```"""

@@ -1,0 +1,262 @@
+"""Fetch: `image_url` becomes the stored image, its sizes and hashes, or a status that says why not."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas.catalog.curating.repeated import say_repeated
+from commoncanvas.catalog.fetching.addresses import ALLOWING
+from commoncanvas.catalog.fetching.download import Limits, user_agent
+from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
+from commoncanvas.catalog.stats.render import count_table
+from commoncanvas.catalog.takedown.command import takedown
+from commoncanvas.core.console import Printed, progress, say
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted
+from commoncanvas.engine import Engine, RayEngine, engine_of, every
+from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
+from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.table.returning import TakenDown, say_held_back
+from commoncanvas.table.sql import all_of
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+USER_AGENT = user_agent()
+NOTE_SECONDS = 0.5
+DONE = ("ok", TAKEN_DOWN, LOOKS_TAKEN_DOWN)
+"""Statuses that are no failure."""
+FRAGMENTS_AT_ONCE = 3
+"""While one waits for its last and slowest images, the others go on."""
+
+__all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
+
+
+@dataclass(frozen=True, repr=False)
+class FetchReport(Printed):
+    """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
+    `where` lets in, after it. `failure`: what to do where no image came of it; None where one did.
+    """
+
+    rows: int
+    seconds: float
+    statuses: dict[str, int]
+    bytes: int = 0
+    failure: str | None = None
+
+    @property
+    def images_per_s(self) -> float:
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def megabytes_per_s(self) -> float:
+        return self.bytes / 1e6 / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "images_per_s": self.images_per_s, "megabytes_per_s": self.megabytes_per_s}
+
+    def render(self) -> RenderableType:
+        """What the terminal shows: how fast it was, of images over the network also in bytes, and the statuses."""
+        from rich.console import Group
+        from rich.text import Text
+
+        rate = f"{counted(self.rows, 'images')} in {self.seconds:,.1f} s ({self.images_per_s:,.0f} images/s"
+        rate += f", {self.megabytes_per_s:,.1f} MB/s)" if self.bytes else ")"
+        statuses = count_table("in the catalog", self.statuses, sum(self.statuses.values()))
+        return Group(Text(rate), statuses or Text("no image in the catalog"))
+
+
+def fetch(
+    catalog: Catalog | str | Path,
+    *,
+    size: int = 512,
+    side: Side = "longest",
+    format: Format = "jpeg",
+    quality: int = 95,
+    retry: Sequence[str] = (),
+    where: str | None = None,
+    workers: int | None = None,
+    timeout_s: float = 60.0,
+    idle_s: float = 20.0,
+    max_bytes: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
+    animated: Animated = "first",
+    allow_private: bool = False,
+    connections: int = 32,
+    per_host: int = 16,
+    retries: int = 2,
+    contact: str | None = None,
+    engine: Engine | str = "local",
+    allow_lookalikes: bool = False,
+) -> FetchReport:
+    """Fetch the rows that have no `fetch_status` yet, those whose status is in `retry` (`failed`: all but ok,
+    taken_down and looks_taken_down), and those that were refused for want of what is allowed now.
+
+    The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
+    Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
+    one's own), and local files but for rows of local sources; of an `animated` image the first frame is stored,
+    unless it is to be refused. At most `connections` downloads at once, `per_host` of them from one host; where asking
+    again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
+    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had, or
+    that gives another file than the row states (`stated_bytes`, `stated_md5`).
+
+    `workers` processes decode, by default one a processor. With `engine` "ray" they are workers, each with a CPU of the
+    cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
+    itself that a host wants rest. Images of local sources are then read where a worker runs.
+
+    A file that was taken down is never stored again, under whatever id: its row gets the status `taken_down`. An image
+    that looks like one gets `looks_taken_down`, and is named. With `allow_lookalikes` such images are stored, also
+    those that were held back before.
+
+    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing, EngineError.
+    """
+    stage = FetchStage(
+        _checked("size", size, range(1, 65536)),
+        _checked("side", side, SIDES),
+        _checked("format", format, FORMATS),
+        _checked("quality", quality, range(1, 101)),
+        _retries([*retry, LOOKS_TAKEN_DOWN] if allow_lookalikes else retry),
+        None if workers is None else _checked("workers", workers, range(1, 1025)),
+        limits=Limits(
+            timeout_s=timeout_s,
+            idle_s=idle_s,
+            max_bytes=max_bytes,
+            retries=_checked("retries", retries, range(101)),
+            connections=_checked("connections", connections, range(1, 10_001)),
+            per_host=_checked("per-host", per_host, range(1, 10_001)),
+        ),
+        max_pixels=max_pixels,
+        animated=_checked("animated", animated, ANIMATED),
+        allow_private=allow_private,
+        contact=_contact(contact),
+    )
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    stones = Tombstones(catalog.uri, catalog.storage_options)
+    stones.refresh()
+    stage.taken_down = TakenDown.of(stones, allow_lookalikes)
+    engine = _engine(engine, stage)
+    stage.more = [name for name in MORE if name in catalog.schema.names]
+    pending = all_of(stage.todo, where)
+    began = time.monotonic()
+    with progress("fetch", catalog.count(pending)) as bar:
+        try:
+            with every(NOTE_SECONDS, lambda: bar.note(str(stage.tally))), _interruptible(stage):
+                rows = catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
+        finally:
+            tally = stage.tally
+            bar.note(str(tally) if tally.rows else "")
+            stage.close()
+    seconds = time.monotonic() - began
+    if stones.refresh():  # a copy of what was taken down meanwhile may have come in
+        takedown(catalog)
+    if stage.taken_down:
+        held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
+        say_held_back(catalog.uri, held["image_id"].to_pylist())
+    refused = 0 if allow_private else catalog.count(all_of(PRIVATE, where))
+    if refused:
+        say(_private(refused), title="fetch:")
+    if rows:
+        say_repeated(catalog)
+    found = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
+    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
+    statuses = dict(sorted(statuses.items(), key=lambda item: -item[1]))
+    tried = tally.statuses or statuses
+    return FetchReport(rows, seconds, statuses, tally.bytes, _failure(catalog.uri, tried, statuses, refused))
+
+
+def _private(refused: int) -> str:
+    return (
+        f"{counted(refused, 'rows')} {'was' if refused == 1 else 'were'} refused, since the address is of a private "
+        f"network or of this machine; if that server is yours, run it again with {ALLOWING}"
+    )
+
+
+def _failure(uri: str, tried: Mapping[str, int], there: Mapping[str, int], refused: int) -> str | None:
+    """What to do where no row of `there` has an image, or all that were `tried` are rows that were `refused`."""
+    if tried and {*tried} == {"refused"} and tried["refused"] <= refused:
+        return f"no image was fetched: {_private(refused)}"
+    if not there or {*there} & {*DONE}:
+        return None
+    counts = ", ".join(f"{count:,} {status}" for status, count in there.items())
+    return (
+        f"no image was fetched ({counts}); to see why: "
+        f"commoncanvas catalog show --catalog {uri} --where \"fetch_status != 'ok'\""
+    )
+
+
+def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
+    """The engine by its name, the stage's limits shared out among its workers."""
+    if engine != "ray":
+        return engine_of(engine, at_once=FRAGMENTS_AT_ONCE)
+    limits = stage.limits
+    most = min(limits.connections, limits.per_host)
+    made = RayEngine(min(stage.workers or most, most), at_once=FRAGMENTS_AT_ONCE)
+    if made.workers == most < min(stage.workers or made.room, made.room):
+        say(
+            f"fetch: {most} workers of the cluster's {made.room} CPUs; --connections and --per-host allow no more"
+        )
+    stage.workers = 1
+    stage.limits = replace(
+        limits,
+        connections=limits.connections // made.workers,
+        per_host=limits.per_host // made.workers,
+        buffer_bytes=max(limits.max_bytes, limits.buffer_bytes // made.workers),
+    )
+    return made
+
+
+@contextmanager
+def _interruptible(stage: FetchStage) -> Iterator[None]:
+    """Let Ctrl-C end what the engine's threads wait for; it would wait for them itself, a minute or more."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        stage.stop()
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _contact(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[!-'*-~]{3,200}", text):
+        raise CatalogError(f"contact {text!r} is not a mail address or URL; servers' owners write to it")
+    return text
+
+
+def _retries(names: Sequence[str]) -> tuple[str, ...]:
+    chosen: list[str] = []
+    for name in names:
+        chosen += [status for status in STATUSES if status not in DONE] if name == "failed" else [name]
+    for name in chosen:
+        if name not in STATUSES:
+            raise CatalogError(
+                f"there is no fetch status {name}; there are: {', '.join(STATUSES)}, "
+                f"or failed, all but {', '.join(DONE)}"
+            )
+    return tuple(dict.fromkeys(chosen))
+
+
+def _checked(what: str, value: Any, allowed: Sequence[Any]) -> Any:
+    if value not in allowed:
+        choices = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(allowed)
+        raise CatalogError(f"{what} {value!r} is not one of: {choices}")
+    return value

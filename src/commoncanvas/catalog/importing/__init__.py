@@ -1,0 +1,1 @@
+"""From somebody's collection to rows of the table: one module a source, and what imports left out."""

@@ -1,0 +1,47 @@
+"""Where images come from: one file a source, one line each here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from commoncanvas.catalog.export.state import cut_off
+from commoncanvas.catalog.importing.sources.commoncatalog import CommonCatalog
+from commoncanvas.catalog.importing.sources.folder import Folder
+from commoncanvas.catalog.importing.sources.huggingface import HuggingFace
+from commoncanvas.catalog.importing.sources.img2dataset import Img2Dataset
+from commoncanvas.catalog.importing.sources.openimages import OpenImages
+from commoncanvas.catalog.importing.sources.openmoji import OpenMoji
+from commoncanvas.catalog.importing.sources.openverse import Openverse
+from commoncanvas.catalog.importing.sources.source import RowSource, Source, SourceOptions
+from commoncanvas.catalog.importing.sources.table import Table
+from commoncanvas.catalog.importing.sources.wikimedia import Wikimedia
+from commoncanvas.catalog.importing.sources.yfcc100m import YFCC100M
+from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
+
+__all__ = ["SOURCES", "Report", "RowSource", "Source", "SourceOptions", "make_source"]
+
+SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
+    "openmoji": OpenMoji,
+    "folder": Folder,
+    "yfcc100m": YFCC100M,
+    "commoncatalog": CommonCatalog,
+    "img2dataset": Img2Dataset,
+    "openverse": Openverse,
+    "wikimedia": Wikimedia,
+    "openimages": OpenImages,
+    "huggingface": HuggingFace,
+    "table": Table,
+}
+
+
+def make_source(name: str, options: SourceOptions) -> Source:
+    """Raises SourceError if there is no such source or it can't be used with these options."""
+    if name not in SOURCES:
+        raise SourceError(f"there is no source {name}; there are: {', '.join(SOURCES)}")
+    for path in options.paths:
+        if why := cut_off(path):
+            raise SourceError(
+                f"{path} is an export that was cut off: {why}; run that export again, to its end"
+            )
+    return SOURCES[name](options)

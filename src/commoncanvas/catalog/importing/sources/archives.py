@@ -1,0 +1,149 @@
+"""Samples of WebDataset shards: files of a tar archive that follow each other and share a key.
+
+https://github.com/webdataset/webdataset
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS
+from commoncanvas.core.errors import SourceError
+from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.table.report import Report
+
+TEXTS = ("json", "txt")
+MAX_TEXT_BYTES = 8 << 20
+"""Of a sample's `json` or `txt`, at most."""
+COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
+
+# The path up to the first dot of the base name, which has something before the dot; then the part's name.
+_NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
+
+
+@dataclass
+class Sample:
+    """Files of one key: the name of the part (`jpg`, `json`) -> its bytes."""
+
+    key: str
+    parts: dict[str, bytes] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    """All its parts, also those that aren't read."""
+    twice: str | None = None
+    """A part that comes twice: nobody knows which of the two belongs to the others."""
+
+    @property
+    def image(self) -> bytes | None:
+        """The picture; of several kinds the first of IMAGE_ENDINGS."""
+        return next((self.parts[kind] for kind in IMAGE_ENDINGS if kind in self.parts), None)
+
+
+def check_end(path: Path) -> None:
+    """Raises SourceError for an archive without end mark: its writer was killed, and it may lack whole files."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1024))
+        if size < 1024 or any(file.read()):
+            raise SourceError(
+                f"{path} is no tar archive, or was cut off: it has no end mark; "
+                "remove it, or let img2dataset make it anew"
+            )
+
+
+def samples(path: Path, report: Report) -> Iterator[Sample]:
+    """The samples, each with its pictures, `json` and `txt`; MAX_BYTES of a sample at most.
+
+    What is left out of a sample goes to `report.remark`. Raises SourceError where the archive is damaged, after the
+    samples before that place.
+    """
+    sample: Sample | None = None
+    for tar, member, key, part in _members(path, report):
+        if sample is None or key != sample.key:
+            if sample is not None:
+                yield sample
+            sample = Sample(key)
+        if part in sample.names:
+            sample.twice = part
+            continue
+        sample.names.add(part)
+        if part in (*IMAGE_ENDINGS, *TEXTS):
+            room = MAX_TEXT_BYTES if part in TEXTS else MAX_BYTES - sum(map(len, sample.parts.values()))
+            if why := _left_out(member, room):
+                report.remark(f"{path.name} sample {key}", "file left out", f"{part}: {why}")
+            else:
+                with _explained(path, key):
+                    content = tar.extractfile(member)
+                    sample.parts[part] = content.read() if content else b""
+    if sample is not None:
+        yield sample
+
+
+def scattered(path: Path) -> set[str]:
+    """Keys whose files don't all follow each other."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    last = None
+    for _, _, key, _ in _members(path, Report()):
+        if key != last and key in seen:
+            found.add(key)
+        seen.add(key)
+        last = key
+    return found
+
+
+def _members(path: Path, report: Report) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str, str]]:
+    """(archive, member, key, part) of each file."""
+    key = "none"
+    with _explained(path, key), tarfile.open(path, "r:") as tar:
+        while True:
+            with _explained(path, key):
+                member = tar.next()
+            if member is None:
+                break
+            tar.members = []  # type: ignore[attr-defined]  # or it would remember every file
+            if member.isdir():
+                continue
+            name = _NAME.fullmatch(member.name.removeprefix("./"))
+            if name is None:
+                report.remark(f"{path.name} file {member.name[:100]}", "file left out", "it is no sample's")
+                continue
+            key = name[1]
+            yield tar, member, key, name[2].lower()
+        with _explained(path, key):
+            _check_rest(path, tar.offset)
+
+
+def _left_out(member: tarfile.TarInfo, room: int) -> str | None:
+    """Why a file isn't read; None if it is."""
+    if not member.isreg():
+        return "a link or a device"
+    if member.issparse():
+        return f"a sparse file that claims {member.size:,} bytes"
+    return f"{member.size:,} bytes, more than {room:,}" if member.size > room else None
+
+
+def _check_rest(path: Path, offset: int) -> None:
+    """Nothing but zeros follows the end mark; a header that can't be read looks like one to tarfile."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError("a file's header can't be read")
+        while block := file.read(1 << 20):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("something follows its end mark, such as another archive")
+
+
+@contextmanager
+def _explained(path: Path, key: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:  # what stands in a header makes tarfile raise errors of many kinds
+        raise SourceError(f"{path} is damaged after sample {key}: {error}; make it anew") from error

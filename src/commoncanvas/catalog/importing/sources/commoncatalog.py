@@ -1,0 +1,159 @@
+"""CommonCatalog as it was released: Parquet files with Flickr photos, who took them, and BLIP-2's captions.
+
+https://huggingface.co/datasets/common-canvas/commoncatalog-cc-by, and its five sisters by licence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_plus
+
+import pyarrow as pa
+
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.countries import COORDINATES, COUNTRY, PLACE
+from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
+from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.provenance import Said, base_row
+from commoncanvas.catalog.importing.sources.rights import read_license
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
+from commoncanvas.core.errors import SourceError
+from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.report import Report
+
+CAPTION = "blip2_caption"
+CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"
+
+_NEEDED = ("jpg", "photoid", "uid", "unickname", "licensename", "licenseurl")
+# Not `exif`, which can hold the place too: it isn't even read.
+_WANTED = (
+    *_NEEDED,
+    *COORDINATES,
+    CAPTION,
+    "original_width",
+    "original_height",
+    "title",
+    "description",
+    "usertags",
+    "datetaken",
+    "dateuploaded",
+    "pageurl",
+    "downloadurl",
+    "url",
+)
+
+
+class CommonCatalog(RowSource):
+    """Rows `flickr:<photo id>`, the ids that every source of Flickr's photos gives, with image and caption.
+
+    Longitude and latitude are read only to know the country, and dropped.
+
+    `--label-column caption` takes the release's column `caption` as human text; by default no column is.
+    """
+
+    name = "commoncatalog"
+    columns: tuple[pa.Field, ...] = (
+        # The release doesn't say which weights wrote the captions; its own name stands for them.
+        ColumnInfo(hashlib.sha256(CAPTIONER.encode()).hexdigest(), (("image", None),), (), CAPTIONER).field(
+            CAPTION, pa.string()
+        ),
+        COUNTRY,
+    )
+
+    def __init__(self, options: SourceOptions) -> None:
+        options.only(self.name, "paths", "label_column", "size")
+        self.files = input_files(options, self.name, (".parquet",))
+        self.store = store_of(options)
+        self.label_column = options.label_column
+        if self.label_column == CAPTION:
+            raise SourceError(
+                f"a model wrote {CAPTION}; it is imported as a column of its own, and is no label"
+            )
+        self._read = [self._checked(path) for path in self.files]
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        return with_images(self._pending(report), self.store, report)
+
+    def _checked(self, path: Path) -> list[str]:
+        """The columns to read of one file."""
+        names = parquet_schema(path).names
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise SourceError(
+                f"{path} has no column {', '.join(missing)}; source {self.name} reads the Parquet files of "
+                "common-canvas/commoncatalog-*"
+            )
+        if self.label_column and self.label_column not in names:
+            raise SourceError(f"{path} has no column {self.label_column!r} for labels")
+        wanted = dict.fromkeys((*_WANTED, *((self.label_column,) if self.label_column else ())))
+        return [name for name in wanted if name in names]
+
+    def _pending(self, report: Report) -> Iterator[Pending]:
+        for path, columns in zip(self.files, self._read, strict=True):
+            for where, record in parquet_rows(path, report, columns, IMAGE_ROWS):
+                row = self._row(where, record, report)
+                if row is None:
+                    continue
+                data = image_bytes(record["jpg"])
+                if data is None and row["image_url"] is None:
+                    report.skip(where, "no image", "neither an image nor an address")
+                    continue
+                if data is None:
+                    report.remark(where, "left to fetch", "field jpg is empty")
+                yield where, row, data
+
+    def _row(self, where: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        photo = fields.text(record["photoid"])
+        if photo is None or not re.fullmatch(r"[0-9]{1,20}", photo):
+            report.skip(where, "no photo id", f"field photoid: {record['photoid']!r}"[:100])
+            return None
+        license = read_license(
+            where, {name: record[name] for name in ("licensename", "licenseurl")}, report, source="flickr"
+        )
+        if license is None:
+            return None
+        user = fields.text(record["uid"])
+        said = Said(
+            creator=decoded(record["unickname"]),
+            creator_url=f"https://www.flickr.com/people/{quote(decoded(user) or user, safe='@')}/"
+            if user
+            else None,
+            title=decoded(record.get("title")),
+            description=decoded(record.get("description")),
+            page_url=record.get("pageurl"),
+            image_url=record.get("downloadurl") or record.get("url"),
+            tags=tags(record.get("usertags")),
+            taken_at=record.get("datetaken"),
+            uploaded_at=fields.since_epoch(record.get("dateuploaded")),
+            label=decoded(record[self.label_column]) if self.label_column else None,
+        )
+        row = base_row("flickr", photo, where, license, said, report)
+        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
+        place = tuple(record.get(name) for name in COORDINATES)
+        return row and {**row, **sizes, CAPTION: fields.text(record.get(CAPTION)), PLACE: place}
+
+
+def decoded(value: Any) -> str | None:
+    """Text as its author wrote it: YFCC100M writes it percent-encoded, with + for a space.
+
+    Only a text that holds nothing but what that encoding leaves is decoded: "C++ in 50% of cases" has spaces, so
+    it isn't encoded. A + alone, with no %, is taken for a space.
+    """
+    written = fields.text(value)
+    if written is None or not re.fullmatch(r"(?:[A-Za-z0-9_.\-~*+,@]|%[0-9A-Fa-f]{2})*", written):
+        return written
+    try:
+        return unquote_plus(written, errors="strict").strip() or None
+    except UnicodeDecodeError:
+        return written
+
+
+def tags(value: Any) -> list[str] | None:
+    """Tags with commas between them, each encoded by itself."""
+    written = fields.text(value) or ""
+    return fields.tag_list([decoded(tag) for tag in written.split(",") if tag.strip()])

@@ -1,0 +1,84 @@
+"""Images that a source brings along: checked, brought to the catalog's size and hashed as `fetch` would have done."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from commoncanvas.catalog.importing.sources.source import SourceOptions
+from commoncanvas.core.errors import ImageError
+from commoncanvas.core.text import one_line
+from commoncanvas.images.decoders import Decoders
+from commoncanvas.images.header import WEB_FORMATS
+from commoncanvas.images.tasks import Store
+from commoncanvas.table.report import Report
+
+Pending = tuple[str, dict[str, Any], bytes | None]
+"""(where it stands, the row without its image, the image file; None if it must still be fetched)"""
+
+
+WAITING_BYTES = 256 << 20
+"""Of the images that wait for a decoder, about."""
+
+
+def image_bytes(value: Any) -> bytes | None:
+    """The file in a cell: bytes, or a struct of bytes and path, as `datasets` stores images."""
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    return value if isinstance(value, bytes) and value else None
+
+
+def store_of(options: SourceOptions) -> Store:
+    """How images are stored, by what the options say of it; `fetch` has the same defaults."""
+    return Store() if options.size is None else Store(size=options.size)
+
+
+def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Iterator[dict[str, Any]]:
+    """The rows in their order, images stored; a bad image costs its own row's image.
+
+    Decoded by as many processes as there are processors; twice as many images are in memory at once, fewer where they
+    have more than WAITING_BYTES. `original_width` and `original_height` of a row are the input's own word on the size
+    before anybody resized, and stay. Raises DecoderError where no process can be started.
+    """
+    workers = os.cpu_count() or 1
+    waiting: deque[tuple[str, dict[str, Any], Future[dict[str, Any]] | None, int]] = deque()
+    held = 0
+    decoders, threads = Decoders(store, workers), ThreadPoolExecutor(workers, "decode")
+    try:
+        for where, row, data in pending:
+            image = None if data is None else threads.submit(_columns, decoders, data)
+            waiting.append((where, row, image, len(data or b"")))
+            held += len(data or b"")
+            del data
+            while len(waiting) >= 2 * workers or held >= WAITING_BYTES:
+                done = waiting.popleft()
+                held -= done[3]
+                yield _filled(*done[:3], report)
+        while waiting:
+            yield _filled(*waiting.popleft()[:3], report)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        decoders.close()
+        threads.shutdown()
+
+
+def _columns(decoders: Decoders[dict[str, Any]], data: bytes) -> dict[str, Any]:
+    try:
+        return decoders(data, WEB_FORMATS)
+    except ImageError as error:
+        return {"fetch_status": error.status, "fetch_error": one_line(error)}
+
+
+def _filled(
+    where: str, row: dict[str, Any], image: Future[dict[str, Any]] | None, report: Report
+) -> dict[str, Any]:
+    if image is None:
+        return row
+    found = image.result()
+    if found["fetch_status"] != "ok":
+        report.remark(where, "kept without image", f"{found['fetch_status']}: {found['fetch_error'][:100]}")
+    stated = {name: value for name, value in row.items() if value is not None}
+    return {**row, **found, **{name: stated[name] for name in stated if name.startswith("original_")}}

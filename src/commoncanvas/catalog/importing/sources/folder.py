@@ -1,0 +1,304 @@
+"""A folder of images and what is known of them: metadata files, sidecars beside the images, one licence for all."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.provenance import check_named, row_by_aliases
+from commoncanvas.catalog.importing.sources.records import (
+    MAX_JSON,
+    READERS,
+    check_metadata,
+    parse_json,
+    read_records,
+)
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.walk import (
+    IMAGE_ENDINGS,
+    LEADS_OUT,
+    ImageFolder,
+    is_file,
+    read_start,
+)
+from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
+
+_SAMPLE = 50
+"""Missing files by which a better folder is looked for."""
+_SHOWN = 12
+"""Columns that a note lists, at most."""
+
+CAPTION_SUFFIXES = (".txt", ".caption")
+"""A text file beside an image, of the image's name, holds its caption: kohya's layout."""
+MAX_CAPTION_BYTES = 1 << 16
+
+Found = tuple[str, str, str, dict[str, Any]]
+"""(where it stands, path of the image within the folder, identity of the image, the record)"""
+
+
+class Folder(RowSource):
+    """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
+    keeps the ids of two folders apart. Which images and links count: see `ImageFolder`.
+
+    Metadata files are the one that `metadata` names, else `metadata.*` in the folder, else those in its subfolders
+    (`train/metadata.jsonl`, as the hub's image folders have them), each for the paths within its own folder.
+    """
+
+    name = "folder"
+
+    def __init__(self, options: SourceOptions) -> None:
+        taken = ("paths", "metadata", "license", "creator", "name", "label_column", "columns")
+        options.only(self.name, *taken, "follow_links")
+        self.map = options.mapping(*fields.ALIASES)
+        if options.path is None:
+            raise SourceError("source folder needs the PATH of a folder with images")
+        self.root = Path(os.path.normpath(options.path.absolute()))
+        if not self.root.is_dir():
+            raise SourceError(f"{options.path} is not a folder; give the path of a folder with images")
+        self.images = ImageFolder(self.root, options.follow_links)
+        self.named = options.name is not None
+        self.folder_name = options.name or self.root.name
+        self.metadata = {options.metadata: self.root} if options.metadata else self._find_metadata()
+        self.license = licenses.require(options.license, where="--license") if options.license else None
+        self.creator = options.creator
+        self.label_column = options.label_column
+        self._missing: list[str] = []
+        self._columns = {path: check_metadata(path) for path in self.metadata}
+        self._check()
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        records = self._listed(report) if self.metadata else self._sidecars(report)
+        seen: dict[str, str] = {}
+        count = labels = 0
+        for where, path, identity, record in records:
+            if identity in seen:
+                report.skip(where, "duplicate", f"{path} is at {seen[identity]} already")
+                continue
+            seen[identity] = where
+            row = self._row(where, path, record, report)
+            if row is not None:
+                count += 1
+                labels += row["label"] is not None
+                yield row
+        garbled = bool(self.metadata and report.skipped["bad encoding"])
+        if self.metadata:
+            names = [self._place(path) for path in self.metadata]
+            detail = (
+                f"{names[0]} has no row for it" if len(names) == 1 else "no metadata file has a row for it"
+            )
+            detail += " that can be read" if garbled else ""
+            for path, identity in self.images.walk(report):
+                if identity not in seen:
+                    report.skip(path, "no metadata", detail)
+        if garbled:
+            report.note(
+                "only UTF-8 is read; save the metadata as that (in Excel: CSV UTF-8), and import again"
+            )
+        self._explain(len(seen), count, labels, report)
+
+    def _explain(self, found: int, count: int, labels: int, report: Report) -> None:
+        """What the user may want to do otherwise."""
+        if self._missing and set(self.metadata.values()) == {self.root}:
+            (metadata,) = self.metadata
+            better = self.images.better_folder(self._missing, [metadata.parent])
+            advice = f"they are in {better}: import that folder" if better else "the names must start there"
+            # A few that are gone from a folder that has most of them say nothing about where the names start.
+            if better or report.skipped["file missing"] + report.skipped["outside the folder"] > found:
+                report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+        if not self.metadata and report.skipped["no metadata"] and (lists := self._lists()):
+            report.note(
+                f"not read: {', '.join(lists[:_SHOWN])}; if one of them describes the images, name it with --metadata"
+            )
+        if report.skipped["no creator"] and not self.creator and not self._describes("creator"):
+            report.note(
+                "no column names creators; name it with --column creator=NAME, or one for all with --creator"
+            )
+        if count and "license" in self.map and "license_url" not in self.map and (unread := self._unread()):
+            more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
+            report.note(
+                f"columns that were not read: {', '.join(unread[:_SHOWN])}{more}; if one of them speaks of rights, "
+                "name it with --column license_url=NAME, into a new catalog: rows that are there stay as they are"
+            )
+        if not count and not report.skipped:
+            report.note(f"{self.root} has no image: no name ends in .{', .'.join(IMAGE_ENDINGS)}")
+        if self.images.passed_over and not self.metadata:
+            kinds = ", ".join(f"{number:,} .{ending}" for ending, number in self.images.passed_over.items())
+            report.note(
+                f"images of kinds that can't be read were passed over: {kinds}; save them as .png or .tif"
+            )
+        if self.label_column and count and not labels:
+            report.note(f"no row has text in {self.label_column!r}, so no image has a label")
+        if count and not self.named:
+            report.note(
+                f"the images' ids begin with {self.name}:{self.folder_name}/, the folder's name; if it gets another, "
+                f"import with --name {self.folder_name}, or its images come in once more"
+            )
+
+    def _unread(self) -> list[str]:
+        """Columns of the metadata that have a name and mean nothing here."""
+        named = {*self.map.values(), self.label_column, ""}
+        columns = dict.fromkeys(name for columns in self._columns.values() for name in columns or ())
+        return [name for name in columns if name not in named and fields.normalise(name) not in fields.KNOWN]
+
+    def _lists(self) -> list[str]:
+        """Files in the folder that a user may have meant as its metadata."""
+        return sorted(
+            str(path) for path in self.root.iterdir() if path.suffix.lower() in READERS and is_file(path)
+        )
+
+    # What there is
+
+    def _find_metadata(self) -> dict[Path, Path]:
+        """Metadata files, each with the folder that its paths start from."""
+        found: dict[Path, Path] = {}
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            here = [f"metadata{suffix}" for suffix in READERS if f"metadata{suffix}" in names]
+            if len(here) > 1:
+                raise SourceError(f"{folder} has {' and '.join(here)}; choose one with --metadata")
+            found.update({Path(folder, name): Path(folder) for name in here})
+            if here:
+                folders.clear()
+        return found
+
+    def _place(self, path: Path) -> str:
+        """How messages name a metadata file."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+
+    def _check(self) -> None:
+        """What is wrong with the whole is said at once, not once a row."""
+        if self.license and self.license.attribution and not self.creator and not self._describes("creator"):
+            raise SourceError(
+                f"licence {self.license.id} demands attribution; name whom to credit with --creator"
+            )
+        for path, columns in self._columns.items():
+            if columns is None:
+                continue
+            if not self._has(columns, "file"):
+                raise SourceError(
+                    f"metadata {path} has no column that names the image file; name it with --column file=NAME, or "
+                    f"call it one of: {', '.join(fields.ALIASES['file'])}; for addresses there is the source table"
+                )
+            check_named(f"metadata {path}", columns, self.map, self.label_column)
+            licensed = self.license or "license" in self.map or "license_url" in self.map
+            if not licensed and not set(map(fields.normalise, columns)) & (fields.RIGHTS | fields.NOTICES):
+                raise SourceError(
+                    f"metadata {path} has no column with licences; name it with --column license=NAME, call it license "
+                    f"or rights, or name one licence for all with --license; it has: {', '.join(columns)}"
+                )
+
+    def _describes(self, column: str) -> bool:
+        """Whether there is metadata that may say `column`."""
+        if not self.metadata:
+            return any(self.root.rglob("*.json"))
+        return any(columns is None or self._has(columns, column) for columns in self._columns.values())
+
+    def _has(self, columns: Iterable[str], column: str) -> bool:
+        return column in self.map or bool(set(map(fields.normalise, columns)) & set(fields.ALIASES[column]))
+
+    def _listed(self, report: Report) -> Iterator[Found]:
+        for metadata, folder in self.metadata.items():
+            for where, record in read_records(metadata, report, self._place(metadata)):
+                if found := self._path(where, folder, record, report):
+                    yield where, *found, record
+
+    def _sidecars(self, report: Report) -> Iterator[Found]:
+        """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
+        for path, identity in self.images.walk(report):
+            image = self.root / path
+            beside = (Path(f"{image}.json"), image.with_suffix(".json"))
+            sidecar = next((file for file in beside if is_file(file)), None)
+            if sidecar is None and self.license is None:
+                report.skip(
+                    path, "no metadata", "it has no sidecar, and there is no metadata file or --license"
+                )
+                continue
+            record: dict[str, Any] | None = {}
+            where = path
+            if sidecar is not None:
+                where = sidecar.relative_to(self.root).as_posix()
+                if self.images.leads_out(self.images.real(sidecar)):
+                    report.skip(where, LEADS_OUT, "a sidecar; --follow-links takes it")
+                    continue
+                data = read_start(sidecar, where, MAX_JSON + 1, report)
+                record = data if data is None else parse_json(where, data, report)
+            if record is not None:
+                # The image is the one that the sidecar stands beside, whatever it says of itself.
+                yield where, path, identity, record
+
+    # One row
+
+    def _path(
+        self, where: str, folder: Path, record: dict[str, Any], report: Report
+    ) -> tuple[str, str] | None:
+        """The image that a record is about: its path within the root, and its identity. The record's own path starts
+        from `folder`.
+        """
+        if "file" in self.map:
+            named = record.get(self.map["file"])
+        else:
+            named = fields.find(
+                {fields.normalise(str(name)): value for name, value in record.items()}, "file"
+            )
+        given = next(iter(fields.texts(named)), None)
+        if given is None:
+            report.skip(where, "no file named", f"none of {', '.join(fields.ALIASES['file'])} is set")
+            return None
+        found = self.images.find(given, folder)
+        if isinstance(found, tuple):
+            return found
+        advice = "; --follow-links takes it" if found == LEADS_OUT else ""
+        report.skip(where, found, f"field file: {given[:100]!r}{advice}")
+        if found != LEADS_OUT and len(self._missing) < _SAMPLE:
+            self._missing.append(given.replace("\\", "/"))
+        return None
+
+    def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
+        row = row_by_aliases(
+            self.name,
+            f"{self.folder_name}/{unicodedata.normalize('NFC', path)}",
+            where,
+            record,
+            report,
+            license=self.license,
+            creator=self.creator,
+            label_column=self.label_column,
+            columns={name: column for name, column in self.map.items() if name != "file"},
+        )
+        if row is None:
+            return None
+        if row["label"] is None and self.label_column is None:
+            row["label"] = self._caption(path, report)
+        return {**row, "image_url": (self.root / path).as_uri()}
+
+    def _caption(self, path: str, report: Report) -> str | None:
+        """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
+        beside = map((self.root / path).with_suffix, CAPTION_SUFFIXES)
+        file = next((file for file in beside if is_file(file)), None)
+        if file is None:
+            return None
+        if self.images.leads_out(self.images.real(file)):
+            report.remark(path, "kept without label", f"{file.name} is a link out of the folder")
+            return None
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(MAX_CAPTION_BYTES + 1)
+        except OSError as error:
+            report.remark(path, "kept without label", f"{file.name} can't be read: {error.strerror or error}")
+            return None
+        if len(data) > MAX_CAPTION_BYTES:
+            report.remark(
+                path, "kept without label", f"{file.name} has more than {MAX_CAPTION_BYTES:,} bytes"
+            )
+            return None
+        try:
+            return data.decode("utf-8-sig").strip() or None
+        except UnicodeDecodeError as error:
+            report.remark(path, "kept without label", f"{file.name} is not UTF-8 at byte {error.start}")
+            return None

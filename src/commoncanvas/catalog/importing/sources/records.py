@@ -1,0 +1,139 @@
+"""Reading metadata files: CSV, TSV, JSON lines and Parquet become records, each with its place in the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.delimited import header, read_rows
+from commoncanvas.catalog.importing.sources.tables import parquet_rows, parquet_schema
+from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
+
+Record = tuple[str, dict[str, Any]]
+"""(where it stands, such as `metadata.csv:17`; column -> value)"""
+
+MAX_JSON = 64 << 20
+"""Bytes of a JSON document or line, at most."""
+MAX_MEMORY = 700 << 20
+"""Bytes that a JSON document or line may take when it is read."""
+
+
+def check_metadata(path: Path) -> list[str] | None:
+    """The columns that a metadata file says it has; None where each record says for itself.
+
+    Raises SourceError if the file can't be used at all.
+    """
+    if path.suffix.lower() not in READERS:
+        raise SourceError(f"metadata {path} is of no known kind; it must be one of: {', '.join(READERS)}")
+    if not path.is_file():
+        raise SourceError(f"metadata {path} is not a file; give one with --metadata")
+    match path.suffix.lower():
+        case ".csv" | ".tsv":
+            columns = header(path)
+        case ".parquet":
+            columns = list(parquet_schema(path).names)
+        case _:
+            return None
+    if pair := fields.clash(columns):
+        raise SourceError(fields.two_of_one_name(f"metadata {path}", pair))
+    return columns
+
+
+def read_records(path: Path, report: Report, name: str | None = None) -> Iterator[Record]:
+    """Records of a metadata file that `check_metadata` has passed, streaming; bad ones go to `report.skip`.
+
+    `name` is how places in the file are named; by default the file's own name.
+    """
+    return READERS[path.suffix.lower()](path, name or path.name, report)
+
+
+def _read_delimited(path: Path, name: str, report: Report) -> Iterator[Record]:
+    for where, record in read_rows(path, name, report):
+        if _encoded(where, record, report):
+            yield where, record
+
+
+def json_lines(path: Path, name: str, report: Report) -> Iterator[Record]:
+    """(`name:17`, a JSON object) of each line that isn't blank; a bad line costs itself."""
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_JSON):
+            number += 1
+            where = f"{name}:{number}"
+            if len(line) == MAX_JSON and not line.endswith(b"\n"):
+                while (rest := file.readline(MAX_JSON)) and not rest.endswith(b"\n"):
+                    pass
+                report.skip(where, "line too long", f"more than {MAX_JSON >> 20} MiB")
+            elif line.strip(b" \t\r\n\xef\xbb\xbf"):
+                record = parse_json(where, line, report)
+                if record is not None:
+                    yield where, record
+
+
+def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None:
+    """A JSON object; None, and a word to `report`, for anything else."""
+    if len(data) > MAX_JSON or json_memory(data) > MAX_MEMORY:
+        report.skip(where, "too much JSON", f"{len(data):,} bytes")
+        return None
+    try:
+        record = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once_each)
+    except UnicodeDecodeError as error:
+        report.skip(where, "bad encoding", f"not UTF-8 at byte {error.start}")
+        return None
+    except (ValueError, RecursionError) as error:
+        report.skip(where, "malformed JSON", str(error)[:200])
+        return None
+    if not isinstance(record, dict):
+        report.skip(where, "malformed JSON", f"an object was expected, not {type(record).__name__}")
+        return None
+    return record if _encoded(where, record, report) else None
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where a name comes twice, of which `json` would take the last."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} comes twice")
+    return record
+
+
+def _read_parquet(path: Path, name: str, report: Report) -> Iterator[Record]:
+    return parquet_rows(path, report, name=name)
+
+
+def json_memory(data: bytes) -> int:
+    """Bytes that JSON takes when it is read, at most: four a character, and an object for each mark."""
+    return 4 * len(data) + 160 * sum(map(data.count, (b",", b"[", b"{")))
+
+
+def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
+    """Whether all text is text: no cell with bytes that weren't UTF-8, or half of a JSON surrogate pair."""
+    for name, value in record.items():
+        for text in (name, *_texts(value)):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                shown = name.encode(errors="replace").decode()
+                report.skip(where, "bad encoding", f"field {shown!r} is not UTF-8")
+                return False
+    return True
+
+
+def _texts(value: Any) -> Sequence[str]:
+    if isinstance(value, str):
+        return (value,)
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else ()
+
+
+READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,183 @@
+"""A table of images: CSV, TSV, JSON lines or Parquet with a row an image, which is an address or a file beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from commoncanvas import licenses
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.countries import COUNTRY, stated
+from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.provenance import (
+    check_columns,
+    check_named,
+    row_by_aliases,
+    web_address,
+)
+from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
+from commoncanvas.core.errors import SourceError
+from commoncanvas.table.report import Report
+
+IMAGES = (
+    *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),
+    *("original_url", "media_url", "file_url", "src", *fields.ALIASES["file"], "url", "uri", "link", "href"),
+)
+"""What the column of images is called, the first that there is; `url` beside another of them is a page."""
+
+MAPPED = ("id", "image_url", "image", "country", *fields.ALIASES)
+"""What `columns` can map; image_url, image and file mean the same."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One file. `image` is the column of images, None where each record says for itself."""
+
+    path: Path
+    name: str
+    """In the ids of its rows."""
+    folder: ImageFolder
+    image: str | None
+
+
+class Table(RowSource):
+    """Rows `table:<name>/<id>`; the name is the file's, or of the folder that was given.
+
+    The id is the column that is mapped to `id`, else the first of `fields.KEYS`, else the path of the file, else a
+    digest of the address. Files are taken from the table's own folder only.
+    """
+
+    name = "table"
+
+    def __init__(self, options: SourceOptions) -> None:
+        options.only(
+            self.name, "paths", "columns", "license", "creator", "name", "label_column", "follow_links"
+        )
+        self.map = options.mapping(*MAPPED)
+        self.image = next(
+            (self.map[name] for name in ("image_url", "image", "file") if name in self.map), None
+        )
+        self.columns = (COUNTRY,) if "country" in self.map else ()
+        self.license = licenses.require(options.license, where="--license") if options.license else None
+        self.creator = options.creator
+        self.label_column = options.label_column
+        self.listings = list(self._listings(options))
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for listing in self.listings:
+            before = _not_found(report)
+            for where, record in read_records(listing.path, report):
+                row = self._row(listing, where, record, report)
+                if row is not None:
+                    yield row
+            if _not_found(report) > before:
+                report.note(
+                    f"files that {listing.path.name} names were looked for in {listing.folder.root}; for images in "
+                    f"another folder: commoncanvas catalog import folder FOLDER --metadata {listing.path}"
+                )
+
+    def _listings(self, options: SourceOptions) -> Iterator[Listing]:
+        named: dict[str, Path] = {}
+        for path in input_files(options, self.name, tuple(READERS)):
+            given = next(
+                (each for each in options.paths if each.is_dir() and path.is_relative_to(each)), path
+            )
+            absolute = Path(os.path.normpath(given.absolute()))
+            name = options.name or absolute.stem
+            if named.setdefault(name, absolute) != absolute:
+                raise SourceError(
+                    f"source {self.name} was given {named[name]} and {absolute}, both called {name}; "
+                    "import them one by one, each with a --name of its own"
+                )
+            folder = ImageFolder(Path(os.path.normpath(path.absolute().parent)), options.follow_links)
+            yield Listing(path, name, folder, self._checked(path))
+
+    def _checked(self, path: Path) -> str | None:
+        """The column of images. Raises SourceError for what no row of the file could say."""
+        columns = check_metadata(path)
+        if columns is None:
+            return self.image
+        check_named(str(path), columns, self.map, self.label_column)
+        check_columns(str(path), columns, self.license, self.creator, self.map)
+        image = self.image or _named_image(columns)
+        if image is None:
+            raise SourceError(
+                f"{path} has no column of images among {', '.join(columns)}; name it with --column image_url=NAME"
+            )
+        return image
+
+    def _row(
+        self, listing: Listing, where: str, record: dict[str, Any], report: Report
+    ) -> dict[str, Any] | None:
+        column = listing.image or _named_image([name for name in record if fields.texts(record[name])])
+        images = fields.texts(record.get(column)) if column else []
+        if not images:
+            report.skip(where, "no image", f"field {column or IMAGES[0]} is empty")
+            return None
+        if len(images) > 1:
+            report.remark(
+                where, "other images left out", f"field {column} names {len(images)}, the first counts"
+            )
+        found = _found(listing, where, f"field {column}: {images[0][:100]!r}", images[0], report)
+        if found is None:
+            return None
+        address, name = found
+        identity = self._identity(record, name)
+        if identity is None:
+            report.skip(where, "no id", f"field {self.map['id']} is empty")
+            return None
+        columns = {name: key for name, key in self.map.items() if name in fields.ALIASES and name != "file"}
+        row = row_by_aliases(
+            self.name,
+            f"{listing.name}/{identity}",
+            where,
+            {key: value for key, value in record.items() if key != column or key in columns.values()},
+            report,
+            license=self.license,
+            creator=self.creator,
+            label_column=self.label_column,
+            columns=columns,
+        )
+        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
+        country = {"country": stated(record.get(self.map["country"]), where, report)} if self.columns else {}
+        return row and {**row, **sizes, **country, "image_url": address}
+
+    def _identity(self, record: Mapping[str, Any], default: str) -> str | None:
+        """None where the column of ids that the user names is empty."""
+        if "id" in self.map:
+            return next(iter(fields.texts(record.get(self.map["id"]))), None)
+        named = {fields.normalise(str(name)): value for name, value in record.items()}
+        return next((key for name in fields.KEYS if (key := fields.text(named.get(name)))), default)
+
+
+def _named_image(columns: Sequence[str]) -> str | None:
+    named = {fields.normalise(str(name)): name for name in reversed(columns)}
+    return next((named[name] for name in IMAGES if name in named), None)
+
+
+def _found(listing: Listing, where: str, shown: str, said: str, report: Report) -> tuple[str, str] | None:
+    """(the address of an image on the web or in the table's folder, the id that it gives)"""
+    if web := web_address(said):
+        return web, fields.digest_id(web)
+    if scheme := re.match(r"([a-z][a-z0-9+.-]+)://|data:", said, re.IGNORECASE):
+        if (scheme[1] or "").lower() != "file":
+            report.skip(where, "no image address", f"{shown} is neither an http address nor a file")
+            return None
+        said = unquote(re.sub(r"^file://(?:localhost)?", "", said, flags=re.IGNORECASE))
+    found = listing.folder.find(said, listing.folder.root)
+    if isinstance(found, str):
+        report.skip(where, found, f"{shown}{'; --follow-links takes it' if found == LEADS_OUT else ''}")
+        return None
+    return (listing.folder.root / found[0]).as_uri(), unicodedata.normalize("NFC", found[0])
+
+
+def _not_found(report: Report) -> int:
+    return report.skipped[MISSING] + report.skipped[OUTSIDE]

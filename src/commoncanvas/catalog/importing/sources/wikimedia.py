@@ -1,0 +1,156 @@
+"""Wikimedia Commons: answers of its API to `prop=imageinfo` with `iiprop=url|timestamp|size|mime|extmetadata`.
+
+Both versions of the format, as JSON or one answer a line. What `extmetadata` holds:
+https://www.mediawiki.org/wiki/Extension:CommonsMetadata
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.countries import COUNTRY, PLACE
+from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
+from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.markup import plain
+from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
+from commoncanvas.catalog.importing.sources.records import Record
+from commoncanvas.catalog.importing.sources.rights import read_license
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.table.report import Report
+
+SITE = "https://commons.wikimedia.org/"
+
+_LICENSE_FIELDS = ("LicenseShortName", "License", "LicenseUrl", "UsageTerms")
+
+
+class Wikimedia(RowSource):
+    """Rows `wikimedia:<page id>`, which stays the same when a file is renamed.
+
+    The creator is who Commons says made the work. Who uploaded it is often somebody else, and never taken for the
+    creator. What Commons marks as not free, or as up for deletion, is left out. Where a picture was taken is read only
+    to know the country, and dropped.
+    """
+
+    name = "wikimedia"
+    columns = (COUNTRY,)
+
+    def __init__(self, options: SourceOptions) -> None:
+        options.only(self.name, "paths")
+        self.files = input_files(options, self.name, SUFFIXES)
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        for path in self.files:
+            for where, answer in documents(path, report):
+                for place, page in _pages(where, answer, report):
+                    row = self._row(place, page, report)
+                    if row is not None:
+                        yield row
+
+    def _row(self, where: str, page: Mapping[str, Any], report: Report) -> dict[str, Any] | None:
+        info = _first(page.get("imageinfo"))
+        if info is None:
+            report.skip(where, "no image info", "the page is missing, or its imageinfo is in another answer")
+            return None
+        url = web_address(info.get("url"))
+        if url is None:
+            report.skip(where, "no image address", f"field url: {str(info.get('url'))[:60]!r}")
+            return None
+        number = whole(page.get("pageid"))
+        if number is None or "/wikipedia/commons/" not in url:
+            report.skip(where, "not from Commons", "another wiki's page ids are its own; ask Commons itself")
+            return None
+        mime = fields.text(info.get("mime")) or "image/"
+        if not mime.startswith("image/"):
+            report.skip(where, "not an image", mime)
+            return None
+        if _is_true(info, "NonFree"):
+            report.skip(where, "not free", "Commons marks it as non-free")
+            return None
+        if reason := _text(info, "DeletionReason"):
+            report.skip(where, "up for deletion", " ".join(reason.split())[:100])
+            return None
+        said = _said(page, info, url)
+        if said.creator is None and _is_true(info, "AttributionRequired"):
+            report.skip(where, "no creator", "AttributionRequired is true and field Artist is empty")
+            return None
+        given = {name: _text(info, name) for name in _LICENSE_FIELDS}
+        license = read_license(where, given, report, source="wikimedia")
+        if license is None:
+            return None
+        row = base_row(self.name, str(number), where, license, said, report)
+        sizes = {f"original_{name}": whole(info.get(name)) for name in ("width", "height")}
+        return row and {**row, **sizes, PLACE: (_text(info, "GPSLongitude"), _text(info, "GPSLatitude"))}
+
+
+def _pages(where: str, answer: Mapping[str, Any], report: Report) -> Iterator[Record]:
+    """Pages of an answer: a list in version 2 of the format, an object by page id in version 1."""
+    if isinstance(error := answer.get("error"), dict):
+        report.skip(where, "error answer", str(error.get("info"))[:100])
+        return
+    query = answer.get("query")
+    pages = query.get("pages") if isinstance(query, dict) else None
+    if isinstance(pages, dict):
+        pages = list(pages.values())
+    if not isinstance(pages, list):
+        report.skip(where, "no pages", "an answer to action=query with prop=imageinfo has query.pages")
+        return
+    for number, page in enumerate(pages, 1):
+        if isinstance(page, dict):
+            yield f"{where} page {page.get('title') or number}"[:200], page
+        else:
+            report.skip(f"{where} page {number}", "malformed JSON", "an object was expected")
+
+
+def _said(page: Mapping[str, Any], info: Mapping[str, Any], url: str) -> Said:
+    creator, creator_url = plain(_html(info, "Artist"), SITE)
+    if creator is None:
+        # The words that a licence's template asks for.
+        creator, creator_url = plain(_html(info, "Attribution"), SITE)
+    name = re.sub(r"^[^:]*:|\.\w+$", "", fields.text(page.get("title")) or "")
+    return Said(
+        creator=creator and " ".join(creator.split()),
+        creator_url=creator_url,
+        title=_text(info, "ObjectName") or name,
+        description=_text(info, "ImageDescription"),
+        page_url=info.get("descriptionurl") or f"{SITE}?curid={page.get('pageid')}",
+        image_url=url,
+        taken_at=_date(info),
+        uploaded_at=info.get("timestamp"),
+    )
+
+
+def _date(info: Mapping[str, Any]) -> str | None:
+    """A date for machines inside the HTML where there is one, else what the reader sees."""
+    machine = re.search(r'datetime="([^"]+)"', _html(info, "DateTimeOriginal"))
+    return machine[1] if machine else _text(info, "DateTimeOriginal")
+
+
+def _text(info: Mapping[str, Any], name: str) -> str | None:
+    return plain(_html(info, name), SITE)[0]
+
+
+def _is_true(info: Mapping[str, Any], name: str) -> bool:
+    return str(_value(info, name) or "").strip().lower() not in ("", "false", "no", "0")
+
+
+def _html(info: Mapping[str, Any], name: str) -> str:
+    return fields.text(_value(info, name)) or ""
+
+
+def _value(info: Mapping[str, Any], name: str) -> Any:
+    """The value of one field of `extmetadata`; in English, or whatever comes first, where there are several."""
+    more = info.get("extmetadata")
+    field = more.get(name) if isinstance(more, dict) else None
+    value = field.get("value") if isinstance(field, dict) else None
+    if isinstance(value, dict):
+        value = value.get("en") or next(
+            (text for key, text in value.items() if not key.startswith("_")), None
+        )
+    return value
+
+
+def _first(value: Any) -> dict[str, Any] | None:
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else None

@@ -1,0 +1,1 @@
+"""Whether a picture is in the table, also resized, cropped or mirrored."""

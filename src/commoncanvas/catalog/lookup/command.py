@@ -1,0 +1,267 @@
+"""Look-up: who made this? By file, by what it looks like, by id, by address, by creator."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commoncanvas.catalog.credits import COLUMNS, Credit, credit
+from commoncanvas.catalog.lookup.overlay import Difference, Target
+from commoncanvas.catalog.takedown.request import Request
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.redact import redacted
+from commoncanvas.core.text import one_line
+from commoncanvas.images.copies import Candidate, find_candidates, make_query
+from commoncanvas.images.tasks import look
+from commoncanvas.table.sql import listed, quoted
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Keys
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LIMIT = 20
+_CREATOR = pa.schema([("creator", pa.string()), ("creator_url", pa.string())])
+TIE = 1.0
+"""Levels of 255 by which a picture may be further from the file than the nearest one, and still be a match."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A row that is what was asked for.
+
+    `how`: exact (the same file), same picture (maybe mirrored), id, url or creator. Of the same picture, `distance` of
+    the `bits` of the perceptual hash that count differ, and the pixels by `difference` levels of 255 (root mean
+    square).
+    """
+
+    how: str
+    credit: Credit
+    distance: int | None = None
+    bits: int | None = None
+    difference: float | None = None
+
+    @property
+    def said(self) -> str:
+        """`how`, in words."""
+        if self.distance is None:
+            return self.how
+        return f"{self.how}, distance {self.distance} of {self.bits} bits, {self.difference:.1f} levels"
+
+
+@dataclass(frozen=True, repr=False)
+class LookupReport(Printed):
+    """What was asked, and the matches, the surest first: at most `limit` of `total`."""
+
+    uri: str
+    version: int
+    asked: str
+    total: int
+    matches: tuple[Match, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        matches = [
+            {**asdict(match), "credit": {**asdict(match.credit), "text": match.credit.text()}}
+            for match in self.matches
+        ]
+        return {**asdict(self), "matches": matches}
+
+    def render(self) -> RenderableType:
+        """What the terminal shows: the credit line, ready to paste, and under it how it was found."""
+        from rich.console import Group
+        from rich.text import Text
+
+        if not self.matches:
+            return Text(f"nothing in {self.uri} (version {self.version}) matches {self.asked}")
+        lines = [
+            Text(f"{match.credit.text()}\n  {match.said}: {match.credit.image_id}", overflow="fold")
+            for match in self.matches
+        ]
+        if self.total > len(self.matches):
+            lines.append(Text(f"and {self.total - len(self.matches):,} more"))
+        return Group(*lines)
+
+
+def lookup(
+    catalog: Catalog | str | Path,
+    what: str | Path | None = None,
+    *,
+    creator: str | None = None,
+    limit: int = LIMIT,
+) -> LookupReport:
+    """Rows that `what` is: a file, else a page's or image's URL, else an image_id; `creator` (a name,
+    an address or a user id, in any spelling) alone lists a person's.
+
+    A file is looked for by its exact bytes, then by its picture, which may have been resized, recompressed, or
+    cropped by up to 5 % of its width and height, and where that finds nothing, mirrored; the hashes of the table's
+    version are read once a process. Both arguments together give the matches by that creator. Raises CatalogError for
+    nothing asked, for a file that isn't there, and for one that is no image.
+    """
+    if not (what or creator) or limit < 1:
+        raise CatalogError(
+            "give a file, an image_id or a URL to look up, or a creator, and a limit of 1 or more"
+        )
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    if what is None:
+        row_ids = _matching(catalog, ("creator", "creator_url"), Request(creator=creator).mask)
+        matches, total = _taken(catalog, row_ids[:limit], "creator"), len(row_ids)
+    else:
+        found = _find(catalog, what)
+        matches = [match for match in found if creator is None or _made(match, creator)]
+        total = len(matches)
+    asked = redacted(" by ".join(str(part) for part in (what, creator) if part))
+    return LookupReport(catalog.uri, catalog.version, asked, total, tuple(matches[:limit]))
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What a file is compared with, of one version of a table: 24 bytes a row."""
+
+    row_ids: NDArray[np.uint64]
+    hashes: NDArray[np.uint64]
+    files: NDArray[np.uint64]
+    """The first 64 bits of each sha256."""
+
+
+def _index(catalog: Catalog) -> _Index:
+    options = tuple(sorted((catalog.storage_options or {}).items()))
+    return _read_index(catalog.uri, catalog.version, options)
+
+
+@lru_cache(maxsize=2)
+def _read_index(uri: str, version: int, storage_options: tuple[tuple[str, str], ...]) -> _Index:
+    catalog = Catalog.open(uri, version, dict(storage_options) or None)
+    # In batches: a million sha256s as text are 64 MB.
+    parts = [
+        (batch["_rowid"].to_numpy(), batch["phash"].to_numpy(), _prefixes(batch["sha256"]))
+        for batch in catalog.scan(
+            ["phash", "sha256"], "phash IS NOT NULL AND sha256 IS NOT NULL", 1 << 16, with_row_id=True
+        )
+    ]
+    empty = np.empty(0, np.uint64)
+    return (
+        _Index(*(np.concatenate([empty, *column]) for column in zip(*parts, strict=True)))
+        if parts
+        else _Index(empty, empty, empty)
+    )
+
+
+def _prefixes(files: pa.Array) -> NDArray[np.uint64]:
+    return np.array([_prefix(file) for file in files.to_pylist()], np.uint64)
+
+
+def _prefix(file: str) -> int:
+    """Of a sha256; 0 for what is none, which then matches no file."""
+    try:
+        return int(file[:16], 16)
+    except ValueError:
+        return 0
+
+
+def _find(catalog: Catalog, what: str | Path) -> list[Match]:
+    text = str(what)
+    if isinstance(what, Path) or _is_file(text):
+        return _by_file(catalog, Path(what))
+    if "://" in text:
+        forms = listed(_same_addresses(text))
+        # Spellings that rows are likely to have are found in a moment, any other by reading the column.
+        return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url") or _taken(
+            catalog, _matching(catalog, ("page_url", "image_url"), Keys(urls=frozenset({text})).mask), "url"
+        )
+    found = _rows(catalog, f"image_id = {quoted(text)}", "id")
+    if not found and (":" not in text or text.startswith((".", "/", "~"))):
+        raise CatalogError(
+            f"there is no file {one_line(text)}, and no such id; give an image file, an image_id "
+            "(SOURCE:ID) or a URL, or a person with --creator"
+        )
+    return found
+
+
+def _by_file(catalog: Catalog, path: Path) -> list[Match]:
+    data = path.read_bytes()
+    file = hashlib.sha256(data).hexdigest()
+    index = _index(catalog)
+    same = index.row_ids[index.files == np.uint64(_prefix(file))]
+    rows = [row for row in catalog.take(same, [*COLUMNS, "sha256"]).to_pylist() if row["sha256"] == file]
+    if rows:
+        return [Match("exact", credit(row)) for row in rows]
+    try:
+        image = look(data)
+    except ImageError as error:
+        raise CatalogError(f"{path} can't be looked up: {error}") from error
+    return _by_picture(catalog, index, image, "same picture") or _by_picture(
+        catalog, index, np.ascontiguousarray(image[:, ::-1]), "same picture, mirrored"
+    )
+
+
+def _by_picture(catalog: Catalog, index: _Index, image: NDArray[np.uint8], how: str) -> list[Match]:
+    candidates = find_candidates(make_query(image), index.hashes)
+    row_ids = index.row_ids[[one.index for one in candidates]]
+    images = catalog.take(row_ids, ["image"])["image"].to_pylist()
+    target = Target(image)
+    compared: list[tuple[Difference, Candidate]] = [
+        (target.difference(stored), one)
+        for one, stored in zip(candidates, images, strict=True)
+        if stored is not None
+    ]
+    compared.sort(key=lambda pair: (pair[0].mean, pair[1].index))
+    # A sister of a drawing may differ in so little that it could be the drawing, but then it is further off.
+    same = [(apart, one) for apart, one in compared if apart.same]
+    near = [(apart, one) for apart, one in same if apart.mean <= same[0][0].mean + TIE]
+    credited = catalog.take(index.row_ids[[one.index for _, one in near]], COLUMNS).to_pylist()
+    return [
+        Match(how, credit(row), one.distance, one.bits, round(apart.mean, 2))
+        for row, (apart, one) in zip(credited, near, strict=True)
+    ]
+
+
+def _rows(catalog: Catalog, where: str, how: str) -> list[Match]:
+    rows = catalog.table(COLUMNS, where).sort_by("image_id").to_pylist()
+    return [Match(how, credit(row)) for row in rows]
+
+
+def _matching(
+    catalog: Catalog, columns: Sequence[str], mask: Callable[[pa.Table], NDArray[np.bool_]]
+) -> NDArray[np.uint64]:
+    """Row ids of the rows that `mask` means, which looks at `columns`."""
+    found = [np.empty(0, np.uint64)]
+    for batch in catalog.scan(columns, batch_size=1 << 16, with_row_id=True):
+        rows = pa.Table.from_batches([batch])
+        found.append(rows["_rowid"].to_numpy()[mask(rows)])
+    return np.concatenate(found)
+
+
+def _taken(catalog: Catalog, row_ids: NDArray[np.uint64], how: str) -> list[Match]:
+    rows = catalog.take(row_ids, COLUMNS).sort_by("image_id").to_pylist()
+    return [Match(how, credit(row)) for row in rows]
+
+
+def _made(match: Match, creator: str) -> bool:
+    one = pa.table({"creator": [match.credit.creator], "creator_url": [match.credit.creator_url]}, _CREATOR)
+    return bool(Request(creator=creator).mask(one).any())
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a null
+        return False
+
+
+def _same_addresses(url: str) -> Iterable[str]:
+    """The address as it is, by either scheme, with and without the slash at its end."""
+    scheme, _, rest = url.partition("://")
+    schemes = ("http", "https") if scheme.lower() in ("http", "https") else (scheme,)
+    return dict.fromkeys(
+        f"{one}://{form}" for one in schemes for form in (rest, rest.rstrip("/"), f"{rest.rstrip('/')}/")
+    )

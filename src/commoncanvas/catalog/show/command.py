@@ -1,0 +1,139 @@
+"""Rows to look at: what they say, what became of their images, and what a duplicate is a copy of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas.catalog.curating.duplicates import DUPLICATE_OF
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.text import counted, one_line
+from commoncanvas.licenses import shortened
+from commoncanvas.table.filters import expression
+from commoncanvas.table.sql import all_of, listed
+from commoncanvas.table.table import Catalog
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COLUMNS = ("title", "creator", "license", "fetch_status", "fetch_error")
+LIMIT = 50
+VALUE_LENGTH = 200
+"""Characters of a value that are shown."""
+ID_WIDTH = 40
+"""Ids of at most so many characters stay in one line in every terminal, so that they can be copied."""
+
+Row = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class ShownRows:
+    """The first of the `matching` rows: `image_id`, `columns` and `duplicate_of` as text; `kept` has, by id, the rows
+    that these are copies of. `statuses` counts the fetch statuses of all that match.
+    """
+
+    uri: str
+    version: int
+    where: str | None
+    columns: tuple[str, ...]
+    matching: int
+    statuses: dict[str, int]
+    rows: tuple[Row, ...]
+    kept: dict[str, Row]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def left_out(self) -> str | None:
+        """What is not shown, in words."""
+        more = self.matching - len(self.rows)
+        return f"{counted(more, 'more rows')}; --limit shows more" if more else None
+
+    def render(self) -> RenderableType:
+        """What the terminal shows: a line a row, and below a duplicate the row that it copies."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        names = ("image_id", *self.columns)
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        longest = max((len(row["image_id"] or "") for row in self.rows), default=0)
+        table.add_column("image_id", overflow="fold", no_wrap=longest <= ID_WIDTH)
+        for name in self.columns:
+            table.add_column(name, overflow="fold")
+        for row in self.rows:
+            table.add_row(*(row[name] or "–" for name in names))
+            copied = row.get(DUPLICATE_OF)
+            if copied:
+                other = self.kept.get(copied, {"image_id": copied})
+                table.add_row(
+                    f"↳ copy of {other['image_id']}",
+                    *(other.get(name) or "–" for name in names[1:]),
+                    style="dim",
+                )
+        title = Text(f"{self.uri} version {self.version}: {counted(self.matching, 'rows')}", style="bold")
+        if self.where:
+            title.append(f" where {shortened(self.where)}", style="not bold")
+        return Group(title, *([table] if self.rows else []), *([self.left_out] if self.left_out else []))
+
+
+def show(
+    catalog: Catalog | str | Path,
+    *,
+    where: str | None = None,
+    columns: Sequence[str] = COLUMNS,
+    limit: int = LIMIT,
+) -> ShownRows:
+    """The first `limit` rows that `where` (SQL, or the name of a saved filter) lets in, in the table's order.
+
+    Raises CatalogError for a condition or columns that mean nothing.
+    """
+    if limit < 1:
+        raise CatalogError(f"limit {limit} shows nothing; give 1 or more")
+    if not isinstance(catalog, Catalog):
+        catalog = Catalog.open(catalog)
+    condition = all_of(expression(catalog, where)) if where else None
+    copies = [DUPLICATE_OF] if DUPLICATE_OF in catalog.schema.names else []
+    read = list(dict.fromkeys(["image_id", *columns, *copies]))
+    rows = [_shown(row) for row in catalog.table(read, condition, limit=limit).to_pylist()]
+    ids = {copied for row in rows if (copied := row.get(DUPLICATE_OF))}
+    kept = catalog.table(read, f"image_id IN ({listed(sorted(ids))})").to_pylist() if ids else []
+    found = catalog.table(["fetch_status"], condition)["fetch_status"].value_counts().to_pylist()
+    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
+    return ShownRows(
+        uri=catalog.uri,
+        version=catalog.version,
+        where=condition,
+        columns=tuple(name for name in dict.fromkeys(columns) if name != "image_id"),
+        matching=sum(statuses.values()),
+        statuses=dict(sorted(statuses.items(), key=lambda item: -item[1])),
+        rows=tuple(rows),
+        kept={row["image_id"]: _shown(row) for row in kept},
+    )
+
+
+def _shown(row: Mapping[str, Any]) -> Row:
+    return {name: _text(value) for name, value in row.items()}
+
+
+def _text(value: Any) -> str | None:
+    """A value of any column as a person reads it."""
+    match value:
+        case None:
+            return None
+        case bytes():
+            return counted(len(value), "bytes")
+        case float():
+            return f"{value:.4g}"
+        case datetime():
+            return value.isoformat(" ", "seconds")
+        case [float(), *_]:
+            return counted(len(value), "numbers")
+        case list():
+            return one_line(", ".join(str(_text(each)) for each in value), VALUE_LENGTH)
+        case _:
+            return one_line(value, VALUE_LENGTH)

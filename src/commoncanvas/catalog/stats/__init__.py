@@ -1,0 +1,1 @@
+"""What is in the table and what was left out, counted."""

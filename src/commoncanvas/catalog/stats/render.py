@@ -1,0 +1,215 @@
+"""Statistics as the terminal shows them: C and NC side by side, then what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas.core.text import clean, counted
+from commoncanvas.creators.names import NO_CREATOR
+from commoncanvas.licenses import shortened
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from commoncanvas.catalog.stats.command import CatalogStats, Figures
+    from commoncanvas.catalog.stats.dropped import Dropped
+
+SHOWN = 10
+"""Lines of a table at most; what comes after is summed up."""
+POLICIES = {"commercial": "C", "noncommercial": "NC", "neither": "neither"}
+
+
+def render(found: CatalogStats) -> RenderableType:
+    """See `CatalogStats.render`."""
+    from rich.columns import Columns
+    from rich.console import Group
+    from rich.text import Text
+
+    filtered = f" where {shortened(found.filter)}" if found.filter else ""
+    title = Text(f"{found.uri} version {found.version}{filtered}")
+    title.stylize("bold", 0, len(found.uri))
+    people = {_person(each.name, each.url): each.images for each in found.top_creators}
+    tables = [
+        count_table("source", found.sources, found.rows),
+        count_table("fetch", found.fetch_statuses, found.rows),
+        count_table("creator", people, found.rows, len(people) < found.creators),
+        count_table("camera", found.top_cameras, found.rows, len(found.top_cameras) < found.cameras),
+        count_table("country", places(found, SHOWN), found.rows),
+        count_table("column", found.filled, found.rows),
+    ]
+    blank = Text("")
+    return Group(
+        title,
+        *map(Text, _summary(found)),
+        blank,
+        _policies(found),
+        blank,
+        *([_licenses(found), blank] if found.by_license else []),
+        Columns([table for table in tables if table], padding=(1, 3)),
+        *(Text(line) for line in dropped_lines(found.dropped)),
+    )
+
+
+def places(found: CatalogStats, most: int) -> dict[str, int]:
+    """`most` lines: the countries with the most images, the others together, and where it isn't known.
+
+    {} where no country is.
+    """
+    if not found.countries:
+        return {}
+    listed, unknown = list(found.countries.items()), bool(found.no_country)
+    if len(listed) + unknown > most:
+        cut = most - 1 - unknown
+        listed, more = listed[:cut], listed[cut:]
+        listed.append((f"{len(more):,} more", sum(count for _, count in more)))
+    return dict(listed) | ({"unknown": found.no_country} if unknown else {})
+
+
+def _summary(found: CatalogStats) -> list[str]:
+    lines = [
+        f"{counted(found.rows, 'images')} by {counted(found.creators, 'creators')}; "
+        f"{size(found.image_bytes)} of images, {size(found.total_bytes)} in all"
+    ]
+    if found.mean_width and found.mean_height and found.mean_original_width and found.mean_original_height:
+        lines.append(
+            f"on average {found.mean_original_width:,.0f} × {found.mean_original_height:,.0f} pixels, "
+            f"stored as {found.mean_width:,.0f} × {found.mean_height:,.0f}"
+        )
+    if found.years:
+        dated = sum(found.years.values())
+        most = max(found.years, key=lambda year: found.years[year])
+        lines.append(
+            f"taken {min(found.years)} to {max(found.years)}, {found.years[most]:,} of {dated:,} dated ones in {most}"
+        )
+    return lines
+
+
+def _policies(found: CatalogStats) -> Any:
+    table = _headed("", *POLICIES.values())
+    sides = [found.by_policy[name] for name in POLICIES]
+    table.add_row("images", *(f"{side.images:,}" for side in sides), style="bold")
+    table.add_row("of all", *(percent(side.images, found.rows) for side in sides))
+    table.add_row("licences", *(f"{side.licenses:,}" for side in sides))
+    table.add_row("fetched", *(f"{side.fetched:,}" for side in sides))
+    table.add_row("with a caption", *(f"{side.captioned:,}" for side in sides))
+    table.add_row("median size", *map(pixels, sides))
+    return table
+
+
+def _licenses(found: CatalogStats) -> Any:
+    from rich.text import Text
+
+    table = _headed("licence", "C", "NC", "images", "%", "fetched", "captioned", "median size")
+    for one in found.by_license[:SHOWN]:
+        table.add_row(
+            Text(clean(one.name) or ""),
+            "✓" if one.commercial else "",
+            "✓" if one.noncommercial else "",
+            f"{one.images:,}",
+            percent(one.images, found.rows),
+            f"{one.fetched:,}",
+            f"{one.captioned:,}",
+            pixels(one),
+        )
+    if more := found.by_license[SHOWN:]:
+        sums = [sum(getattr(one, name) for one in more) for name in ("images", "fetched", "captioned")]
+        table.add_row(
+            f"{len(more):,} more",
+            *("", ""),
+            f"{sums[0]:,}",
+            percent(sums[0], found.rows),
+            f"{sums[1]:,}",
+            f"{sums[2]:,}",
+        )
+    return table
+
+
+def dropped_lines(dropped: Dropped) -> list[str]:
+    """What isn't trained on, a line a step."""
+    lines = []
+    for one in dropped.imports:
+        if one.skipped or one.refused:
+            # Rows that were taken down are among `rows`, which could be used.
+            out = sum(one.skipped.values()) + one.refused
+            reasons = {**one.skipped, **({"taken down before": one.refused} if one.refused else {})}
+            listed = ", ".join(f"{reason} ({count:,})" for reason, count in _most_first(reasons))
+            total = one.rows + sum(one.skipped.values())
+            lines.append(
+                f"The import from {one.source} left out {out:,} of {counted(total, 'rows')}: {listed}."
+            )
+    if dropped.taken_down:
+        lines.append(f"taken down and kept out: {dropped.taken_down:,}")
+    if dropped.duplicates:
+        lines.append(f"duplicates of a kept image: {dropped.duplicates:,}")
+    for filter in dropped.filters:
+        if filter.error:
+            lines.append(f"filter {filter.name}: {filter.error}")
+            continue
+        steps = "; ".join(
+            f"{step.name} {minus(step.commercial)} C, {minus(step.noncommercial)} NC" for step in filter.steps
+        )
+        lines.append(
+            f"filter {filter.name}: {steps}; left {filter.commercial:,} C, {filter.noncommercial:,} NC"
+        )
+    return [clean(line) or "" for line in lines]
+
+
+def minus(count: int) -> str:
+    return f"−{count:,}" if count else "0"
+
+
+def percent(count: int, of: int) -> str:
+    return f"{100 * count / of:.1f}" if of else "—"
+
+
+def pixels(figures: Figures) -> str:
+    """`1,024 × 768`, the long side first; a dash where no size is known."""
+    if figures.long_side is None or figures.short_side is None:
+        return "—"
+    return f"{figures.long_side:,} × {figures.short_side:,}"
+
+
+def size(count: float) -> str:
+    """Bytes as people read them: `1.2 GB`."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:,.0f} {unit}" if count >= 100 or unit == "B" else f"{count:,.1f} {unit}"
+
+
+def _person(name: str | None, url: str | None) -> str:
+    return clean(name) or clean(url) or NO_CREATOR
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _headed(*names: str) -> Any:
+    from rich.table import Table
+
+    table = Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def count_table(
+    title: str, counts: Mapping[str, int], rows: int, more: bool = False, of: str = "images"
+) -> Any:
+    """Names and how many `of` them there are, SHOWN at most; None if there is none."""
+    from rich.text import Text
+
+    if not counts:
+        return None
+    table = _headed(title, of, "%")
+    shown = list(counts.items())
+    if len(shown) > SHOWN:
+        shown, more = shown[:SHOWN], True
+    for name, count in shown:
+        table.add_row(Text(clean(name) or ""), f"{count:,}", percent(count, rows))
+    if more:
+        table.add_row("…", "", "")
+    return table

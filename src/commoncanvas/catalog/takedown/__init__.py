@@ -1,0 +1,1 @@
+"""Rows, or all rows of a creator, taken out of the table and kept out."""
