@@ -12,10 +12,10 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
-from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import PACKAGED, beside
+from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.forgotten import taken_down
 

@@ -24,9 +24,9 @@ from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS, NsfwStage, sha
 from commoncanvas.catalog.importing.sources.openmoji import read
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError, MissingExtraError
+from commoncanvas.selection.select import select_rows
 from commoncanvas.table.filters import conditions_of
 from commoncanvas.table.schema import to_batch
-from commoncanvas.training.selecting import select_rows
 from tests.catalog.test_faults import content, finish, kill_until_done, start
 
 

@@ -8,7 +8,7 @@ from itertools import compress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog.heldout import fraction_count, fraction_mask, heldout_mask
+from commoncanvas.selection.heldout import fraction_count, fraction_mask, heldout_mask
 
 IDS = st.lists(st.text(max_size=12), unique=True, max_size=200)
 FRACTIONS = st.floats(0, 1, exclude_min=True)

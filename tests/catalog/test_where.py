@@ -12,9 +12,9 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.latents.encode import encode
+from commoncanvas.selection.select import select_rows
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.sql import all_of, listed, quoted
-from commoncanvas.training.selecting import select_rows
 from tests.training.tiny import recipe
 
 ESCAPES = ["1=1) OR (1=1", "1=1) --", "1=1) OR (true /*", "(1=1", "1=1)", "", "  ", "label = 'a' -- no more"]

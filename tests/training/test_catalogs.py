@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.catalog.takedown.command import takedown
 from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square
 from commoncanvas.latents.encode import agreed, encode
 from commoncanvas.provenance import filter_of, read_provenance
+from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.loader import Loader

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.training import loader
 from commoncanvas.training.loader import Buffers, Ids, Loader, prefetch
 from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.rows import TrainingRows
 from commoncanvas.training.task import make_task
 from tests.training.tiny import recipe
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.heldout import fraction_count
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, RecipeError
@@ -19,6 +18,7 @@ from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION
 from commoncanvas.planning.storage import Column, Stored, chosen_rows, columns_of, together
+from commoncanvas.selection.heldout import fraction_count
 from commoncanvas.table.filters import open_rows
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from commoncanvas.release.card import write_card
 if TYPE_CHECKING:
     from torch import nn
 
-    from commoncanvas.training.rows import TrainingRows
+    from commoncanvas.selection.rows import TrainingRows
     from commoncanvas.training.task import Task
 
 PARTS = (

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from commoncanvas.app.scarcity_page import write_scarcity_page
 from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
-from commoncanvas.catalog.heldout import fraction_count, fraction_mask
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
@@ -26,11 +25,12 @@ from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.provenance import read_provenance
+from commoncanvas.selection.heldout import fraction_count, fraction_mask
+from commoncanvas.selection.select import Pin
 from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.table.filters import conditions_of, tagged_filter
 from commoncanvas.table.sql import all_of
 from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
-from commoncanvas.training.selecting import Pin
 from commoncanvas.training.task import Task, make_task
 from commoncanvas.training.trainer import train
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas.latents.crops import Crop
-from commoncanvas.training.rows import Selection, TrainingRows
+from commoncanvas.selection.rows import Selection, TrainingRows
 
 SCANNED = 65536
 """Rows at once."""

@@ -20,7 +20,7 @@ from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode, square
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance import Part
-from commoncanvas.training.selecting import Pins, select_rows
+from commoncanvas.selection.select import Pins, select_rows
 from commoncanvas.training.task import Batch, configuring
 
 STATISTICS_ROWS = 4096

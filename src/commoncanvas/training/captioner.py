@@ -23,8 +23,8 @@ from commoncanvas.latents.states import states
 from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance import Part, maker, part
+from commoncanvas.selection.select import Pins, select_rows
 from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
-from commoncanvas.training.selecting import Pins, select_rows
 from commoncanvas.training.task import Batch
 
 DRAWN = 24

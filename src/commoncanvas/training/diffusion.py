@@ -41,13 +41,13 @@ from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
 from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance import Part, maker, part
+from commoncanvas.selection.rows import Selection, TrainingRows
+from commoncanvas.selection.select import Pins, check_columns, open_catalogs, select_rows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.sql import all_of
 from commoncanvas.training import transformer, unet
 from commoncanvas.training.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
-from commoncanvas.training.rows import Selection, TrainingRows
-from commoncanvas.training.selecting import Pins, check_columns, open_catalogs, select_rows
 from commoncanvas.training.start import check_init
 from commoncanvas.training.task import Batch, configuring, first_batch
 from commoncanvas.training.unet import added

@@ -16,8 +16,8 @@ from commoncanvas.config import Recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.provenance import Part
-from commoncanvas.training.rows import TrainingRows
-from commoncanvas.training.selecting import Pins
+from commoncanvas.selection.rows import TrainingRows
+from commoncanvas.selection.select import Pins
 
 Batch = dict[str, Tensor]
 

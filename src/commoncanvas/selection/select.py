@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.heldout import fraction_mask, heldout_mask
 from commoncanvas.config import CatalogConfig, DataConfig
 from commoncanvas.core.errors import TrainingError
+from commoncanvas.selection.heldout import fraction_mask, heldout_mask
+from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import (
     FETCHED,
@@ -29,7 +30,6 @@ from commoncanvas.table.filters import (
 )
 from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
-from commoncanvas.training.rows import Selection, TrainingRows
 
 
 class Pin(NamedTuple):

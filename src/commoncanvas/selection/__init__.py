@@ -1,0 +1,1 @@
+"""Which rows a recipe trains on, and which are held out."""
