@@ -172,7 +172,7 @@ def photos(folder: Path, count: int) -> None:
 def ours(catalog_uri: Path, model: Path, length: int) -> float:
     """Seconds of encode's three stages, their networks loaded."""
     from commoncanvas.catalog import Catalog
-    from commoncanvas.latents.stages import LatentStage, TextStage
+    from commoncanvas.encoding.stages import LatentStage, TextStage
 
     config = settings()
     catalog = Catalog.open(catalog_uri)
@@ -194,9 +194,9 @@ def bare(files: list[Path], model: Path, size: int) -> tuple[float, float]:
     """Seconds of the VAE alone, on tensors that are there, and of the stage over a catalog of the same images."""
     import torch
 
+    from commoncanvas.encoding.crops import Size, crop
+    from commoncanvas.encoding.stages import LatentStage
     from commoncanvas.images.image import decode
-    from commoncanvas.latents.crops import Size, crop
-    from commoncanvas.latents.stages import LatentStage
     from commoncanvas.models.devices import DTYPES
     from commoncanvas.models.vae import to_pixels
 

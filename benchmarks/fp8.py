@@ -16,9 +16,9 @@ from typing import Any
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
+from commoncanvas.encoding.command import column_info, encode
+from commoncanvas.encoding.states import from_fp8, states, to_fp8
 from commoncanvas.evaluation import evaluate
-from commoncanvas.latents.encode import column_info, encode
-from commoncanvas.latents.states import from_fp8, states, to_fp8
 from commoncanvas.training.trainer import train
 
 SHOWN = ("retrieval", "fd", "kd")

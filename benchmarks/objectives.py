@@ -31,8 +31,8 @@ from typing import Any
 import torch
 
 from commoncanvas.config import Recipe, load_recipe
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
-from commoncanvas.latents.encode import encode
 from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.task import first_batch, make_task
 from commoncanvas.training.trainer import train

@@ -69,7 +69,7 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
     import torch
 
     from commoncanvas.catalog import Catalog
-    from commoncanvas.latents.states import state_type, to_column
+    from commoncanvas.encoding.states import state_type, to_column
     from commoncanvas.table.schema import to_batch
 
     shapes = {"latent": LATENT, "text": (32, WIDTH)}
@@ -101,7 +101,7 @@ def write_ours(uri: Path, rows: int, storage: str) -> None:
 def read_ours(uri: Path) -> float:
     """Rows a second of an epoch, as the trainer reads them."""
     from commoncanvas.catalog import Catalog
-    from commoncanvas.latents.states import stored
+    from commoncanvas.encoding.states import stored
     from commoncanvas.models.devices import keep_freed_memory
     from commoncanvas.training.loader import prefetch
     from commoncanvas.training.order import Order

@@ -12,8 +12,8 @@ from typing import Any
 
 from commoncanvas.catalog import fetch, import_
 from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
-from commoncanvas.latents import stages
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding import stages
+from commoncanvas.encoding.command import encode
 from commoncanvas.table import append, backfill
 from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.telephoning.dropping import DropStage, drop_captions

@@ -16,7 +16,7 @@ from commoncanvas.catalog.stats.render import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch

@@ -12,9 +12,9 @@ import pytest
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, TrainingError
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
-from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import to_batch

@@ -17,7 +17,7 @@ from commoncanvas.cli import main
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError
 from commoncanvas.core.text import clean
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.starting import KINDS, Images, init_recipe
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train

@@ -14,8 +14,8 @@ from commoncanvas.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from commoncanvas.config import load_recipe as load_recipe
     from commoncanvas.demonstration import demo as demo
+    from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
-    from commoncanvas.latents.encode import encode as encode
     from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
     from commoncanvas.starting import init_recipe as init_recipe
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CALLS = {
     "caption": "commoncanvas.telephoning.captioning",
     "demo": "commoncanvas.demonstration",
-    "encode": "commoncanvas.latents.encode",
+    "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",
     "init_recipe": "commoncanvas.starting",

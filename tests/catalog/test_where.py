@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.selection.select import select_rows
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.sql import all_of, listed, quoted

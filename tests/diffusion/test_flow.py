@@ -11,7 +11,7 @@ from commoncanvas.config import SampleConfig
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe
 

@@ -181,8 +181,8 @@ def test_curate_scores_on_the_cluster_what_it_scores_here(
 @pytest.mark.slow
 def test_encode_stages_load_their_networks_where_they_run(cluster: Any, shapes: Catalog) -> None:
     pytest.importorskip("torch")
-    from commoncanvas.latents.stages import FeatureStage, TextStage
-    from commoncanvas.latents.states import states
+    from commoncanvas.encoding.stages import FeatureStage, TextStage
+    from commoncanvas.encoding.states import states
 
     stages = [FeatureStage(2), TextStage("minilm", 6, ["title"])]
     for stage in stages:

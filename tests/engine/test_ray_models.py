@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from commoncanvas.catalog import Catalog
+from commoncanvas.encoding.command import encode
 from commoncanvas.engine import RayEngine
 from commoncanvas.images.image import encode_image
-from commoncanvas.latents.encode import encode
 from commoncanvas.table.schema import to_batch
 from commoncanvas.telephoning import caption
 from commoncanvas.telephoning.captioner import CaptionerConfig

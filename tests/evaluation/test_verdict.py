@@ -14,10 +14,10 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table
 from commoncanvas.core.errors import CommonCanvasError
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.evaluation.metrics import permutation_p
 from commoncanvas.evaluation.verdict import verdicts
-from commoncanvas.latents.encode import encode
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe
 

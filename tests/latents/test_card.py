@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import LicenseError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.licenses import Policy
 from commoncanvas.models.card import card_license, permits
 from commoncanvas.provenance import ORIGIN, part, read_provenance

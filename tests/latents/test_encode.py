@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetching.command import FetchStage
 from commoncanvas.core.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.encoding.command import column_info, encode
+from commoncanvas.encoding.stages import FeatureStage, LatentStage, TextStage
+from commoncanvas.encoding.states import states, values
 from commoncanvas.images.image import encode_image
-from commoncanvas.latents.encode import column_info, encode
-from commoncanvas.latents.stages import FeatureStage, LatentStage, TextStage
-from commoncanvas.latents.states import states, values
 from commoncanvas.provenance import read_provenance
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.order import epoch_draws

@@ -26,10 +26,10 @@ from transformers import AutoTokenizer, CLIPTextModel, Gemma2Model, T5EncoderMod
 
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.errors import ModelError
+from commoncanvas.encoding.crops import Crop
+from commoncanvas.encoding.stages import LatentStage, TextStage, crop_column
+from commoncanvas.encoding.states import states
 from commoncanvas.images.image import encode_image
-from commoncanvas.latents.crops import Crop
-from commoncanvas.latents.stages import LatentStage, TextStage, crop_column
-from commoncanvas.latents.states import states
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae
 from tests.latents import models

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.latents.states import Storage, from_fp8, state_type, states, to_column, to_fp8
+from commoncanvas.encoding.states import Storage, from_fp8, state_type, states, to_column, to_fp8
 
 VALUES = hnp.arrays(
     np.float32,

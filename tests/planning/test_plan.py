@@ -10,7 +10,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.planning.devices import DEVICES
 from commoncanvas.planning.plan import Plan, plan
 from tests.latents import models

@@ -5,7 +5,7 @@ import pytest
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.storage import chosen_rows, columns_of
 from commoncanvas.table.schema import to_batch

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from commoncanvas.core.errors import ModelError, RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train

@@ -19,8 +19,8 @@ import yaml
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError, TrainingError
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import read_rows
-from commoncanvas.latents.encode import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.studies import scarcity
 from commoncanvas.studies.scarcity import study_scarcity

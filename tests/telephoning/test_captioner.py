@@ -8,7 +8,7 @@ import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.models.efficientnet import load
 from commoncanvas.models.sentences import agreement, embed
 from commoncanvas.telephoning import CaptionStage, caption, captions_of, kind_of, load_captioner

@@ -12,8 +12,8 @@ from diffusers import StableDiffusionPipeline
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.encoding.command import encode
 from commoncanvas.images.image import decode
-from commoncanvas.latents.encode import encode
 from commoncanvas.models.vae import load_vae, to_pixels
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.flops import sample_flops

@@ -20,9 +20,9 @@ from PIL import Image
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.takedown.command import takedown
 from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
+from commoncanvas.encoding.command import agreed, encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square
-from commoncanvas.latents.encode import agreed, encode
 from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.filters import save_filter

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train

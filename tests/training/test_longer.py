@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.run import Run
 from commoncanvas.training.schedule import alike_until, learning_rate_at

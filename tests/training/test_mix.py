@@ -13,7 +13,7 @@ import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import RecipeError, TrainingError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import filter_of
 from commoncanvas.table.filters import save_filter
 from commoncanvas.training.loader import Loader

@@ -20,7 +20,7 @@ import torch
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.ranks import Ranks, check_shares
 from commoncanvas.training.trainer import train

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import ModelError
 from commoncanvas.diffusion.sampling import generate_images
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import reconstruct
 from commoncanvas.images.image import decode, square
-from commoncanvas.latents.encode import encode
 from commoncanvas.models.vae import to_images, to_pixels
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.task import first_batch

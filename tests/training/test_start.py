@@ -19,7 +19,7 @@ from diffusers import (
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import ModelError, RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance
 from commoncanvas.training.run import resolved

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.core.files import only_one
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.planning.plan import plan
 from commoncanvas.provenance import read_provenance
 from commoncanvas.table.filters import save_filter

@@ -19,8 +19,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import image_size
-from commoncanvas.latents.encode import encode
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance import read_provenance

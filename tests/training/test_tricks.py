@@ -12,7 +12,7 @@ from torch import nn
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.encode import encode
+from commoncanvas.encoding.command import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.trainer import train
 from commoncanvas.training.tricks import apply_tricks

@@ -224,7 +224,7 @@ def encode(
         overwrite: drop a column that other weights made, and make it anew.
     """
     from commoncanvas.config import load_recipe
-    from commoncanvas.latents.encode import encode as run
+    from commoncanvas.encoding.command import encode as run
 
     words = [*overrides, *(["--data.catalog", catalog] if catalog else [])]
     show(run(load_recipe(recipe, words), overwrite=overwrite, engine=engine, workers=workers), json_)

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.config.recipes import POOLED
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.crops import Crop
+from commoncanvas.encoding.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.training.start import check_network
 from commoncanvas.training.task import configuring

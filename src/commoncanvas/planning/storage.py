@@ -13,7 +13,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.stats.command import bytes_on_disk
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.columns import (
+from commoncanvas.encoding.columns import (
     crop_column,
     feature_grid,
     fingerprint,
@@ -21,9 +21,9 @@ from commoncanvas.latents.columns import (
     latent_column,
     pooled_column,
 )
-from commoncanvas.latents.crops import Crop, buckets
-from commoncanvas.latents.encode import present, text_sources
-from commoncanvas.latents.states import state_type
+from commoncanvas.encoding.command import present, text_sources
+from commoncanvas.encoding.crops import Crop, buckets
+from commoncanvas.encoding.states import state_type
 from commoncanvas.models.efficientnet import FEATURES
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.table.filters import any_of, conditions_of

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import AlignmentConfig, DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.latents.encode import agreed
-from commoncanvas.latents.states import state_type, stored
+from commoncanvas.encoding.command import agreed
+from commoncanvas.encoding.states import state_type, stored
 from commoncanvas.provenance import maker
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.training.task import Batch

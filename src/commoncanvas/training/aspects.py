@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.latents.crops import Crop
+from commoncanvas.encoding.crops import Crop
 from commoncanvas.selection.rows import Selection, TrainingRows
 
 SCANNED = 65536

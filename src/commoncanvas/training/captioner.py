@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.core.errors import TrainingError
+from commoncanvas.encoding.columns import feature_column
+from commoncanvas.encoding.command import agreed
+from commoncanvas.encoding.states import states
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode
-from commoncanvas.latents.columns import feature_column
-from commoncanvas.latents.encode import agreed
-from commoncanvas.latents.states import states
 from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance import Part, maker, part

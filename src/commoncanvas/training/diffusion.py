@@ -24,8 +24,7 @@ from commoncanvas.core.errors import RecipeError, TrainingError
 from commoncanvas.core.text import counted
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
-from commoncanvas.images.grid import labelled_grid
-from commoncanvas.latents.columns import (
+from commoncanvas.encoding.columns import (
     crop_column,
     first_set,
     latent_column,
@@ -34,8 +33,9 @@ from commoncanvas.latents.columns import (
     stale,
     text_info,
 )
-from commoncanvas.latents.encode import column_info, present, text_sources
-from commoncanvas.latents.states import states, stored, values
+from commoncanvas.encoding.command import column_info, present, text_sources
+from commoncanvas.encoding.states import states, stored, values
+from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.hub import locate
 from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, downsampling, latent_side, load_vae, weights_sha256

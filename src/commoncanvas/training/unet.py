@@ -18,7 +18,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.config.recipes import POOLED
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
-from commoncanvas.latents.crops import Crop
+from commoncanvas.encoding.crops import Crop
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.training.start import start
 from commoncanvas.training.task import configuring

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.files import from_anywhere
-from commoncanvas.images.image import decode, square
-from commoncanvas.latents.columns import (
+from commoncanvas.encoding.columns import (
     crop_column,
     feature_column,
     fingerprint,
@@ -32,8 +31,9 @@ from commoncanvas.latents.columns import (
     text_column,
     text_info,
 )
-from commoncanvas.latents.crops import Crop, Size, crop, nearest
-from commoncanvas.latents.states import state_type, to_column
+from commoncanvas.encoding.crops import Crop, Size, crop, nearest
+from commoncanvas.encoding.states import state_type, to_column
+from commoncanvas.images.image import decode, square
 from commoncanvas.models import efficientnet
 from commoncanvas.models.devices import DTYPES, in_batches, pick_device
 from commoncanvas.models.image_features import fill, image_features

@@ -12,7 +12,7 @@ from diffusers import AutoencoderDC
 
 from commoncanvas.config import EncodeConfig
 from commoncanvas.core.errors import ModelError
-from commoncanvas.latents.crops import Size, buckets
+from commoncanvas.encoding.crops import Size, buckets
 from commoncanvas.models.text_encoder import PLAIN, TextEncoder
 from commoncanvas.models.vae import VAE, downsampling, latent_side, weights_sha256
 from commoncanvas.table.columns import FINGERPRINT, ColumnInfo

@@ -12,8 +12,7 @@ from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfi
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
-from commoncanvas.engine import Engine, engine_of
-from commoncanvas.latents.columns import (
+from commoncanvas.encoding.columns import (
     crop_column,
     feature_grid,
     fingerprint_column,
@@ -21,8 +20,9 @@ from commoncanvas.latents.columns import (
     pooled_column,
     text_column,
 )
-from commoncanvas.latents.stages import FeatureStage, FrozenStage, LatentStage, TextStage
-from commoncanvas.latents.states import states
+from commoncanvas.encoding.stages import FeatureStage, FrozenStage, LatentStage, TextStage
+from commoncanvas.encoding.states import states
+from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.vae_scaling import Scaling, scaling_of
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
