@@ -14,7 +14,7 @@ CHILD = """
 import sys, time
 import torch
 from commoncanvas.models.devices import keep_freed_memory
-from commoncanvas.telephoning import efficientnet
+from commoncanvas.captioning import efficientnet
 if sys.argv[1] == "keep":
     keep_freed_memory()
 network = efficientnet.load()

@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.captioning import CaptionerConfig, caption
+from commoncanvas.captioning.generation import GeneratingCaptioner
+from commoncanvas.captioning.quality.drop import DropStage, drop_captions
 from commoncanvas.catalog import fetch, import_
 from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
 from commoncanvas.encoding import stages
 from commoncanvas.encoding.command import encode
 from commoncanvas.table import append, backfill
-from commoncanvas.telephoning import CaptionerConfig, caption
-from commoncanvas.telephoning.dropping import DropStage, drop_captions
-from commoncanvas.telephoning.generation import GeneratingCaptioner
 
 FRAGMENT_ROWS = 40
 DROPPED_BY = ("min_words", "max_words")

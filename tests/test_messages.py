@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas import licenses
+from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.catalog import Catalog, curate, stats
 from commoncanvas.catalog.stats.render import dropped_lines
 from commoncanvas.config import load_recipe
@@ -20,7 +21,6 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.provenance import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
-from commoncanvas.telephoning import CaptionerConfig, caption
 from commoncanvas.training.task import make_task
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commoncanvas.captioning import caption
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, TrainingError
@@ -18,7 +19,6 @@ from commoncanvas.images.image import encode_image
 from commoncanvas.provenance import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import to_batch
-from commoncanvas.telephoning import caption
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing
 from tests.telephoning.models import xs

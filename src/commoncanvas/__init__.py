@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from commoncanvas.captioning.command import caption as caption
     from commoncanvas.config import load_recipe as load_recipe
     from commoncanvas.demonstration import demo as demo
     from commoncanvas.encoding.command import encode as encode
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from commoncanvas.release.generate import generate as generate
     from commoncanvas.starting import init_recipe as init_recipe
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
-    from commoncanvas.telephoning.captioning import caption as caption
     from commoncanvas.training.trainer import train as train
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
-    "caption": "commoncanvas.telephoning.captioning",
+    "caption": "commoncanvas.captioning.command",
     "demo": "commoncanvas.demonstration",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from commoncanvas.captioning import caption
+from commoncanvas.captioning.captioner import CaptionerConfig
 from commoncanvas.catalog import Catalog
 from commoncanvas.encoding.command import encode
 from commoncanvas.engine import RayEngine
 from commoncanvas.images.image import encode_image
 from commoncanvas.table.schema import to_batch
-from commoncanvas.telephoning import caption
-from commoncanvas.telephoning.captioner import CaptionerConfig
 from commoncanvas.training.trainer import train
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.ray_cluster import wait_until, workers

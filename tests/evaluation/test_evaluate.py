@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from commoncanvas.captioning import Caption
 from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
@@ -19,7 +20,6 @@ from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageD
 from commoncanvas.evaluation.folder import read_rows, without_taken_down
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning import Caption
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded
 
@@ -104,8 +104,8 @@ def test_the_round_trip_compares_captions_with_prompts(
     done: Evaluation, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = [sample.prompt for sample in (*done.seen_samples, *done.heldout_samples)]
-    monkeypatch.setattr("commoncanvas.telephoning.load_captioner", lambda config: Parrot(said))
-    monkeypatch.setattr("commoncanvas.telephoning.kind_of", lambda model: "parrot")
+    monkeypatch.setattr("commoncanvas.captioning.load_captioner", lambda config: Parrot(said))
+    monkeypatch.setattr("commoncanvas.captioning.kind_of", lambda model: "parrot")
     told = evaluate(str(model), prompts=6, out=str(tmp_path), steps=1, captioner="parrot", device="cpu")
     assert told.captioner == "parrot" and told.steps == 1
     assert told.seen_samples[0].caption == "rocket" and told.seen_samples[1].caption == said[1]

@@ -12,11 +12,11 @@ from threading import Thread
 import pytest
 from huggingface_hub import constants
 
+from commoncanvas.captioning import CaptionerConfig, load_captioner
 from commoncanvas.core.errors import ModelError
 from commoncanvas.models import hub
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae
-from commoncanvas.telephoning import CaptionerConfig, load_captioner
 from tests.latents import models
 
 

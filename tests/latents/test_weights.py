@@ -29,12 +29,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from commoncanvas.captioning import CaptionerConfig, load_captioner
 from commoncanvas.core.errors import ModelError
 from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae, weights_sha256
 from commoncanvas.models.weights import load_network
-from commoncanvas.telephoning import CaptionerConfig, load_captioner
 from tests.latents import models
 from tests.telephoning import models as captioners
 

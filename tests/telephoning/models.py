@@ -29,7 +29,7 @@ from transformers import (
     T5Config,
 )
 
-from commoncanvas.telephoning.captioner import CaptionerConfig
+from commoncanvas.captioning.captioner import CaptionerConfig
 
 WORDS = [
     "a",

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.telephoning import Caption
-from commoncanvas.telephoning.answers import REFUSALS, not_a_caption, refusal
-from commoncanvas.telephoning.captioner import caption_of
+from commoncanvas.captioning import Caption
+from commoncanvas.captioning.answers import REFUSALS, not_a_caption, refusal
+from commoncanvas.captioning.captioner import caption_of
 
 REFUSED = {
     "English": [

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from commoncanvas.captioning import CaptionStage, caption, captions_of, kind_of, load_captioner
+from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning.xs import Words
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.encoding.command import encode
 from commoncanvas.models.efficientnet import load
 from commoncanvas.models.sentences import agreement, embed
-from commoncanvas.telephoning import CaptionStage, caption, captions_of, kind_of, load_captioner
-from commoncanvas.telephoning.captioner import CaptionerConfig
-from commoncanvas.telephoning.xs import Words
 from commoncanvas.training.trainer import train
 from tests.conftest import COLOURS, SHAPES, add_shapes, drawing
 from tests.telephoning.models import xs

@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
+from commoncanvas.captioning import Caption, CaptionerConfig, caption, load_captioner
+from commoncanvas.captioning.generation import GeneratingCaptioner
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.engine import LocalEngine
 from commoncanvas.images.image import decode, encode_image
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning import Caption, CaptionerConfig, caption, load_captioner
-from commoncanvas.telephoning.generation import GeneratingCaptioner
 from tests.telephoning import models
 
 KINDS = {"blip2": "blip2", "llava": "vlm", "qwen": "vlm"}
@@ -123,7 +123,7 @@ def test_the_seed_and_the_image_decide_what_chance_writes(
 
 def test_chance_has_the_models_own_odds() -> None:
     """Gumbel noise and the largest score, against the softmax that it stands for."""
-    from commoncanvas.telephoning.generation import _Gumbel
+    from commoncanvas.captioning.generation import _Gumbel
 
     odds = torch.tensor([0.5, 0.3, 0.15, 0.05])
     count = 4000

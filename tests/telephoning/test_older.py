@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from commoncanvas.captioning import Caption, CaptionerConfig, load_captioner
+from commoncanvas.captioning.generation import GeneratingCaptioner
+from commoncanvas.captioning.older import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import encode_image
-from commoncanvas.telephoning import Caption, CaptionerConfig, load_captioner
-from commoncanvas.telephoning.generation import GeneratingCaptioner
-from commoncanvas.telephoning.older import complete
 from tests.telephoning import models
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from commoncanvas.captioning import CaptionerConfig, caption, load_captioner
+from commoncanvas.captioning import openai as captioner_module
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.images.image import decode
-from commoncanvas.telephoning import CaptionerConfig, caption, load_captioner
-from commoncanvas.telephoning import openai as captioner_module
 
 MODEL = "tiny-vlm"
 
@@ -257,7 +257,7 @@ def test_another_prompt_is_another_column(shapes: Catalog, server: Server) -> No
 def test_the_stage_reaches_a_worker_without_its_connections(shapes: Catalog, server: Server) -> None:
     import pickle
 
-    from commoncanvas.telephoning import CaptionStage
+    from commoncanvas.captioning import CaptionStage
 
     stage = pickle.loads(pickle.dumps(CaptionStage(config(server), "caption")))
     stage.setup()

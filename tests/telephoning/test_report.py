@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from commoncanvas.app.captions_page import write_captions_page
+from commoncanvas.captioning import CaptionerConfig, caption
+from commoncanvas.captioning.quality.clip import ClipModel
+from commoncanvas.captioning.quality.drop import DropStage, drop_captions
+from commoncanvas.captioning.quality.fitting import BLOCK, fit
+from commoncanvas.captioning.quality.report import TextSurvey, caption_report
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning import CaptionerConfig, caption
-from commoncanvas.telephoning.clip import ClipModel
-from commoncanvas.telephoning.dropping import DropStage, drop_captions
-from commoncanvas.telephoning.fitting import BLOCK, fit
-from commoncanvas.telephoning.report import TextSurvey, caption_report
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.telephoning import models
 

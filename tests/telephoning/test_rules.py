@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commoncanvas.core.errors import CatalogError
-from commoncanvas.telephoning.captioner import STATUSES
-from commoncanvas.telephoning.rules import (
+from commoncanvas.captioning.captioner import STATUSES
+from commoncanvas.captioning.quality.rules import (
     RULES,
     boilerplate,
     leftovers,
@@ -15,7 +14,8 @@ from commoncanvas.telephoning.rules import (
     repeats,
     words,
 )
-from commoncanvas.telephoning.rules import STATUSES as DROPPED
+from commoncanvas.captioning.quality.rules import STATUSES as DROPPED
+from commoncanvas.core.errors import CatalogError
 
 PHRASES = st.lists(st.sampled_from(["a", "dog", "red", "on", "grass", "tree"]), min_size=1, max_size=4)
 

@@ -10,12 +10,12 @@ import numpy as np
 from commoncanvas.app.histogram import histogram, trimmed
 from commoncanvas.app.report import bars, write_page
 from commoncanvas.app.stats_page import thumbnail
+from commoncanvas.captioning.quality.render import agreement
+from commoncanvas.captioning.quality.report import CaptionReport, Scored
+from commoncanvas.captioning.quality.rules import RULES
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.core.text import clean
-from commoncanvas.telephoning.report import CaptionReport, Scored
-from commoncanvas.telephoning.report_table import agreement
-from commoncanvas.telephoning.rules import RULES
 
 LONGEST = 60
 """Words from which on captions are counted together."""

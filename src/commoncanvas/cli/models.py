@@ -14,7 +14,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
 
 if TYPE_CHECKING:
-    from commoncanvas.telephoning.clip import ClipModel
+    from commoncanvas.captioning.quality.clip import ClipModel
 
 app = App(
     name="commoncanvas",
@@ -70,8 +70,8 @@ def caption(
         base_url: the server, such as http://localhost:8000/v1; its key is read from OPENAI_API_KEY.
         concurrency: requests to the server at once.
     """
-    from commoncanvas.telephoning import CaptionerConfig
-    from commoncanvas.telephoning import caption as run
+    from commoncanvas.captioning import CaptionerConfig
+    from commoncanvas.captioning import caption as run
 
     config = CaptionerConfig(
         captioner,
@@ -123,7 +123,7 @@ def report(
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
         sample: captions that are compared, drawn by SEED.
     """
-    from commoncanvas.telephoning.report import caption_report
+    from commoncanvas.captioning.quality.report import caption_report
 
     scorer = _clip(clip, clip_pretrained)
     found = caption_report(catalog, column=column, filter=where, clip=scorer, sample=sample, seed=seed)
@@ -158,7 +158,7 @@ def drop(
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
         dry_run: only count; scores for --min-clip are not kept then.
     """
-    from commoncanvas.telephoning.dropping import drop_captions
+    from commoncanvas.captioning.quality.drop import drop_captions
 
     report = drop_captions(
         catalog,
@@ -175,7 +175,7 @@ def drop(
 def _clip(model: str | None, pretrained: str | None) -> ClipModel | None:
     if model is None:
         return None
-    from commoncanvas.telephoning.clip import ClipModel
+    from commoncanvas.captioning.quality.clip import ClipModel
 
     return ClipModel(model, pretrained)
 

@@ -42,7 +42,7 @@ from commoncanvas.table.columns import ColumnInfo
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.telephoning import Captioner
+    from commoncanvas.captioning import Captioner
 
 # A covariance needs two samples.
 LEAST_SAMPLES = 2
@@ -325,12 +325,12 @@ def _save(
 def _load_captioner(model: str | None) -> Captioner | None:
     if model is None:
         return None
-    from commoncanvas.telephoning import CaptionerConfig, kind_of, load_captioner
+    from commoncanvas.captioning import CaptionerConfig, kind_of, load_captioner
 
     return load_captioner(CaptionerConfig(kind_of(model), model))
 
 
 def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:
-    from commoncanvas.telephoning import captions_of
+    from commoncanvas.captioning import captions_of
 
     return captions_of(captioner, images)

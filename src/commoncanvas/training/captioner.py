@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from commoncanvas.captioning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.columns import feature_column
@@ -24,7 +25,6 @@ from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance import Part, maker, part
 from commoncanvas.selection.select import Pins, select_rows
-from commoncanvas.telephoning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.training.task import Batch
 
 DRAWN = 24

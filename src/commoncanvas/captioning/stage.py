@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.captioning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.telephoning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
 
 AHEAD = 8
 """Batches of the captioner that are looked at together, so that each can be of images of one size."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commoncanvas.telephoning.captioner import (
+from commoncanvas.captioning.captioner import (
     Caption,
     Captioner,
     CaptionerConfig,
@@ -10,10 +10,10 @@ from commoncanvas.telephoning.captioner import (
     kind_of,
     load_captioner,
 )
-from commoncanvas.telephoning.captioning import caption
-from commoncanvas.telephoning.dropping import drop_captions
-from commoncanvas.telephoning.report import CaptionReport, caption_report
-from commoncanvas.telephoning.stage import CaptionStage
+from commoncanvas.captioning.command import caption
+from commoncanvas.captioning.quality.drop import drop_captions
+from commoncanvas.captioning.quality.report import CaptionReport, caption_report
+from commoncanvas.captioning.stage import CaptionStage
 
 __all__ = [
     "Caption",

@@ -14,7 +14,7 @@ from commoncanvas.core.errors import ImageError, MissingExtraError
 from commoncanvas.images.image import decode
 
 if TYPE_CHECKING:
-    from commoncanvas.telephoning.clip import ClipModel
+    from commoncanvas.captioning.quality.clip import ClipModel
 
 HUMAN = ("label", "title", "description")
 """Columns of human text that captions are compared with, the first that is set."""

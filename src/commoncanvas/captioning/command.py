@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.captioning.captioner import STATUSES, CaptionerConfig, Precision
+from commoncanvas.captioning.quality.rules import STATUSES as DROPPED
+from commoncanvas.captioning.stage import CaptionStage
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
@@ -16,9 +19,6 @@ from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, expression, why_none
 from commoncanvas.table.sql import all_of
-from commoncanvas.telephoning.captioner import STATUSES, CaptionerConfig, Precision
-from commoncanvas.telephoning.rules import STATUSES as DROPPED
-from commoncanvas.telephoning.stage import CaptionStage
 
 COMPARED = 1000
 """Rows whose captions are compared with their titles at the end of a run."""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from commoncanvas.captioning.quality.fitting import readable
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.models.devices import pick_device
@@ -20,7 +21,6 @@ from commoncanvas.models.hub import find
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import no_questions
 from commoncanvas.table.columns import ColumnInfo, sources_of
-from commoncanvas.telephoning.fitting import readable
 
 BATCH = 32
 CONFIG = "open_clip_config.json"

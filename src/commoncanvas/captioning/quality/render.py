@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from commoncanvas.captioning.quality.rules import RULES
 from commoncanvas.catalog.stats.render import count_table
 from commoncanvas.core.text import clean, counted
-from commoncanvas.telephoning.rules import RULES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.telephoning.fitting import Fit
-    from commoncanvas.telephoning.report import CaptionReport
+    from commoncanvas.captioning.quality.fitting import Fit
+    from commoncanvas.captioning.quality.report import CaptionReport
 
 
 def render(found: CaptionReport) -> RenderableType:

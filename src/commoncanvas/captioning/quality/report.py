@@ -12,19 +12,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from commoncanvas.captioning.quality.fitting import Fit, fit_human, fit_images
+from commoncanvas.captioning.quality.rules import leftovers, opening, repeats, words
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import expression
 from commoncanvas.table.sql import all_of
-from commoncanvas.telephoning.fitting import Fit, fit_human, fit_images
-from commoncanvas.telephoning.rules import leftovers, opening, repeats, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.telephoning.clip import ClipModel
+    from commoncanvas.captioning.quality.clip import ClipModel
 
 SCAN_ROWS = 65_536
 SHOWN = 20
@@ -93,7 +93,7 @@ class CaptionReport(Printed):
 
     def render(self) -> RenderableType:
         """What the terminal shows."""
-        from commoncanvas.telephoning.report_table import render
+        from commoncanvas.captioning.quality.render import render
 
         return render(self)
 

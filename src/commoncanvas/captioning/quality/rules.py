@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from commoncanvas.captioning.answers import not_a_caption, refusal
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _OPENING = re.compile(

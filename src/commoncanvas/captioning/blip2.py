@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from commoncanvas.telephoning.generation import GeneratingCaptioner, Inputs
+from commoncanvas.captioning.generation import GeneratingCaptioner, Inputs
 
 
 class Blip2Captioner(GeneratingCaptioner):

@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from commoncanvas.captioning.quality.report import check_text
+from commoncanvas.captioning.quality.rules import MIN_CLIP, Rule, known, parse_rules, status
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.backfill import run, run_shown
 from commoncanvas.table.filters import expression
 from commoncanvas.table.sql import all_of
-from commoncanvas.telephoning.report import check_text
-from commoncanvas.telephoning.rules import MIN_CLIP, Rule, known, parse_rules, status
 
 if TYPE_CHECKING:
-    from commoncanvas.telephoning.clip import ClipModel, ClipStage
+    from commoncanvas.captioning.quality.clip import ClipModel, ClipStage
 
 SCAN_ROWS = 65_536
 
@@ -124,7 +124,7 @@ def drop_captions(
     condition = all_of(f"{column} IS NOT NULL", expression(table, where))
     scoring = least = None
     if min_clip is not None and clip is not None:
-        from commoncanvas.telephoning.clip import ClipStage
+        from commoncanvas.captioning.quality.clip import ClipStage
 
         scoring, least = ClipStage(table, column, clip), Least(min_clip, f"{column}_clip")
         if not dry_run:

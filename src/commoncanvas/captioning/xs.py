@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from commoncanvas.captioning.captioner import Caption, CaptionerConfig
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.image import decode, square
@@ -31,7 +32,6 @@ from commoncanvas.models.threads import threads
 from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning.captioner import Caption, CaptionerConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

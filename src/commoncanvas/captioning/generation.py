@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from commoncanvas.captioning.captioner import Caption, CaptionerConfig, caption_of
+from commoncanvas.captioning.older import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.models.card import card_license
@@ -26,8 +28,6 @@ from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.provenance import origin
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning.captioner import Caption, CaptionerConfig, caption_of
-from commoncanvas.telephoning.older import complete
 
 Inputs = dict[str, Tensor]
 

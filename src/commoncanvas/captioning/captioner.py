@@ -14,20 +14,20 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from commoncanvas.captioning.answers import not_a_caption, refusal
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import from_anywhere
 from commoncanvas.images.image import encode_image
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.telephoning.answers import not_a_caption, refusal
 
 Kind = Literal["xs", "blip2", "vlm", "openai"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 CAPTIONERS: dict[str, str] = {
-    "xs": "commoncanvas.telephoning.xs:XSCaptioner",
-    "blip2": "commoncanvas.telephoning.blip2:Blip2Captioner",
-    "vlm": "commoncanvas.telephoning.vlm:VLMCaptioner",
-    "openai": "commoncanvas.telephoning.openai:OpenAICaptioner",
+    "xs": "commoncanvas.captioning.xs:XSCaptioner",
+    "blip2": "commoncanvas.captioning.blip2:Blip2Captioner",
+    "vlm": "commoncanvas.captioning.vlm:VLMCaptioner",
+    "openai": "commoncanvas.captioning.openai:OpenAICaptioner",
 }
 STATUSES = {
     "ok": "a caption",
