@@ -18,7 +18,7 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import filter_of, read_provenance
+from commoncanvas.provenance.record import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.task import make_task

@@ -45,7 +45,7 @@ def test_reports_are_tables_without_8_kb_of_licences(shapes: Catalog, tmp_path: 
 
 
 def test_a_page_of_figures_shows_no_list_of_licences(shapes: Catalog, tmp_path: Path) -> None:
-    from commoncanvas.app.stats_page import write_stats_page
+    from commoncanvas.pages.stats_page import write_stats_page
 
     curate(shapes, name="v1")
     write_stats_page(shapes, tmp_path / "stats.html", filter="v1")

@@ -16,7 +16,7 @@ from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, Tra
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
-from commoncanvas.provenance import origin, read_provenance
+from commoncanvas.provenance.record import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train

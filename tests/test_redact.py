@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commoncanvas.app.stats_page import write_stats_page
 from commoncanvas.catalog import Catalog, credits, export, lookup, show, stats, takedown
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.images.image import encode_image
+from commoncanvas.pages.stats_page import write_stats_page
 from commoncanvas.table.fetch_status import FetchError
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.storage import Storage

@@ -18,7 +18,7 @@ from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError
 from commoncanvas.core.text import clean
 from commoncanvas.encoding.command import encode
-from commoncanvas.starting import KINDS, Images, init_recipe
+from commoncanvas.planning.init_recipe import KINDS, Images, init_recipe
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train
 from tests.conftest import COLOURS, SHAPES, drawing
@@ -141,7 +141,7 @@ def test_any_catalog_has_recipes_that_fit(
     folder = tmp_path_factory.mktemp("own")
     images = Images(words, words, "commercial", count, ["label", "caption"], 32, side, prompts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("commoncanvas.starting._images", lambda *_: images)
+        patch.setattr("commoncanvas.planning.init_recipe._images", lambda *_: images)
         started = init_recipe(kind, folder / "ours.yaml", catalog=words, model=words)
     for file in started.recipes:
         own = load_recipe(file)

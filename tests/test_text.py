@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from commoncanvas.app.report import environment
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table, progress, say
@@ -28,6 +27,7 @@ from commoncanvas.core.text import (
     visible,
     web_address,
 )
+from commoncanvas.pages.report import environment
 from commoncanvas.table.schema import to_batch
 
 OBEYED = (

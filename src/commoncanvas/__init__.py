@@ -14,23 +14,23 @@ from commoncanvas.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from commoncanvas.captioning.command import caption as caption
     from commoncanvas.config import load_recipe as load_recipe
-    from commoncanvas.demonstration import demo as demo
+    from commoncanvas.demo.command import demo as demo
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
-    from commoncanvas.starting import init_recipe as init_recipe
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
     "caption": "commoncanvas.captioning.command",
-    "demo": "commoncanvas.demonstration",
+    "demo": "commoncanvas.demo.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",
-    "init_recipe": "commoncanvas.starting",
+    "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.plan",
     "study_scarcity": "commoncanvas.studies.scarcity",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.app.report import write_report
+from commoncanvas.pages.report import write_report
 
 from .example import example
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.app.report import bars, facts, picture, write_report
 from commoncanvas.core.numbers import duration, figure, percent
 from commoncanvas.core.text import web_address
+from commoncanvas.pages.report import bars, facts, picture, write_report
 
 from .example import example
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from commoncanvas.app.rows_page import write_rows_page
 from commoncanvas.catalog import Catalog, curate, fetch, show
 from commoncanvas.cli import app
 from commoncanvas.core.console import print_table
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.pages.rows_page import write_rows_page
 from commoncanvas.table.schema import to_batch
 
 

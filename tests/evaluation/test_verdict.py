@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commoncanvas.app.evaluation_page import CREDITED, write_evaluation_page
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table
@@ -18,6 +17,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.evaluation.metrics import permutation_p
 from commoncanvas.evaluation.verdict import verdicts
+from commoncanvas.pages.evaluation_page import CREDITED, write_evaluation_page
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe
 
@@ -148,7 +148,7 @@ def test_any_model_has_the_page_that_the_demo_has(
 def test_a_page_of_many_images_says_where_their_credits_are(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commoncanvas.app.evaluation_page.CREDITED", 3)
+    monkeypatch.setattr("commoncanvas.pages.evaluation_page.CREDITED", 3)
     found = evaluate(str(trained), prompts=2, steps=1, device="cpu")
     write_evaluation_page(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")

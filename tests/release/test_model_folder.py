@@ -10,7 +10,7 @@ from PIL import Image
 
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes

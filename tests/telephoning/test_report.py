@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from commoncanvas.app.captions_page import write_captions_page
 from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.captioning.quality.clip import ClipModel
 from commoncanvas.captioning.quality.drop import DropStage, drop_captions
@@ -22,6 +21,7 @@ from commoncanvas.captioning.quality.report import TextSurvey, caption_report
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.pages.captions_page import write_captions_page
 from commoncanvas.table.columns import ColumnInfo
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.telephoning import models

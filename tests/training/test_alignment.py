@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from commoncanvas.config import AlignmentConfig, load_recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.alignment import AlignedNetwork, hidden_map
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log

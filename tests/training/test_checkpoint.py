@@ -15,7 +15,7 @@ import torch
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import TrainingError
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training import trainer
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ranks import Ranks

@@ -16,7 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train
 from commoncanvas.training.unet import unet_config

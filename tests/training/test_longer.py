@@ -12,7 +12,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.run import Run
 from commoncanvas.training.schedule import alike_until, learning_rate_at
 from commoncanvas.training.trainer import train

@@ -14,7 +14,7 @@ import torch
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import RecipeError, TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance import filter_of
+from commoncanvas.provenance.record import filter_of
 from commoncanvas.table.filters import save_filter
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.ranks import Ranks

@@ -21,7 +21,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.plan import plan
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.run import resolved
 from commoncanvas.training.start import check_init
 from commoncanvas.training.trainer import train

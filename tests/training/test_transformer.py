@@ -23,7 +23,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import image_size
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.diffusion import DiffusionTask
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import HALFWAY, first_batch

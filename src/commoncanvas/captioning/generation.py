@@ -26,7 +26,7 @@ from commoncanvas.models.devices import DTYPES, in_batches, pick_device, precisi
 from commoncanvas.models.threads import threads
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
-from commoncanvas.provenance import origin
+from commoncanvas.provenance.record import origin
 from commoncanvas.table.columns import ColumnInfo
 
 Inputs = dict[str, Tensor]

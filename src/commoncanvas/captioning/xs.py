@@ -30,7 +30,7 @@ from commoncanvas.models.image_features import image_features
 from commoncanvas.models.text_encoder import MINILM, text_encoder_path
 from commoncanvas.models.threads import threads
 from commoncanvas.models.weights import load_network, load_tokenizer
-from commoncanvas.provenance import origin
+from commoncanvas.provenance.record import origin
 from commoncanvas.table.columns import ColumnInfo
 
 if TYPE_CHECKING:

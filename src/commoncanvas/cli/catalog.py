@@ -157,7 +157,7 @@ def stats(
 
         found = run(catalog, filter=filter)
     else:
-        from commoncanvas.app.stats_page import write_stats_page
+        from commoncanvas.pages.stats_page import write_stats_page
 
         found = write_stats_page(catalog, html, filter=filter, seed=seed)
         say(f"page written to {html}")
@@ -188,7 +188,7 @@ def catalog_show(
     chosen = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns else COLUMNS
     found = run(catalog, where=where, columns=chosen, limit=limit)
     if html is not None:
-        from commoncanvas.app.rows_page import write_rows_page
+        from commoncanvas.pages.rows_page import write_rows_page
 
         write_rows_page(found, html)
         say(f"page written to {html}")

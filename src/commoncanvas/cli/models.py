@@ -128,7 +128,7 @@ def report(
     scorer = _clip(clip, clip_pretrained)
     found = caption_report(catalog, column=column, filter=where, clip=scorer, sample=sample, seed=seed)
     if html is not None:
-        from commoncanvas.app.captions_page import write_captions_page
+        from commoncanvas.pages.captions_page import write_captions_page
 
         write_captions_page(found, html)
         say(f"page written to {html}")
@@ -200,7 +200,7 @@ def init(
         policy: which licences are trained on.
         model: diffusers pipeline that finetune goes on from, a folder or hub id; default: a copy of SD2's base model.
     """
-    from commoncanvas.starting import PIPELINE, init_recipe
+    from commoncanvas.planning.init_recipe import PIPELINE, init_recipe
 
     found = init_recipe(kind, recipe, catalog=catalog, filter=filter, policy=policy, model=model or PIPELINE)
     show(found, json_)
@@ -327,7 +327,7 @@ def evaluate(
         out=out,
     )
     if html is not None:
-        from commoncanvas.app.evaluation_page import write_evaluation_page
+        from commoncanvas.pages.evaluation_page import write_evaluation_page
 
         write_evaluation_page(result, html)
         say(f"page written to {html}")
@@ -364,7 +364,7 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     Args:
         minutes: training is scaled to take about this long in all on two CPU cores.
     """
-    from commoncanvas.demonstration import demo as run
+    from commoncanvas.demo.command import demo as run
 
     summary = run(out, minutes=minutes)
     if json_:

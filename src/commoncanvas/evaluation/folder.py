@@ -18,7 +18,7 @@ from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
-from commoncanvas.provenance import catalogs_of, read_provenance
+from commoncanvas.provenance.record import catalogs_of, read_provenance
 from commoncanvas.table.forgotten import rows_of, taken_down
 
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")

@@ -16,7 +16,7 @@ from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
 from commoncanvas.evaluation.verdict import metric_rows, verdicts
 from commoncanvas.licenses import shortened
-from commoncanvas.provenance import RECORD, catalogs_of
+from commoncanvas.provenance.record import RECORD, catalogs_of
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"

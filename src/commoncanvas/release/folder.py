@@ -18,7 +18,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
 from commoncanvas.config import Recipe
 from commoncanvas.creators.names import normal_name
-from commoncanvas.provenance import RECORD, combined_licenses, merged_credits, trained_credits
+from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits, trained_credits
 from commoncanvas.release.card import write_card
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.models.devices import pick_device
-from commoncanvas.provenance import read_provenance
+from commoncanvas.provenance.record import read_provenance
 
 GUIDANCE_SCALE = 5.0
 STEPS = 50

@@ -15,8 +15,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from commoncanvas.app.scarcity_page import write_scarcity_page
-from commoncanvas.app.scarcity_plot import scarcity_png, scarcity_svg
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
@@ -24,7 +22,9 @@ from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
-from commoncanvas.provenance import read_provenance
+from commoncanvas.pages.scarcity_page import write_scarcity_page
+from commoncanvas.pages.scarcity_plot import scarcity_png, scarcity_svg
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.selection.heldout import fraction_count, fraction_mask
 from commoncanvas.selection.select import Pin
 from commoncanvas.studies.result import Point, Scarcity

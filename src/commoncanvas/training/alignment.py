@@ -23,7 +23,7 @@ from commoncanvas.config import AlignmentConfig, DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import agreed
 from commoncanvas.encoding.states import state_type, stored
-from commoncanvas.provenance import maker
+from commoncanvas.provenance.record import maker
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.training.task import Batch
 

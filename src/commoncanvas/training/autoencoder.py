@@ -19,7 +19,7 @@ from commoncanvas.core.errors import TrainingError
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode, square
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
-from commoncanvas.provenance import Part
+from commoncanvas.provenance.record import Part
 from commoncanvas.selection.select import Pins, select_rows
 from commoncanvas.training.task import Batch, configuring
 

@@ -23,7 +23,7 @@ from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode
 from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
-from commoncanvas.provenance import Part, maker, part
+from commoncanvas.provenance.record import Part, maker, part
 from commoncanvas.selection.select import Pins, select_rows
 from commoncanvas.training.task import Batch
 

@@ -40,7 +40,7 @@ from commoncanvas.models.hub import locate
 from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, downsampling, latent_side, load_vae, weights_sha256
 from commoncanvas.models.vae_scaling import scaling_of
-from commoncanvas.provenance import Part, maker, part
+from commoncanvas.provenance.record import Part, maker, part
 from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.selection.select import Pins, check_columns, open_catalogs, select_rows
 from commoncanvas.table.columns import ColumnInfo

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
-from commoncanvas.provenance import Part
+from commoncanvas.provenance.record import Part
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.selection.select import Pins
 

@@ -24,7 +24,7 @@ from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one
 from commoncanvas.models.devices import DTYPES, multiplies_bf16
 from commoncanvas.models.threads import threads
-from commoncanvas.provenance import unknown_parts
+from commoncanvas.provenance.record import unknown_parts
 from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoint import Checkpoints
 from commoncanvas.training.ema import EMA

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.app.report import GridItem, write_report
-from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.evaluation import Evaluation
 from commoncanvas.evaluation.folder import read_rows
-from commoncanvas.provenance import catalogs_of, read_provenance
+from commoncanvas.pages.report import GridItem, write_report
+from commoncanvas.pages.stats_page import thumbnail
+from commoncanvas.provenance.record import catalogs_of, read_provenance
 from commoncanvas.training.log import read_log
 
 REQUIRES = ("name", "task", "catalog", "recipe", "rows", "licenses", "result_license", "training", "seed")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from commoncanvas.app.histogram import histogram, trimmed
-from commoncanvas.app.report import bars, write_page
-from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.captioning.quality.render import agreement
 from commoncanvas.captioning.quality.report import CaptionReport, Scored
 from commoncanvas.captioning.quality.rules import RULES
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.core.text import clean
+from commoncanvas.pages.histogram import histogram, trimmed
+from commoncanvas.pages.report import bars, write_page
+from commoncanvas.pages.stats_page import thumbnail
 
 LONGEST = 60
 """Words from which on captions are counted together."""

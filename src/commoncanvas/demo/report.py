@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
-from commoncanvas.app.evaluation_page import grid_of, losses_of, training_facts
-from commoncanvas.app.report import Caption, write_report
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.core.files import replace_text
 from commoncanvas.creators.names import count_names
-from commoncanvas.demonstration import MAXRSS_BYTES
-from commoncanvas.provenance import filter_of, read_provenance
+from commoncanvas.demo.command import MAXRSS_BYTES
+from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
+from commoncanvas.pages.report import Caption, write_report
+from commoncanvas.provenance.record import filter_of, read_provenance
 
 MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
 CAPTIONS_SHOWN = 24

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commoncanvas.app.report import write_page
-from commoncanvas.app.scarcity_plot import scarcity_svg
-from commoncanvas.app.stats_page import thumbnail
 from commoncanvas.core.text import clean
+from commoncanvas.pages.report import write_page
+from commoncanvas.pages.scarcity_plot import scarcity_svg
+from commoncanvas.pages.stats_page import thumbnail
 
 if TYPE_CHECKING:
     from commoncanvas.studies.result import Point, Scarcity

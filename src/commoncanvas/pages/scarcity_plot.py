@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.app.plots import FAINT, INK, LINE, RULE, themed
+from commoncanvas.pages.plots import FAINT, INK, LINE, RULE, themed
 
 if TYPE_CHECKING:
     from commoncanvas.studies.result import Row, Scarcity

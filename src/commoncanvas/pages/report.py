@@ -10,7 +10,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from commoncanvas.app.plots import loss_chart
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import replace_text, why
 from commoncanvas.core.numbers import count, duration, figure, percent, ratio
@@ -18,6 +17,7 @@ from commoncanvas.core.text import clean, counted, visible, web_address
 from commoncanvas.core.version import __version__
 from commoncanvas.evaluation.verdict import metric_rows, verdicts
 from commoncanvas.licenses import shortened
+from commoncanvas.pages.plots import loss_chart
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -98,7 +98,7 @@ def write_report(
 def environment() -> Environment:
     """What the pages' templates are filled in by: everything is escaped, and what is missing is an error."""
     made = Environment(
-        loader=PackageLoader("commoncanvas.app"),
+        loader=PackageLoader("commoncanvas.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

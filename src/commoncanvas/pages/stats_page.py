@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas import licenses
-from commoncanvas.app.histogram import histogram, trimmed, window
-from commoncanvas.app.report import bars, write_page
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats.command import TOP
@@ -20,6 +18,8 @@ from commoncanvas.core.numbers import ratio
 from commoncanvas.core.text import clean
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import encode_image, load
+from commoncanvas.pages.histogram import histogram, trimmed, window
+from commoncanvas.pages.report import bars, write_page
 
 THUMBNAILS = 48
 THUMBNAIL_SIDE = 240

@@ -1,0 +1,1 @@
+"""From drawings to a model, its figures and its credits, in one command."""
