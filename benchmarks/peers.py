@@ -55,7 +55,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import TrainConfig, load_recipe
 from commoncanvas.models.devices import multiplies_bf16, precision_on
 from commoncanvas.training.log import read_log
-from commoncanvas.training.tricks import apply_tricks
+from commoncanvas.training.optimizations import apply_tricks
 
 IMAGES = 64
 OURS = {

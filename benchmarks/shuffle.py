@@ -39,9 +39,9 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import ShuffleConfig
 from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.table.schema import to_batch
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.order import Order
-from commoncanvas.training.ranks import Ranks
 
 EPOCH, EPOCHS = 2**18, 5
 LATENT, TOKENS = 4 * 32 * 32, 32

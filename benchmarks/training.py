@@ -23,9 +23,9 @@ import torch
 from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.training.log import read_log
-from commoncanvas.training.task import first_batch, make_task
+from commoncanvas.training.optimizations import apply_tricks
+from commoncanvas.training.tasks.task import first_batch, make_task
 from commoncanvas.training.trainer import train
-from commoncanvas.training.tricks import apply_tricks
 
 WARM = 10
 

@@ -21,7 +21,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
-from commoncanvas.training.task import make_task
+from commoncanvas.training.tasks.task import make_task
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing
 from tests.training.tiny import recipe

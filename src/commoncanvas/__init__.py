@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from commoncanvas.demo.command import demo as demo
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
-    from commoncanvas.planning.plan import plan as plan
     from commoncanvas.release.generate import generate as generate
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
@@ -32,7 +32,7 @@ _CALLS = {
     "generate": "commoncanvas.release.generate",
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
-    "plan": "commoncanvas.planning.plan",
+    "plan": "commoncanvas.planning.command",
     "study_scarcity": "commoncanvas.studies.scarcity",
     "train": "commoncanvas.training.trainer",
 }

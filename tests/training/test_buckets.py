@@ -15,12 +15,12 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.images.image import decode
 from commoncanvas.models.vae import load_vae, to_pixels
-from commoncanvas.training.diffusion import DiffusionTask
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.task import HALFWAY, first_batch, make_task
+from commoncanvas.training.tasks.diffusion import DiffusionTask
+from commoncanvas.training.tasks.task import HALFWAY, first_batch, make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits

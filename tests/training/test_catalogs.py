@@ -27,10 +27,10 @@ from commoncanvas.provenance.record import filter_of, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.task import make_task
+from commoncanvas.training.tasks.task import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import SHARED, both, museum, scan
 from tests.training.test_alignment import ALIGNED

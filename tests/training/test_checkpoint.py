@@ -17,9 +17,9 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training import trainer
-from commoncanvas.training.checkpoint import Checkpoints
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.store import Writer
+from commoncanvas.training.checkpoints.checkpoint import Checkpoints
+from commoncanvas.training.checkpoints.store import Writer
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.trainer import train
 from tests.catalog.test_s3 import BUCKET, objects
 from tests.training.test_trainer import losses, same_bits
@@ -29,7 +29,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.training.tiny import recipe
-from commoncanvas.training.store import Writer
+from commoncanvas.training.checkpoints.store import Writer
 from commoncanvas.training.trainer import train
 
 whole = getattr(Writer, sys.argv[3])

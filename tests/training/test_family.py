@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.diffusion.networks.unet import unet_config
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.training.task import HALFWAY
+from commoncanvas.training.tasks.task import HALFWAY
 from commoncanvas.training.trainer import train
-from commoncanvas.training.unet import unet_config
 from tests.latents.models import sd2, sdxl
 from tests.training.tiny import recipe, saved
 
@@ -100,7 +100,7 @@ def test_sdxls_pair_trains_the_network_that_its_pipeline_loads(shapes: Catalog, 
 def test_what_sdxl_is_told_of_a_sample_is_its_crop_and_the_pooled_state_of_its_text(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from commoncanvas.training.diffusion import DiffusionTask
+    from commoncanvas.training.tasks.diffusion import DiffusionTask
 
     made = xl(tmp_path, "--caption_dropout", "0.5")
     encode(made)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from commoncanvas.catalog import Catalog
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.training import loader
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Buffers, Ids, Loader, prefetch
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.task import make_task
+from commoncanvas.training.tasks.task import make_task
 from tests.training.tiny import recipe
 
 

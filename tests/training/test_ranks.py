@@ -21,8 +21,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
+from commoncanvas.training.distributed.ranks import Ranks, check_shares
 from commoncanvas.training.log import read_log
-from commoncanvas.training.ranks import Ranks, check_shares
 from commoncanvas.training.trainer import train
 from tests.training.test_alignment import ALIGNED
 from tests.training.test_trainer import same_bits

@@ -10,9 +10,9 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from commoncanvas.config import TrainConfig
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.sharding import shared_loss
-from commoncanvas.training.tricks import apply_tricks
+from commoncanvas.training.distributed.ranks import Ranks
+from commoncanvas.training.distributed.sharding import shared_loss
+from commoncanvas.training.optimizations import apply_tricks
 from tests.latents.models import unet
 
 ALONE = Ranks(0, 1, torch.device("cpu"))

@@ -20,7 +20,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
-from commoncanvas.planning.plan import plan
+from commoncanvas.planning.command import plan
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.run import resolved
 from commoncanvas.training.start import check_init

@@ -17,17 +17,17 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, ModelError, RecipeError, TrainingError
 from commoncanvas.core.files import only_one
 from commoncanvas.encoding.command import encode
-from commoncanvas.planning.plan import plan
+from commoncanvas.planning.command import plan
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training import trainer
-from commoncanvas.training.autoencoder import AutoencoderTask
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.log import read_log
-from commoncanvas.training.ranks import Ranks
 from commoncanvas.training.run import Run
 from commoncanvas.training.schedule import learning_rate_at
-from commoncanvas.training.task import make_task
+from commoncanvas.training.tasks.autoencoder import AutoencoderTask
+from commoncanvas.training.tasks.task import make_task
 from commoncanvas.training.trainer import step_seed, train
 from tests.training.museum import scan
 from tests.training.tiny import recipe, saved, stopping_at

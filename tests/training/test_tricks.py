@@ -14,8 +14,8 @@ from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.training.log import read_log
+from commoncanvas.training.optimizations import apply_tricks
 from commoncanvas.training.trainer import train
-from commoncanvas.training.tricks import apply_tricks
 from tests.training.tiny import recipe
 
 TRICKS = [

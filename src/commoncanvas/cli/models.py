@@ -278,7 +278,7 @@ def plan(
         dollars_an_hour: the price of one device.
     """
     from commoncanvas.config import load_recipe, split_words
-    from commoncanvas.planning.plan import plan as run
+    from commoncanvas.planning.command import plan as run
 
     names, overrides = split_words([recipe, *more])
     found = run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from commoncanvas.evaluation.evaluator import Evaluation, evaluate
+    from commoncanvas.evaluation.command import Evaluation, evaluate
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -13,7 +13,7 @@ __all__ = ["Evaluation", "evaluate"]
 def __getattr__(name: str) -> Any:
     # torch and diffusers are loaded when something is evaluated, not when the package is named.
     if name in __all__:
-        from commoncanvas.evaluation import evaluator
+        from commoncanvas.evaluation import command
 
-        return getattr(evaluator, name)
+        return getattr(command, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
-from commoncanvas.evaluation.evaluator import LEAST_SAMPLES, evaluate
+from commoncanvas.evaluation.command import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.pages.scarcity_page import write_scarcity_page
@@ -31,7 +31,7 @@ from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.table.filters import conditions_of, tagged_filter
 from commoncanvas.table.sql import all_of
 from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
-from commoncanvas.training.task import Task, make_task
+from commoncanvas.training.tasks.task import Task, make_task
 from commoncanvas.training.trainer import train
 
 RECORD = "study.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from commoncanvas.training.sharding import local
+from commoncanvas.training.distributed.sharding import local
 
 
 class EMA:

@@ -25,9 +25,9 @@ from commoncanvas.release.folder import pinned_tag
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.selection.select import Pin, Pins, taken_down_since
 from commoncanvas.table.storage import Storage
-from commoncanvas.training.checkpoint import saved_steps
+from commoncanvas.training.checkpoints.checkpoint import saved_steps
 from commoncanvas.training.schedule import alike_until
-from commoncanvas.training.task import Task, make_task
+from commoncanvas.training.tasks.task import Task, make_task
 from commoncanvas.training.trackers import Tracked
 
 CADENCE = {

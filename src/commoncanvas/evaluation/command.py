@@ -132,7 +132,7 @@ class Evaluation(Printed):
 
     def render(self) -> RenderableType:
         """What the terminal shows: each figure beside its baselines, and what they say in words."""
-        from commoncanvas.evaluation.table import render
+        from commoncanvas.evaluation.render import render
 
         return render(self)
 

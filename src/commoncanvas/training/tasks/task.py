@@ -96,14 +96,14 @@ def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:
     """The task of a recipe, over its rows at `pins`: versions of its catalogs (default: what the recipe says)."""
     match recipe.task:
         case "captioner":
-            from commoncanvas.training.captioner import CaptionerTask
+            from commoncanvas.training.tasks.captioner import CaptionerTask
 
             return CaptionerTask(recipe, pins)
         case "autoencoder":
-            from commoncanvas.training.autoencoder import AutoencoderTask
+            from commoncanvas.training.tasks.autoencoder import AutoencoderTask
 
             return AutoencoderTask(recipe, pins)
         case "diffusion":
-            from commoncanvas.training.diffusion import DiffusionTask
+            from commoncanvas.training.tasks.diffusion import DiffusionTask
 
             return DiffusionTask(recipe, pins)

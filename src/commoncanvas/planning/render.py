@@ -10,7 +10,7 @@ from commoncanvas.catalog.stats.render import size
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.planning.plan import Phase, Plan
+    from commoncanvas.planning.command import Phase, Plan
 
 NONE = "—"
 

@@ -10,7 +10,7 @@ from commoncanvas.evaluation.verdict import metric_rows, verdicts
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.evaluation.evaluator import Evaluation
+    from commoncanvas.evaluation.command import Evaluation
 
 NOTHING = (None, "—")
 

@@ -118,7 +118,7 @@ class Plan(Printed):
 
     def render(self) -> RenderableType:
         """As the terminal shows it."""
-        from commoncanvas.planning.plan_table import render
+        from commoncanvas.planning.render import render
 
         return render(self)
 

@@ -24,9 +24,9 @@ from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.files import with_remedy
 from commoncanvas.core.text import one_line
 from commoncanvas.table.storage import Storage
+from commoncanvas.training.checkpoints.store import INDEX, Reader, Writer
+from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.ema import EMA
-from commoncanvas.training.ranks import Ranks
-from commoncanvas.training.store import INDEX, Reader, Writer
 
 PREFIX = "step-"
 COMPLETE = re.compile(rf"{PREFIX}(\d+)/{re.escape(INDEX)}")

@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from commoncanvas.config import TrainConfig
-from commoncanvas.training.ranks import Loss, Ranks
-from commoncanvas.training.tricks import blocks, compile_blocks, lower_norms
+from commoncanvas.training.distributed.ranks import Loss, Ranks
+from commoncanvas.training.optimizations import blocks, compile_blocks, lower_norms
 
 
 def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:

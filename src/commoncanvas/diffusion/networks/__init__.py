@@ -1,0 +1,1 @@
+"""Networks that predict noise or velocity: how they are built, conditioned and aligned."""
