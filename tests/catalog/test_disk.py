@@ -55,8 +55,6 @@ def test_a_takedown_on_a_full_disk_changes_nothing_and_the_next_one_does_it(cata
 def test_a_filter_and_columns_that_can_t_be_written_are_one_line(catalog: Catalog) -> None:
     with pytest.raises(CatalogError, match=f"filter c can't be saved: .*; {FREE}"), full_disk():
         save_filter(catalog, "c", "license IS NOT NULL")
-    from commoncanvas.catalog.schema import STATED
-        curate(catalog, name="c")
     from commoncanvas.table.schema import STATED
 
     with pytest.raises(CatalogError, match=f"columns can't be added: .*; {FREE}") as raised, full_disk():
