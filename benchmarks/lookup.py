@@ -31,7 +31,8 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, import_, lookup
-from commoncanvas.catalog.importing.sources.openmoji import SKIN_TONES, read
+from commoncanvas.catalog.importing.sources.openmoji import SKIN_TONES
+from commoncanvas.catalog.local_images import read_drawing
 from commoncanvas.images.image import encode_image, load, phash
 from commoncanvas.table.schema import SCHEMA, to_batch
 
@@ -63,7 +64,7 @@ def drawings() -> list[Picture]:
     with tempfile.TemporaryDirectory() as folder:
         import_("openmoji", f"{folder}/openmoji.lance")
         urls = Catalog.open(f"{folder}/openmoji.lance").table(["image_url"])["image_url"].to_pylist()
-    return [load(read(url), 512)[0] for url in sorted(urls) if not tuned_on(Path(url).stem)]
+    return [load(read_drawing(url), 512)[0] for url in sorted(urls) if not tuned_on(Path(url).stem)]
 
 
 def tuned_on(hexcode: str) -> bool:

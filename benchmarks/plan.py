@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from commoncanvas.config import DiffusionRecipe, load_recipe
-from commoncanvas.planning.devices import DEVICES
+from commoncanvas.models.data_sheets import DEVICES
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION, compare

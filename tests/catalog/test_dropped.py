@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, import_, save_filter, stats, takedown
-from commoncanvas.catalog.importing.history import PLACE, fingerprint, import_records, record_import
+from commoncanvas.catalog.import_records import PLACE, fingerprint, import_records, record_import
 from commoncanvas.catalog.stats.render import dropped_lines
 from commoncanvas.core.errors import NothingImportedError
 from commoncanvas.table.schema import to_batch
@@ -111,7 +111,7 @@ def test_imports_at_once_leave_one_whole_record(tmp_path: Path) -> None:
 
 _WRITES = """
 import sys
-from commoncanvas.catalog.importing.history import record_import
+from commoncanvas.catalog.import_records import record_import
 while True:
     record_import(sys.argv[1], None, "input", "folder", 7, 1, {"no licence": 3})
     print("one", flush=True)

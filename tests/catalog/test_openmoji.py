@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog, fetch, import_
-from commoncanvas.catalog.importing.sources.openmoji import has_label, read, slug
+from commoncanvas.catalog.importing.sources.openmoji import has_label, slug
+from commoncanvas.catalog.local_images import read_drawing
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.images.image import decode
 
@@ -108,4 +109,4 @@ def test_without_the_package_the_command_that_installs_it_is_named(
 )
 def test_a_uri_can_not_lead_out_of_the_drawings(uri: str) -> None:
     with pytest.raises(FileNotFoundError):
-        read(uri)
+        read_drawing(uri)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog, curate, fetch, import_
-from commoncanvas.catalog.curating.repeated import MANY, repeated
+from commoncanvas.catalog.repeated import MANY, repeated
 from commoncanvas.table.schema import to_batch
 from tests.catalog.fetching.server import Answer, RawServer, errors, http, image_file, statuses
 from tests.catalog.test_openimages import HEADER

@@ -24,13 +24,12 @@ from rich.console import Console
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
-from commoncanvas.catalog.importing.sources.countries import COUNTRY
 from commoncanvas.catalog.stats.command import Creator, Figures
 from commoncanvas.catalog.stats.render import places
 from commoncanvas.catalog.stats.survey import ASPECTS
 from commoncanvas.catalog.stats.tally import Sample, Tally
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.table.schema import SCHEMA, to_batch
+from commoncanvas.table.schema import COUNTRY, SCHEMA, to_batch
 
 LICENSES = ["CC-BY-4.0", "CC-BY-NC-2.0", "CC-BY-ND-2.0", "CC0-1.0", "unknown", None]
 

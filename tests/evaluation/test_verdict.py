@@ -16,8 +16,8 @@ from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.evaluation.metrics import permutation_p
-from commoncanvas.evaluation.verdict import verdicts
 from commoncanvas.pages.evaluation_page import CREDITED, write_evaluation_page
+from commoncanvas.provenance.verdict import verdicts
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from commoncanvas.planning.devices import DEVICES, reported_as
+from commoncanvas.models.data_sheets import DEVICES, reported_as
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.planning.devices import DEVICES
+from commoncanvas.models.data_sheets import DEVICES
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DAY_S, IMAGES, TABLE, Comparison, compare

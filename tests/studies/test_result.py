@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from commoncanvas.pages.scarcity_plot import scarcity_png, scarcity_svg
+from commoncanvas.studies.plot import scarcity_png, scarcity_svg
 from commoncanvas.studies.result import Figures, Point, Scarcity
 
 IMAGES = 4000

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from commoncanvas.config import AlignmentConfig, load_recipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.diffusion.networks.alignment import AlignedNetwork, hidden_map
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
+from commoncanvas.training.networks.alignment import AlignedNetwork, hidden_map
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.tasks.task import first_batch
 from commoncanvas.training.trainer import train

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.diffusion.networks.unet import unet_config
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
+from commoncanvas.training.networks.unet import unet_config
 from commoncanvas.training.tasks.task import HALFWAY
 from commoncanvas.training.trainer import train
 from tests.latents.models import sd2, sdxl

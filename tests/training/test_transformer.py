@@ -18,7 +18,6 @@ from torch import Tensor
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
-from commoncanvas.diffusion.networks.transformer import draw_kept, patches, predict_kept, take
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import image_size
@@ -26,6 +25,7 @@ from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
+from commoncanvas.training.networks.transformer import draw_kept, patches, predict_kept, take
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.tasks.task import HALFWAY, first_batch
 from commoncanvas.training.trainer import train

@@ -36,7 +36,7 @@ from commoncanvas.evaluation.folder import (
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
-from commoncanvas.release.card import CARD, EVALUATION, write_card
+from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commoncanvas.core.text import counted
-from commoncanvas.evaluation.verdict import metric_rows, verdicts
+from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

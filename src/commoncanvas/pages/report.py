@@ -15,9 +15,9 @@ from commoncanvas.core.files import replace_text, why
 from commoncanvas.core.numbers import count, duration, figure, percent, ratio
 from commoncanvas.core.text import clean, counted, visible, web_address
 from commoncanvas.core.version import __version__
-from commoncanvas.evaluation.verdict import metric_rows, verdicts
 from commoncanvas.licenses import shortened
 from commoncanvas.pages.plots import loss_chart
+from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
-from commoncanvas.catalog.curating.duplicates import DUPLICATE_OF
 from commoncanvas.catalog.show.command import Row, ShownRows
 from commoncanvas.core.text import clean
 from commoncanvas.pages.report import bars, write_page
 from commoncanvas.pages.stats_page import thumbnail
+from commoncanvas.table.schema import DUPLICATE_OF
 from commoncanvas.table.sql import listed
 
 Side = tuple[str, Credit | None, bytes | None]

@@ -11,10 +11,10 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats.command import TOP
-from commoncanvas.catalog.stats.render import pixels, places, size
+from commoncanvas.catalog.stats.render import pixels, places
 from commoncanvas.catalog.stats.tally import Sample
 from commoncanvas.core.errors import CatalogError, ImageError
-from commoncanvas.core.numbers import ratio
+from commoncanvas.core.numbers import ratio, size
 from commoncanvas.core.text import clean
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import encode_image, load

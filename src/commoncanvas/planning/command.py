@@ -13,7 +13,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, RecipeError
-from commoncanvas.planning.devices import Device, device_of
+from commoncanvas.models.data_sheets import Device, device_of
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION

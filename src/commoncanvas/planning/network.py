@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.config.recipes import POOLED
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.diffusion.networks.transformer import draw_kept, predict_kept, unstarted
-from commoncanvas.diffusion.networks.unet import added, unet_config
 from commoncanvas.encoding.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
+from commoncanvas.training.networks.transformer import draw_kept, predict_kept, unstarted
+from commoncanvas.training.networks.unet import added, unet_config
 from commoncanvas.training.start import check_network
 from commoncanvas.training.tasks.task import configuring
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from commoncanvas.planning.devices import Device
+from commoncanvas.models.data_sheets import Device
 
 DEFAULT_UTILISATION = 0.25
 """Share of the peak: near the middle of what the table's ten throughputs imply. Its errors: docs/plan.md."""

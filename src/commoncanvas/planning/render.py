@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from commoncanvas.catalog.stats.render import size
+from commoncanvas.core.numbers import size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

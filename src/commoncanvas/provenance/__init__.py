@@ -1,1 +1,1 @@
-"""What a model is made from, and under which licence it may be passed on."""
+"""What a model folder says of itself: what it is made from, under which licence, how good, and how to use it."""

@@ -22,11 +22,11 @@ from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.evaluation.command import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
-from commoncanvas.pages.scarcity_page import write_scarcity_page
-from commoncanvas.pages.scarcity_plot import scarcity_png, scarcity_svg
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.selection.heldout import fraction_count, fraction_mask
 from commoncanvas.selection.select import Pin
+from commoncanvas.studies.page import write_scarcity_page
+from commoncanvas.studies.plot import scarcity_png, scarcity_svg
 from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.table.filters import conditions_of, tagged_filter
 from commoncanvas.table.sql import all_of

@@ -55,6 +55,15 @@ STATED_BYTES = pa.field("stated_bytes", pa.int64())
 STATED_MD5 = pa.field("stated_md5", pa.string())  # 32 hexadecimal digits
 STATED_ROTATION = pa.field("stated_rotation", pa.int16())  # degrees counterclockwise: 90, 180 or 270
 STATED = (STATED_BYTES, STATED_MD5, STATED_ROTATION)
+COUNTRY = pa.field("country", pa.string())
+"""ISO 3166-1 alpha-2 code of the country that a picture was taken in, in capitals. No coordinates are ever stored."""
+
+# Names of columns that `curate` computes.
+SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"
+DUPLICATE_OF = "duplicate_of"
+CHECKED = "duplicate_distance"
+"""The distance at which a row was last compared with all others; null: not yet."""
+
 SCHEMA = pa.schema([*IDENTITY, *PROVENANCE, *IMAGE], metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from commoncanvas.planning.devices import reported_as
+from commoncanvas.models.data_sheets import reported_as
 from commoncanvas.training.tasks.task import Batch, Task
 
 SIDES = {"cpu": 1024, "cuda": 8192}

@@ -21,11 +21,11 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.release.folder import pinned_tag
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.selection.select import Pin, Pins, taken_down_since
 from commoncanvas.table.storage import Storage
 from commoncanvas.training.checkpoints.checkpoint import saved_steps
+from commoncanvas.training.model_folder import pinned_tag
 from commoncanvas.training.schedule import alike_until
 from commoncanvas.training.tasks.task import Task, make_task
 from commoncanvas.training.trackers import Tracked

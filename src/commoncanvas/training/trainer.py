@@ -25,7 +25,6 @@ from commoncanvas.core.files import only_one
 from commoncanvas.models.devices import DTYPES, multiplies_bf16
 from commoncanvas.models.threads import threads
 from commoncanvas.provenance.record import unknown_parts
-from commoncanvas.release.folder import write_model
 from commoncanvas.training.checkpoints.checkpoint import Checkpoints
 from commoncanvas.training.distributed.ranks import Loss, Ranks, check_shares, joined
 from commoncanvas.training.distributed.sharding import Whole, apart, full, shared_loss
@@ -34,6 +33,7 @@ from commoncanvas.training.flops import peak_flops, sample_flops
 from commoncanvas.training.loader import Loader, alike
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
+from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
 from commoncanvas.training.run import Run, fingerprint, go_on_without
 from commoncanvas.training.schedule import learning_rate_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commoncanvas.captioning.quality.rules import RULES
-from commoncanvas.catalog.stats.render import count_table
+from commoncanvas.core.tables import count_table
 from commoncanvas.core.text import clean, counted
 
 if TYPE_CHECKING:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas import licenses
-from commoncanvas.catalog.curating.duplicates import CHECKED, DISTANCE, DUPLICATE_OF, mark_duplicates
+from commoncanvas.catalog.curating.duplicates import DISTANCE, mark_duplicates
 from commoncanvas.catalog.curating.neighbours import MAX_DISTANCE
-from commoncanvas.catalog.curating.repeated import MANY, repeated, without_repeated
-from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS, ImageStage, NsfwStage, SharpnessStage
+from commoncanvas.catalog.curating.scores import ImageStage, NsfwStage, SharpnessStage
+from commoncanvas.catalog.repeated import MANY, repeated, without_repeated
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.filters import check_name, left_after, remedy, save_filter, told
+from commoncanvas.table.schema import CHECKED, DUPLICATE_OF, NSFW, SHARPNESS
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 

@@ -17,20 +17,18 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog.curating.neighbours import near_groups, stand_ins
-from commoncanvas.catalog.curating.scores import COLOURS, ColourStage
+from commoncanvas.catalog.curating.scores import ColourStage
 from commoncanvas.engine import Engine
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo, sources_of
 from commoncanvas.table.commits import Slice, commit
+from commoncanvas.table.schema import CHECKED, COLOURS, DUPLICATE_OF
 from commoncanvas.table.table import Catalog
 
 DISTANCE = 6
 """Bits of 64. 99 % of photos at quality 60, halved or both are within it of the stored image."""
 COLOUR_LIMIT = 16
 """Levels of 255 by which the same picture may differ in a cell of `colours_8`; recompressed and halved: 13 at most."""
-DUPLICATE_OF = "duplicate_of"
-CHECKED = "duplicate_distance"
-"""The distance at which a row was last compared with all others; null: not yet."""
 
 _COMMIT_FRAGMENTS = 200
 _METHOD = f"sha256, phash and colours within {COLOUR_LIMIT}"

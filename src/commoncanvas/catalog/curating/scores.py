@@ -16,8 +16,8 @@ from PIL import Image
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.images.image import decode, square
 from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.schema import COLOURS, NSFW, SHARPNESS
 
-SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"
 SHARPNESS_SIDE = 256
 COLOUR_SIDE = 8
 

@@ -24,11 +24,12 @@ from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import Credit, credit, write_credits
 from commoncanvas.catalog.export import data_card
 from commoncanvas.catalog.export.shards import WRITERS, columns
-from commoncanvas.catalog.export.state import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
-from commoncanvas.catalog.stats.render import count_table, size
+from commoncanvas.catalog.export_folder import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.numbers import size
+from commoncanvas.core.tables import count_table
 from commoncanvas.core.text import counted
 from commoncanvas.creators.names import count_names
 from commoncanvas.table.filters import conditions_of

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.curating.repeated import say_repeated
 from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
-from commoncanvas.catalog.stats.render import count_table
+from commoncanvas.catalog.repeated import say_repeated
 from commoncanvas.catalog.takedown.command import takedown
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.tables import count_table
 from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from commoncanvas.catalog.fetching.download import Downloader, Limits
-from commoncanvas.catalog.fetching.local import read_local
+from commoncanvas.catalog.local_images import read_local
 from commoncanvas.core.errors import DecoderError, ImageError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.importing.history import fingerprint, record_import
+from commoncanvas.catalog.import_records import fingerprint, record_import
 from commoncanvas.catalog.importing.sources import Report, Source, SourceOptions, make_source
 from commoncanvas.core.console import Printed, progress
 from commoncanvas.core.errors import NothingImportedError

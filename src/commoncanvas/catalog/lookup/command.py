@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.lookup.overlay import Difference, Target
-from commoncanvas.catalog.takedown.request import Request
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import one_line
 from commoncanvas.images.copies import Candidate, find_candidates, make_query
 from commoncanvas.images.tasks import look
+from commoncanvas.table.request import Request
 from commoncanvas.table.sql import listed, quoted
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Keys

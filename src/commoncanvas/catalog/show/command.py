@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.curating.duplicates import DUPLICATE_OF
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.licenses import shortened
 from commoncanvas.table.filters import expression
+from commoncanvas.table.schema import DUPLICATE_OF
 from commoncanvas.table.sql import all_of, listed
 from commoncanvas.table.table import Catalog
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas import licenses
-from commoncanvas.catalog.importing.sources.countries import COUNTRY
 from commoncanvas.catalog.stats.dropped import Dropped, dropped
 from commoncanvas.catalog.stats.survey import SIZES, Survey
 from commoncanvas.catalog.stats.tally import COUNT, Sample, Tally, histogram, median
@@ -21,7 +20,7 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.redact import redacted
 from commoncanvas.creators.matching import person
 from commoncanvas.table.filters import expression
-from commoncanvas.table.schema import SCHEMA
+from commoncanvas.table.schema import COUNTRY, SCHEMA
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 

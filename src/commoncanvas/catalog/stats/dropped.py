@@ -9,11 +9,10 @@ import pyarrow.compute as pc
 
 from commoncanvas import licenses
 from commoncanvas.catalog.curating.command import Step
-from commoncanvas.catalog.curating.duplicates import CHECKED, DUPLICATE_OF
-from commoncanvas.catalog.curating.scores import NSFW, SHARPNESS
-from commoncanvas.catalog.importing.history import ImportRecord, import_records
+from commoncanvas.catalog.import_records import ImportRecord, import_records
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.filters import saved_filters
+from commoncanvas.table.schema import CHECKED, DUPLICATE_OF, NSFW, SHARPNESS
 from commoncanvas.table.sql import all_of, parts
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Tombstones

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.core.numbers import size
+from commoncanvas.core.tables import SHOWN, count_table, headed, percent
 from commoncanvas.core.text import clean, counted
 from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.licenses import shortened
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from commoncanvas.catalog.stats.command import CatalogStats, Figures
     from commoncanvas.catalog.stats.dropped import Dropped
 
-SHOWN = 10
-"""Lines of a table at most; what comes after is summed up."""
 POLICIES = {"commercial": "C", "noncommercial": "NC", "neither": "neither"}
 
 
@@ -86,7 +86,7 @@ def _summary(found: CatalogStats) -> list[str]:
 
 
 def _policies(found: CatalogStats) -> Any:
-    table = _headed("", *POLICIES.values())
+    table = headed("", *POLICIES.values())
     sides = [found.by_policy[name] for name in POLICIES]
     table.add_row("images", *(f"{side.images:,}" for side in sides), style="bold")
     table.add_row("of all", *(percent(side.images, found.rows) for side in sides))
@@ -100,7 +100,7 @@ def _policies(found: CatalogStats) -> Any:
 def _licenses(found: CatalogStats) -> Any:
     from rich.text import Text
 
-    table = _headed("licence", "C", "NC", "images", "%", "fetched", "captioned", "median size")
+    table = headed("licence", "C", "NC", "images", "%", "fetched", "captioned", "median size")
     for one in found.by_license[:SHOWN]:
         table.add_row(
             Text(clean(one.name) or ""),
@@ -159,24 +159,11 @@ def minus(count: int) -> str:
     return f"−{count:,}" if count else "0"
 
 
-def percent(count: int, of: int) -> str:
-    return f"{100 * count / of:.1f}" if of else "—"
-
-
 def pixels(figures: Figures) -> str:
     """`1,024 × 768`, the long side first; a dash where no size is known."""
     if figures.long_side is None or figures.short_side is None:
         return "—"
     return f"{figures.long_side:,} × {figures.short_side:,}"
-
-
-def size(count: float) -> str:
-    """Bytes as people read them: `1.2 GB`."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:,.0f} {unit}" if count >= 100 or unit == "B" else f"{count:,.1f} {unit}"
 
 
 def _person(name: str | None, url: str | None) -> str:
@@ -185,31 +172,3 @@ def _person(name: str | None, url: str | None) -> str:
 
 def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _headed(*names: str) -> Any:
-    from rich.table import Table
-
-    table = Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def count_table(
-    title: str, counts: Mapping[str, int], rows: int, more: bool = False, of: str = "images"
-) -> Any:
-    """Names and how many `of` them there are, SHOWN at most; None if there is none."""
-    from rich.text import Text
-
-    if not counts:
-        return None
-    table = _headed(title, of, "%")
-    shown = list(counts.items())
-    if len(shown) > SHOWN:
-        shown, more = shown[:SHOWN], True
-    for name, count in shown:
-        table.add_row(Text(clean(name) or ""), f"{count:,}", percent(count, rows))
-    if more:
-        table.add_row("…", "", "")
-    return table

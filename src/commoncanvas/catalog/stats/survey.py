@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas import licenses
-from commoncanvas.catalog.curating.duplicates import DUPLICATE_OF
 from commoncanvas.catalog.stats.tally import Sample, Tally
-from commoncanvas.table.schema import SCHEMA
+from commoncanvas.table.schema import DUPLICATE_OF, SCHEMA
 
 SIZES = ("width", "height", "original_width", "original_height")
 ASPECTS = {

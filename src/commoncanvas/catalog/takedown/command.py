@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.catalog.takedown.request import Found, Request, find, tombstones
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
@@ -23,6 +22,7 @@ from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.namesakes import naming
 from commoncanvas.table.purge import PurgeReport, held, live, steadily
 from commoncanvas.table.purge import purge as purge_catalog
+from commoncanvas.table.request import Found, Request, find, tombstones
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
 

@@ -22,9 +22,6 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError, TrainingError
 from commoncanvas.core.text import counted
-from commoncanvas.diffusion.networks import transformer, unet
-from commoncanvas.diffusion.networks.alignment import AlignedNetwork, Alignment, network_of
-from commoncanvas.diffusion.networks.unet import added
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.encoding.columns import (
@@ -49,6 +46,9 @@ from commoncanvas.selection.select import Pins, check_columns, open_catalogs, se
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.sql import all_of
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
+from commoncanvas.training.networks import transformer, unet
+from commoncanvas.training.networks.alignment import AlignedNetwork, Alignment, network_of
+from commoncanvas.training.networks.unet import added
 from commoncanvas.training.start import check_init
 from commoncanvas.training.tasks.task import Batch, configuring, first_batch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from commoncanvas.catalog.export.state import cut_off
+from commoncanvas.catalog.export_folder import cut_off
 from commoncanvas.catalog.importing.sources.commoncatalog import CommonCatalog
 from commoncanvas.catalog.importing.sources.folder import Folder
 from commoncanvas.catalog.importing.sources.huggingface import HuggingFace

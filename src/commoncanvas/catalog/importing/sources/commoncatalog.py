@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_plus
 import pyarrow as pa
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.countries import COORDINATES, COUNTRY, PLACE
+from commoncanvas.catalog.importing.sources.countries import COORDINATES, PLACE
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import Said, base_row
@@ -25,6 +25,7 @@ from commoncanvas.catalog.importing.sources.tables import IMAGE_ROWS, parquet_ro
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.report import Report
+from commoncanvas.table.schema import COUNTRY
 
 CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"

@@ -26,6 +26,7 @@ from commoncanvas.catalog.importing.sources.walk import (
     is_file,
     read_start,
 )
+from commoncanvas.catalog.local_images import FOLDER
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 
@@ -50,7 +51,7 @@ class Folder(RowSource):
     (`train/metadata.jsonl`, as the hub's image folders have them), each for the paths within its own folder.
     """
 
-    name = "folder"
+    name = FOLDER
 
     def __init__(self, options: SourceOptions) -> None:
         taken = ("paths", "metadata", "license", "creator", "name", "label_column", "columns")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, stated
+from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, whole
 from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
@@ -33,6 +33,7 @@ from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.table.known_ids import Seen
 from commoncanvas.table.report import Report
+from commoncanvas.table.schema import COUNTRY
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """What `columns` can map."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.archives import COMPRESSED, check_end, samples, scattered
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, stated
+from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
@@ -28,6 +28,7 @@ from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.table.report import Report
+from commoncanvas.table.schema import COUNTRY
 
 _METADATA_ROWS = 1024
 

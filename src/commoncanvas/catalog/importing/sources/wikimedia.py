@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.countries import COUNTRY, PLACE
+from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.markup import plain
@@ -20,6 +20,7 @@ from commoncanvas.catalog.importing.sources.records import Record
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.table.report import Report
+from commoncanvas.table.schema import COUNTRY
 
 SITE = "https://commons.wikimedia.org/"
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
-from commoncanvas.catalog.importing.sources.countries import COORDINATES, COUNTRY, countries
+from commoncanvas.catalog.importing.sources.countries import COORDINATES, countries
 from commoncanvas.catalog.importing.sources.lines import Lines, read_blocks
 from commoncanvas.catalog.importing.sources.percent import unquote_column
 from commoncanvas.catalog.importing.sources.rights import agree
@@ -25,7 +25,7 @@ from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.catalog.importing.sources.sqlite import MAGIC, table_rows
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
-from commoncanvas.table.schema import SCHEMA
+from commoncanvas.table.schema import COUNTRY, SCHEMA
 
 COLUMNS = (
     *("line", "photoid", "hash", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title"),

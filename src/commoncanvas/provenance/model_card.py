@@ -14,9 +14,9 @@ from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.evaluation.verdict import metric_rows, verdicts
 from commoncanvas.licenses import shortened
 from commoncanvas.provenance.record import RECORD, catalogs_of
+from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"
@@ -96,7 +96,7 @@ def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
 
 def _templates() -> Environment:
     made = Environment(
-        loader=PackageLoader("commoncanvas.release"),
+        loader=PackageLoader("commoncanvas.provenance"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

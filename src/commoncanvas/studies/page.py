@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from commoncanvas.core.text import clean
 from commoncanvas.pages.report import write_page
-from commoncanvas.pages.scarcity_plot import scarcity_svg
 from commoncanvas.pages.stats_page import thumbnail
+from commoncanvas.studies.plot import scarcity_svg
 
 if TYPE_CHECKING:
     from commoncanvas.studies.result import Point, Scarcity

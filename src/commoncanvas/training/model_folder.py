@@ -18,8 +18,8 @@ from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
 from commoncanvas.config import Recipe
 from commoncanvas.creators.names import normal_name
+from commoncanvas.provenance.model_card import write_card
 from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits, trained_credits
-from commoncanvas.release.card import write_card
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,0 +1,44 @@
+"""Tables of the terminal that several commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from commoncanvas.core.text import clean
+
+SHOWN = 10
+"""Lines of a table at most; what comes after is summed up."""
+
+
+def percent(count: int, of: int) -> str:
+    return f"{100 * count / of:.1f}" if of else "—"
+
+
+def headed(*names: str) -> Any:
+    """A table with these headings, numbers in all columns but the first."""
+    from rich.table import Table
+
+    table = Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def count_table(
+    title: str, counts: Mapping[str, int], rows: int, more: bool = False, of: str = "images"
+) -> Any:
+    """Names and how many `of` them there are, SHOWN at most; None if there is none."""
+    from rich.text import Text
+
+    if not counts:
+        return None
+    table = headed(title, of, "%")
+    shown = list(counts.items())
+    if len(shown) > SHOWN:
+        shown, more = shown[:SHOWN], True
+    for name, count in shown:
+        table.add_row(Text(clean(name) or ""), f"{count:,}", percent(count, rows))
+    if more:
+        table.add_row("…", "", "")
+    return table
