@@ -239,7 +239,7 @@ def test_a_tally_counts_the_same_however_often_it_merges(
 ) -> None:
     tally = Tally("name", "number")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("commoncanvas.catalog.stats.tally.MERGE_ROWS", merge_rows)
+        patch.setattr(tally, "MERGE_ROWS", merge_rows)
         for batch in batches:
             names, numbers = zip(*batch, strict=True) if batch else ((), ())
             tally.add(

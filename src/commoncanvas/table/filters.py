@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from commoncanvas.core.errors import CatalogError
@@ -22,12 +24,41 @@ _RETRIES = 50
 _CREATED = "_row_created_at_version"
 
 
+@dataclass(frozen=True)
+class Condition:
+    """One condition of a filter: SQL over the columns, and what is wrong with rows that don't meet it.
+
+    `computed`: the column that it is on, if `curate` computes it: rows without a value there have not been curated.
+    `licence`: it is that of a policy's licences.
+    """
+
+    name: str
+    why: str
+    where: str
+    computed: str | None = None
+    licence: bool = False
+
+
+def saved_conditions(catalog: Catalog) -> dict[str, tuple[Condition, ...]]:
+    """Name -> conditions, of every filter that the catalog's version knows."""
+    config: dict[str, str] = catalog.dataset.config()
+    return {
+        key.removeprefix(_KEY): tuple(Condition(**each) for each in json.loads(config[key]))
+        for key in sorted(config)
+        if key.startswith(_KEY)
+    }
+
+
 def saved_filters(catalog: Catalog | str | Path) -> dict[str, str]:
     """Name -> SQL expression, of every filter that the catalog's version knows."""
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    config: dict[str, str] = catalog.dataset.config()
-    return {key.removeprefix(_KEY): config[key] for key in sorted(config) if key.startswith(_KEY)}
+    return {name: where_of(conditions) for name, conditions in saved_conditions(catalog).items()}
+
+
+def where_of(conditions: Iterable[Condition]) -> str:
+    """SQL of the rows that meet all of them."""
+    return all_of(*(condition.where for condition in conditions))
 
 
 def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
@@ -109,21 +140,25 @@ def remedy(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> 
     return f"; to fetch the images: commoncanvas catalog fetch --catalog {shlex.quote(catalog.uri)}"
 
 
-def save_filter(catalog: Catalog, name: str, expression: str) -> None:
-    """Keep `expression` as `name`, and tag the newest version, which then has it, with the same name.
+def save_filter(catalog: Catalog, name: str, filter: str | Sequence[Condition]) -> None:
+    """Keep a filter, SQL or a list of conditions, as `name`, and tag the newest version, which then has it, so as well.
 
     Saved again, unchanged, at the same version it changes nothing; killed in between, the next call does what is
     left. Raises CatalogError for an expression that is no SQL over the columns, and where `name` stands for something
     else.
     """
+    if isinstance(filter, str):
+        filter = [Condition("where", f"not {shortened(filter)}", filter)]
+    expression = where_of(filter)
     check_name(catalog, name, expression)
     catalog.count(expression)
+    said = json.dumps([asdict(condition) for condition in filter])
     for attempt in range(_RETRIES):
         catalog.refresh()
-        if catalog.dataset.config().get(_KEY + name) == expression:
+        if saved_filters(catalog).get(name) == expression:
             break
         try:
-            catalog.dataset.update_config({_KEY + name: expression})
+            catalog.dataset.update_config({_KEY + name: said})
         except OSError as error:
             # Somebody else changed the configuration at the same time: look again.
             if "ncompatible" not in str(error) or attempt == _RETRIES - 1:

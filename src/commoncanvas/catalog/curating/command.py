@@ -7,7 +7,6 @@ name together with the version of the table that it was made on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,17 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.table.backfill import run_shown
-from commoncanvas.table.filters import check_name, left_after, remedy, save_filter, told
+from commoncanvas.table.filter_steps import Step, count_steps
+from commoncanvas.table.filters import (
+    FETCHED,
+    Condition,
+    check_name,
+    left_after,
+    remedy,
+    save_filter,
+    told,
+    where_of,
+)
 from commoncanvas.table.schema import CHECKED, DUPLICATE_OF, NSFW, SHARPNESS
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
@@ -30,16 +39,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 POLICIES = tuple(policy.value for policy in licenses.Policy)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one condition took from the rows that those before it had left, for models of either policy."""
-
-    name: str
-    why: str
-    commercial: int
-    noncommercial: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,90 +116,71 @@ def curate(
     if where:
         catalog.count(where)
     chosen = licenses.Policy(policy)
-    plan: list[tuple[str, str, str, ImageStage | None]] = [
-        ("fetched", "no image: not fetched, or that failed", "fetch_status = 'ok'", None),
-        ("licence", "not for this policy, or unknown", "", None),
+    conditions = [
+        Condition("fetched", "no image: not fetched, or that failed", FETCHED),
+        Condition("licence", "not for this policy, or unknown", licenses.sql_filter(chosen), licence=True),
     ]
+    stages: dict[str, ImageStage] = {}
     if found := repeated(catalog):
         why = f"the same file came from {MANY} addresses or more"
-        plan.append(("placeholders", why, without_repeated(found), None))
+        conditions.append(Condition("placeholders", why, without_repeated(found)))
     if min_side is not None:
         sides = f"original_width >= {min_side} AND original_height >= {min_side}"
-        plan.append(("size", f"short side of the original under {min_side} px", sides, None))
+        conditions.append(Condition("size", f"short side of the original under {min_side} px", sides))
     if max_aspect is not None:
         shape = f"original_width <= {max_aspect} * original_height AND original_height <= {max_aspect} * original_width"
-        plan.append(("aspect", f"long side over {max_aspect:g} times the short one", shape, None))
+        conditions.append(Condition("aspect", f"long side over {max_aspect:g} times the short one", shape))
     if where:
-        plan.append(("where", f"not {where}", where, None))
+        conditions.append(Condition("where", f"not {licenses.shortened(where)}", where))
     if min_sharpness is not None:
-        sharp = f"{SHARPNESS} >= {min_sharpness}"
-        plan.append(
-            ("sharpness", f"variance of the Laplacian under {min_sharpness:g}", sharp, SharpnessStage())
-        )
+        why = f"variance of the Laplacian under {min_sharpness:g}"
+        conditions.append(Condition("sharpness", why, f"{SHARPNESS} >= {min_sharpness}", SHARPNESS))
+        stages[SHARPNESS] = SharpnessStage()
     if nsfw_max is not None:
-        plan.append(("nsfw", f"open_nsfw's score over {nsfw_max:g}", f"{NSFW} <= {nsfw_max}", NsfwStage()))
+        why = f"open_nsfw's score over {nsfw_max:g}"
+        conditions.append(Condition("nsfw", why, f"{NSFW} <= {nsfw_max}", NSFW))
+        stages[NSFW] = NsfwStage()
     if deduplicate:
         single = f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL"
         why = f"the same file, or a picture within {distance} bits, is kept"
-        plan.append(("duplicates", why, single, None))
+        conditions.append(Condition("duplicates", why, single, CHECKED))
 
-    expression = all_of(*_conditions(plan, chosen))
+    expression = where_of(conditions)
     engine = engine_of(engine, workers)
     if name is not None:
         check_name(catalog, name, expression)
-    for step, (_, _, _, stage) in enumerate(plan):
-        if stage:
-            # Only what the earlier steps leave; NC's licences are all of C's and more.
-            allowed = all_of(*_conditions(plan[:step], licenses.Policy.NONCOMMERCIAL))
-            run_shown(catalog, stage, allowed, engine)
+    for number, condition in enumerate(conditions):
+        if condition.computed in stages:
+            # Only what the earlier conditions leave for any model; NC's licences are all of C's and more.
+            earlier = [
+                licenses.sql_filter(licenses.Policy.NONCOMMERCIAL) if each.licence else each.where
+                for each in conditions[:number]
+            ]
+            run_shown(catalog, stages[condition.computed], all_of(*earlier), engine)
     if deduplicate:
         mark_duplicates(catalog, distance, engine)
     if name is not None:
-        conditions = _conditions(plan, chosen)
-        left = left_after(catalog, conditions)
+        each = [condition.where for condition in conditions]
+        left = left_after(catalog, each)
         if not left[-1]:
-            # A name is for good: it shall not be used up by a filter of nothing.
+            # Names are permanent: a filter of nothing must not use one up.
             raise CatalogError(
-                f"not saved as {name}, for no row is left: of {told(catalog, conditions, left)}"
-                f"{remedy(catalog, conditions, left)}"
+                f"not saved as {name}, for no row is left: of {told(catalog, each, left)}{remedy(catalog, each, left)}"
             )
-        save_filter(catalog, name, expression)
+        save_filter(catalog, name, conditions)
     else:
         catalog.count(expression)
-    return _report(catalog, plan, chosen, name, expression)
-
-
-def _conditions(plan: Sequence[tuple[str, str, str, Any]], policy: licenses.Policy) -> list[str]:
-    return [condition or licenses.sql_filter(policy) for _, _, condition, _ in plan]
-
-
-def _report(
-    catalog: Catalog,
-    plan: Sequence[tuple[str, str, str, Any]],
-    policy: licenses.Policy,
-    name: str | None,
-    expression: str,
-) -> CurateReport:
-    rows = catalog.count()
-    left = {}
-    for side in licenses.Policy:
-        conditions = _conditions(plan, side)
-        left[side] = [rows, *(catalog.count(all_of(*conditions[: step + 1])) for step in range(len(plan)))]
-    commercial, noncommercial = left[licenses.Policy.COMMERCIAL], left[licenses.Policy.NONCOMMERCIAL]
-    steps = tuple(
-        Step(title, why, commercial[i] - commercial[i + 1], noncommercial[i] - noncommercial[i + 1])
-        for i, (title, why, _, _) in enumerate(plan)
-    )
+    counted = count_steps(catalog, conditions)
     return CurateReport(
         uri=catalog.uri,
         version=catalog.version,
-        policy=policy.value,
+        policy=chosen.value,
         name=name,
         filter=expression,
-        rows=rows,
-        steps=steps,
-        commercial=commercial[-1],
-        noncommercial=noncommercial[-1],
+        rows=counted.rows,
+        steps=counted.steps,
+        commercial=counted.commercial,
+        noncommercial=counted.noncommercial,
     )
 
 

@@ -17,7 +17,6 @@ from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.repeated import say_repeated
-from commoncanvas.catalog.takedown.command import takedown
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.tables import count_table
@@ -25,6 +24,7 @@ from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.table.forget import forget_again
 from commoncanvas.table.returning import TakenDown, say_held_back
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
@@ -160,7 +160,7 @@ def fetch(
             stage.close()
     seconds = time.monotonic() - began
     if stones.refresh():  # a copy of what was taken down meanwhile may have come in
-        takedown(catalog)
+        forget_again(catalog)
     if stage.taken_down:
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
         say_held_back(catalog.uri, held["image_id"].to_pylist())

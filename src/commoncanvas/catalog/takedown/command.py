@@ -17,19 +17,17 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
-from commoncanvas.table.append import CONFLICT_RETRIES
-from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.forget import CAME_BACK, forget, what_goes
 from commoncanvas.table.namesakes import naming
-from commoncanvas.table.purge import PurgeReport, held, live, steadily
+from commoncanvas.table.purge import PurgeReport
 from commoncanvas.table.purge import purge as purge_catalog
-from commoncanvas.table.request import Found, Request, find, tombstones
+from commoncanvas.table.request import Request
 from commoncanvas.table.table import Catalog
-from commoncanvas.table.tombstones import COLUMNS, Tombstones
+from commoncanvas.table.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-DELETE_AT_ONCE = 5000
 _TRAINED = re.compile(r"train-(?P<model>.+)-v\d+")
 
 
@@ -134,7 +132,7 @@ def takedown(
         raise CatalogError(
             f"nothing was taken down from {catalog.uri} yet; pass --id, --creator, --url, --list or --file"
         )
-    found, kept = steadily(catalog, lambda: _find(catalog, request, stones, near))
+    found, kept = what_goes(catalog, request, stones, near)
     report = TakedownReport(
         uri=catalog.uri,
         dry_run=dry_run,
@@ -148,27 +146,5 @@ def takedown(
     )
     if dry_run:
         return report
-    stones.record(kept, reason or "came back after an earlier takedown")
-    _delete(catalog, stones)
+    forget(catalog, stones, kept, reason or CAME_BACK)
     return replace(report, purged=purge_catalog(catalog, stones, exclusive)) if purge else report
-
-
-def _find(
-    catalog: Catalog, request: Request, stones: Tombstones, near: bool
-) -> tuple[Found, list[dict[str, Any]]]:
-    found = find(catalog, request, stones, near)
-    return found, tombstones(catalog, request, found)
-
-
-def _delete(catalog: Catalog, stones: Tombstones) -> None:
-    """Mark every row that has a tombstone as deleted, also those that somebody adds meanwhile."""
-    for _ in range(CONFLICT_RETRIES):
-        found = steadily(catalog, lambda: held(catalog.dataset, stones.keys, COLUMNS))
-        rows = live(found)["_rowid"].to_pylist()
-        if not rows:
-            return
-        for start in range(0, len(rows), DELETE_AT_ONCE):
-            chosen = ", ".join(map(str, rows[start : start + DELETE_AT_ONCE]))
-            with explaining(f"catalog {catalog.uri}: rows can't be deleted"):
-                # By row id: the condition stands in Lance's transaction file.
-                catalog.dataset.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
