@@ -24,6 +24,7 @@ from rich.console import Console
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
+from commoncanvas.catalog.stats import tally as tallies
 from commoncanvas.catalog.stats.command import Creator, Figures
 from commoncanvas.catalog.stats.render import places
 from commoncanvas.catalog.stats.survey import ASPECTS
@@ -239,7 +240,7 @@ def test_a_tally_counts_the_same_however_often_it_merges(
 ) -> None:
     tally = Tally("name", "number")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tally, "MERGE_ROWS", merge_rows)
+        patch.setattr(tallies, "MERGE_ROWS", merge_rows)
         for batch in batches:
             names, numbers = zip(*batch, strict=True) if batch else ((), ())
             tally.add(

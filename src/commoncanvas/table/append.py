@@ -32,7 +32,7 @@ from commoncanvas.table.sql import listed
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
 
 if TYPE_CHECKING:
-    from commoncanvas.table.table import Catalog
+    from commoncanvas.table.snapshot import Snapshot
 
 FRAGMENT_ROWS = 4096
 """Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
@@ -48,7 +48,7 @@ RESOLVED_AT_ONCE = 10_000
 
 
 def add(
-    catalog: Catalog,
+    catalog: Snapshot,
     batches: Iterable[pa.RecordBatch],
     namesakes: Namesakes | None = None,
     allow_lookalikes: bool = False,
@@ -94,7 +94,7 @@ def add(
 class Adder:
     """Appends rows, and knows the id of every row up to one."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Snapshot) -> None:
         self.catalog = catalog
         self.stones = Tombstones(catalog.uri, catalog.storage_options)
         self.known = KnownIds()

@@ -34,7 +34,7 @@ from commoncanvas.table.sql import all_of
 from commoncanvas.table.stage import Counting, Preparing, Stage, check_result
 
 if TYPE_CHECKING:
-    from commoncanvas.table.table import Catalog
+    from commoncanvas.table.snapshot import Snapshot
 
 COMMIT_SECONDS = 3.0
 """The driver commits what has come in this often: a commit writes a manifest that lists every fragment."""
@@ -225,7 +225,7 @@ _setting_up = threading.Lock()
 
 
 def run(
-    catalog: Catalog,
+    catalog: Snapshot,
     stage: Stage,
     engine: Engine | None = None,
     where: str | None = None,
@@ -256,7 +256,7 @@ def run(
 
 
 def _run(
-    catalog: Catalog,
+    catalog: Snapshot,
     work: FragmentWork,
     engine: Engine,
     fragment_ids: list[int],
@@ -329,8 +329,9 @@ def _results(work: FragmentWork, engine: Engine, fragment_ids: list[int]) -> Gen
             yield writing.result()
 
 
-def run_shown(catalog: Catalog, stage: Stage, where: str | None = None, engine: Engine | None = None) -> int:
+def run_shown(catalog: Snapshot, stage: Stage, where: str | None = None, engine: Engine | None = None) -> int:
     """`Catalog.backfill` with a progress bar."""
+    catalog.must_be_newest("filled")
     catalog.add_columns(stage.writes)
     began = time.monotonic()
 
@@ -341,13 +342,13 @@ def run_shown(catalog: Catalog, stage: Stage, where: str | None = None, engine: 
     with progress(stage.name, catalog.count(all_of(stage.todo, where))) as bar:
         try:
             with every(NOTE_SECONDS, note):
-                return catalog.backfill(stage, engine=engine, where=where, on_progress=bar.advance)
+                return run(catalog, stage, engine, where, bar.advance)
         finally:
             note()
 
 
 def _land(
-    catalog: Catalog,
+    catalog: Snapshot,
     waiting: list[Slice],
     work: FragmentWork,
     again: list[int],

@@ -17,7 +17,7 @@ from commoncanvas.table.lance_errors import reason
 from commoncanvas.table.rows import RowIds
 
 if TYPE_CHECKING:
-    from commoncanvas.table.table import Catalog
+    from commoncanvas.table.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Slice:
     """What ended it early; the run ends with it, once what was made before has landed."""
 
 
-def commit(catalog: Catalog, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
+def commit(catalog: Snapshot, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
     """Commit slices as one version; returns those that landed, and those whose fragment has changed since."""
     lost: list[Slice] = []
     version = min((made.version for made in slices), default=0)

@@ -1,0 +1,320 @@
+"""One version of the Lance table, a row an image: opening, reading, columns, versions and tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import lance
+import numpy as np
+import pyarrow as pa
+from lance.commit import CommitConflictError
+from numpy.typing import NDArray
+
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.columns import derived, same_column
+from commoncanvas.table.lance_errors import describe, explaining, explaining_filter, reason
+from commoncanvas.table.rows import take_rows
+from commoncanvas.table.schema import FORMAT, FORMAT_KEY, SCHEMA
+from commoncanvas.table.storage import without_password
+
+EXISTS = re.compile(r"already exists|/_versions/0\.manifest was not found")
+"""What Lance says of a table that is to be version 1 and is there, depending on when it notices."""
+EMPTY = {"_transactions", "_versions"}
+"""Lance's folders in a table that has no rows."""
+
+
+class Snapshot:
+    """The table as it is at one version, without the ways to add rows and to run stages, which `Catalog` has.
+
+    What is read is the version that was newest when it was opened, or last changed through this object;
+    `refresh` moves to the newest. Any number of processes may read and change one table at once.
+    """
+
+    def __init__(
+        self, dataset: Any, storage_options: dict[str, str] | None = None, pinned: bool = False
+    ) -> None:
+        self.dataset = dataset
+        self.storage_options = storage_options
+        self.pinned = pinned
+
+    @property
+    def uri(self) -> str:
+        return str(self.dataset.uri)
+
+    @property
+    def version(self) -> int:
+        return int(self.dataset.version)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.dataset.schema
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r}, version {self.version})"
+
+    # Opening
+
+    @classmethod
+    def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Self:
+        """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
+        try:
+            dataset = _create(without_password(str(uri)), storage_options)
+        except (OSError, ValueError) as error:
+            if EXISTS.search(str(error)):
+                raise CatalogError(
+                    f"catalog {uri} exists already; open it, or choose another place"
+                ) from error
+            raise CatalogError(f"catalog {uri} can't be made: {reason(error)}") from error
+        return cls(dataset, storage_options)
+
+    @classmethod
+    def open(
+        cls, uri: str | Path, version: int | str | None = None, storage_options: dict[str, str] | None = None
+    ) -> Self:
+        """Open the newest version, or to read only, the one of a number or a tag. Raises CatalogError."""
+        try:
+            dataset = lance.dataset(without_password(str(uri)), storage_options=storage_options)
+        except (OSError, ValueError) as error:
+            if "not found" in str(error).lower():
+                raise CatalogError(
+                    f"there is no catalog at {uri}; "
+                    f"make one with: commoncanvas catalog import SOURCE --catalog {uri}"
+                ) from error
+            raise CatalogError(f"catalog {uri} can't be opened: {reason(error)}") from error
+        written = (dataset.schema.metadata or {}).get(FORMAT_KEY)
+        if written is None:
+            raise CatalogError(f"{uri} is a Lance table but not a catalog; give the path of a catalog")
+        if int(written) > FORMAT:
+            raise CatalogError(
+                f"catalog {uri} has format {int(written)}, newer than {FORMAT}; upgrade commoncanvas"
+            )
+        if version is not None:
+            dataset = _checkout(dataset, version)
+        return cls(dataset, storage_options, pinned=version is not None)
+
+    @classmethod
+    def open_or_create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Self:
+        """The catalog at `uri`, made if there is none; several processes may do so at once."""
+        try:
+            return cls.create(uri, storage_options)
+        except CatalogError as error:
+            if "exists already" not in str(error):
+                raise
+            return cls.open(uri, storage_options=storage_options)
+
+    def refresh(self) -> None:
+        """Move to the newest version."""
+        self.must_be_newest("refreshed")
+        self.dataset = lance.dataset(self.uri, storage_options=self.storage_options)
+
+    # Changing
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Add all-null columns, those that are not there yet.
+
+        Raises CatalogError if one is there with another type or metadata.
+        """
+        self.must_be_newest("given columns")
+        while True:
+            self.refresh()
+            missing = []
+            for field in fields:
+                if field.name not in self.schema.names:
+                    missing.append(field)
+                elif not same_column(self.schema.field(field.name), field):
+                    raise CatalogError(
+                        f"column {field.name} of {self.uri} is {describe(self.schema.field(field.name))}, "
+                        f"not {describe(field)}; drop the column or give the new one another name"
+                    )
+            if not missing:
+                return
+            try:
+                self.dataset.add_columns(missing)
+            except CommitConflictError:
+                continue  # somebody else changed the table in between: look again
+            except OSError as error:
+                if "already exists" not in str(error):
+                    raise CatalogError(
+                        f"catalog {self.uri}: columns can't be added: {reason(error)}"
+                    ) from error
+
+    def drop_columns(self, names: Sequence[str]) -> list[str]:
+        """Remove columns that a stage added, and what was made of them, all or none; returns the names.
+
+        Raises CatalogError for one that every catalog has.
+        """
+        self.must_be_newest("changed")
+        for name in names:
+            if name in SCHEMA.names:
+                raise CatalogError(
+                    f"column {name} of {self.uri} belongs to every catalog and can't be dropped"
+                )
+        self.check_columns(names)
+        while True:
+            self.refresh()
+            dropped = [*names, *derived(self.schema, names)]
+            try:
+                self.dataset.drop_columns(dropped)
+                return dropped
+            except CommitConflictError:
+                continue
+
+    # Reading
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        filter: str | None = None,
+        batch_size: int = 1024,
+        with_row_id: bool = False,
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of at most `batch_size` rows, in the table's order; on request with `_rowid` (uint64)."""
+        self.check_columns(columns)
+        with explaining_filter(self.dataset, filter):
+            yield from self.dataset.scanner(
+                columns=list(columns),
+                filter=filter,
+                batch_size=batch_size,
+                with_row_id=with_row_id,
+                scan_in_order=True,
+            ).to_batches()
+
+    def table(
+        self,
+        columns: Sequence[str],
+        filter: str | None = None,
+        with_row_id: bool = False,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """The same as `scan`, in one table; `limit` rows at most."""
+        self.check_columns(columns)
+        with explaining_filter(self.dataset, filter):
+            return self.dataset.scanner(
+                columns=list(columns), filter=filter, limit=limit, with_row_id=with_row_id, scan_in_order=True
+            ).to_table()
+
+    def count(self, filter: str | None = None) -> int:
+        """Rows for which the SQL expression `filter` is true."""
+        with explaining_filter(self.dataset, filter):
+            return int(self.dataset.count_rows(filter))
+
+    def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
+        """Rows by stable row id, in the order given, repeated where an id is. CatalogError if one is missing."""
+        self.check_columns(columns)
+        if not len(row_ids):
+            return pa.schema([self.schema.field(name) for name in columns]).empty_table()
+        found = take_rows(self.dataset, row_ids, columns)
+        if len(found) != len(row_ids):
+            there = take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
+            missing = np.setdiff1d(row_ids, there)
+            raise CatalogError(
+                f"catalog {self.uri} (version {self.version}) has no row {missing[0]}"
+                f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}; "
+                "open the version that the ids are from"
+            )
+        return found
+
+    # Versions
+
+    def tag(self, name: str) -> None:
+        """Name this version, so that no clean-up takes it away. Raises CatalogError if the name stands for
+        another.
+        """
+        existing = self.tags().get(name)
+        if existing == self.version:
+            return
+        if existing is not None:
+            raise CatalogError(
+                f"tag {name} of {self.uri} stands for version {existing}, not {self.version}; "
+                "use another name"
+            )
+        with explaining(f"catalog {self.uri}: tag {name!r} can't be made"):
+            self.dataset.tags.create(name, self.version)
+
+    def tags(self) -> dict[str, int]:
+        """Tag -> version."""
+        return {name: int(tag["version"]) for name, tag in self.dataset.tags.list().items()}
+
+    def delete_tag(self, name: str) -> None:
+        """Forget a tag; its version stays until a clean-up. Raises CatalogError if there is no such tag."""
+        if name not in self.tags():
+            raise CatalogError(
+                f"catalog {self.uri} has no tag {name}; it has: {', '.join(self.tags()) or 'none'}"
+            )
+        self.dataset.tags.delete(name)
+
+    def cleanup(self, older_than: timedelta = timedelta(days=1), *, exclusive: bool = False) -> int:
+        """Delete versions older than `older_than` except tagged ones, and the files that only they used;
+        returns bytes.
+
+        Files that a killed process left behind look like another's work in progress and stay for seven days,
+        unless `exclusive` says that no other process is at work on the table.
+        """
+        self.must_be_newest("cleaned up")
+        stats = self.dataset.cleanup_old_versions(
+            older_than, error_if_tagged_old_versions=False, delete_unverified=exclusive
+        )
+        return int(stats.bytes_removed)
+
+    # Saying what is wrong
+
+    def must_be_newest(self, what: str) -> None:
+        """Raise CatalogError for a version that was opened to read only."""
+        if self.pinned:
+            raise CatalogError(
+                f"catalog {self.uri} is open at version {self.version} and can't be {what}; "
+                "open it without a version"
+            )
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise CatalogError, naming them, if columns aren't there."""
+        missing = [
+            name for name in columns if name not in self.schema.names and name not in ("_rowid", "_rowaddr")
+        ]
+        if missing:
+            raise CatalogError(
+                f"catalog {self.uri} (version {self.version}) has no column {', '.join(missing)}; "
+                f"it has {', '.join(self.schema.names)}"
+            )
+
+
+def _create(uri: str, storage_options: dict[str, str] | None) -> Any:
+    """Commit an empty table as version 1, which of several processes one can do.
+
+    Lance's `write_dataset` would put a later creator's empty table on top of what was added to an earlier one's
+    (https://github.com/lance-format/lance/issues/4451).
+    """
+    folder = Path(uri)
+    # What a killed creation has left is Lance's own; anything else is somebody's.
+    if "://" not in uri and folder.exists() and not (folder.is_dir() and _names(folder) <= EMPTY):
+        raise FileExistsError(f"{uri} already exists")
+    return lance.LanceDataset.commit(
+        uri,
+        lance.LanceOperation.Overwrite(SCHEMA, []),
+        read_version=0,
+        enable_stable_row_ids=True,
+        max_retries=0,
+        storage_options=storage_options,
+    )
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _checkout(dataset: Any, version: int | str) -> Any:
+    try:
+        return dataset.checkout_version(version)
+    except (OSError, ValueError) as error:
+        kind = "tag" if isinstance(version, str) else "version"
+        tags = ", ".join(dataset.tags.list()) or "none"
+        raise CatalogError(
+            f"catalog {dataset.uri} has no {kind} {version}; newest version: {dataset.version}, tags: {tags}"
+        ) from error
