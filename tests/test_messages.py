@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from commoncanvas import licenses
 from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.catalog import Catalog, curate, stats
-from commoncanvas.catalog.stats.render import dropped_lines
+from commoncanvas.catalog.stats.result import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
@@ -21,7 +21,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.conftest import drawing
 from tests.training.tiny import recipe

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, curate, import_, save_filter, stats, takedown
 from commoncanvas.catalog.import_records import PLACE, fingerprint, import_records, record_import
-from commoncanvas.catalog.stats.render import dropped_lines
+from commoncanvas.catalog.stats.result import dropped_lines
 from commoncanvas.core.errors import NothingImportedError
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.sql import all_of, parts

@@ -25,8 +25,7 @@ from rich.console import Console
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.stats import tally as tallies
-from commoncanvas.catalog.stats.command import Creator, Figures
-from commoncanvas.catalog.stats.render import places
+from commoncanvas.catalog.stats.result import Creator, Figures, places
 from commoncanvas.catalog.stats.survey import ASPECTS
 from commoncanvas.catalog.stats.tally import Sample, Tally
 from commoncanvas.core.errors import CatalogError

@@ -12,7 +12,8 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.models.data_sheets import DEVICES
-from commoncanvas.planning.command import Plan, plan
+from commoncanvas.planning.command import plan
+from commoncanvas.planning.result import Plan
 from tests.latents import models
 from tests.planning.test_network import SMALL, diffusion
 from tests.planning.test_storage import tiny

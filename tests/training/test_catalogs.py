@@ -30,7 +30,7 @@ from commoncanvas.table.schema import to_batch
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import SHARED, both, museum, scan
 from tests.training.test_alignment import ALIGNED

@@ -17,7 +17,7 @@ from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.training import loader
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Buffers, Ids, Loader, prefetch
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from tests.training.tiny import recipe
 
 

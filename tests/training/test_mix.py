@@ -18,7 +18,7 @@ from commoncanvas.provenance.record import filter_of
 from commoncanvas.table.filters import save_filter
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.loader import Loader
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.training.test_buckets import BUCKETS
 from tests.training.tiny import recipe

@@ -14,7 +14,7 @@ from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import both, museum
 from tests.training.test_trainer import losses, same_bits

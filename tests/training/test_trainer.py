@@ -27,7 +27,7 @@ from commoncanvas.training.log import read_log
 from commoncanvas.training.run import Run
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.tasks.autoencoder import AutoencoderTask
-from commoncanvas.training.tasks.task import make_task
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import step_seed, train
 from tests.training.museum import scan
 from tests.training.tiny import recipe, saved, stopping_at

@@ -12,7 +12,8 @@ from commoncanvas.captioning.captioner import (
 )
 from commoncanvas.captioning.command import caption
 from commoncanvas.captioning.quality.drop import drop_captions
-from commoncanvas.captioning.quality.report import CaptionReport, caption_report
+from commoncanvas.captioning.quality.report import caption_report
+from commoncanvas.captioning.quality.result import CaptionReport
 from commoncanvas.captioning.stage import CaptionStage
 
 __all__ = [

@@ -9,7 +9,8 @@ from commoncanvas.catalog.fetching.command import FetchReport, fetch
 from commoncanvas.catalog.importing.command import ImportReport, import_
 from commoncanvas.catalog.lookup.command import LookupReport, Match, lookup
 from commoncanvas.catalog.show.command import ShownRows, show
-from commoncanvas.catalog.stats.command import CatalogStats, stats
+from commoncanvas.catalog.stats.command import stats
+from commoncanvas.catalog.stats.result import CatalogStats
 from commoncanvas.catalog.takedown.command import TakedownReport, takedown
 from commoncanvas.table.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.table.stage import Stage

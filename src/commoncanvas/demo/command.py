@@ -21,6 +21,7 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.memory import MAXRSS_BYTES
 from commoncanvas.engine import every
 
 # The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
@@ -36,8 +37,6 @@ CAPTIONER, AUTOENCODER, DIFFUSION = (
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
 HEARTBEAT_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
-# Linux counts the largest resident memory in KiB, macOS in bytes.
-MAXRSS_BYTES = 1024 if sys.platform != "darwin" else 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,8 @@ import pyarrow.parquet as pq
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, credits
 from commoncanvas.core.files import replace_text
+from commoncanvas.core.memory import peak_bytes
 from commoncanvas.creators.names import count_names
-from commoncanvas.demo.command import MAXRSS_BYTES
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.pages.report import Caption, write_report
 from commoncanvas.provenance.record import filter_of, read_provenance
@@ -97,7 +96,7 @@ def _images(folder: Path) -> tuple[set[str], set[str]]:
 
 def own_peak_mb() -> float:
     """The largest resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES / 1e6
+    return peak_bytes() / 1e6
 
 
 def _filter(folder: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from commoncanvas.evaluation.command import Evaluation, evaluate
+    from commoncanvas.evaluation.command import evaluate
+    from commoncanvas.evaluation.result import Evaluation
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.console import Printed, progress
+from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
@@ -34,107 +34,19 @@ from commoncanvas.evaluation.folder import (
     without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
+from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from commoncanvas.captioning import Captioner
 
 # A covariance needs two samples.
 LEAST_SAMPLES = 2
 SPLITS = {"seen": "train", "heldout": "heldout"}
 SHEET_COLUMNS = 8
-
-
-@dataclass(frozen=True)
-class SetFigures:
-    """Figures of one set of prompts; distances are to the same prompts' real images, as many on either side.
-
-    `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect network could
-    reach. `*_noise`: uniform noise instead. `*_shuffled`: each caption against the other images' prompts.
-    `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval. `*_p`: how often shuffled prompts
-    do as well, see `metrics.permutation_p`.
-    """
-
-    prompts: int
-    retrieval: float
-    retrieval_low: float
-    retrieval_high: float
-    retrieval_chance: float
-    retrieval_p: float
-    retrieval_reconstruction: float
-    fd: float | None
-    kd: float | None
-    fd_reconstruction: float | None
-    kd_reconstruction: float | None
-    fd_noise: float | None
-    kd_noise: float | None
-    roundtrip_cosine: float | None
-    roundtrip_cosine_shuffled: float | None
-    roundtrip_p: float | None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One prompt and what came of it.
-
-    `kind` says who wrote the prompt: 'human', 'synthetic' (a captioner), or 'heldout' (the model never saw
-    it). `file` and `real_file` are PNGs, relative to the evaluation's folder.
-    """
-
-    image_id: str
-    prompt: str
-    kind: str
-    seed: int
-    file: str
-    real_file: str
-    retrieved: bool
-    caption: str | None
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation(Printed):
-    """What `evaluate` measured; `figures()` is the flat form that reports use."""
-
-    model: str
-    catalog: str | None
-    catalog_version: int | None
-    catalogs: dict[str, dict[str, str | int]] | None
-    """In place of the two, where the model learned from several: `uri` and `version` of each, by its name."""
-    feature_extractor: str
-    seed: int
-    guidance_scale: float
-    steps: int
-    captioner: str | None
-    out: str
-    seen: SetFigures
-    heldout: SetFigures | None
-    seen_samples: tuple[Sample, ...]
-    heldout_samples: tuple[Sample, ...]
-
-    def figures(self) -> dict[str, float | int | None]:
-        """`retrieval_seen`, `retrieval_heldout`; every other figure by its name, of held-out prompts with
-        `_heldout`.
-        """
-        flat: dict[str, float | int | None] = {}
-        for split, figures in (("seen", self.seen), ("heldout", self.heldout)):
-            suffix = "_heldout" if split == "heldout" else ""
-            for name, value in asdict(figures).items() if figures else ():
-                flat[f"retrieval_{split}" if name == "retrieval" else f"{name}{suffix}"] = value
-        return flat
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"figures": self.figures(), **asdict(self)}
-
-    def render(self) -> RenderableType:
-        """What the terminal shows: each figure beside its baselines, and what they say in words."""
-        from commoncanvas.evaluation.render import render
-
-        return render(self)
 
 
 def evaluate(

@@ -217,3 +217,11 @@ def _to_rgb(image: Any) -> NDArray[np.uint8]:
         return array
     colour, alpha = array[..., :3].astype(np.uint16), array[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def readable(image: bytes | None) -> NDArray[np.uint8] | None:
+    """A stored image, uint8 [H, W, 3]; None if it can't be read."""
+    try:
+        return decode(image or b"")
+    except ImageError:
+        return None

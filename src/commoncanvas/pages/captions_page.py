@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from commoncanvas.captioning.quality.render import agreement
-from commoncanvas.captioning.quality.report import CaptionReport, Scored
+from commoncanvas.captioning.quality.result import CaptionReport, Scored, agreement
 from commoncanvas.captioning.quality.rules import RULES
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit

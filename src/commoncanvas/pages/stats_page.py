@@ -11,7 +11,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats.command import TOP
-from commoncanvas.catalog.stats.render import pixels, places
+from commoncanvas.catalog.stats.result import pixels, places
 from commoncanvas.catalog.stats.tally import Sample
 from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.numbers import ratio, size

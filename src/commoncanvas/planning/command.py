@@ -3,124 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, Recipe
-from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, RecipeError
 from commoncanvas.models.data_sheets import Device, device_of
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION
-from commoncanvas.planning.storage import Column, Stored, chosen_rows, columns_of, together
+from commoncanvas.planning.result import Phase, Plan
+from commoncanvas.planning.storage import Stored, chosen_rows, columns_of, together
 from commoncanvas.selection.heldout import fraction_count
 from commoncanvas.table.filters import open_rows
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    pass
 
 STATE_BYTES = 16
 """A parameter's, in fp32: weight, gradient and AdamW's two moments."""
 EMA_BYTES = 4
-
-
-@dataclass(frozen=True)
-class Phase:
-    """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that are encoded, and
-    `trained_images` those of them that it sees, both None if nobody said how many; `stored`: what is encoded, by
-    catalog, and `columns` and `bytes_per_row` the same as if it were one; `state_bytes`: on a device that holds all.
-    """
-
-    recipe: str
-    catalog: str
-    parameters: int
-    flops: int
-    steps: int
-    batch_size: int
-    images_per_s: float
-    hours: float
-    device_hours: float
-    dollars: float | None
-    images: int | None
-    trained_images: int | None
-    epochs: float | None
-    stored: tuple[Stored, ...]
-    columns: tuple[Column, ...]
-    bytes_per_row: float
-    storage_bytes: float | None
-    state_bytes: int
-    notes: tuple[str, ...]
-
-    @property
-    def days(self) -> float:
-        return self.hours / 24
-
-
-@dataclass(frozen=True, repr=False)
-class Plan(Printed):
-    """Phases that are trained one after the other on `gpus` devices at `utilisation` of their peak."""
-
-    device: Device
-    gpus: int
-    utilisation: float
-    dollars_an_hour: float | None
-    phases: tuple[Phase, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def hours(self) -> float:
-        return sum(phase.hours for phase in self.phases)
-
-    @property
-    def device_hours(self) -> float:
-        return sum(phase.device_hours for phase in self.phases)
-
-    @property
-    def dollars(self) -> float | None:
-        return None if self.dollars_an_hour is None else self.device_hours * self.dollars_an_hour
-
-    @property
-    def storage_bytes(self) -> float | None:
-        """Of all phases together; a column that several read is there once."""
-        most: dict[tuple[str, str], float] = {}
-        for phase in self.phases:
-            mine: defaultdict[tuple[str, str], float] = defaultdict(float)
-            for each in phase.stored:
-                if each.rows is None:
-                    return None
-                for column in each.columns:
-                    mine[each.catalog, column.name] += column.bytes_per_row * each.rows
-            most |= {key: max(size, most.get(key, 0.0)) for key, size in mine.items()}
-        return sum(most.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        return {
-            "device": asdict(self.device),
-            "gpus": self.gpus,
-            "utilisation": self.utilisation,
-            "dollars_an_hour": self.dollars_an_hour,
-            "phases": [asdict(phase) | {"days": phase.days} for phase in self.phases],
-            "total": {
-                "hours": self.hours,
-                "days": self.hours / 24,
-                "device_hours": self.device_hours,
-                "dollars": self.dollars,
-                "storage_bytes": self.storage_bytes,
-            },
-            "notes": list(self.notes),
-        }
-
-    def render(self) -> RenderableType:
-        """As the terminal shows it."""
-        from commoncanvas.planning.render import render
-
-        return render(self)
 
 
 def plan(

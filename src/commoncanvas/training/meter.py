@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from commoncanvas.core.memory import peak_bytes
 
 FEWEST = 5
 """Of fewer steps one slow one could be the median."""
@@ -84,5 +84,4 @@ class Meter:
     def _peak(self) -> float:
         if self._device.type == "cuda":
             return float(torch.cuda.max_memory_allocated(self._device))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return float(peak if sys.platform == "darwin" else peak * 1024)
+        return float(peak_bytes())

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.captioning.quality.fitting import readable
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import MissingExtraError, ModelError
+from commoncanvas.images.image import readable
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.hub import find
 from commoncanvas.models.vae import weights_sha256

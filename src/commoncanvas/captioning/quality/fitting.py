@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.errors import ImageError, MissingExtraError
-from commoncanvas.images.image import decode
+from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.images.image import readable
 
 if TYPE_CHECKING:
     from commoncanvas.captioning.quality.clip import ClipModel
@@ -123,11 +123,3 @@ def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fit
 def first_text(texts: Sequence[str | None]) -> str | None:
     """The first that says something."""
     return next((text for text in texts if text and text.strip()), None)
-
-
-def readable(image: bytes | None) -> NDArray[np.uint8] | None:
-    """A stored image, uint8 [H, W, 3]; None if it can't be read."""
-    try:
-        return decode(image or b"")
-    except ImageError:
-        return None

@@ -4,98 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commoncanvas.captioning.quality.fitting import Fit, fit_human, fit_images
+from commoncanvas.captioning.quality.fitting import fit_human, fit_images
+from commoncanvas.captioning.quality.result import CaptionReport, Scored
 from commoncanvas.captioning.quality.rules import leftovers, opening, repeats, words
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import expression
 from commoncanvas.table.sql import all_of
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from commoncanvas.captioning.quality.clip import ClipModel
 
 SCAN_ROWS = 65_536
 SHOWN = 20
 OPENING_WORDS = 3
 TOP = 10
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A caption and its score, by `CaptionReport.ranked_by`."""
-
-    row_id: int
-    image_id: str
-    caption: str
-    score: float
-
-
-@dataclass(frozen=True, repr=False)
-class CaptionReport(Printed):
-    """Counts are of rows that the filter lets in; words are runs of letters and digits, small."""
-
-    uri: str
-    version: int
-    column: str
-    filter: str | None
-    rows: int
-    """Of fetched images."""
-    captions: int
-    statuses: dict[str, int]
-    made_by: dict[str, Any] | None
-    """Model, revision and settings of the column; None if no model wrote it."""
-    words_mean: float
-    words_quantiles: dict[str, int]
-    """Words a caption: least, 5 %, half, 95 %, most."""
-    lengths: dict[int, int]
-    vocabulary: int
-    """Different words in all captions."""
-    vocabulary_of_10k_words: float | None
-    """Different words among 10,000, the mean over stretches of so many; None if there are fewer."""
-    distinct: int
-    """Different captions."""
-    shared: int
-    """Captions that another image has too."""
-    top_captions: dict[str, int]
-    top_openings: dict[str, int]
-    top_boilerplate: dict[str, int]
-    """Openings that the rule `boilerplate` takes, as their words are."""
-    taken_by: dict[str, int]
-    """Captions that a rule without a number would take."""
-    not_ascii: int
-    """Captions with a character that isn't ASCII, such as an accent, an emoji or another script."""
-    sample: int
-    """Captions that were drawn by `seed` to be compared."""
-    seed: int
-    clip: Fit | None
-    """Agreement with the images, by `clip_model`; the rows are those whose image can be read."""
-    clip_model: str | None
-    human: Fit | None
-    """Sentence cosine with human text."""
-    ranked_by: str | None
-    best: tuple[Scored, ...]
-    worst: tuple[Scored, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def render(self) -> RenderableType:
-        """What the terminal shows."""
-        from commoncanvas.captioning.quality.render import render
-
-        return render(self)
 
 
 class TextSurvey:

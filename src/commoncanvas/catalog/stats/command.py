@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas import licenses
-from commoncanvas.catalog.stats.dropped import Dropped, dropped
+from commoncanvas.catalog.stats.dropped import dropped
+from commoncanvas.catalog.stats.result import CatalogStats, Creator, Figures
 from commoncanvas.catalog.stats.survey import SIZES, Survey
 from commoncanvas.catalog.stats.tally import COUNT, Sample, Tally, histogram, median
-from commoncanvas.core.console import Printed
 from commoncanvas.core.redact import redacted
 from commoncanvas.creators.matching import person
 from commoncanvas.table.filters import expression
@@ -25,7 +24,7 @@ from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    pass
 
 TOP = 20
 NOT_STATED = "not stated"
@@ -33,89 +32,6 @@ PENDING = "pending"
 SIDES = (0, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
 """Lower edges of the histograms of sides, pixels."""
 SCAN_ROWS = 65536
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of the images under one licence, or under all that a policy lets in; sizes are of the originals where known.
-
-    Both sides are medians, each for itself; None where no size is known.
-    """
-
-    name: str
-    licenses: int
-    images: int
-    fetched: int
-    captioned: int
-    long_side: int | None
-    short_side: int | None
-    commercial: bool
-    """Let in by the policy `commercial` (CommonCanvas-C)."""
-    noncommercial: bool
-    """Let in by the policy `noncommercial` (CommonCanvas-NC)."""
-
-
-@dataclass(frozen=True)
-class Creator:
-    """Told from others of the same name by the address."""
-
-    name: str | None
-    url: str | None
-    images: int
-
-
-@dataclass(frozen=True, repr=False)
-class CatalogStats(Printed):
-    """Counts are of rows that the filter lets in, most first; bytes are of the whole table on disk."""
-
-    uri: str
-    version: int
-    filter: str | None
-    rows: int
-    licenses: dict[str, int]
-    by_license: tuple[Figures, ...]
-    by_policy: dict[str, Figures]
-    """`commercial`, `noncommercial`, which lets in all of those and more, and `neither`."""
-    sources: dict[str, int]
-    fetch_statuses: dict[str, int]
-    creators: int
-    top_creators: tuple[Creator, ...]
-    cameras: int
-    top_cameras: dict[str, int]
-    """As the source names them, else as EXIF does."""
-    countries: dict[str, int]
-    """ISO 3166-1 alpha-2 codes of where they were taken; rows without are left out."""
-    no_country: int
-    """Rows of which it isn't known where they were taken."""
-    years: dict[int, int]
-    """Of `taken_at` (UTC), in order; rows without are left out."""
-    long_sides: dict[int, int]
-    """Pixels from (and up to the next) -> images whose original's longest side is that."""
-    short_sides: dict[int, int]
-    aspects: dict[str, int]
-    """Width to height, by the nearest of some common ratios, from tall to wide."""
-    commercial: int
-    """Rows that the policy `commercial` (CommonCanvas-C) lets in."""
-    noncommercial: int
-    """Rows that the policy `noncommercial` (CommonCanvas-NC) lets in."""
-    mean_width: float | None
-    mean_height: float | None
-    mean_original_width: float | None
-    mean_original_height: float | None
-    filled: dict[str, int]
-    """Rows with a value, for `label` and every column that a stage has added."""
-    dropped: Dropped
-    image_bytes: int
-    total_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def render(self) -> RenderableType:
-        """What the terminal shows."""
-        from commoncanvas.catalog.stats.render import render
-
-        return render(self)
 
 
 def stats(

@@ -12,12 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from commoncanvas.config import Recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.provenance.record import Part
 from commoncanvas.selection.rows import TrainingRows
-from commoncanvas.selection.select import Pins
 
 Batch = dict[str, Tensor]
 
@@ -90,20 +88,3 @@ def configuring(what: str) -> Iterator[None]:
         yield
     except _MISFITS as error:
         raise RecipeError(f"{what}: {one_line(error)}") from error
-
-
-def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:
-    """The task of a recipe, over its rows at `pins`: versions of its catalogs (default: what the recipe says)."""
-    match recipe.task:
-        case "captioner":
-            from commoncanvas.training.tasks.captioner import CaptionerTask
-
-            return CaptionerTask(recipe, pins)
-        case "autoencoder":
-            from commoncanvas.training.tasks.autoencoder import AutoencoderTask
-
-            return AutoencoderTask(recipe, pins)
-        case "diffusion":
-            from commoncanvas.training.tasks.diffusion import DiffusionTask
-
-            return DiffusionTask(recipe, pins)

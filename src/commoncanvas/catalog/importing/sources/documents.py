@@ -10,11 +10,11 @@ from typing import Any
 from commoncanvas.catalog.importing.sources.records import (
     MAX_JSON,
     MAX_MEMORY,
-    Record,
     json_lines,
     json_memory,
     once_each,
 )
+from commoncanvas.catalog.importing.sources.source import Record
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 

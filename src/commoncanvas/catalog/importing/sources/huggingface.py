@@ -19,8 +19,7 @@ from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, whole
 from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
-from commoncanvas.catalog.importing.sources.records import Record
-from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import Record, RowSource, SourceOptions
 from commoncanvas.catalog.importing.sources.tables import (
     IMAGE_ROWS,
     parquet_rows,

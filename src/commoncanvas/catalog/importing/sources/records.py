@@ -9,12 +9,10 @@ from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.delimited import header, read_rows
+from commoncanvas.catalog.importing.sources.source import Record
 from commoncanvas.catalog.importing.sources.tables import parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
-
-Record = tuple[str, dict[str, Any]]
-"""(where it stands, such as `metadata.csv:17`; column -> value)"""
 
 MAX_JSON = 64 << 20
 """Bytes of a JSON document or line, at most."""

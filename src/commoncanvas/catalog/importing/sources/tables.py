@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas.catalog.importing.sources.packing import check_stream, rows_at_once
+from commoncanvas.catalog.importing.sources.source import Record
 from commoncanvas.core.errors import SourceError
 from commoncanvas.core.text import one_line
 from commoncanvas.table.report import Report
-
-if TYPE_CHECKING:
-    from commoncanvas.catalog.importing.sources.records import Record
 
 IMAGE_ROWS = 16
 """Rows read at once where a column holds images."""

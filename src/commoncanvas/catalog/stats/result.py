@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.catalog.stats.dropped import Dropped
+from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import size
 from commoncanvas.core.tables import SHOWN, count_table, headed, percent
 from commoncanvas.core.text import clean, counted
@@ -14,8 +17,89 @@ from commoncanvas.licenses import shortened
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from commoncanvas.catalog.stats.command import CatalogStats, Figures
     from commoncanvas.catalog.stats.dropped import Dropped
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of the images under one licence, or under all that a policy lets in; sizes are of the originals where known.
+
+    Both sides are medians, each for itself; None where no size is known.
+    """
+
+    name: str
+    licenses: int
+    images: int
+    fetched: int
+    captioned: int
+    long_side: int | None
+    short_side: int | None
+    commercial: bool
+    """Let in by the policy `commercial` (CommonCanvas-C)."""
+    noncommercial: bool
+    """Let in by the policy `noncommercial` (CommonCanvas-NC)."""
+
+
+@dataclass(frozen=True)
+class Creator:
+    """Told from others of the same name by the address."""
+
+    name: str | None
+    url: str | None
+    images: int
+
+
+@dataclass(frozen=True, repr=False)
+class CatalogStats(Printed):
+    """Counts are of rows that the filter lets in, most first; bytes are of the whole table on disk."""
+
+    uri: str
+    version: int
+    filter: str | None
+    rows: int
+    licenses: dict[str, int]
+    by_license: tuple[Figures, ...]
+    by_policy: dict[str, Figures]
+    """`commercial`, `noncommercial`, which lets in all of those and more, and `neither`."""
+    sources: dict[str, int]
+    fetch_statuses: dict[str, int]
+    creators: int
+    top_creators: tuple[Creator, ...]
+    cameras: int
+    top_cameras: dict[str, int]
+    """As the source names them, else as EXIF does."""
+    countries: dict[str, int]
+    """ISO 3166-1 alpha-2 codes of where they were taken; rows without are left out."""
+    no_country: int
+    """Rows of which it isn't known where they were taken."""
+    years: dict[int, int]
+    """Of `taken_at` (UTC), in order; rows without are left out."""
+    long_sides: dict[int, int]
+    """Pixels from (and up to the next) -> images whose original's longest side is that."""
+    short_sides: dict[int, int]
+    aspects: dict[str, int]
+    """Width to height, by the nearest of some common ratios, from tall to wide."""
+    commercial: int
+    """Rows that the policy `commercial` (CommonCanvas-C) lets in."""
+    noncommercial: int
+    """Rows that the policy `noncommercial` (CommonCanvas-NC) lets in."""
+    mean_width: float | None
+    mean_height: float | None
+    mean_original_width: float | None
+    mean_original_height: float | None
+    filled: dict[str, int]
+    """Rows with a value, for `label` and every column that a stage has added."""
+    dropped: Dropped
+    image_bytes: int
+    total_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def render(self) -> RenderableType:
+        """What the terminal shows."""
+        return render(self)
+
 
 POLICIES = {"commercial": "C", "noncommercial": "NC", "neither": "neither"}
 
