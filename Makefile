@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 EXTRAS := train xs clip export geo huggingface nsfw openai ray wandb mlflow trackio dev
 
-.PHONY: install install-dev demo test test-slow lint types bench audit lock clean
+.PHONY: install install-dev demo check test test-slow lint types bench audit lock clean
 
 install: $(VENV)/.installed
 
@@ -44,11 +44,15 @@ demo: install
 lint: install-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports --no-logo
 
 types: install-dev
 	$(BIN)/mypy
 
-test: lint types
+# Lint, contracts between the rooms, and types.
+check: lint types
+
+test: check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-slow: install-dev

@@ -34,8 +34,8 @@ from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.training.flops import sample_flops
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import first_batch
 from commoncanvas.training.trainer import train
 
 # XS as it is: Stable Diffusion's own objective and schedule.

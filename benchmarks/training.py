@@ -24,8 +24,8 @@ from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.models.devices import pick_device, precision_on
 from commoncanvas.training.log import read_log
 from commoncanvas.training.optimizations import apply_tricks
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import first_batch
 from commoncanvas.training.trainer import train
 
 WARM = 10

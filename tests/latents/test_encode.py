@@ -23,8 +23,8 @@ from commoncanvas.images.image import encode_image
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.order import epoch_draws
+from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import HALFWAY
 from commoncanvas.training.trainer import Trainer, train
 from tests.conftest import drawing
 from tests.training.tiny import recipe

@@ -18,8 +18,8 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
 from commoncanvas.training.networks.alignment import AlignedNetwork, hidden_map
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
-from commoncanvas.training.tasks.task import first_batch
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.training.tiny import recipe

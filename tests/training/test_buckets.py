@@ -19,9 +19,9 @@ from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.flops import sample_flops
 from commoncanvas.training.loader import Loader
 from commoncanvas.training.log import read_log
+from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import HALFWAY, first_batch
 from commoncanvas.training.trainer import train
 from tests.training.test_family import xl
 from tests.training.test_trainer import same_bits

@@ -11,8 +11,8 @@ from torch import nn
 from commoncanvas.catalog import Catalog
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.log import read_log
+from commoncanvas.training.task import Batch
 from commoncanvas.training.tasks.autoencoder import AutoencoderTask
-from commoncanvas.training.tasks.task import Batch
 from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe
 

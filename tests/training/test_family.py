@@ -18,7 +18,7 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.networks.unet import unet_config
-from commoncanvas.training.tasks.task import HALFWAY
+from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train
 from tests.latents.models import sd2, sdxl
 from tests.training.tiny import recipe, saved

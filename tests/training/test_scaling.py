@@ -19,8 +19,8 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import reconstruct
 from commoncanvas.images.image import decode, square
 from commoncanvas.models.vae import to_images, to_pixels
+from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
-from commoncanvas.training.tasks.task import first_batch
 from commoncanvas.training.trainer import train
 from tests.latents.models import sdxl
 from tests.training.test_family import XL

@@ -26,8 +26,8 @@ from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
 from commoncanvas.training.networks.transformer import draw_kept, patches, predict_kept, take
+from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
-from commoncanvas.training.tasks.task import HALFWAY, first_batch
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.latents.models import electra, t5

@@ -17,7 +17,7 @@ from commoncanvas.config import Recipe, load_recipe
 from commoncanvas.core.errors import TrainingStopped
 from commoncanvas.table.storage import Storage
 from commoncanvas.training.checkpoints.store import Reader
-from commoncanvas.training.tasks.task import Batch
+from commoncanvas.training.task import Batch
 from commoncanvas.training.trainer import Trainer
 
 SIDES = {(16, 16): 12, (32, 8): 7, (8, 24): 5}

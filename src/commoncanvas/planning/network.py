@@ -18,7 +18,7 @@ from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.training.networks.transformer import draw_kept, predict_kept, unstarted
 from commoncanvas.training.networks.unet import added, unet_config
 from commoncanvas.training.start import check_network
-from commoncanvas.training.tasks.task import configuring
+from commoncanvas.training.task import configuring
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ these have, for each group of rows that comes in, since a source's order is seld
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import lance
 import numpy as np
@@ -21,10 +21,8 @@ from commoncanvas.table.columns import derived
 from commoncanvas.table.known_ids import KnownRows
 from commoncanvas.table.rows import RowIds, take_rows
 from commoncanvas.table.schema import IMAGE
+from commoncanvas.table.snapshot import Snapshot
 from commoncanvas.table.storage import Storage
-
-if TYPE_CHECKING:
-    from commoncanvas.table.append import Adder
 
 LACKING = "(fetch_status IS NULL OR fetch_status <> 'ok')"
 SCAN_ROWS = 1 << 17
@@ -38,10 +36,22 @@ def brings_images(table: pa.Table) -> bool:
     return "image" in table.column_names and table["image"].null_count < len(table)
 
 
+class Appending(Protocol):
+    """What is about to append rows to a catalog, some of which are there and only wait for their image."""
+
+    catalog: Snapshot
+
+    def write(self, rows: pa.Table | pa.RecordBatchReader) -> list[Any]:
+        """Fragments of `rows`, which are not in the table until they are committed."""
+
+    def own(self, there: Iterable[Any], written: Iterable[Any]) -> list[Any]:
+        """Take those fragments of a table for one's own that were committed of `written`."""
+
+
 class Filler:
     """Knows which rows had no image when it was made, 12 bytes each."""
 
-    def __init__(self, adder: Adder) -> None:
+    def __init__(self, adder: Appending) -> None:
         self.adder = adder
         self.catalog = adder.catalog
         scan = self.catalog.scan(["image_id"], LACKING, SCAN_ROWS, with_row_id=True)

@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         pa.field("creator_sha256", pa.string()),
         # `near_marks` of the creator's names: hashes, by which a person is told who may be the same.
         pa.field("creator_near", pa.list_(pa.uint64())),
-        # Hashes of short pieces of the stored bytes (see remains.py), to look for what is left of them.
+        # Hashes of short pieces of the stored bytes (see byte_search.py), to look for what is left of them.
         pa.field("windows", pa.list_(pa.uint64())),
         pa.field("reason", pa.string()),
         pa.field("date", pa.timestamp("us", tz="UTC")),

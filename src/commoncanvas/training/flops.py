@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
 from commoncanvas.models.data_sheets import reported_as
-from commoncanvas.training.tasks.task import Batch, Task
+from commoncanvas.training.task import Batch, Task
 
 SIDES = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices whose product a device's peak is measured by; large enough to keep it busy."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from commoncanvas.config import Recipe
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.order import Order, Samples, apportion, turn_at
-from commoncanvas.training.tasks.task import Batch, Task
+from commoncanvas.training.task import Batch, Task
 
 Made = TypeVar("Made")
 AT_ONCE = 512

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from commoncanvas.selection.rows import TrainingRows
-    from commoncanvas.training.tasks.task import Task
+    from commoncanvas.training.task import Task
 
 PARTS = (
     "commoncanvas",

@@ -27,8 +27,8 @@ from commoncanvas.table.storage import Storage
 from commoncanvas.training.checkpoints.checkpoint import saved_steps
 from commoncanvas.training.model_folder import pinned_tag
 from commoncanvas.training.schedule import alike_until
+from commoncanvas.training.task import Task
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import Task
 from commoncanvas.training.trackers import Tracked
 
 CADENCE = {

@@ -37,8 +37,8 @@ from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
 from commoncanvas.training.run import Run, fingerprint, go_on_without
 from commoncanvas.training.schedule import learning_rate_at
+from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.tasks.task import HALFWAY, Batch, Task, first_batch
 
 SHOWN = 8
 

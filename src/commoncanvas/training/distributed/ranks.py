@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import CommonCanvasError, RecipeError
 from commoncanvas.models.devices import pick_device
-from commoncanvas.training.tasks.task import Batch, Task
+from commoncanvas.training.task import Batch, Task
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 """What torchrun tells each process, and what one alone is."""

@@ -25,7 +25,7 @@ from commoncanvas.encoding.command import agreed
 from commoncanvas.encoding.states import state_type, stored
 from commoncanvas.provenance.record import maker
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.training.tasks.task import Batch
+from commoncanvas.training.task import Batch
 
 
 class Alignment:

@@ -24,7 +24,7 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.models.text_encoder import PROBE, TextEncoder
 from commoncanvas.training.start import start
-from commoncanvas.training.tasks.task import configuring
+from commoncanvas.training.task import configuring
 
 PROBES = ["", PROBE]
 """Texts by which a pipeline's states are compared with those that `encode` stores."""

@@ -21,7 +21,7 @@ from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.crops import Crop
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.training.start import start
-from commoncanvas.training.tasks.task import configuring
+from commoncanvas.training.task import configuring
 
 
 def unet_config(

@@ -21,7 +21,7 @@ from commoncanvas.images.image import decode, square
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance.record import Part
 from commoncanvas.selection.select import Pins, select_rows
-from commoncanvas.training.tasks.task import Batch, configuring
+from commoncanvas.training.task import Batch, configuring
 
 STATISTICS_ROWS = 4096
 EXPORTED_AT_ONCE = 32

@@ -25,7 +25,7 @@ from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance.record import Part, maker, part
 from commoncanvas.selection.select import Pins, select_rows
-from commoncanvas.training.tasks.task import Batch
+from commoncanvas.training.task import Batch
 
 DRAWN = 24
 

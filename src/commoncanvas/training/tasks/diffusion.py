@@ -50,7 +50,7 @@ from commoncanvas.training.networks import transformer, unet
 from commoncanvas.training.networks.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.networks.unet import added
 from commoncanvas.training.start import check_init
-from commoncanvas.training.tasks.task import Batch, configuring, first_batch
+from commoncanvas.training.task import Batch, configuring, first_batch
 
 DRAWN = 16
 

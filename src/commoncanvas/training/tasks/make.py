@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from commoncanvas.config import Recipe
 from commoncanvas.selection.select import Pins
-from commoncanvas.training.tasks.task import Task
+from commoncanvas.training.task import Task
 
 
 def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:
