@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
+from tests.captioning import models as caption_models
+from tests.encoding import models as latent_models
 from tests.killable_models import FRAGMENT_ROWS
-from tests.latents import models as latent_models
-from tests.telephoning import models as caption_models
 
 KILLS = 20
 REPOSITORY = Path(__file__).parents[1]

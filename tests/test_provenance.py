@@ -20,8 +20,8 @@ from commoncanvas.provenance.record import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train
+from tests.captioning.models import xs
 from tests.conftest import drawing
-from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 # Of the 24 shapes every third is CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0; the odd ones have labels.

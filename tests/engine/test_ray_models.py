@@ -21,9 +21,9 @@ from commoncanvas.engine import RayEngine
 from commoncanvas.images.image import encode_image
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.trainer import train
+from tests.captioning.models import xs
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.ray_cluster import wait_until, workers
-from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 pytest.importorskip("ray")

@@ -14,7 +14,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.models.data_sheets import DEVICES
 from commoncanvas.planning.command import plan
 from commoncanvas.planning.result import Plan
-from tests.latents import models
+from tests.encoding import models
 from tests.planning.test_network import SMALL, diffusion
 from tests.planning.test_storage import tiny
 from tests.training.museum import add_museum, both

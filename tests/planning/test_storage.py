@@ -9,7 +9,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.storage import chosen_rows, columns_of
 from commoncanvas.table.schema import to_batch
-from tests.latents import models
+from tests.encoding import models
 from tests.training.tiny import recipe
 
 

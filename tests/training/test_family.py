@@ -20,7 +20,7 @@ from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.networks.unet import unet_config
 from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train
-from tests.latents.models import sd2, sdxl
+from tests.encoding.models import sd2, sdxl
 from tests.training.tiny import recipe, saved
 
 SD = ("--text_length", "8", "--unet.addition_embed_type", "null")

@@ -22,7 +22,7 @@ from commoncanvas.models.vae import to_images, to_pixels
 from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.trainer import train
-from tests.latents.models import sdxl
+from tests.encoding.models import sdxl
 from tests.training.test_family import XL
 from tests.training.test_transformer import SMALL
 from tests.training.tiny import recipe

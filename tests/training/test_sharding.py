@@ -13,7 +13,7 @@ from commoncanvas.config import TrainConfig
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.distributed.sharding import shared_loss
 from commoncanvas.training.optimizations import apply_tricks
-from tests.latents.models import unet
+from tests.encoding.models import unet
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 

@@ -25,7 +25,7 @@ from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.run import resolved
 from commoncanvas.training.start import check_init
 from commoncanvas.training.trainer import train
-from tests.latents.models import sd2
+from tests.encoding.models import sd2
 from tests.training.test_family import SD
 from tests.training.tiny import recipe
 

@@ -30,7 +30,7 @@ from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
-from tests.latents.models import electra, t5
+from tests.encoding.models import electra, t5
 from tests.training.tiny import recipe
 
 SMALL = (

@@ -165,7 +165,7 @@ class Words:
 
 
 class XSCaptioner:
-    """A trained CaptionDecoder and the image network it reads; see telephoning.captioner.Captioner."""
+    """A trained CaptionDecoder and the image network it reads; see captioner.Captioner."""
 
     def __init__(self, config: CaptionerConfig) -> None:
         folder = Path(config.model)

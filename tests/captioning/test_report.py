@@ -23,8 +23,8 @@ from commoncanvas.cli import main
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.pages.captions_page import write_captions_page
 from commoncanvas.table.columns import ColumnInfo
+from tests.captioning import models
 from tests.conftest import COLOURS, SHAPES, drawing
-from tests.telephoning import models
 
 INFO = ColumnInfo(
     "1" * 64, (("image", None),), (), "writer", settings={"prompt": "What is it?"}, revision="abc"

@@ -32,7 +32,7 @@ from commoncanvas.encoding.states import states
 from commoncanvas.images.image import encode_image
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae
-from tests.latents import models
+from tests.encoding import models
 
 TEXTS = ["a photo of the old tree", "two dogs", "", "red grass with a cat on the green sky and the old dog"]
 SIZE = 32

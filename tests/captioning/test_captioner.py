@@ -15,8 +15,8 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.models.efficientnet import load
 from commoncanvas.models.sentences import agreement, embed
 from commoncanvas.training.trainer import train
+from tests.captioning.models import xs
 from tests.conftest import COLOURS, SHAPES, add_shapes, drawing
-from tests.telephoning.models import xs
 from tests.training.tiny import recipe
 
 

@@ -17,7 +17,7 @@ from commoncanvas.core.errors import ModelError
 from commoncanvas.models import hub
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae
-from tests.latents import models
+from tests.encoding import models
 
 
 @pytest.fixture(autouse=True)

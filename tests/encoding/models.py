@@ -27,7 +27,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from tests.telephoning.models import tokenizer
+from tests.captioning.models import tokenizer
 
 
 def vae(channels: int = 4, **options: object) -> AutoencoderKL:

@@ -35,8 +35,8 @@ from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.models.text_encoder import TextEncoder
 from commoncanvas.models.vae import load_vae, weights_sha256
 from commoncanvas.models.weights import load_network
-from tests.latents import models
-from tests.telephoning import models as captioners
+from tests.captioning import models as captioners
+from tests.encoding import models
 
 NETWORK, DIFFUSERS = "model.safetensors", "diffusion_pytorch_model.safetensors"
 

@@ -19,7 +19,7 @@ from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.engine import LocalEngine
 from commoncanvas.images.image import decode, encode_image
 from commoncanvas.table.columns import ColumnInfo
-from tests.telephoning import models
+from tests.captioning import models
 
 KINDS = {"blip2": "blip2", "llava": "vlm", "qwen": "vlm"}
 

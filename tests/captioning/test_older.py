@@ -16,7 +16,7 @@ from commoncanvas.captioning.generation import GeneratingCaptioner
 from commoncanvas.captioning.older import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import encode_image
-from tests.telephoning import models
+from tests.captioning import models
 
 
 def loaded(kind: str, folder: str) -> GeneratingCaptioner:
