@@ -97,8 +97,8 @@ def main(what: str, uri: str) -> None:
             import_(Pictures(0.05), uri)
         case "stage":
             Catalog.open(uri).backfill(Squares(0.03))
-        case "stage-in-processes":
-            Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2, processes=True))
+        case "stage-in-threads":
+            Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2))
         case "import-drawings":
             import_("openmoji", uri)
             fetch(uri, size=32, where="array_has(tags, 'person-activity') OR array_has(tags, 'family')")

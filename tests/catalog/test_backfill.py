@@ -91,9 +91,7 @@ def catalog(tmp_path: Path) -> Catalog:
     return catalog
 
 
-@pytest.mark.parametrize(
-    "engine", [None, LocalEngine(2), LocalEngine(2, processes=True)], ids=["inline", "threads", "processes"]
-)
+@pytest.mark.parametrize("engine", [None, LocalEngine(2)], ids=["inline", "threads"])
 def test_every_row_gets_its_own_values_on_every_engine(catalog: Catalog, engine: LocalEngine | None) -> None:
     progress: list[int] = []
     assert catalog.backfill(Lengths(), engine=engine, on_progress=progress.append) == ROWS

@@ -81,7 +81,7 @@ def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Pat
     assert len(killed) == ROWS
 
 
-@pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-processes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-threads", marks=pytest.mark.slow)])
 def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path, what: str) -> None:
     finish(start("import", tmp_path / "killed.lance"))  # in small fragments
     import_(Numbers(0), tmp_path / "whole.lance")
@@ -116,7 +116,7 @@ def test_two_processes_at_one_stage_and_one_at_the_import_end_as_one_alone(tmp_p
     importers = [start("import", shared), start("import", shared)]
     while Catalog.open(shared).count() < ROWS / 10:
         time.sleep(0.05)
-    workers = [start("stage", shared), start("stage", shared), start("stage-in-processes", shared)]
+    workers = [start("stage", shared), start("stage", shared), start("stage-in-threads", shared)]
     for process in importers + workers:
         finish(process)
     finish(start("stage", shared))  # rows that came in after the last stage had looked

@@ -22,9 +22,8 @@ from aiohttp import web
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchReport, fetch
-from commoncanvas.catalog.fetching.command import STATUSES, USER_AGENT, FetchStage, http_status
+from commoncanvas.catalog.fetching.command import STATUSES, USER_AGENT, http_status
 from commoncanvas.core.errors import CatalogError, DecoderError
-from commoncanvas.engine import LocalEngine
 from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
 from commoncanvas.table.schema import to_batch
@@ -421,10 +420,3 @@ def test_the_live_line_and_the_summary_say_how_fast_and_with_what_result(
         str(report),
     )
     assert re.search(r"MB/s · 75\.0% ok · 25\.0% not_found\n", capsys.readouterr().err)
-
-
-def test_the_stage_runs_in_processes_too(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(jpeg())
-    catalog = make(tmp_path, {"a": (tmp_path / "a.jpg").as_uri()}, "folder")
-    assert catalog.backfill(FetchStage(size=16), engine=LocalEngine(1, processes=True)) == 1
-    assert by_id(catalog)["a"]["fetch_status"] == "ok"

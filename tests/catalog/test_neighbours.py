@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from commoncanvas.catalog.curating.neighbours import MAX_DISTANCE, near_groups, near_pairs, stand_ins
+from commoncanvas.catalog.curating.neighbours import MAX_DISTANCE, near_groups, stand_ins
 from commoncanvas.core.errors import CatalogError
 
 Hashes = NDArray[np.uint64]
@@ -41,13 +41,6 @@ def brute_groups(near: NDArray[np.bool_]) -> list[int]:
         best = [min(group[other] for other in np.flatnonzero(row)) for row in near]
         changed, group = best != group, best
     return group
-
-
-@given(heaps(), st.integers(0, MAX_DISTANCE))
-def test_the_pairs_are_those_of_brute_force_each_once(hashes: Hashes, distance: int) -> None:
-    hashes = np.unique(hashes)
-    expected = np.argwhere(np.triu(matrix(hashes, distance), 1))
-    assert near_pairs(hashes, distance).tolist() == expected.tolist()
 
 
 @given(heaps(), st.integers(0, MAX_DISTANCE))
@@ -84,8 +77,6 @@ def test_among_many_and_a_heap_larger_than_a_bucket_may_be_nothing_is_missed(dis
     hashes = np.concatenate([spread(1, 3000), heap(2, 2500, 5)])
     hashes = np.concatenate([hashes, hashes[:500] ^ heap(3, 500, distance)])
     assert near_groups(hashes, distance).tolist() == brute_groups(matrix(hashes, distance))
-    unique = np.unique(hashes)
-    assert len(near_pairs(unique, distance)) == np.triu(matrix(unique, distance), 1).sum()
 
 
 @settings(max_examples=20, deadline=None)
@@ -118,11 +109,6 @@ def test_a_chain_of_small_steps_does_not_give_up_its_far_end() -> None:
 
 @pytest.mark.parametrize("distance", [-1, MAX_DISTANCE + 1])
 def test_a_distance_that_can_not_be_found_is_said(distance: int) -> None:
-    for find in (near_pairs, near_groups, stand_ins):
+    for find in (near_groups, stand_ins):
         with pytest.raises(CatalogError, match=f"distance {distance} is not one of: 0 to 16"):
             find(spread(0, 3), distance)
-
-
-def test_repeated_hashes_are_no_pairs() -> None:
-    with pytest.raises(ValueError, match="distinct"):
-        near_pairs(np.zeros(2, np.uint64), 3)

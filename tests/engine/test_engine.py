@@ -1,8 +1,7 @@
-"""The local engine: a lazy map over threads or processes."""
+"""The local engine: a lazy map over threads."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -14,17 +13,12 @@ import pytest
 from commoncanvas.core.errors import EngineError, MissingExtraError
 from commoncanvas.engine import LocalEngine, ahead, engine_of
 
-ENGINES = [LocalEngine(), LocalEngine(3), LocalEngine(2, processes=True)]
-NAMES = ["inline", "threads", "processes"]
+ENGINES = [LocalEngine(), LocalEngine(3)]
+NAMES = ["inline", "threads"]
 
 
 def double(item: int) -> int:
     return 2 * item
-
-
-def process_of(item: int) -> int:
-    time.sleep(0.05)
-    return os.getpid()
 
 
 def fail_at_three(item: int) -> int:
@@ -47,12 +41,6 @@ def test_an_exception_arrives_as_it_is_after_the_results_that_were_ready(engine:
             results.append(result)
     assert {0, 1, 2} <= set(results)
     assert len(results) < 100
-
-
-def test_processes_are_others_than_this_one_and_more_than_one() -> None:
-    pids = set(LocalEngine(2, processes=True).map(process_of, range(20)))
-    assert len(pids) == 2
-    assert os.getpid() not in pids
 
 
 def test_no_more_than_a_few_items_are_started_ahead_of_the_caller() -> None:

@@ -1,4 +1,4 @@
-"""64-bit hashes that differ in few bits: all pairs, the groups that they make, and who stands for whom.
+"""64-bit hashes that differ in few bits: the groups that they make, and who stands for whom.
 
 The 64 bits are cut into `blocks`; two hashes that differ in at most `distance` bits agree in at least
 `blocks - distance` whole blocks. So hashes are sorted once for each choice of that many blocks, and only those that
@@ -30,27 +30,6 @@ _ROW_BITS = np.uint64(32)
 _ROW_MASK = np.uint64((1 << 32) - 1)
 # Nanoseconds of sorting a row and of comparing a pair, for the choice of blocks; only their ratio matters.
 _SORT_NS, _COMPARE_NS = 60, 12
-
-
-def near_pairs(hashes: Hashes, distance: int) -> NDArray[np.int64]:
-    """[N] distinct hashes -> [P, 2] indices of all pairs that differ in at most `distance` bits, each once.
-
-    Raises CatalogError for a distance below 0 or above 16, ValueError if hashes are repeated: a million blank images
-    would be half a billion pairs.
-    """
-    _check(distance)
-    if len(np.unique(hashes)) < len(hashes):
-        raise ValueError("hashes must be distinct")
-    found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
-    blocks = _choose_blocks(hashes, distance)
-    for chosen, rows, ends in _tables(hashes, distance, blocks):
-        for left, right in _compared(hashes[rows], ends, distance):
-            first, second = rows[left], rows[right]
-            # The same pair agrees in other choices of blocks too; it counts in the first of them.
-            new = _first_choice(hashes[first] ^ hashes[second], chosen, blocks)
-            found.append(np.stack([first[new], second[new]], axis=1))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def near_groups(hashes: Hashes, distance: int) -> Rows:
@@ -170,16 +149,6 @@ def _compared(hashes: Hashes, ends: Rows, distance: int) -> Iterator[tuple[Rows,
             yield left[near], right[near]
         step += 1
         left = left[ends[left] > left + step]
-
-
-def _first_choice(differing: Hashes, chosen: tuple[int, ...], blocks: int) -> NDArray[np.bool_]:
-    """Whether `chosen` are the first blocks in which a pair agrees."""
-    bounds = _bounds(blocks)
-    first = np.ones(len(differing), np.bool_)
-    for block in set(range(chosen[-1])) - set(chosen):
-        mask = np.uint64(((1 << (bounds[block + 1] - bounds[block])) - 1) << bounds[block])
-        first &= (differing & mask) != 0
-    return first
 
 
 def _flood(hashes: Hashes, bucket: Rows, distance: int) -> tuple[Rows, Rows]:
