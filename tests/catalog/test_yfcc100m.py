@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog import Catalog, ImportReport, import_
-from commoncanvas.catalog.importing.sources import lines
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers import lines
 
 from .yfcc import fields, line
 

@@ -15,9 +15,10 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.importing.sources import Report, SourceOptions, delimited, embedded, make_source
-from commoncanvas.catalog.importing.sources.archives import samples
+from commoncanvas.catalog.importing.sources import Report, SourceOptions, embedded, make_source
 from commoncanvas.core.errors import CommonCanvasError
+from commoncanvas.readers import delimited
+from commoncanvas.readers.archives import samples
 from tests.catalog.fuzzing.records import (
     Record,
     commons,

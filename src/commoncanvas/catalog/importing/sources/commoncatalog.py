@@ -21,8 +21,8 @@ from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import Said, base_row
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
-from commoncanvas.catalog.importing.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY

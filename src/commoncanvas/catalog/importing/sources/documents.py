@@ -14,8 +14,8 @@ from commoncanvas.catalog.importing.sources.records import (
     json_memory,
     once_each,
 )
-from commoncanvas.catalog.importing.sources.source import Record
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")

@@ -19,15 +19,15 @@ from commoncanvas.catalog.importing.sources.records import (
     read_records,
 )
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
-from commoncanvas.catalog.importing.sources.walk import (
+from commoncanvas.catalog.local_images import FOLDER
+from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.walk import (
     IMAGE_ENDINGS,
     LEADS_OUT,
     ImageFolder,
     is_file,
     read_start,
 )
-from commoncanvas.catalog.local_images import FOLDER
-from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 
 _SAMPLE = 50

@@ -19,17 +19,18 @@ from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, whole
 from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
-from commoncanvas.catalog.importing.sources.source import Record, RowSource, SourceOptions
-from commoncanvas.catalog.importing.sources.tables import (
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.core.errors import MissingExtraError, SourceError
+from commoncanvas.core.text import one_line
+from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.readers.record import Record
+from commoncanvas.readers.tables import (
     IMAGE_ROWS,
     parquet_rows,
     parquet_schema,
     stream_rows,
     stream_schema,
 )
-from commoncanvas.core.errors import MissingExtraError, SourceError
-from commoncanvas.core.text import one_line
-from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.table.known_ids import Seen
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY

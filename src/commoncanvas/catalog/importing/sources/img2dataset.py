@@ -16,17 +16,17 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.archives import COMPRESSED, check_end, samples, scattered
 from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.records import parse_json
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
-from commoncanvas.catalog.importing.sources.tables import IMAGE_ROWS, parquet_rows, parquet_schema
-from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.readers.archives import COMPRESSED, check_end, samples, scattered
+from commoncanvas.readers.tables import IMAGE_ROWS, parquet_rows, parquet_schema
+from commoncanvas.readers.walk import IMAGE_ENDINGS
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY
 

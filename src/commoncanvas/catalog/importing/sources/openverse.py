@@ -18,8 +18,9 @@ from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
 from commoncanvas.catalog.importing.sources.rights import read_license
-from commoncanvas.catalog.importing.sources.source import Record, RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 
 TABLES = (".csv", ".tsv", ".parquet")

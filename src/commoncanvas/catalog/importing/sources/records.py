@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.delimited import header, read_rows
-from commoncanvas.catalog.importing.sources.source import Record
-from commoncanvas.catalog.importing.sources.tables import parquet_rows, parquet_schema
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.delimited import header, read_rows
+from commoncanvas.readers.record import Record
+from commoncanvas.readers.tables import parquet_rows, parquet_schema
 from commoncanvas.table.report import Report
 
 MAX_JSON = 64 << 20

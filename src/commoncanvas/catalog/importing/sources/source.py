@@ -15,9 +15,6 @@ from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY, to_batch
 
-Record = tuple[str, dict[str, Any]]
-"""(where it stands, such as `metadata.csv:17`; column -> value)"""
-
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20
 """Of a batch's images and texts, about."""

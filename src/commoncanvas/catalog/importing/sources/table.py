@@ -23,9 +23,9 @@ from commoncanvas.catalog.importing.sources.provenance import (
 )
 from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
-from commoncanvas.catalog.importing.sources.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
 from commoncanvas.catalog.local_images import TABLE
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY
 

@@ -14,10 +14,11 @@ from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
-from commoncanvas.catalog.importing.sources.markup import plain
 from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.rights import read_license
-from commoncanvas.catalog.importing.sources.source import Record, RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.readers.markup import plain
+from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources.countries import COORDINATES, countries
-from commoncanvas.catalog.importing.sources.lines import Lines, read_blocks
-from commoncanvas.catalog.importing.sources.percent import unquote_column
 from commoncanvas.catalog.importing.sources.rights import agree
 from commoncanvas.catalog.importing.sources.source import SourceOptions
-from commoncanvas.catalog.importing.sources.sqlite import MAGIC, table_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.lines import Lines, read_blocks
+from commoncanvas.readers.percent import unquote_column
+from commoncanvas.readers.sqlite import MAGIC, table_rows
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY, SCHEMA
 

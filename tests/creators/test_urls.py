@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from commoncanvas.creators.matching import _ODD, Addresses, tails
 from commoncanvas.creators.urls import normal_url, user_id
-from tests.catalog.spellings import addresses
+from tests.creators.spellings import addresses
 
 NSID = "61685594@N00"
 FLICKR = tuple(f"/{view}" for view in (f"people/{NSID}", f"photos/{NSID}", NSID, f"photos/{NSID}/albums"))

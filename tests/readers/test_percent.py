@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from commoncanvas.catalog.importing.sources.percent import unquote_column
+from commoncanvas.readers.percent import unquote_column
 
 RAW = st.lists(
     st.none() | st.binary(max_size=12) | st.text("%+4aFgC3é", max_size=8).map(str.encode), max_size=12

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commoncanvas.catalog.importing.sources import Report
-from commoncanvas.catalog.importing.sources.delimited import Form, form_of, header, read_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.delimited import Form, form_of, header, read_rows
 from tests.catalog.imports import imported
 
 COPY = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -124,7 +124,7 @@ def test_a_stray_mark_costs_its_own_line_and_the_lines_after_it_are_read(tmp_pat
 def test_a_line_without_an_end_costs_itself_and_little_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commoncanvas.catalog.importing.sources.delimited.MAX_CHARACTERS", 1000)
+    monkeypatch.setattr("commoncanvas.readers.delimited.MAX_CHARACTERS", 1000)
     for suffix, mark in ((".csv", ","), (".tsv", "\t")):
         text = f"a{mark}b\n1{mark}{'x' * 5000}\n2{mark}y\n{mark * 3000}\n3{mark}z"
         found, report = read(text, suffix)

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog.importing.sources.thrift import EndOfData, Reader
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.thrift import EndOfData, Reader
 
 BATCH_BYTES = 64 << 20
 """Of the rows that are read at once, about."""

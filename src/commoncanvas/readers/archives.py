@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
+from commoncanvas.readers.walk import IMAGE_ENDINGS
 from commoncanvas.table.report import Report
 
 TEXTS = ("json", "txt")

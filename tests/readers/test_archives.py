@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from commoncanvas.catalog.importing.sources import Report, embedded, make_source
-from commoncanvas.catalog.importing.sources.archives import MAX_TEXT_BYTES, samples
-from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers.archives import MAX_TEXT_BYTES, samples
+from commoncanvas.readers.walk import IMAGE_ENDINGS
 from tests.catalog.imports import InProcess, imported, options, picture
 
 File = tuple[str, bytes]

@@ -10,9 +10,9 @@ import pytest
 
 from commoncanvas.catalog import Catalog, import_
 from commoncanvas.catalog.importing.sources import Report
-from commoncanvas.catalog.importing.sources.walk import IMAGE_ENDINGS, ImageFolder, is_image
 from commoncanvas.cli import main
 from commoncanvas.core.errors import NothingImportedError
+from commoncanvas.readers.walk import IMAGE_ENDINGS, ImageFolder, is_image
 
 
 @pytest.fixture

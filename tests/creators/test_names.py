@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commoncanvas.creators.names import near_marks, normal_name
-from tests.catalog.spellings import names
+from tests.creators.spellings import names
 
 PEOPLE = (
     "José Muñoz",

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commoncanvas.catalog.importing.sources.packing import check_stream, rows_at_once
-from commoncanvas.catalog.importing.sources.source import Record
 from commoncanvas.core.errors import SourceError
 from commoncanvas.core.text import one_line
+from commoncanvas.readers.packing import check_stream, rows_at_once
+from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 
 IMAGE_ROWS = 16

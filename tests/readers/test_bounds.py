@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog.importing.sources import Report, RowSource, make_source, packing, provenance, source
+from commoncanvas.catalog.importing.sources import Report, RowSource, make_source, provenance, source
 from commoncanvas.catalog.importing.sources.documents import documents
-from commoncanvas.catalog.importing.sources.packing import rows_at_once
 from commoncanvas.catalog.importing.sources.records import MAX_MEMORY, json_memory, parse_json
-from commoncanvas.catalog.importing.sources.tables import parquet_rows, stream_rows
 from commoncanvas.core.errors import SourceError
+from commoncanvas.readers import packing
+from commoncanvas.readers.packing import rows_at_once
+from commoncanvas.readers.tables import parquet_rows, stream_rows
 from commoncanvas.table.schema import SCHEMA
 from tests.catalog.imports import options
 
@@ -114,7 +115,7 @@ DAMAGED = """
 import sys
 from pathlib import Path
 from commoncanvas.catalog.importing.sources import Report
-from commoncanvas.catalog.importing.sources.tables import parquet_rows
+from commoncanvas.readers.tables import parquet_rows
 from commoncanvas.core.errors import SourceError
 
 path = Path(sys.argv[1])
