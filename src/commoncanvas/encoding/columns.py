@@ -16,6 +16,7 @@ from commoncanvas.encoding.crops import Size, buckets
 from commoncanvas.models.text_encoder import PLAIN, TextEncoder
 from commoncanvas.models.vae import VAE, downsampling, latent_side, weights_sha256
 from commoncanvas.table.columns import FINGERPRINT, ColumnInfo
+from commoncanvas.table.texts import first_set_sql
 
 LATENT_SETTINGS = ("precision", "storage", "posterior", "flipped", "buckets")
 TEXT_SETTINGS = ("precision", "storage")
@@ -77,12 +78,7 @@ def sizes_of(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
 
 def stale(column: str, sources: Sequence[str]) -> str:
     """SQL of the rows whose states are of another text than the one that is there by now."""
-    return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set(sources)})"
-
-
-def first_set(sources: Sequence[str]) -> str:
-    """SQL of the text that counts: that of the first of `sources` that is set."""
-    return sources[0] if len(sources) == 1 else f"coalesce({', '.join(sources)})"
+    return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set_sql(sources)})"
 
 
 def fingerprint(text: str) -> str:

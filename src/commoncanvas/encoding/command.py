@@ -16,7 +16,6 @@ from commoncanvas.encoding.columns import (
     crop_column,
     feature_grid,
     fingerprint_column,
-    first_set,
     pooled_column,
     text_column,
 )
@@ -29,6 +28,7 @@ from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, any_of, conditions_of, why_none
 from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.texts import first_set_sql
 from commoncanvas.table.tombstones import Keys
 
 STATISTICS_ROWS = 4096
@@ -178,7 +178,7 @@ def _texts(recipe: DiffusionRecipe, catalog: Catalog) -> list[tuple[FrozenStage,
             network=network,
         )
         network = stage.network
-        stages.append((stage, f"{first_set(texts)} IS NOT NULL"))
+        stages.append((stage, f"{first_set_sql(texts)} IS NOT NULL"))
     if not stages:
         raise CatalogError(
             f"catalog {catalog.uri} has no text column ({', '.join(recipe.data.text_columns)}); to write captions: "

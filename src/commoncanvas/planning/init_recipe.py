@@ -22,6 +22,7 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted, escaped_json
 from commoncanvas.table.filters import FETCHED, expression, left_after, remedy, told
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.texts import first_set
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -177,7 +178,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         )
     rows = catalog.table([*filled, "width", "height", "license"], filter=all_of(*conditions), limit=LOOKED_AT)
     together = licenses.combine(map(licenses.parse, pc.unique(rows["license"]).to_pylist()))
-    texts = pc.coalesce(*(rows[name] for name in filled))
+    texts = first_set(rows, filled)
     words = np.array([len(text.split()) for text in texts.to_pylist()])
     pieces = PIECES_A_WORD * np.quantile(words, 0.95) + 2
     sides = pc.min_element_wise(rows["width"], rows["height"]).drop_null()

@@ -30,6 +30,7 @@ from commoncanvas.table.filters import (
 )
 from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.texts import first_set, first_set_name
 
 
 class Pin(NamedTuple):
@@ -198,12 +199,10 @@ def _joined(shares: Sequence[float], founds: Sequence[pa.Table]) -> tuple[pa.Tab
 def _described(
     found: pa.Table, data: DataConfig, heldout: NDArray[np.bool_], splits: NDArray[np.str_]
 ) -> pa.Table:
-    columns = data.text_columns
+    held = pa.array(heldout)
+    columns, others = data.text_columns, data.heldout_text or data.text_columns
     texts, names = (
-        pc.if_else(pa.array(heldout), held, trained)
-        for held, trained in zip(
-            _first_set(found, data.heldout_text or columns), _first_set(found, columns), strict=True
-        )
+        pc.if_else(held, of(found, others), of(found, columns)) for of in (first_set, first_set_name)
     )
     return pa.table(
         {
@@ -271,18 +270,6 @@ def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) ->
                 f"leave it out, or widen it (catalog {catalog.uri}, version {catalog.version})"
             )
     return sources
-
-
-def _first_set(table: pa.Table, columns: Sequence[str]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The first non-null of `columns`, row by row, and the name of the column that it is in."""
-    nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
-    present = [name for name in columns if name in table.column_names]
-    texts = pc.coalesce(nothing, *(table[name] for name in present))
-    names = pc.coalesce(
-        nothing,
-        *(pc.if_else(pc.is_valid(table[name]), name, pa.scalar(None, pa.string())) for name in present),
-    )
-    return texts, names
 
 
 def _explain_empty(catalog: Catalog, conditions: list[str], encode: str) -> str:

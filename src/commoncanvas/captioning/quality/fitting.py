@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.images.image import readable
+from commoncanvas.table.texts import first_text
 
 if TYPE_CHECKING:
     from commoncanvas.captioning.quality.clip import ClipModel
@@ -106,7 +106,7 @@ def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fit
     if not names or not len(row_ids):
         return None
     table = catalog.take(row_ids, [column, *names])
-    human = [first_text(row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+    human = [first_text(row, names) for row in table.select(names).to_pylist()]
     places = [place for place, text in enumerate(human) if text]
     if len(places) < 2:
         return None
@@ -118,8 +118,3 @@ def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fit
     except MissingExtraError:
         return None
     return Fitted(found, cosines, cosines, row_ids[places])
-
-
-def first_text(texts: Sequence[str | None]) -> str | None:
-    """The first that says something."""
-    return next((text for text in texts if text and text.strip()), None)

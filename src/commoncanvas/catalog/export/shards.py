@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import credit
 from commoncanvas.core.redact import redacted
+from commoncanvas.table.texts import first_text
 
-TEXT = ("label", "caption")
-"""Columns that an image's text comes from; the first that is set wins."""
 ROW_GROUP = 100
 """Rows that a viewer reads at a time."""
 # What is ours alone: bytes, how the fetch went, and where on the importer's disk a file was.
@@ -65,7 +64,7 @@ def public(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("page_url", "image_url", "creator_url", "license_url"):
         if urlsplit(fields[name] or "").scheme in ("", "file"):
             fields[name] = None
-    fields["text"] = next((fields[name] for name in TEXT if row.get(name)), None)
+    fields["text"] = first_text(fields)
     fields["credit"] = credit({name: row[name] for name in CREDIT_COLUMNS}).text()
     return fields
 

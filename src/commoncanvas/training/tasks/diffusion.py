@@ -26,7 +26,6 @@ from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.encoding.columns import (
     crop_column,
-    first_set,
     latent_column,
     latent_info,
     pooled_column,
@@ -45,6 +44,7 @@ from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.selection.select import Pins, check_columns, open_catalogs, select_rows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.texts import first_set, first_set_sql
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
 from commoncanvas.training.networks import transformer, unet
 from commoncanvas.training.networks.alignment import AlignedNetwork, Alignment, network_of
@@ -143,7 +143,7 @@ class DiffusionTask:
         if self.recipe.data.text_mix is None:
             (texts,) = self.sources.values()
             there = present(texts, catalog)
-            return [f"{first_set(there)} IS NOT NULL"] if there else []
+            return [f"{first_set_sql(there)} IS NOT NULL"] if there else []
         drawn = {name: text for name, (text,) in self.sources.items() if present([text], catalog)}
         check_columns(catalog, list(drawn), self.recipe.command("encode"))
         both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
@@ -159,7 +159,7 @@ class DiffusionTask:
             changed = all_of(
                 selection.filter,
                 f"{column} IS NOT NULL",
-                f"{first_set(texts)} IS NOT NULL",
+                f"{first_set_sql(texts)} IS NOT NULL",
                 stale(column, texts),
             )
             if count := catalog.count(changed):
@@ -190,7 +190,7 @@ class DiffusionTask:
             batch["crop"] = torch.tensor(crops(table[crop_column(self.latents)]))
         if self.recipe.transformer:
             # The states' own texts: those of a row whose text has changed would have been found before.
-            texts = [pc.coalesce(*(table[name] for name in names)) for names in self.sources.values()]
+            texts = [first_set(table, names) for names in self.sources.values()]
             batch["seen"] = self.text_encoder.masks(
                 [texts[number][row].as_py() for row, number in enumerate(drawn_B)]
             )
