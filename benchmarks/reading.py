@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+
 from encoding import peer_venv, run
 
 LATENT, WIDTH, BATCH = (4, 32, 32), 1024, 32

@@ -93,7 +93,7 @@ def test_a_batch_has_the_latents_of_its_images_in_their_shape(
             torch.testing.assert_close(found[:, 0, 1].float(), wanted.std, rtol=0.08, atol=0.05)
             found = found[:, 0, 0]
         torch.testing.assert_close(found.float(), wanted.mean, rtol=0.08, atol=0.05)
-        drawn = task.draws(4, batch, torch.Generator().manual_seed(0), HALFWAY)
+        drawn = task.random_inputs(4, batch, torch.Generator().manual_seed(0), HALFWAY)
         assert drawn["noise"].shape == found.shape
         assert torch.isfinite(task.loss(task.model, batch | drawn))
         shapes.add(tuple(found.shape[-2:]))

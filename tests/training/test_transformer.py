@@ -25,7 +25,7 @@ from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
-from commoncanvas.training.networks.transformer import draw_kept, patches, predict_kept, take
+from commoncanvas.training.networks.transformer import draw_ids_keep, patches, predict_unmasked, take
 from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.trainer import train
@@ -67,7 +67,7 @@ def task_of(folder: Path, *words: str) -> Any:
 
 
 def network(patch_size: int = 1) -> PixArtTransformer2DModel:
-    """One with weights from which every part can be told."""
+    """One with weights that differ in every part."""
     torch.manual_seed(5)
     return PixArtTransformer2DModel(
         num_attention_heads=2,
@@ -83,7 +83,7 @@ def network(patch_size: int = 1) -> PixArtTransformer2DModel:
     )
 
 
-def told(size: int) -> dict[str, Tensor]:
+def cond(size: int) -> dict[str, Tensor]:
     mask = torch.ones(size, 5).bool()
     mask[0, 2:] = False
     return {
@@ -101,21 +101,21 @@ def test_with_all_patches_kept_it_says_what_the_networks_own_forward_says(
     transformer = network(patch_size).train()
     if checkpointing:
         transformer.enable_gradient_checkpointing()
-    noisy, conditions = torch.randn(3, 4, 4, 4), told(3)
+    noisy, conditions = torch.randn(3, 4, 4, 4), cond(3)
     whole = patches(transformer(noisy, **conditions, return_dict=False)[0], patch_size)
     count = (4 // patch_size) ** 2
     for order in (torch.arange(count), torch.randperm(count)):
         kept = order.expand(3, -1)
-        said = predict_kept(transformer, noisy, kept, 1, **conditions)
+        said = predict_unmasked(transformer, noisy, kept, 1, **conditions)
         torch.testing.assert_close(said, take(whole, kept), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mixer", [0, 1, 2])
 def test_dropped_patches_have_no_influence_but_through_the_mixer(mixer: int) -> None:
-    transformer, conditions = network(), told(2)
+    transformer, conditions = network(), cond(2)
     kept = torch.tensor([[0, 5, 6], [1, 2, 15]])
     noisy = torch.randn(2, 4, 4, 4, requires_grad=True)
-    predict_kept(transformer, noisy, kept, mixer, **conditions).square().sum().backward()
+    predict_unmasked(transformer, noisy, kept, mixer, **conditions).square().sum().backward()
     assert noisy.grad is not None
     moved = patches(noisy.grad, 1).flatten(2).abs().sum(-1) > 0
     assert take(moved, kept).all()
@@ -128,7 +128,7 @@ def test_after_the_mixer_a_block_sees_the_kept_patches_alone() -> None:
     counts: list[int] = []
     for block in transformer.transformer_blocks:
         block.register_forward_hook(lambda module, inputs, output: counts.append(output.shape[1]))
-    predict_kept(transformer, torch.randn(1, 4, 4, 4), torch.tensor([[3, 9]]), 1, **told(1))
+    predict_unmasked(transformer, torch.randn(1, 4, 4, 4), torch.tensor([[3, 9]]), 1, **cond(1))
     assert counts == [16, 2, 2]
 
 
@@ -137,7 +137,7 @@ def test_the_share_of_patches_that_is_kept_is_drawn_for_each_image_alone(
     side: int, patch_size: int, share: float
 ) -> None:
     shape = (4, side * patch_size, side * patch_size)
-    kept = draw_kept(3, shape, patch_size, share, torch.Generator().manual_seed(2))
+    kept = draw_ids_keep(3, shape, patch_size, share, torch.Generator().manual_seed(2))
     assert kept.shape == (3, max(1, round(side**2 * (1 - share))))
     for row in kept.tolist():
         assert len(set(row)) == len(row) and set(row) <= set(range(side**2))
@@ -146,12 +146,12 @@ def test_the_share_of_patches_that_is_kept_is_drawn_for_each_image_alone(
 def test_the_loss_is_of_the_kept_patches_and_of_all_outside_of_training(encoded: Path) -> None:
     task = task_of(encoded, *MASKED)
     batch, model = first_batch(task, 8), task.model.train()
-    assert batch["kept"].shape == (8, 8)
+    assert batch["ids_keep"].shape == (8, 8)
     # The first prediction is zero: the loss is the target's mean square over the patches that count.
     target = patches(
         task.objective.target(task._latents(batch), batch["noise"], batch["timesteps"]), 1
     ).square()
-    torch.testing.assert_close(task.loss(model, batch), take(target, batch["kept"]).mean())
+    torch.testing.assert_close(task.loss(model, batch), take(target, batch["ids_keep"]).mean())
     torch.testing.assert_close(task.loss(model.eval(), batch), target.mean())
 
 
@@ -163,7 +163,7 @@ def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_pa
     task = task_of(tmp_path, *words)
     table = task.rows.read("train", slice(8), list(task.columns))
     batch = task.batch(table, np.linspace(0, 0.99, 8))
-    batch |= task.draws(8, batch, torch.Generator().manual_seed(1), HALFWAY)
+    batch |= task.random_inputs(8, batch, torch.Generator().manual_seed(1), HALFWAY)
     conditions = task._conditions(batch)
     # A shape has its title for a label.
     texts = [

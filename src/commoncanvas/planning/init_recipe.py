@@ -20,7 +20,7 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError, RecipeError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted, escaped_json
-from commoncanvas.table.filters import FETCHED, expression, left_after, remedy, told
+from commoncanvas.table.filters import FETCHED, describe_counts, expression, left_after, remedy
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.texts import first_set
 
@@ -174,7 +174,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
                 "--model Salesforce/blip2-opt-2.7b"
             )
         raise CatalogError(
-            f"catalog {catalog.uri} has no image to train on: {told(catalog, conditions, left)}{way}"
+            f"catalog {catalog.uri} has no image to train on: {describe_counts(catalog, conditions, left)}{way}"
         )
     rows = catalog.table([*filled, "width", "height", "license"], filter=all_of(*conditions), limit=LOOKED_AT)
     together = licenses.combine(map(licenses.parse, pc.unique(rows["license"]).to_pylist()))

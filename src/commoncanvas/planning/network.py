@@ -15,7 +15,7 @@ from commoncanvas.config.recipes import POOLED
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
-from commoncanvas.training.networks.transformer import draw_kept, predict_kept, unstarted
+from commoncanvas.training.networks.transformer import draw_ids_keep, predict_unmasked, unstarted
 from commoncanvas.training.networks.unet import added, unet_config
 from commoncanvas.training.start import check_network
 from commoncanvas.training.task import configuring
@@ -45,14 +45,14 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
     if recipe.train.activation_checkpointing:
         network.enable_gradient_checkpointing()
     noisy = torch.zeros(1, latents.channels, side, side, device="meta")
-    told: dict[str, Any] = {
+    cond: dict[str, Any] = {
         "timestep": torch.zeros(1, dtype=torch.long, device="meta"),
         "encoder_hidden_states": torch.zeros(1, recipe.text_length, text.width, device="meta"),
     }
     if recipe.transformer:
-        told["encoder_attention_mask"] = torch.ones(1, recipe.text_length, device="meta")
+        cond["encoder_attention_mask"] = torch.ones(1, recipe.text_length, device="meta")
     if recipe.unet.get("addition_embed_type") == POOLED:
-        told["added_cond_kwargs"] = added(
+        cond["added_cond_kwargs"] = added(
             torch.zeros(1, text.pooled, device="meta"), torch.zeros(1, len(Crop._fields), device="meta")
         )
     counter = FlopCounterMode(display=False)
@@ -61,10 +61,10 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
     with configuring(f"{recipe.name}: {kind} can't be run"), counter:
         if recipe.masked_patches:
             patch_size, share = network.config.patch_size, recipe.masked_patches
-            kept = draw_kept(1, noisy.shape, patch_size, share, torch.Generator()).to("meta")
-            said = predict_kept(network, noisy, kept, recipe.patch_mixer, **told)
+            kept = draw_ids_keep(1, noisy.shape, patch_size, share, torch.Generator()).to("meta")
+            said = predict_unmasked(network, noisy, kept, recipe.patch_mixer, **cond)
         else:
-            said = network(noisy, **told, return_dict=False)[0]
+            said = network(noisy, **cond, return_dict=False)[0]
         said.sum().backward()
     return Network(sum(weights.numel() for weights in network.parameters()), counter.get_total_flops())
 

@@ -22,11 +22,11 @@ from commoncanvas.table.filters import (
     FETCHED,
     any_of,
     conditions_of,
+    describe_counts,
     expression,
     left_after,
     open_rows,
     remedy,
-    told,
 )
 from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
@@ -278,6 +278,6 @@ def _explain_empty(catalog: Catalog, conditions: list[str], encode: str) -> str:
     unset = conditions[left.index(0)].endswith(" IS NOT NULL")
     return (
         f"catalog {catalog.uri} (version {catalog.version}) has nothing to train on: "
-        f"{told(catalog, conditions, left)}"
+        f"{describe_counts(catalog, conditions, left)}"
         + (f"; to make the columns: {encode}" if unset else remedy(catalog, conditions, left))
     )

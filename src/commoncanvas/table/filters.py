@@ -115,7 +115,7 @@ def left_after(catalog: Catalog, conditions: Sequence[str]) -> list[int]:
     return [catalog.count(all_of(*conditions[: count + 1])) for count in range(len(conditions))]
 
 
-def told(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
+def describe_counts(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
     """`left_after` in words: what each condition leaves of all rows, up to the one that leaves none."""
     words = [counted(catalog.count(), "rows")]
     for condition, count in zip(conditions, left, strict=True):
@@ -130,7 +130,7 @@ def why_none(catalog: Catalog, conditions: Sequence[str]) -> str:
     left = left_after(catalog, conditions)
     if left[-1]:
         return f"nothing to do, {counted(left[-1], 'rows')} have it already"
-    return f"no row to do: of {told(catalog, conditions, left)}{remedy(catalog, conditions, left)}"
+    return f"no row to do: of {describe_counts(catalog, conditions, left)}{remedy(catalog, conditions, left)}"
 
 
 def remedy(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:

@@ -40,7 +40,7 @@ class Task(Protocol):
         `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
         """
 
-    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
+    def random_inputs(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         """What a step draws for its samples, [size, ...], on the generator's device; `loss` finds it in the batch.
 
         `done`, in [0, 1], is the share of the training that lies behind.
@@ -52,7 +52,7 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean loss of some samples, a scalar; it draws nothing itself, so a step can be repeated."""
 
-    def draw(self, model: nn.Module, path: Path) -> None:
+    def save_samples(self, model: nn.Module, path: Path) -> None:
         """Write a picture of what the model can do by now."""
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -
     places = np.flatnonzero(kinds == kind) if kind is not None else np.arange(len(kinds))
     table = task.rows.read("train", places[:size], list(task.columns))
     batch = task.batch(table, np.zeros(size))
-    return batch | task.draws(size, batch, Generator().manual_seed(seed), HALFWAY)
+    return batch | task.random_inputs(size, batch, Generator().manual_seed(seed), HALFWAY)
 
 
 # What diffusers' classes raise for a field that they don't have, a value that doesn't fit, or one that others don't.

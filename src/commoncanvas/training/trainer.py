@@ -266,7 +266,7 @@ class Trainer:
         """This process's part of a batch on its device, with what the step draws for it."""
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         share = self.ranks.share(self.config.batch_size)
-        drawn = self.task.draws(self.config.batch_size, batch, generator, step / self.config.steps)
+        drawn = self.task.random_inputs(self.config.batch_size, batch, generator, step / self.config.steps)
         return batch | {name: tensor[share] for name, tensor in drawn.items()}
 
     def _clip(self) -> torch.Tensor:
@@ -310,7 +310,7 @@ class Trainer:
                 table = rows.read("heldout", places[part], list(self.task.columns))
                 batch = self.task.batch(table, np.zeros(len(table)))
                 batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-                draws = draws or self.task.draws(len(places), batch, generator, HALFWAY)
+                draws = draws or self.task.random_inputs(len(places), batch, generator, HALFWAY)
                 batch |= {name: tensor[part] for name, tensor in draws.items()}
                 with self._autocast():
                     total += float(self.task.loss(model, batch)) * len(table)
@@ -367,7 +367,7 @@ class Trainer:
         folder = self.run_files.folder / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
-            self.task.draw(model, folder / f"step-{self.step:08d}.png")
+            self.task.save_samples(model, folder / f"step-{self.step:08d}.png")
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -25,10 +25,10 @@ from commoncanvas.table.filters import (
     FETCHED,
     Condition,
     check_name,
+    describe_counts,
     left_after,
     remedy,
     save_filter,
-    told,
     where_of,
 )
 from commoncanvas.table.schema import CHECKED, DUPLICATE_OF, NSFW, SHARPNESS
@@ -164,9 +164,8 @@ def curate(
         left = left_after(catalog, each)
         if not left[-1]:
             # Names are permanent: a filter of nothing must not use one up.
-            raise CatalogError(
-                f"not saved as {name}, for no row is left: of {told(catalog, each, left)}{remedy(catalog, each, left)}"
-            )
+            rows = f"{describe_counts(catalog, each, left)}{remedy(catalog, each, left)}"
+            raise CatalogError(f"not saved as {name}, for no row is left: of {rows}")
         save_filter(catalog, name, conditions)
     else:
         catalog.count(expression)

@@ -43,7 +43,7 @@ def transformer_config(
         "out_channels": channels,
         "cross_attention_dim": heads * width,
         "caption_channels": text_width,
-        # PixArt's largest adds image sizes to the timestep, which a square of one size needs not be told.
+        # PixArt's largest adds image sizes to the timestep, which a square of one size does not need.
         "use_additional_conditions": False,
     }
     return derived | given
@@ -110,7 +110,7 @@ def _initialise(transformer: PixArtTransformer2DModel) -> None:
         nn.init.zeros_(zero.weight)
 
 
-def draw_kept(
+def draw_ids_keep(
     size: int, latent_shape: tuple[int, ...], patch_size: int, share: float, generator: Generator
 ) -> Tensor:
     """The numbers of the patches that are kept when `share` of each image's are dropped, [size, K]."""
@@ -119,10 +119,10 @@ def draw_kept(
     return order_BN[:, : max(1, round(patches * (1 - share)))]
 
 
-def predict_kept(
+def predict_unmasked(
     transformer: PixArtTransformer2DModel,
     noisy_BCHW: Tensor,
-    kept_BK: Tensor,
+    ids_keep_BK: Tensor,
     mixer: int,
     *,
     timestep: Tensor,
@@ -141,7 +141,7 @@ def predict_kept(
     bias_B1L = (1 - encoder_attention_mask.to(noisy_BCHW.dtype))[:, None] * -10000.0
     for number, block in enumerate(transformer.transformer_blocks):
         if number == mixer:
-            states_BND = take(states_BND, kept_BK)
+            states_BND = take(states_BND, ids_keep_BK)
         inputs = (states_BND, None, text_BLD, bias_B1L, modulation_B6D, None, None)
         if transformer.gradient_checkpointing and torch.is_grad_enabled():
             states_BND = transformer._gradient_checkpointing_func(block, *inputs)
@@ -153,17 +153,19 @@ def predict_kept(
     return said.view(*said.shape[:2], -1, transformer.out_channels)
 
 
-def kept_of_both(
+def unmasked_pair(
     transformer: PixArtTransformer2DModel,
     noisy_BCHW: Tensor,
     target_BCHW: Tensor,
-    kept_BK: Tensor,
+    ids_keep_BK: Tensor,
     mixer: int,
-    **told: Tensor,
+    **cond: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """What the transformer says of the kept patches (see `predict_kept`), and what it should, [B, K, p p, C]."""
+    """What the transformer says of the kept patches (see `predict_unmasked`), and what it should, [B, K, p p, C]."""
     target_BNPC = patches(target_BCHW, transformer.config.patch_size)
-    return predict_kept(transformer, noisy_BCHW, kept_BK, mixer, **told), take(target_BNPC, kept_BK)
+    return predict_unmasked(transformer, noisy_BCHW, ids_keep_BK, mixer, **cond), take(
+        target_BNPC, ids_keep_BK
+    )
 
 
 def patches(map_BCHW: Tensor, size: int) -> Tensor:
@@ -173,9 +175,9 @@ def patches(map_BCHW: Tensor, size: int) -> Tensor:
     return cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, size * size, channels)
 
 
-def take(patches_BNX: Tensor, kept_BK: Tensor) -> Tensor:
+def take(patches_BNX: Tensor, ids_keep_BK: Tensor) -> Tensor:
     """Of each image's patches [B, N, ...] the kept ones, [B, K, ...]."""
-    return patches_BNX[torch.arange(len(kept_BK), device=kept_BK.device)[:, None], kept_BK]
+    return patches_BNX[torch.arange(len(ids_keep_BK), device=ids_keep_BK.device)[:, None], ids_keep_BK]
 
 
 def build_pipeline(

@@ -54,7 +54,7 @@ class AutoencoderTask:
         images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
         return {"images": torch.from_numpy(np.stack(images))}
 
-    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
+    def random_inputs(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         if not self.recipe.kl_weight:
             return {}
         kind = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
@@ -79,7 +79,7 @@ class AutoencoderTask:
             loss = loss + self.recipe.kl_weight * moments.kl().mean() / pixels_BCHW[0].numel()
         return loss
 
-    def draw(self, model: nn.Module, path: Path) -> None:
+    def save_samples(self, model: nn.Module, path: Path) -> None:
         made = cast(AutoencoderKL, model)
         pixels = self._pixels(slice(DRAWN)).to(made.device)
         reconstruction = made.decode(made.encode(pixels).latent_dist.mode(), return_dict=False)[0]

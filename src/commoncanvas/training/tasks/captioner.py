@@ -69,7 +69,7 @@ class CaptionerTask:
             "tokens": self.words.numbers(table[self.text_column].to_pylist()),
         }
 
-    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
+    def random_inputs(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         return {}
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -80,7 +80,7 @@ class CaptionerTask:
             scores_BTV.float().flatten(0, 1), tokens_BT[:, 1:].flatten(), ignore_index=padding
         )
 
-    def draw(self, model: nn.Module, path: Path) -> None:
+    def save_samples(self, model: nn.Module, path: Path) -> None:
         split = "heldout" if len(self.rows.ids("heldout")) else "train"
         table = self.rows.read(split, slice(DRAWN), ["image", *self.columns])
         captions = self.words.texts(

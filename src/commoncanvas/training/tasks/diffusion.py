@@ -224,7 +224,7 @@ class DiffusionTask:
         drawn_B: NDArray[np.int64] = (draws_B[:, None] * ends_BN[:, -1:] >= ends_BN).sum(1)
         return drawn_B
 
-    def draws(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
+    def random_inputs(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
         device = generator.device
         config = self.recipe.encode
         # fp8's bytes, which say nothing of it, are of squares.
@@ -240,7 +240,7 @@ class DiffusionTask:
         drawn["dropped"] = torch.rand(size, generator=generator, device=device) < self.recipe.caption_dropout
         if share := self.recipe.masked_patches:
             patch_size = network_of(self.model).config.patch_size
-            drawn["kept"] = transformer.draw_kept(size, shape, patch_size, share, generator)
+            drawn["ids_keep"] = transformer.draw_ids_keep(size, shape, patch_size, share, generator)
         return drawn
 
     def _latents(self, batch: Batch) -> Tensor:
@@ -254,21 +254,21 @@ class DiffusionTask:
         return self.scaling(latents)
 
     def _conditions(self, batch: Batch) -> dict[str, Any]:
-        """What the network is told; of rows whose caption was dropped, the empty caption's states."""
+        """The condition of each sample; of rows whose caption was dropped, the empty caption's states."""
         dropped_B = batch["dropped"]
         empty_LD, empty_P = (each.to(dropped_B.device) for each in self.empty)
         text_BLD = values(batch["text"], self.text_shape)
-        told: dict[str, Any] = {
+        cond: dict[str, Any] = {
             "encoder_hidden_states": torch.where(dropped_B[:, None, None], empty_LD, text_BLD)
         }
         if "seen" in batch:
             empty_L = self.text_encoder.masks([""])[0].to(dropped_B.device)
-            told["encoder_attention_mask"] = torch.where(dropped_B[:, None], empty_L, batch["seen"])
+            cond["encoder_attention_mask"] = torch.where(dropped_B[:, None], empty_L, batch["seen"])
         if self.pooled:
             pooled_BP = values(batch["pooled"], (self.text_encoder.pooled_width,))
             pooled_BP = torch.where(dropped_B[:, None], empty_P, pooled_BP)
-            told["added_cond_kwargs"] = added(pooled_BP, batch["crop"])
-        return told
+            cond["added_cond_kwargs"] = added(pooled_BP, batch["crop"])
+        return cond
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if isinstance(model, AlignedNetwork):
@@ -276,13 +276,15 @@ class DiffusionTask:
         latents_BCHW, noise_BCHW, timesteps_B = self._latents(batch), batch["noise"], batch["timesteps"]
         noisy_BCHW = self.objective.noisy(latents_BCHW, noise_BCHW, timesteps_B)
         target = self.objective.target(latents_BCHW, noise_BCHW, timesteps_B)
-        told = self._conditions(batch) | {"timestep": timesteps_B}
+        cond = self._conditions(batch) | {"timestep": timesteps_B}
         # Outside of training the network sees all patches, as in sampling.
-        if "kept" in batch and model.training:
-            kept_BK, mixer = batch["kept"], self.recipe.patch_mixer
-            predicted, target = transformer.kept_of_both(model, noisy_BCHW, target, kept_BK, mixer, **told)
+        if "ids_keep" in batch and model.training:
+            ids_keep_BK, mixer = batch["ids_keep"], self.recipe.patch_mixer
+            predicted, target = transformer.unmasked_pair(
+                model, noisy_BCHW, target, ids_keep_BK, mixer, **cond
+            )
         else:
-            predicted = model(noisy_BCHW, **told, return_dict=False)[0]
+            predicted = model(noisy_BCHW, **cond, return_dict=False)[0]
         error_B = (predicted.float() - target).square().mean((1, 2, 3))
         loss: Tensor = (error_B * self.objective.weights(timesteps_B)).mean()
         return loss
@@ -292,7 +294,7 @@ class DiffusionTask:
         build = transformer.build_pipeline if self.recipe.transformer else unet.build_pipeline
         return build(network_of(model), self.vae, self.text_encoder, self.scheduler, self.recipe)
 
-    def draw(self, model: nn.Module, path: Path) -> None:
+    def save_samples(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or self._some_texts()
         sample = self.recipe.sample
         images = generate_images(
