@@ -15,7 +15,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import only_one
-from commoncanvas.demo.command import State, commands
+from commoncanvas.demonstration.command import State, commands
 from tests.conftest import add_shapes
 from tests.training.test_trainer import same_bits
 
@@ -92,7 +92,7 @@ def test_a_record_that_is_not_the_demos_is_named(tmp_path: Path, content: str) -
 STAGES = """
 import json, sys
 from pathlib import Path
-from commoncanvas.demo.command import run_command
+from commoncanvas.demonstration.command import run_command
 from commoncanvas.core.files import only_one
 
 with only_one(Path(sys.argv[1])) as lock:

@@ -14,7 +14,7 @@ from commoncanvas.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from commoncanvas.captioning.command import caption as caption
     from commoncanvas.config import load_recipe as load_recipe
-    from commoncanvas.demo.command import demo as demo
+    from commoncanvas.demonstration.command import demo as demo
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.planning.command import plan as plan
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Imported when they are used: each brings torch with it.
 _CALLS = {
     "caption": "commoncanvas.captioning.command",
-    "demo": "commoncanvas.demo.command",
+    "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",
     "generate": "commoncanvas.release.generate",

@@ -364,7 +364,7 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     Args:
         minutes: training is scaled to take about this long in all on two CPU cores.
     """
-    from commoncanvas.demo.command import demo as run
+    from commoncanvas.demonstration.command import demo as run
 
     summary = run(out, minutes=minutes)
     if json_:

@@ -112,7 +112,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
             say(f"commoncanvas {shlex.join(command.words)}", title=f"{number}/{len(todo) + 1} {command.name}")
             state.run(command, lock)
         say("", title=f"{len(todo) + 1}/{len(todo) + 1} report")
-        from commoncanvas.demo.report import write_demo_report
+        from commoncanvas.demonstration.report import write_demo_report
 
         figures = write_demo_report(folder, state.stages())
         state.finish()
