@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import resource
 import signal
 import subprocess
@@ -122,6 +123,26 @@ def test_closing_ends_what_hangs(decoders: Decoders) -> None:
         threading.Timer(0.5, decoders.close).start()
         assert "its decoder ended" in str(hanging.exception(timeout=4))
     assert not children()
+
+
+def test_closing_twice_at_once_ends(decoders: Decoders) -> None:
+    class Slow(queue.LifoQueue[Any]):
+        """Gives the other thread its turn between two decoders."""
+
+        def get(self, *arguments: Any, **named: Any) -> Any:
+            found = super().get(*arguments, **named)
+            time.sleep(0.05)
+            return found
+
+    idle, decoders._idle = decoders._idle, Slow()
+    while not idle.empty():
+        decoders._idle.put(idle.get())
+    threads = [threading.Thread(target=decoders.close, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_a_decoder_that_can_not_be_started_is_no_images_fault(

@@ -60,6 +60,7 @@ class Decoders(Generic[T]):
         large = threading.Lock()
         self._all = [_Decoder(task, timeout_s, large) for _ in range(processes)]
         self._idle: queue.LifoQueue[_Decoder[T]] = queue.LifoQueue()
+        self._closing = threading.Lock()
         for decoder in reversed(self._all):
             self._idle.put(decoder)
 
@@ -79,10 +80,11 @@ class Decoders(Generic[T]):
         """End the processes; what they are at fails. The next call would start new ones."""
         for decoder in self._all:
             decoder.kill()
-        idle = [self._idle.get() for _ in self._all]
-        for decoder in idle:
-            decoder.bury()
-            self._idle.put(decoder)
+        with self._closing:  # two that each had half of them would wait for each other
+            idle = [self._idle.get() for _ in self._all]
+            for decoder in idle:
+                decoder.bury()
+                self._idle.put(decoder)
 
 
 class _Decoder(Generic[T]):
