@@ -1,4 +1,4 @@
-"""How far the default is off from the published table: what docs/plan.md and the plan's note say."""
+"""How far the default is off from the published table: what docs/guide/plan.md and the plan's note say."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DAY_S, IMAGES, TABLE, Comparison, compare
 from tests.planning.test_network import diffusion
 
-DOCS = Path(__file__).parents[2] / "docs" / "plan.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guide" / "plan.md"
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +46,4 @@ def test_the_page_has_the_errors_of_now(compared: list[Comparison]) -> None:
         row = (
             f"| {one.row.gpus} | {one.errors[256]:+.1%} | {one.errors[512]:+.1%} | {one.error_of_days:+.1%} |"
         )
-        assert row in page, "run benchmarks/plan.py --write docs/plan.md"
+        assert row in page, "run benchmarks/plan.py --write docs/guide/plan.md"

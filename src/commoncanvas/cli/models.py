@@ -274,7 +274,7 @@ def plan(
         device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
         images: rows that are encoded, held-out ones among them, such as 70e6; default: those of the catalog that the
             recipe chooses.
-        utilisation: share of the device's peak; default: as a published table of A100s has it, see docs/plan.md.
+        utilisation: share of the device's peak; default: as a published table of A100s has it, see docs/guide/plan.md.
         dollars_an_hour: the price of one device.
     """
     from commoncanvas.config import load_recipe, split_words

@@ -170,8 +170,8 @@ def _notes(
     if utilisation is None:
         notes.append(
             f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table, of 8 to 128 A100s: it meets "
-            "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast (docs/plan.md); "
-            "other devices were not at hand"
+            "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast "
+            "(docs/guide/plan.md); other devices were not at hand"
         )
     if not device.bf16 and any(recipe.train.precision != "fp32" for recipe in recipes):
         notes.append(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from commoncanvas.models.data_sheets import Device
 
 DEFAULT_UTILISATION = 0.25
-"""Share of the peak: near the middle of what the table's ten throughputs imply. Its errors: docs/plan.md."""
+"""Share of the peak: near the middle of what the table's ten throughputs imply. Its errors: docs/guide/plan.md."""
 IMAGES = {256: 1126.4e6, 512: 1740.8e6}
 """Size in pixels -> images that SD2 base saw at it: batches of 2,048, for 550,000 and 850,000 steps."""
 DAY_S = 86400
