@@ -1,8 +1,8 @@
 """How far `commoncanvas plan` is off from the one published table of such trainings, row by row.
 
 Run: python benchmarks/plan.py [--write docs/guide/plan.md]. The table is mosaicml/diffusion's for SD2 base on 8 to 128
-A100s (see commoncanvas.planning.reference), the network s-c's and s-c-512's, whose FLOPs are counted. Prints two tables,
-or puts them into a file between its two marks.
+A100s (see commoncanvas.planning.reference), the network s-c's and s-c-512's, whose FLOPs are counted. Prints two
+tables, or puts them into a file between its two marks.
 """
 
 from __future__ import annotations
