@@ -213,3 +213,11 @@ def test_people_are_told_apart_once_however_many_rows_they_have() -> None:
     for _ in range(2):
         same, near = people.masks(rows)
         assert (int(same.sum()), int(near.sum())) == (500, 0)
+
+
+@pytest.mark.parametrize("name", ["NASA/JPL", "x?jpl", "who#jpl"])
+def test_a_name_with_marks_of_an_address_is_no_id(tmp_path: Path, name: str) -> None:
+    catalog = Catalog.create(tmp_path / "c.lance")
+    catalog.add([batch([(name, None), ("Jo", "https://www.flickr.com/people/jpl/")])])
+    assert takedown(catalog, creator=name, reason=WHY).rows == 1
+    assert left(catalog) == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import Report, fields
 from commoncanvas.catalog.importing.sources.provenance import row_by_aliases
+from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.core.errors import SourceError
 from commoncanvas.licenses import LICENSES, License
 from tests.catalog.imports import imported
@@ -198,11 +201,11 @@ def test_no_record_is_let_in_without_a_licence_that_it_names(record: dict[str, A
     ).replace("CC BY", "CC-BY")
 
 
-def test_lists_nested_without_end_are_nothing() -> None:
+def test_lists_nested_without_end_are_no_licence() -> None:
     nested: Any = ["CC0"]
     for _ in range(5000):
         nested = [nested]
-    assert license_of({"rights": nested, "creator": nested}) == "no licence"
+    assert license_of({"rights": nested, "creator": nested}) == "unknown licence"
 
 
 # Two columns of one name
@@ -287,3 +290,63 @@ def test_fields_of_one_name_in_a_record_cost_the_record(tmp_path: Path) -> None:
         "metadata.jsonl:1: malformed JSON (the name 'license' comes twice)",
         "metadata.jsonl:2: two fields of one name ('License' and 'license')",
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "Noncommercial",
+            "NoDerivatives",
+            "NC",
+            "ND",
+            "NC-ND",
+            "Nichtkommerziell",
+            "Educational Purposes",
+            "Research",
+        ),
+        *(
+            "Embargoed",
+            "Confidential",
+            "Proprietary",
+            "Unlicensed",
+            "ARR",
+            "Ask Owner",
+            "Wszelkie Prawa Zastrzeżone",
+        ),
+        *("Research", "Under Copyright", "x" * 3000),
+    ],
+)
+@pytest.mark.parametrize("license", ["CC BY 4.0", "CC0"])
+def test_a_restriction_in_capitals_is_nobodys_name(license: str, said: str) -> None:
+    report = Report()
+    assert read_license("a", {"license": license, "rights": said}, report) is None
+    assert report.skipped == {"contradictory licences": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"text": "All rights reserved"},
+        {"type": "CC-BY-NC"},
+        [{"code": "by-nc"}],
+        {"de": "Alle Rechte vorbehalten"},
+        b"All rights reserved",
+    ],
+)
+def test_a_value_that_cannot_be_read_is_not_silence(value: Any) -> None:
+    report = Report()
+    assert read_license("a", {"license": value}, report, default=licenses.parse("CC BY 4.0")) is None
+    assert report.skipped == {"unknown licence": 1}
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", float("nan"), [], [None, ""], {}, {"name": None}, False])
+def test_what_is_blank_says_nothing(value: Any) -> None:
+    default = licenses.parse("CC BY 4.0")
+    assert read_license("a", {"license": value}, Report(), default=default) == default
+
+
+def test_many_statements_of_one_licence_cost_little() -> None:
+    began = time.monotonic()
+    assert read_license("a", {"license": ["CC BY 4.0"] * 20_000}, Report())
+    assert time.monotonic() - began < 20

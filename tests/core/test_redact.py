@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,30 @@ def test_a_place_with_a_password_is_refused_with_the_way_to_give_it(uri: str) ->
             make(uri)
         assert SECRET not in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (
+            "https://acct.blob.core.windows.net/c/O'Brien.jpg?sv=2020&se=2030&sig=SECRET",
+            "https://acct.blob.core.windows.net/c/O'Brien.jpg",
+        ),
+        ('https://user:pa"ss@host/x', "https://host/x"),
+        (
+            "https://web.archive.org/web/2019/https://user:pw@host/x.jpg",
+            "https://web.archive.org/web/2019/https://host/x.jpg",
+        ),
+        ("https://x.org/?q=https://user:pw@y.org/a", "https://x.org/?q=https://y.org/a"),
+        ("https://x.org/?q=https%3A%2F%2Fuser:pw@y.org", "https://x.org/?q=https%3A%2F%2Fy.org"),
+        ("https://www.dropbox.com/a.jpg?rlkey=abc&dl=1", "https://www.dropbox.com/a.jpg?dl=1"),
+    ],
+)
+def test_secrets_in_odd_places_of_an_address_go(written: str, shown: str) -> None:
+    assert redacted(written) == shown
+
+
+def test_long_text_is_looked_through_in_no_time() -> None:
+    began = time.monotonic()
+    redacted("a." * 500_000 + " http://x")
+    assert time.monotonic() - began < 5

@@ -81,3 +81,7 @@ def test_one_letter_more_less_or_other_is_near_wherever_it_is(name: str, data: s
     place = data.draw(st.sampled_from(letters))
     mark = data.draw(st.sampled_from(["", "q", name[place] + "q"]))
     assert near(name, name[:place] + mark + name[place + 1 :])
+
+
+def test_a_very_long_name_costs_little() -> None:
+    assert len(near_marks("ab" * 50_000)) <= 2

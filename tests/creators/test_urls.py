@@ -158,3 +158,37 @@ def test_what_is_looked_at_in_columns_never_loses_a_spelling(url: str) -> None:
     (tail,) = tails(pa.array([url])).to_pylist()
     (wanted,) = tails(pa.array([normal_url(url)])).to_pylist()
     assert tail == wanted or re.search(_ODD, url)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "https://commons.wikimedia.org/w/index.php?curid=111",
+            "https://commons.wikimedia.org/w/index.php?curid=222",
+        ),
+        (
+            "https://commons.wikimedia.org/wiki/Special:FilePath?file=A.jpg",
+            "https://commons.wikimedia.org/wiki/Special:FilePath?file=B.jpg",
+        ),
+        ("https://www.flickr.com/photo.gne?short=aB1", "https://www.flickr.com/photo.gne?short=aB2"),
+        ("https://www.flickr.com/photo_zoom.gne?id=1", "https://www.flickr.com/photo_zoom.gne?id=2"),
+        ("https://www.flickr.com/buddyicons/1@N00.jpg", "https://www.flickr.com/buddyicons/2@N00.jpg"),
+    ],
+)
+def test_pages_that_their_query_tells_apart_stay_apart(one: str, other: str) -> None:
+    assert normal_url(one) != normal_url(other)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://www.flickr.com/photos/",
+        "https://flickr.com/people",
+        "https://flickr.com/",
+        "https://flic.kr/p/" + "z" * 5000,
+    ],
+)
+def test_an_address_of_nobody_has_a_normal_form_too(url: str) -> None:
+    assert normal_url(url)
+    assert user_id(url) is None or isinstance(user_id(url), str)

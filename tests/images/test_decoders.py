@@ -202,3 +202,18 @@ def test_no_decoder_outlives_a_process_that_was_killed(then: str) -> None:
 
 def children() -> list[psutil.Process]:
     return [one for one in psutil.Process().children() if "images.decoders" in " ".join(one.cmdline())]
+
+
+def test_an_interrupted_file_leaves_no_answer_for_the_next(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red, blue = ("red", "blue")
+    assert decoders(b"good", ["png"])["formats"] == ["png"]
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module._Decoder, "_answer", interrupted)
+        decoders(b"good", [red])
+    assert decoders(b"good", [blue])["formats"] == [blue]

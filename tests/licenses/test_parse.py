@@ -397,3 +397,16 @@ def test_a_hundred_million_rows_are_parsed_in_minutes() -> None:
         seconds.append(time.process_time() - start)
     # Three to four million a second on a busy core of the machine this was written on.
     assert len(texts) / min(seconds) > 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{cc-by-4.0|x}}{{cc-by-nc-4.0}}",
+        "{{Cc-by-sa-4.0|Jane}}{{Copyvio}}",
+        "{{cc-by-4.0|1=Jane}} {{non-free}}",
+        "{{PD-old|x}}, but not in France {{FoP}}",
+    ],
+)
+def test_two_templates_are_not_the_first(text: str) -> None:
+    assert not parse(text).known

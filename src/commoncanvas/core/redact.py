@@ -11,7 +11,7 @@ from urllib.parse import unquote
 _SIGNING = re.compile(
     "access(?:key|keyid|token)|api(?:key|token)|auth(?:key|token|orization)|awsaccesskeyid|bearer|clientsecret"
     "|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
-    "|passw(?:or)?d|privatekey|pwd|refreshtoken|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign"
+    "|passw(?:or)?d|privatekey|pwd|refreshtoken|resourcekey|rlkey|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign"
     "|signature|signedheaders|subscriptionkey|token"
 )
 _AMBIGUOUS = re.compile("auth|hash|key|md5|pass|policy|pw|session(?:id)?|sid|ticket|user(?:name)?")
@@ -20,12 +20,14 @@ _SIGNING_FAMILY = re.compile(r"(?:x-)?(?:amz|goog|oss|obs|cos|tos)-|q-(?:sign|ak
 # Azure's shared access signature: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
 _SAS = re.compile("s[vspetri]|srt|spr|sip|sig|sk(?:oid|tid|t|e|s|v)|s[au]oid|scid|ses")
 
-# An address in any text: it ends at a blank, a quote or an angle bracket.
+# An address in any text: it ends at a blank, a double quote or an angle bracket. An apostrophe may be a part of it.
 _ADDRESS = re.compile(
-    r"(?P<front>\b[a-z][a-z0-9+.-]*://)(?P<host>[^\s/?#\"'<>]*)(?P<path>[^\s?#\"'<>]*)"
-    r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?",
+    r"(?P<front>\b[a-z][a-z0-9+.-]{0,30}://)(?P<host>[^\s/?#<>]*)(?P<path>[^\s?#\"<>]*)"
+    r"(?P<query>\?[^\s#\"<>]*)?(?P<fragment>#[^\s\"<>]*)?",
     re.IGNORECASE,
 )
+_INNER_USER = re.compile(r"((?::|%3a)(?://|%2f%2f))[^\s/?#&@\"<>]*(?:@|%40)", re.IGNORECASE)
+"""User and password of an address within another's path, query or fragment."""
 
 
 def signing(names: Iterable[str]) -> Callable[[str], bool]:
@@ -49,7 +51,7 @@ def redacted(text: str) -> str:
 def _without_secrets(address: re.Match[str]) -> str:
     front, host, path = address["front"], address["host"].rpartition("@")[2], address["path"]
     query, fragment = (_kept(address[part] or "") for part in ("query", "fragment"))
-    return f"{front}{host}{path}{query}{fragment}"
+    return f"{front}{host}" + _INNER_USER.sub(r"\1", f"{path}{query}{fragment}")
 
 
 def _kept(query: str) -> str:

@@ -83,7 +83,8 @@ class People:
         self, urls: Iterable[str], ids: Iterable[str], names: frozenset[str], near: frozenset[int]
     ) -> None:
         self._urls = frozenset(normal_url(url) for url in urls)
-        self._ids = frozenset(user_id(f"//x/{id}") for id in ids)
+        # With one of these marks it would be read as an address, of which a part may be somebody else's id.
+        self._ids = frozenset(user_id(f"//x/{id}") for id in ids if not set("/?#") & set(id))
         self._names = names
         self._near = near
         self._others: set[int] = set()

@@ -22,6 +22,8 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 NO_CREATOR = "creator not stated"
 SHORT = 5
 """A name of fewer letters and digits is near another only if the two are the same but for accents and marks."""
+LONG = 200
+"""Of longer names no spelling with a slip is near."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -61,7 +63,7 @@ def near_marks(name: str) -> frozenset[int]:
     words = "".join(mark if mark.isalnum() else " " for mark in _unaccented(normal)).split()
     plain = "".join(words) or normal
     forms = {plain, "".join(sorted(words)) or plain} - {""}
-    if len(plain) >= SHORT:
+    if SHORT <= len(plain) <= LONG:
         forms |= {plain[:place] + plain[place + 1 :] for place, mark in enumerate(plain) if mark.isalpha()}
     return frozenset(_hash(form) for form in forms)
 

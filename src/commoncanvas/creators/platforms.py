@@ -33,7 +33,7 @@ def alias(place: Place) -> Place:
 
 _BASE58 = "123456789abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 _NO_PEOPLE = re.compile(
-    "about|abuse|account|apps|blog|cameras|commons|creativecommons|events|explore|favicon.ico|friends|galleries|groups"
+    "about|abuse|account|apps|blog|buddyicons|cameras|commons|creativecommons|events|explore|favicon.ico|friends|galleries|groups"
     "|help|home|jobs|map|me|people|photos|places|prints|search|services|signin|signup|tags|upload"
 )
 
@@ -44,7 +44,12 @@ def flickr(place: Place) -> Place | None:
     if host.endswith(("staticflickr.com", "static.flickr.com")):
         photo = re.match(r"(\d+)_", path[-1]) if path else None
         return Place("flickr.com", ("photo", photo[1])) if photo else None
-    if host == "flic.kr" and len(path) == 2 and path[0] == "p" and set(path[1]) <= set(_BASE58):
+    if (
+        host == "flic.kr"
+        and len(path) == 2
+        and path[0] == "p"
+        and re.fullmatch(f"[{_BASE58}]{{1,12}}", path[1])
+    ):
         number = 0
         for mark in path[1]:
             number = number * 58 + _BASE58.index(mark)
@@ -52,9 +57,11 @@ def flickr(place: Place) -> Place | None:
     if host not in ("flickr.com", "secure.flickr.com"):
         return None
     if path[:1] == ("photo.gne",):
-        return Place("flickr.com", ("photo", dict(query).get("id", "")))
-    owner, *rest = path[1:] if path[:1] in (("photos",), ("people",)) else path or ("",)
-    if not owner or _NO_PEOPLE.fullmatch(owner):
+        photo_id = dict(query).get("id")
+        return Place("flickr.com", ("photo", photo_id)) if photo_id else None
+    owner, *rest = (path[1:] if path[:1] in (("photos",), ("people",)) else path) or ("",)
+    # A script's page is told by its query.
+    if not owner or owner.endswith(".gne") or _NO_PEOPLE.fullmatch(owner):
         return None
     owner = owner.casefold()
     if rest and rest[0].isdigit() and path[0] == "photos":
@@ -101,6 +108,8 @@ def wikimedia(place: Place) -> Place | None:
     redirect = re.fullmatch(r"special ?: ?(?:filepath|redirect/file)/(.+)", title, re.IGNORECASE)
     if host == "commons.wikimedia.org" and (file := redirect or _FILE.fullmatch(title)):
         return _titled("file", file[1])
+    if not title or title.casefold().startswith("special"):
+        return None  # the query says which page
     return Place(host, ("wiki", title), tuple(pair for pair in query if pair[0] == "oldid"))
 
 

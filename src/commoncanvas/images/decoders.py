@@ -108,6 +108,9 @@ class _Decoder(Generic[T]):
                 answer = self._answer(pipe)
         except (EOFError, OSError) as error:
             raise ImageError("internal", f"its decoder ended: exit status {self.bury()}") from error
+        except BaseException:  # Ctrl-C: its answer would be taken for that of the next file
+            self.bury()
+            raise
         finally:
             if held:
                 self._large.release()

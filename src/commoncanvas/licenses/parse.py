@@ -109,8 +109,8 @@ def _read(text: str, stated: str) -> License:
             return license
     if "://" in text or "creativecommons.org" in text or text.startswith("//"):
         return _read_address(text)
-    if text.startswith("{{") and text.endswith("}}"):
-        return _read_template(text[2:-2], stated)
+    if template := re.fullmatch(r"\{\{([^{}]*)\}\}", text):
+        return _read_template(template[1], stated)
     parenthesised = re.fullmatch(r"([^()]*)\(([^()]*)\)([^()]*)", text)
     if parenthesised:
         before, inside, after = parenthesised.groups()

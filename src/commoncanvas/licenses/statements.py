@@ -34,9 +34,13 @@ _USE_WORDS = re.compile(
     r"\b(?:reserv|riserv|vorbehalt|voorbehoud|permi[st]|prohib|forbid|forbud|verbot|verbod|interdi|restrict|"
     r"protect|licen[cst]|lizen|rights?\b|recht|droit|derecho|diritt|direit|usage|use[ds]?\b|using|uso\b|nutz|"
     r"gebruik|reproduc|copy\b|copie[ds]\b|copying|public domain|only|not?\b|non\b|never|except|without|unless|"
-    r"privat|personal|editorial|commerc|kommerz|royalt|fees?\b|fair use|attribution|creative common|"
-    r"cc\b|cc0|by-|in copyright|copyrighted)"
+    r"privat|personal|editorial|royalt|fees?\b|fair use|attribution|creative common|"
+    r"cc\b|cc0|by-|in copyright|under copyright|copyrighted|(?:nc|nd|arr)\b|ask\b)"
+    # Parts of words too: "noncommercial", "NoDerivatives", "unlicensed".
+    r"|commerc|kommerz|deriv|educat|research|academ|embargo|confidential|proprietary|licen[cs]|zastrz"
 )
+_LONGEST = 2000
+"""Characters of a text that is looked at; a longer one may say anything."""
 _LICENCE_NAME = re.compile(
     r"(?:l?gpl|agpl|gfdl|gnu fdl|mit|apache|bsd|isc|mpl|odbl|odc|ogl|fal|wtfpl)[\sv\d.+-]*"
 )
@@ -51,6 +55,8 @@ def may_object(text: str, license: License) -> bool:
     """
     if not license.reusable:
         return False
+    if len(text) > _LONGEST:
+        return True
     spread = unicodedata.normalize("NFKD", text)
     written = "".join(mark for mark in spread if not unicodedata.combining(mark)).strip(" \t\r\n.,;")
     folded = written.casefold()

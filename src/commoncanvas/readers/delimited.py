@@ -105,6 +105,7 @@ def form_of(path: Path) -> Form:
 
 
 def _width(line: str, delimiter: str) -> int:
+    csv.field_size_limit(MAX_CHARACTERS)
     return len(next(csv.reader([line], delimiter=delimiter), []))
 
 

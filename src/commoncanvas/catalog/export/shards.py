@@ -56,17 +56,27 @@ def public(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row for others: with its credit and its text, without addresses that only mean something here, and without
     the passwords and signatures of others.
     """
-    fields = {
-        name: redacted(value) if isinstance(value, str) else value
-        for name, value in row.items()
-        if name != "image"
-    }
+    fields = {name: _redacted(value) for name, value in row.items() if name != "image"}
     for name in ("page_url", "image_url", "creator_url", "license_url"):
-        if urlsplit(fields[name] or "").scheme in ("", "file"):
+        if _scheme(fields[name] or "") in ("", "file"):
             fields[name] = None
     fields["text"] = first_text(fields)
     fields["credit"] = credit({name: row[name] for name in CREDIT_COLUMNS}).text()
     return fields
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
+def _scheme(url: str) -> str:
+    """Empty for what is no address."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def suffix(image: bytes) -> str:

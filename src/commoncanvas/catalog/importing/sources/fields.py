@@ -187,6 +187,14 @@ def statements(value: Any, depth: int = _MAX_DEPTH) -> list[str]:
     return texts(value)
 
 
+def is_blank(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    """Whether there is nothing in a value: null, NaN, no text, or lists and objects of such, not too deep."""
+    if isinstance(value, Mapping | list | tuple):
+        held = value.values() if isinstance(value, Mapping) else value
+        return not value or (depth > 0 and all(is_blank(each, depth - 1) for each in held))
+    return value is None or value is False or value != value or not str(value).strip()
+
+
 def text(value: Any) -> str | None:
     """A value as stripped text; None for what is empty or no text at all (true, a list, NaN)."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:

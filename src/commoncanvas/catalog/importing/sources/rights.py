@@ -55,6 +55,7 @@ def read_license(
         if default is None:
             report.skip(where, "no licence", f"field {next(iter(given), 'license')} is empty")
         return default
+    known = list(dict.fromkeys(known))
     best = max(known, key=lambda license: (license.version is not None, license.jurisdiction is not None))
     pairs = [(one.id, other.id) for one, other in combinations(known, 2) if not agree(one, other)]
     pairs += [(best.id, shown) for shown, text in unread if licenses.may_object(text, best)]
@@ -65,7 +66,13 @@ def read_license(
 
 
 def _statements(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, text) for name, value in given.items() for text in fields.statements(value)]
+    """What each field says. A value that is there and can't be read says something as well."""
+    return [
+        (name, text)
+        for name, value in given.items()
+        for text in fields.statements(value)
+        or ([] if fields.is_blank(value) else [f"no text, but a {type(value).__name__}"])
+    ]
 
 
 def agree(one: License, other: License) -> bool:

@@ -250,7 +250,15 @@ def _licenses(
         url, name = pair.split("\n", 1)
         by_url, by_name = licenses.parse(url), licenses.parse(name, source="yfcc")
         found.append(by_url if by_url.known else by_name)
-        clashing.append(by_url.known and by_name.known and not agree(by_url, by_name))
+        both = by_url.known and by_name.known
+        clashing.append(
+            not agree(by_url, by_name)
+            if both
+            else any(
+                one.known and said and licenses.may_object(said, one)
+                for one, said in ((by_url, name), (by_name, url))
+            )
+        )
     return found, clashing, np.asarray(pairs.indices.to_numpy(zero_copy_only=False), np.int64)
 
 
