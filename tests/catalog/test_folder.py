@@ -470,3 +470,14 @@ def test_dates_are_read_as_iso_and_as_exif_writes_them(moment: datetime) -> None
     ):
         assert fields.moment(written) == expected
     assert fields.moment(moment.date()) == datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+
+
+def test_a_metadata_file_that_is_a_link_out_of_the_folder_is_refused(photos: Path, tmp_path: Path) -> None:
+    csv(tmp_path, "file,license,creator", "a.jpg,CC0,Ada")
+    (photos / "metadata.csv").symlink_to(tmp_path / "metadata.csv")
+    with pytest.raises(
+        SourceError, match=r"metadata.csv is a link out of the folder; name it with --metadata"
+    ):
+        import_("folder", tmp_path / "c.lance", photos)
+    assert import_("folder", tmp_path / "c.lance", photos, follow_links=True).new == 1
+    assert import_("folder", tmp_path / "d.lance", photos, metadata=tmp_path / "metadata.csv").new == 1

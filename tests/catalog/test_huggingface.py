@@ -330,3 +330,26 @@ def test_a_data_set_that_datasets_can_t_open_is_one_line(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="datasets can't read"):
         list(hub_parts(str(tmp_path / "empty")))
+
+
+def test_addresses_ids_and_images_in_lists_of_one_are_read(tmp_path: Path) -> None:
+    schema = pa.schema(
+        [
+            ("image_url", pa.list_(pa.string())),
+            ("id", pa.list_(pa.string())),
+            ("image", pa.list_(IMAGE)),
+            ("license", pa.string()),
+            ("artist", pa.string()),
+        ]
+    )
+    image = {"bytes": picture(seed=1, format="PNG"), "path": None}
+    record = {"license": "cc0", "artist": "Ada"}
+    folder = repository(
+        tmp_path / "set",
+        {**record, "image_url": ["https://x.example/1.jpg"], "id": ["one"]},
+        {**record, "image": [image], "id": ["two"]},
+        schema=schema,
+    )
+    rows, _ = imported("huggingface", tmp_path / "c.lance", path=folder, columns={"image": "image"})
+    assert rows["huggingface:set/one"]["image_url"] == "https://x.example/1.jpg"
+    assert rows["huggingface:set/two"]["fetch_status"] == "ok"

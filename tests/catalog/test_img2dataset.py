@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, fetch, import_
 from commoncanvas.catalog.importing.sources import Report, make_source
 from commoncanvas.core.errors import LicenseError, SourceError
 from tests.catalog.imports import imported, options, picture
@@ -223,3 +223,27 @@ def test_other_files_and_folders_of_one_name_are_refused(tmp_path: Path) -> None
         make_source("img2dataset", options(paths=(first, second)))
     rows, _ = imported("img2dataset", tmp_path / "c.lance", path=tmp_path / "a")
     assert list(rows) == ["img2dataset:a/out/000000000"]
+
+
+def test_a_file_that_is_a_link_out_of_the_folder_is_left_to_fetch(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    parquet(folder / "00000.parquet", meta(1), meta(2))
+    (folder / "00000").mkdir()
+    (tmp_path / "private.jpg").write_bytes(picture())
+    (folder / "own.jpg").write_bytes(picture(seed=2))
+    (folder / "00000/000000001.jpg").symlink_to(tmp_path / "private.jpg")
+    (folder / "00000/000000002.jpg").symlink_to("../own.jpg")
+    rows, report = imported("img2dataset", tmp_path / "c.lance", path=folder)
+    assert {id[-1]: row.get("fetch_status") for id, row in rows.items()} == {"1": None, "2": "ok"}
+    assert "00000/000000001.jpg is a link out of the folder" in str(report.complaints)
+
+
+def test_rows_before_a_damaged_place_are_kept(tmp_path: Path) -> None:
+    """All but the last one: its json may be what is damaged, and another licence would hold for its picture."""
+    path = tar(tmp_path / "00000.tar", *sample(1), *sample(2), *sample(3), *sample(4))
+    whole = path.read_bytes()
+    at = whole.find(b"000000004.jpg")
+    path.write_bytes(whole[:at] + b"\xff" * 512 + whole[at + 512 :])
+    with pytest.raises(SourceError, match="damaged after sample 000000003"):
+        import_("img2dataset", tmp_path / "c.lance", path)
+    assert Catalog.open(tmp_path / "c.lance").count("fetch_status = 'ok'") == 2

@@ -200,3 +200,36 @@ def test_what_no_row_could_say_is_one_line_before_anything_is_imported(tmp_path:
     with pytest.raises(SourceError, match="of no kind that source table reads"):
         imported("table", tmp_path / "c.lance", path=write(tmp_path / "a.txt", LIST))
     assert not (tmp_path / "c.lance").exists()
+
+
+def test_lists_of_one_are_read_wherever_one_value_is_meant(tmp_path: Path) -> None:
+    said = {"image_url": ["https://x.example/a.jpg"], "id": ["a-1"], "original_width": [640], "land": ["de"]}
+    path = write(tmp_path / "list.jsonl", {**LIST, **said}, {**LIST, **said, "id": "b", "land": ["de", "fr"]})
+    rows, report = imported("table", tmp_path / "c.lance", path=path, columns={"country": "land"})
+    assert list(rows) == ["table:list/a-1", "table:list/b"]
+    assert rows["table:list/a-1"]["image_url"] == "https://x.example/a.jpg"
+    assert rows["table:list/a-1"]["original_width"] == 640
+    assert rows["table:list/a-1"]["country"] == "DE"
+    assert report.remarks == {"kept without country": 1}
+
+
+@pytest.mark.parametrize(
+    "nested", [{"creator": {"name": "\ud800"}}, {"tags": [["\ud800"]]}, {"notes": [{"\ud800": 1}]}]
+)
+def test_half_of_a_surrogate_pair_costs_its_row_however_deep_it_is(
+    nested: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write(
+        tmp_path / "list.jsonl", {**LIST, **nested}, LIST, {**LIST, "url": "https://x.example/b.jpg"}
+    )
+    rows, report = imported("table", tmp_path / "c.lance", path=path)
+    assert len(rows) == 2
+    assert report.skipped == {"bad encoding": 1}
+
+
+def test_a_deep_document_ends_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.jsonl", LIST)
+    deep = json.dumps({**LIST, "url": "https://x.example/b.jpg", "notes": 0}).replace(": 0", ": " + "[" * 900 + "]" * 900)
+    path.write_text(f"{path.read_text()}\n{deep}\n")
+    rows, _ = imported("table", tmp_path / "c.lance", path=path)
+    assert len(rows) == 2

@@ -244,3 +244,27 @@ def test_a_missing_dump_is_named(tmp_path: Path) -> None:
         import_("yfcc100m", tmp_path / "c.lance")
     with pytest.raises(SourceError, match=r"none\.bz2 can't be read"):
         import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "none.bz2")
+
+
+@pytest.mark.parametrize("own", ["rowid", "oid", "ROWID", "_rowid_"])
+def test_a_column_of_sqlite_may_be_called_as_the_row_number(own: str, tmp_path: Path) -> None:
+    cells = {name: value for name, value in fields(0).items() if name not in ("line", "hash")}
+    with sqlite3.connect(tmp_path / "dump.db") as connection:
+        connection.execute(f"CREATE TABLE yfcc ({own} TEXT, {', '.join(cells)})")
+        for photo in range(3):
+            values = ["x", *{**cells, "photoid": photo + 1}.values()]
+            connection.execute(f"INSERT INTO yfcc VALUES ({', '.join('?' * len(values))})", values)
+    connection.close()
+    assert import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump.db").new == 3
+
+
+@pytest.mark.parametrize(
+    ("extra", "how"), [("rowid, _rowid_, oid,", ""), ("", "WITHOUT ROWID")], ids=["all taken", "none"]
+)
+def test_a_table_of_sqlite_without_row_numbers_is_one_line(extra: str, how: str, tmp_path: Path) -> None:
+    cells = [name for name in fields(0) if name not in ("line", "hash", "photoid")]
+    with sqlite3.connect(tmp_path / "dump.db") as connection:
+        connection.execute(f"CREATE TABLE yfcc ({extra} photoid PRIMARY KEY, {', '.join(cells)}) {how}")
+    connection.close()
+    with pytest.raises(SourceError, match=r"rename one of them|copy it into a table that isn't"):
+        import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump.db")

@@ -231,6 +231,8 @@ def odd_samples() -> Iterator[Kind]:
     yield "tiff, double", colour.cast("double").tiffsave_buffer(), UNSUPPORTED
     yield "tiff, complex", colour.complexform(colour).tiffsave_buffer(), UNSUPPORTED
     yield "tiff, ycbcr", file(COLOURS.convert("YCbCr"), "TIFF"), UNSUPPORTED
+    yield "bigtiff", colour.tiffsave_buffer(bigtiff=True), EXACT
+    yield "bigtiff, ycbcr", file(COLOURS.convert("YCbCr"), "TIFF", big_tiff=True), UNSUPPORTED
     inside = bytearray(
         vips(LARGE).tiffsave_buffer(compression="jpeg", tile=True, tile_width=512, tile_height=512)
     )

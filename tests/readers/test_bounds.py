@@ -65,20 +65,60 @@ def test_pages_and_dictionaries_that_take_too_much_are_refused_unread(
             next(parquet_rows(path, Report()))
 
 
-def test_a_footer_that_says_less_than_its_pages_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", [0, 1, 5])
+def test_every_page_counts_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     monkeypatch.setattr(packing, "MAX_PAGE", 100_000)
-    table = pa.table({"title": ["x" * 200_000] * 3})
-    path = write(tmp_path / "a.parquet", table, dictionary_pagesize_limit=1 << 30)
-
-    (group,) = packing.row_groups(path)
-    (chunk,) = group.chunks
-    assert chunk.unpacked < 250_000 < 3 * 200_000
-    lie = packing.Group(3, (replace(chunk, unpacked=10, packed=10, pages=chunk.pages[:1]),))
-    monkeypatch.setattr(packing, "row_groups", lambda path: [lie])
+    titles = ["a", "b", "c", "d", "e", "f"]
+    titles[place] = "x" * 200_000
+    how = {"use_dictionary": False, "data_page_size": 1, "write_batch_size": 1}
+    path = write(tmp_path / "a.parquet", pa.table({"title": titles}), **how)
     with pytest.raises(SourceError, match="column title would take 200,"):
         rows_at_once(path, None)
+
+
+def test_what_a_footer_says_of_rows_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"title": ["x" * 1_000_000] * 20})
+    path = write(tmp_path / "a.parquet", table, use_dictionary=False)
+    assert rows_at_once(path, None) == 67
+    (group,) = packing.row_groups(path)
+    monkeypatch.setattr(packing, "row_groups", lambda path: [replace(group, rows=10**9)])
+    assert rows_at_once(path, None) == 67
+
+
+def test_the_pages_of_all_columns_are_added_up(tmp_path: Path) -> None:
+    """Each would be allowed alone; the reader holds one of each."""
+    columns = {f"title_{number}": ["x" * 90_000_000] for number in range(3)}
+    path = write(tmp_path / "a.parquet", pa.table(columns), use_dictionary=False)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(
+        SourceError, match=r"pages of its columns would take 270,\d\d\d,\d\d\d bytes of memory"
+    ):
+        next(parquet_rows(path, Report()))
+    assert next(parquet_rows(path, Report(), ["title_1"]))
+
+
+def test_a_value_that_repeats_most_of_the_last_one_counts_whole(tmp_path: Path) -> None:
+    table = pa.table({"title": [f"{'x' * 1_000_000}{number:05}" for number in range(2000)]})
+    how = {"use_dictionary": False, "column_encoding": {"title": "DELTA_BYTE_ARRAY"}}
+    path = write(tmp_path / "a.parquet", table, **how)
+    assert path.stat().st_size < 100_000
+    found = parquet_rows(path, Report())
+    assert peak(next(found) for _ in range(200)) < 200 << 20
+
+
+def test_a_list_of_more_values_than_its_bytes_can_say_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MAX_LIST", 100_000)
+    one = pa.ListArray.from_arrays([0, 1_000_000], pa.array(["cat"] * 1_000_000))
+    path = write(tmp_path / "a.parquet", pa.table({"tags": one}))
+    assert path.stat().st_size < 5000
+    with pytest.raises(SourceError, match=r"lists in column tags.list.element would take"):
+        next(parquet_rows(path, Report()))
+    honest = pa.table({"tags": [[f"{number}" for number in range(30)]] * 10_000})
+    assert sum(1 for _ in parquet_rows(write(tmp_path / "b.parquet", honest), Report())) == 10_000
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd", "snappy"])
@@ -103,7 +143,6 @@ def test_a_footer_is_read_as_pyarrow_reads_it(tmp_path: Path, compression: str) 
         assert list(group.chunks) == [
             packing.Chunk(
                 each.path_in_schema,
-                each.total_uncompressed_size,
                 each.total_compressed_size,
                 tuple(place for place in (each.dictionary_page_offset, each.data_page_offset) if place),
             )

@@ -246,3 +246,18 @@ def test_the_command_says_it_one_complaint_a_line_and_exits_with_2(
     assert lines[22].endswith(f"they are in {tmp_path}: import that folder")
     assert len(lines) == 23
     assert len(err.splitlines()) == 1 and f"they are in {tmp_path}: import that folder" in err
+
+
+def test_a_link_into_a_closed_folder_costs_itself(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Path.is_dir` raises there; whoever runs as root may look everywhere, so it is said here."""
+    is_dir = Path.is_dir
+
+    def refused(path: Path) -> bool:
+        if "private" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    found, report = walked(photos)
+    assert found == ["a.jpg", "named.jpg", "stored.jpg", "kept/c.jpg", "sub/b.jpg"]
+    assert ImageFolder(photos).better_folder(["d.jpg"], [photos.parent / "private"]) is not None

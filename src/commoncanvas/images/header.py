@@ -151,11 +151,17 @@ def _is_plain_ycbcr(data: bytes) -> bool:
     def number(place: int, size: int) -> int:
         return int.from_bytes(data[place : place + size], order)
 
-    if number(2, 2) != 42:
-        return False
-    first = number(4, 4)
-    entries = range(first + 2, first + 2 + 12 * number(first, 2), 12)
-    tags = {number(entry, 2): number(entry + 8, 2) for entry in entries}
+    match number(2, 2):
+        case 42:
+            first = number(4, 4)
+            begin, length, value, count = first + 2, 12, 8, number(first, 2)
+        case 43:  # BigTIFF: all offsets and counts have eight bytes
+            first = number(8, 8)
+            begin, length, value, count = first + 8, 20, 12, number(first, 8)
+        case _:
+            return False
+    entries = range(begin, min(begin + length * count, len(data)), length)
+    tags = {number(entry, 2): number(entry + value, 2) for entry in entries}
     return tags.get(_PHOTOMETRIC) == _YCBCR and tags.get(_COMPRESSION) not in _JPEGS
 
 

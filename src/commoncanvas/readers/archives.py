@@ -60,7 +60,7 @@ def samples(path: Path, report: Report) -> Iterator[Sample]:
     """The samples, each with its pictures, `json` and `txt`; MAX_BYTES of a sample at most.
 
     What is left out of a sample goes to `report.remark`. Raises SourceError where the archive is damaged, after the
-    samples before that place.
+    samples before that place, but for the last one: its other files may be what is damaged.
     """
     sample: Sample | None = None
     for tar, member, key, part in _members(path, report):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,14 @@ BATCH_BYTES = 64 << 20
 """Of the rows that are read at once, about."""
 MAX_PAGE = 128 << 20
 """Bytes of a page, and of all dictionaries of a row group, at most."""
-MAX_PACKING = 100
-"""Times that a column of more than MAX_PAGE bytes may be larger than what stands for it in the file."""
+MAX_PAGES = 256 << 20
+"""Bytes of the largest page and the dictionary of each column, added up: a reader holds one of each at once."""
+MAX_LIST = 10_000_000
+"""Values of lists in a row group that may stand in less than a bit each."""
 HEADER_BYTES = 64 << 10
 """Bytes of a page's header, at most; pyarrow writes a hundred, and its statistics may bring some thousands."""
-_DICTIONARY = 2
+_USUAL_HEADER = 1 << 10
+_DICTIONARY, _DELTA = 2, 7
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,6 @@ class Chunk:
     """A column's part of a row group, as the footer has it: its path, bytes, and where its first pages are."""
 
     column: str
-    unpacked: int
     packed: int
     pages: tuple[int, ...]
 
@@ -46,6 +48,19 @@ class Group:
 
     rows: int
     chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page's header says, by which its reader allocates, whatever the footer says.
+
+    `values` are also those that are null; `longest`: bytes that one value of it can have.
+    """
+
+    dictionary: bool
+    size: int
+    values: int
+    longest: int
 
 
 def row_groups(path: Path) -> list[Group]:
@@ -69,9 +84,7 @@ def row_groups(path: Path) -> list[Group]:
 def _chunk(said: dict[int, Any]) -> Chunk:
     """Of a `ColumnMetaData`."""
     column = b".".join(said[3]).decode()
-    return Chunk(
-        column, int(said[6]), int(said[7]), tuple(said[place] for place in (11, 9) if said.get(place))
-    )
+    return Chunk(column, int(said[7]), tuple(said[place] for place in (11, 9) if said.get(place)))
 
 
 def rows_at_once(path: Path, columns: Sequence[str] | None) -> int:
@@ -82,27 +95,39 @@ def rows_at_once(path: Path, columns: Sequence[str] | None) -> int:
     most = BATCH_BYTES
     with path.open("rb") as raw:
         for group in row_groups(path):
-            dictionaries = unpacked = 0
+            dictionaries = held = longest = 0
             for chunk in group.chunks:
                 if columns is None or any(f"{chunk.column}.".startswith(f"{name}.") for name in columns):
-                    # A value can be as long as its dictionary, and stand in every row.
-                    dictionaries += _dictionary(path, raw, chunk)
-                    unpacked += chunk.unpacked
+                    dictionary, largest, value = _needs(path, raw, chunk, group.rows)
+                    dictionaries += dictionary
+                    held += dictionary + largest
+                    longest += value
             if dictionaries > MAX_PAGE:
                 raise _too_large(path, "its dictionaries", dictionaries)
-            most = min(most, BATCH_BYTES // max(1, dictionaries, unpacked // max(1, group.rows)))
+            if held > MAX_PAGES:
+                raise _too_large(path, "the pages of its columns", held)
+            most = min(most, BATCH_BYTES // max(1, longest))
     return max(1, most)
 
 
-def _dictionary(path: Path, raw: IO[bytes], chunk: Chunk) -> int:
-    """Bytes of a column's dictionary. Raises SourceError."""
-    pages = [_page(path, raw, place) for place in chunk.pages]
-    largest = max((size for _, size in pages), default=0)
-    if chunk.unpacked > max(MAX_PAGE, MAX_PACKING * chunk.packed):
-        largest = chunk.unpacked
-    if largest > MAX_PAGE:
-        raise _too_large(path, f"column {chunk.column}", largest)
-    return sum(size for kind, size in pages if kind == _DICTIONARY)
+def _needs(path: Path, raw: IO[bytes], chunk: Chunk, rows: int) -> tuple[int, int, int]:
+    """Bytes of a column's dictionary, of its largest page, and of a row's value at most. Raises SourceError."""
+    dictionary = largest = unpacked = values = longest = 0
+    for page in _pages(path, raw, chunk):
+        if page.size > MAX_PAGE:
+            raise _too_large(path, f"column {chunk.column}", page.size)
+        unpacked += page.size
+        if page.dictionary:
+            # A value can be as long as its dictionary, and stand in every row.
+            dictionary += page.size
+        else:
+            largest = max(largest, page.size)
+            values += page.values
+            longest = max(longest, page.longest)
+    # A row can have many values, in a list: on average so many. Of a byte, thousands can be made.
+    if values - rows > max(MAX_LIST, 8 * unpacked):
+        raise _too_large(path, f"lists in column {chunk.column}", 8 * values)
+    return dictionary, largest, (dictionary + longest) * max(1, values // max(1, rows))
 
 
 def _too_large(path: Path, what: str, size: int) -> SourceError:
@@ -111,24 +136,48 @@ def _too_large(path: Path, what: str, size: int) -> SourceError:
     )
 
 
-def _page(path: Path, raw: IO[bytes], place: int) -> tuple[int, int]:
-    """(kind, bytes when unpacked) of the page at `place`: what its reader allocates, whatever the footer says.
+def _pages(path: Path, raw: IO[bytes], chunk: Chunk) -> Iterator[Page]:
+    """The pages of a chunk, as far as they are pages; its reader will say so where one isn't. Raises SourceError."""
+    place = min(chunk.pages, default=0)
+    end = place + chunk.packed
+    while 0 < place < end:
+        header, size = _header(path, raw, place)
+        try:
+            about = header.get(5) or header.get(7) or header.get(8) or {}
+            values, encoding = int(about.get(1, 0)), about.get(4 if 8 in header else 2)
+            unpacked, packed = int(header[2]), int(header[3])
+            dictionary = header[1] == _DICTIONARY
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return
+        if min(values, unpacked, packed) < 0:
+            return
+        # In delta encoding a value begins with as much of the last one as it says.
+        longest = unpacked if encoding == _DELTA else unpacked // max(1, values)
+        yield Page(dictionary, unpacked, values, longest)
+        place += size + packed
 
-    Raises SourceError for a `PageHeader` of more than HEADER_BYTES.
+
+def _header(path: Path, raw: IO[bytes], place: int) -> tuple[dict[int, Any], int]:
+    """The `PageHeader` at `place`, and its bytes; an empty one if there is none.
+
+    Raises SourceError for one of more than HEADER_BYTES.
     """
-    raw.seek(place)
-    data = raw.read(HEADER_BYTES)
-    try:
-        header = Reader(data).struct()
-        return int(header[1]), int(header[2])
-    except EndOfData as error:
-        if len(data) == HEADER_BYTES:
-            raise SourceError(
-                f"{path}: the header of a page has more than {HEADER_BYTES:,} bytes; write it anew"
-            ) from error
-    except (ValueError, KeyError, TypeError):
-        pass
-    return 0, 0  # no page; its reader will say so
+    for most in (_USUAL_HEADER, HEADER_BYTES):
+        raw.seek(place)
+        data = raw.read(most)
+        reader = Reader(data)
+        try:
+            return reader.struct(), reader.place
+        except EndOfData as error:
+            if len(data) < most:
+                break
+            if most == HEADER_BYTES:
+                raise SourceError(
+                    f"{path}: the header of a page has more than {HEADER_BYTES:,} bytes; write it anew"
+                ) from error
+        except ValueError:
+            break
+    return {}, 0
 
 
 def check_stream(path: Path) -> None:

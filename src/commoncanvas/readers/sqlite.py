@@ -40,7 +40,8 @@ def table_rows(
             connection.text_factory = bytes
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
             table, names = _table(path, connection, needed, optional, whose)
-            for rows in _by_size(_rows(path, connection, table, names, report)):
+            rowid = _rowid(path, connection, table)
+            for rows in _by_size(_rows(path, connection, table, rowid, names, report)):
                 yield table, names, rows
     except sqlite3.Error as error:
         raise SourceError(f"{path} can't be read as an SQLite file: {error}") from error
@@ -52,30 +53,47 @@ def _table(
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (encoded,) in tables:
         table = encoded.decode("utf-8", "replace").replace('"', '""')
-        names = [
-            row[1].decode("utf-8", "replace") for row in connection.execute(f'PRAGMA table_info("{table}")')
-        ]
+        names = [row[1].decode("utf-8", "replace") for row in _columns(connection, table)]
         if set(needed) <= set(names):
             return table, [name for name in names if name in (*needed, *optional)]
     raise SourceError(f"{path} has no table with {whose} columns ({', '.join(needed[:4])}, ...)")
 
 
+def _rowid(path: Path, connection: sqlite3.Connection, table: str) -> str:
+    """The name of the row's number that no column of the table has for its own. Raises SourceError."""
+    taken = {row[1].decode("utf-8", "replace").lower() for row in _columns(connection, table)}
+    free = next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
+    if free is None:
+        raise SourceError(f"{path}: table {table} has columns rowid, _rowid_ and oid; rename one of them")
+    try:
+        connection.execute(f'SELECT {free} FROM "{table}" LIMIT 0')
+    except sqlite3.OperationalError as error:
+        raise SourceError(
+            f"{path}: table {table} is WITHOUT ROWID; copy it into a table that isn't"
+        ) from error
+    return free
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[Row]:
+    return connection.execute(f'PRAGMA table_info("{table}")').fetchall()
+
+
 def _rows(
-    path: Path, connection: sqlite3.Connection, table: str, names: list[str], report: Report
+    path: Path, connection: sqlite3.Connection, table: str, rowid: str, names: list[str], report: Report
 ) -> Iterator[Row]:
     listed = ", ".join(f'"{name}"' for name in names)
-    select = f'SELECT rowid, {listed} FROM "{table}" WHERE rowid'
+    select = f'SELECT {rowid}, {listed} FROM "{table}" WHERE {rowid}'
     next_id = _FIRST
     while next_id <= _LAST:
         try:
-            for row in connection.execute(f"{select} >= ? ORDER BY rowid", (next_id,)):
+            for row in connection.execute(f"{select} >= ? ORDER BY {rowid}", (next_id,)):
                 yield row
                 next_id = row[0] + 1
             return
         except sqlite3.DataError as error:
             # Python reads a row ahead: the one before the one that is too long is lost with it.
             (next_id,) = connection.execute(
-                f'SELECT min(rowid) FROM "{table}" WHERE rowid >= ?', (next_id,)
+                f'SELECT min({rowid}) FROM "{table}" WHERE {rowid} >= ?', (next_id,)
             ).fetchone()
             try:
                 yield from connection.execute(f"{select} = ?", (next_id,)).fetchall()

@@ -64,7 +64,7 @@ class ImageFolder:
                     if not self._usable(path, real, report):
                         continue
                 own = self._own_name(real) if through else path
-                if Path(real).is_dir() if through else entry.is_dir():
+                if is_folder(Path(real)) if through else entry.is_dir():
                     # Each folder behind links is read once: links in a circle come to an end.
                     if not through or (own is None and real not in read):
                         read.add(real)
@@ -120,7 +120,7 @@ class ImageFolder:
         """The folder above, below or of `more` in which most of `names` are files; None if no one has half of them."""
         absolute = [os.fspath(path.parent) for name in names if (path := Path(name)).is_absolute()]
         common = [Path(os.path.commonpath(absolute))] if absolute else []
-        below = islice((path for path in sorted(self.root.glob("*/")) if path.is_dir()), NEARBY)
+        below = islice((path for path in sorted(self.root.glob("*/")) if is_folder(path)), NEARBY)
         found = {
             folder: sum(is_file(folder / name) and (folder / name).is_relative_to(folder) for name in names)
             for folder in dict.fromkeys((*common, *more, *list(self.root.parents)[:3], *below))
@@ -131,7 +131,7 @@ class ImageFolder:
 
     def _usable(self, path: str, real: str, report: Report) -> bool:
         """Whether a link leads to an image or a folder that may be looked at."""
-        if Path(real).is_dir() or is_image(path):
+        if is_folder(Path(real)) or is_image(path):
             if not os.path.lexists(real) or Path(real).is_symlink():  # the second: links in a circle
                 report.skip(shown(path), "link to nothing", f"it leads to {shown(real)}")
             elif self.leads_out(real):
@@ -166,6 +166,14 @@ def is_file(path: Path) -> bool:
     """`path.is_file()`; False also where the system refuses to look: too long a name, a folder that is closed."""
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """`path.is_dir()`; False also where the system refuses to look."""
+    try:
+        return path.is_dir()
     except OSError:
         return False
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.table.schema import COUNTRY
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ _CHUNK = 8
 
 def stated(value: Any, where: str, report: Report) -> str | None:
     """The code that a record says; None, told to `report` where it says something else."""
-    written = value.strip().upper() if isinstance(value, str) else value
+    written = (fields.text(value) or "").upper()
     if written in CODES:
-        return str(written)
-    if written not in (None, ""):
+        return written
+    if not fields.is_blank(value):
         report.remark(where, "kept without country", f"{str(value)[:60]!r} is no code of two letters")
     return None
 

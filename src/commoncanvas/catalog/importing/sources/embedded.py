@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from commoncanvas.catalog.importing.sources.source import SourceOptions
-from commoncanvas.core.errors import ImageError
+from commoncanvas.core.errors import ImageError, SourceError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import WEB_FORMATS
@@ -25,7 +25,9 @@ WAITING_BYTES = 256 << 20
 
 
 def image_bytes(value: Any) -> bytes | None:
-    """The file in a cell: bytes, or a struct of bytes and path, as `datasets` stores images."""
+    """The file in a cell: bytes, or a struct of bytes and path, as `datasets` stores images; or a list of one."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     if isinstance(value, dict):
         value = value.get("bytes")
     return value if isinstance(value, bytes) and value else None
@@ -46,9 +48,10 @@ def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Ite
     workers = os.cpu_count() or 1
     waiting: deque[tuple[str, dict[str, Any], Future[dict[str, Any]] | None, int]] = deque()
     held = 0
+    broken: list[SourceError] = []
     decoders, threads = Decoders(store, workers), ThreadPoolExecutor(workers, "decode")
     try:
-        for where, row, data in pending:
+        for where, row, data in _until_broken(pending, broken):
             image = None if data is None else threads.submit(_columns, decoders, data)
             waiting.append((where, row, image, len(data or b"")))
             held += len(data or b"")
@@ -59,10 +62,20 @@ def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Ite
                 yield _filled(*done[:3], report)
         while waiting:
             yield _filled(*waiting.popleft()[:3], report)
+        if broken:
+            raise broken[0]
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
         decoders.close()
         threads.shutdown()
+
+
+def _until_broken(pending: Iterable[Pending], broken: list[SourceError]) -> Iterator[Pending]:
+    """The rows up to the place from which on the input can't be read; its error goes to `broken`."""
+    try:
+        yield from pending
+    except SourceError as error:
+        broken.append(error)
 
 
 def _columns(decoders: Decoders[dict[str, Any]], data: bytes) -> dict[str, Any]:

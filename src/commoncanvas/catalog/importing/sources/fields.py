@@ -196,7 +196,13 @@ def is_blank(value: Any, depth: int = _MAX_DEPTH) -> bool:
 
 
 def text(value: Any) -> str | None:
-    """A value as stripped text; None for what is empty or no text at all (true, a list, NaN)."""
+    """A value as stripped text, also if it is all that a list or an object holds.
+
+    None for what is empty or no text at all (true, NaN, a list of several texts).
+    """
+    if isinstance(value, list | tuple | Mapping):
+        held = texts(value)
+        return held[0] if len(held) == 1 else None
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return None
     return str(value).strip() or None

@@ -163,6 +163,12 @@ class Folder(RowSource):
             here = [f"metadata{suffix}" for suffix in READERS if f"metadata{suffix}" in names]
             if len(here) > 1:
                 raise SourceError(f"{folder} has {' and '.join(here)}; choose one with --metadata")
+            for name in here:
+                if self.images.leads_out(self.images.real(Path(folder, name))):
+                    raise SourceError(
+                        f"{Path(folder, name)} is a {LEADS_OUT}; name it with --metadata, or take what links lead to "
+                        "with --follow-links"
+                    )
             found.update({Path(folder, name): Path(folder) for name in here})
             if here:
                 folders.clear()

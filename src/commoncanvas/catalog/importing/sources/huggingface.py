@@ -305,6 +305,8 @@ def _unreadable(what: str, error: Exception) -> SourceError:
 
 def _image(value: Any, root: Path | None) -> bytes | None:
     """The image file in a cell, or beside the data set's own files under the path that the cell says."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     if (data := image_bytes(value)) is not None or root is None or not isinstance(value, dict):
         return data
     path = root / str(value.get("path") or "")

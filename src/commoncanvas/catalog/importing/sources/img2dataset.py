@@ -26,7 +26,7 @@ from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.readers.archives import COMPRESSED, check_end, samples, scattered
 from commoncanvas.readers.tables import IMAGE_ROWS, parquet_rows, parquet_schema
-from commoncanvas.readers.walk import IMAGE_ENDINGS
+from commoncanvas.readers.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder
 from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY
 
@@ -135,7 +135,7 @@ class Img2Dataset(RowSource):
     def _from_parquet(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
         columns = self._columns[path]
         images = [name for name in IMAGE_ENDINGS if name in columns]
-        folder = path.with_suffix("")
+        shards = ImageFolder(path.parent)
         batch_size = IMAGE_ROWS if images else _METADATA_ROWS
         for where, record in parquet_rows(path, report, columns, batch_size):
             key = fields.text(record["key"])
@@ -145,8 +145,8 @@ class Img2Dataset(RowSource):
             if key in seen:
                 continue
             data = next((found for name in images if (found := image_bytes(record[name]))), None)
-            if not images and folder.is_dir():
-                data = _file(folder, key)
+            if not images:
+                data = _file(shards, path.stem, key, where, report)
             record = {name: value for name, value in record.items() if name not in images}
             if "txt" in record and "caption" not in record:
                 record["caption"] = record.pop("txt")
@@ -183,10 +183,14 @@ class Img2Dataset(RowSource):
         return {**row, **sizes, "image_url": url, **country}
 
 
-def _file(folder: Path, key: str) -> bytes | None:
+def _file(shards: ImageFolder, shard: str, key: str, where: str, report: Report) -> bytes | None:
+    """The image of a row in the folder of its shard."""
     for kind in IMAGE_ENDINGS:
-        path = folder / f"{key}.{kind}"
+        name = f"{shard}/{key}.{kind}"
+        path = shards.root / name
         with suppress(OSError):  # one that can't be read is left to fetch
             if path.is_file() and path.stat().st_size <= MAX_BYTES:
-                return path.read_bytes()
+                if not shards.leads_out(shards.real(path)):
+                    return path.read_bytes()
+                report.remark(where, "file passed over", f"{name} is a {LEADS_OUT}")
     return None

@@ -71,6 +71,8 @@ def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
 
 def whole(value: Any) -> int | None:
     """A number of pixels that fits the catalog's columns; None for anything else."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value) if len(value.strip()) < 11 else None
     if isinstance(value, float) and value.is_integer():

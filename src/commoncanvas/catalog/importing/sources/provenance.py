@@ -167,11 +167,9 @@ def check_named(
 
 
 def web_address(value: Any) -> str | None:
-    """An http(s) address; one without a scheme (`//upload.wikimedia.org/...`) is taken as https."""
-    written = fields.text(value)
-    if written and written.startswith("//"):
-        written = f"https:{written}"
-    return written if written and re.match(r"https?://\S+$", written, re.IGNORECASE) else None
+    """An http(s) address, of several the first; without a scheme (`//upload.wikimedia.org/...`) it is https."""
+    written = (f"https:{each}" if each.startswith("//") else each for each in fields.texts(value))
+    return next((each for each in written if re.match(r"https?://\S+$", each, re.IGNORECASE)), None)
 
 
 def _kept(where: str, column: str, value: Any, read: Any, kind: str, report: Report) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +122,17 @@ def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
     return True
 
 
-def _texts(value: Any) -> Sequence[str]:
-    if isinstance(value, str):
-        return (value,)
-    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else ()
+def _texts(value: Any) -> Iterator[str]:
+    """All that a value holds, the names of its fields among them; however deep, without recursion."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text
+            case dict() as fields:
+                waiting += [*fields, *fields.values()]
+            case list() as values:
+                waiting += values
 
 
 READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {

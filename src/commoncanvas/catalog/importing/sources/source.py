@@ -50,15 +50,23 @@ class RowSource(ABC):
 
 
 def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Lists of BATCH_ROWS rows; fewer where they would hold much more than BATCH_BYTES. Empty ones never."""
+    """Lists of BATCH_ROWS rows; fewer where they would hold much more than BATCH_BYTES. Empty ones never.
+
+    Where the input can't be read any further, the rows before that place come first, and then the error.
+    """
     waiting: list[Mapping[str, Any]] = []
     size = 0
-    for row in rows:
-        waiting.append(row)
-        size += sum(len(value) for value in row.values() if isinstance(value, str | bytes))
-        if len(waiting) == BATCH_ROWS or size >= BATCH_BYTES:
+    try:
+        for row in rows:
+            waiting.append(row)
+            size += sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+            if len(waiting) == BATCH_ROWS or size >= BATCH_BYTES:
+                yield waiting
+                waiting, size = [], 0
+    except Exception:
+        if waiting:
             yield waiting
-            waiting, size = [], 0
+        raise
     if waiting:
         yield waiting
 
