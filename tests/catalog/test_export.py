@@ -459,3 +459,57 @@ def test_a_size_is_read_as_people_write_it(number: int, unit: str) -> None:
     factor = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}[unit.strip().lower()]
     assert ShardSize.of(f"{number}{unit}") == ShardSize(None, number * factor)
     assert ShardSize.of(str(number)) == ShardSize(number, None)
+
+
+def test_a_takedown_during_an_export_is_not_in_it(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = export_module._write_papers
+    calls = 0
+
+    def during(*how: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            takedown(catalog.uri, id=["photos:03", "photos:20"], reason="asked")
+        return write(*how)
+
+    monkeypatch.setattr(export_module, "_write_papers", during)
+    report = export("webdataset", catalog.uri, tmp_path / "out", shard_size="20")
+    assert (report.rows, report.left_out["taken down"]) == (ROWS - 2, 2)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "2 rows taken down meanwhile; the export is written again without" in shown
+    assert not {"photos:03", "photos:20"} & {
+        json.loads(files["json"])["image_id"] for files in tars(tmp_path / "out").values()
+    }
+    credited = (tmp_path / "out/credits.csv").read_text()
+    assert "photos.example/20" not in credited
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_places_that_can_t_be_renamed_are_refused_first(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here/in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/in")
+    for out in (".", "..", tmp_path / "here", "/", "in/../.", Path.home()):
+        with pytest.raises(CatalogError, match="choose a folder of its own"):
+            export("parquet", catalog, out)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "disk")
+    with pytest.raises(CatalogError, match="disk is a mount point"):
+        export("parquet", catalog, tmp_path / "disk")
+    assert not list((tmp_path / "here").rglob("*.parquet"))
+
+
+def test_an_export_goes_where_a_link_leads(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "disk/exports").mkdir(parents=True)
+    (tmp_path / "out").symlink_to("disk/exports")
+    assert export("parquet", catalog, tmp_path / "out").rows == ROWS
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk/exports/README.md").is_file()
+
+
+def test_an_export_of_nothing_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="nothing to export"):
+        export("parquet", catalog, tmp_path / "out", filter="image_id = 'none'")
+    assert not list(tmp_path.glob("out*"))

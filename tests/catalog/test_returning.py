@@ -15,9 +15,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from commoncanvas.catalog import Catalog, curate, export, fetch, import_, takedown
+from commoncanvas.catalog.fetching.worker import Worker
 from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode, encode_image, phash
+from commoncanvas.table.forget import what_goes
+from commoncanvas.table.request import Request
 from commoncanvas.table.schema import to_batch
+from commoncanvas.table.tombstones import Tombstones
 
 Picture = Image.Image
 
@@ -187,15 +191,14 @@ def test_a_copy_that_is_fetched_while_it_is_taken_down_goes_at_the_end(
 ) -> None:
     b = folder(tmp_path / "b", {"y.png": (tmp_path / "a/y.png").read_bytes()}, "Bo")
     import_("folder", uri, path=b)
-    run = Catalog.backfill
+    run = Worker.rows
 
-    def during(catalog: Catalog, *stage: Any, **how: Any) -> int:
+    def during(worker: Worker, *places: Any) -> Any:
+        rows = run(worker, *places)
         takedown(uri, id=["folder:a/y.png"], reason="asked")
-        with monkeypatch.context() as patch:
-            patch.setattr(Catalog, "backfill", run)
-            return catalog.backfill(*stage, **how)
+        return rows
 
-    monkeypatch.setattr(Catalog, "backfill", during)
+    monkeypatch.setattr(Worker, "rows", during)
     fetch(uri)
     assert statuses(uri) == {"folder:a/z.png": "ok"}
 
@@ -227,3 +230,36 @@ def test_a_row_without_an_image_or_with_a_broken_one_is_added_as_it_is(uri: str)
         {"image_id": "s:2", "source": "s", "image": b"broken", "fetch_status": "ok"},
     ]
     assert Catalog.open(uri).add([to_batch(rows)]) == (2, 0)
+
+
+def test_a_copy_that_a_killed_fetch_had_stored_goes_with_the_next(uri: str, tmp_path: Path) -> None:
+    """The takedown came while it was fetched, and the fetch didn't live to look again."""
+    b = folder(tmp_path / "b", {"y.png": (tmp_path / "a/y.png").read_bytes()}, "Bo")
+    import_("folder", uri, path=b)
+    fetch(uri)
+    catalog, stones = Catalog.open(uri), Tombstones(uri)
+    _, kept = what_goes(catalog, Request.of(["folder:a/y.png"], None, (), None, ()), stones)
+    stones.record(kept, "asked")
+    assert "folder:b/y.png" in statuses(uri)
+    fetch(uri)
+    assert statuses(uri) == {"folder:a/z.png": "ok"}
+
+
+def test_what_is_taken_down_during_a_fetch_is_known_from_the_next_batch_on(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what only looks like it."""
+    image = Image.open(tmp_path / "a/y.png")
+    again = folder(tmp_path / "b", {"y.jpg": saved(image, "JPEG", quality=97)}, "Bo")
+    import_("folder", uri, path=again)
+    run = Catalog.backfill
+
+    def during(catalog: Catalog, *stage: Any, **how: Any) -> int:
+        takedown(uri, id=["folder:a/y.png"], reason="asked")
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalog, "backfill", run)
+            return catalog.backfill(*stage, **how)
+
+    monkeypatch.setattr(Catalog, "backfill", during)
+    fetch(uri)
+    assert statuses(uri)["folder:b/y.jpg"] == "looks_taken_down"

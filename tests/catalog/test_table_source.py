@@ -229,7 +229,9 @@ def test_half_of_a_surrogate_pair_costs_its_row_however_deep_it_is(
 
 def test_a_deep_document_ends_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "list.jsonl", LIST)
-    deep = json.dumps({**LIST, "url": "https://x.example/b.jpg", "notes": 0}).replace(": 0", ": " + "[" * 900 + "]" * 900)
+    deep = json.dumps({**LIST, "url": "https://x.example/b.jpg", "notes": 0}).replace(
+        ": 0", ": " + "[" * 900 + "]" * 900
+    )
     path.write_text(f"{path.read_text()}\n{deep}\n")
     rows, _ = imported("table", tmp_path / "c.lance", path=path)
     assert len(rows) == 2

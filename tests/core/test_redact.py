@@ -157,3 +157,34 @@ def test_long_text_is_looked_through_in_no_time() -> None:
     began = time.monotonic()
     redacted("a." * 500_000 + " http://x")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (f"https://a.example/x;jsessionid={SECRET}/y.jpg?w=1", "https://a.example/x/y.jpg?w=1"),
+        (f"https://a.example/x?PHPSESSID={SECRET}", "https://a.example/x"),
+        (f"https://cdn.example/a/1.png?ex=6&is=7&hm={SECRET}&", "https://cdn.example/a/1.png?"),
+        (
+            f"https://cdn.example/1.jpg?stp=x&oh={SECRET}&oe=6&_nc_ohc={SECRET}",
+            "https://cdn.example/1.jpg?stp=x",
+        ),
+        ("https://a.example/x?is=1&ex=2", "https://a.example/x?is=1&ex=2"),
+        ("https://a.example/x;v=2/y", "https://a.example/x;v=2/y"),
+        (f"https://jane:a/{SECRET}@a.example/x", "https://a.example/x"),
+        (f"ftp://jane:{SECRET}?#@a.example/x", "ftp://a.example/x"),
+        ("https://flickr.com:443/photos/1@N00/", "https://flickr.com:443/photos/1@N00/"),
+        ("https://[2001:db8::a]/1@N00/", "https://[2001:db8::a]/1@N00/"),
+    ],
+)
+def test_sessions_and_what_platforms_sign_with_are_not_shown(given: str, shown: str) -> None:
+    assert redacted(given).rstrip("?") == shown.rstrip("?")
+
+
+@pytest.mark.parametrize("secret", ["se/cret", "se?cret", "se#cret", "12/34", "se@cret", "cret"])
+def test_a_store_s_password_is_refused_and_not_repeated(secret: str) -> None:
+    for uri in (f"s3://KEY:{secret}@bucket/c.lance", f"gs://KEY:{secret}@bucket"):
+        with pytest.raises(CatalogError, match="AWS_SECRET_ACCESS_KEY") as error:
+            Storage(uri)
+        assert secret not in str(error.value)
+        assert "://bucket" in str(error.value)

@@ -258,6 +258,6 @@ def test_a_link_into_a_closed_folder_costs_itself(photos: Path, monkeypatch: pyt
         return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", refused)
-    found, report = walked(photos)
+    found, _ = walked(photos)
     assert found == ["a.jpg", "named.jpg", "stored.jpg", "kept/c.jpg", "sub/b.jpg"]
     assert ImageFolder(photos).better_folder(["d.jpg"], [photos.parent / "private"]) is not None

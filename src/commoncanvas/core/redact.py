@@ -10,7 +10,7 @@ from urllib.parse import unquote
 # others may be (`photo.php?key=7`), so they tell one address from another, but are not shown either.
 _SIGNING = re.compile(
     "access(?:key|keyid|token)|api(?:key|token)|auth(?:key|token|orization)|awsaccesskeyid|bearer|clientsecret"
-    "|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
+    "|(?:asp(?:net)?|j|php)sess(?:ion)?id|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
     "|passw(?:or)?d|privatekey|pwd|refreshtoken|resourcekey|rlkey|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign"
     "|signature|signedheaders|subscriptionkey|token"
 )
@@ -19,6 +19,12 @@ _AMBIGUOUS = re.compile("auth|hash|key|md5|pass|policy|pw|session(?:id)?|sid|tic
 _SIGNING_FAMILY = re.compile(r"(?:x-)?(?:amz|goog|oss|obs|cos|tos)-|q-(?:sign|ak|key|header|url)")
 # Azure's shared access signature: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
 _SAS = re.compile("s[vspetri]|srt|spr|sip|sig|sk(?:oid|tid|t|e|s|v)|s[au]oid|scid|ses")
+# Discord's files, and those of Instagram and Facebook: each of the names means something else in other addresses.
+_TOGETHER = (
+    (frozenset(("ex", "is", "hm")), re.compile("ex|is|hm")),
+    (frozenset(("oh", "oe")), re.compile("oh|oe|_nc_(?:gid|ohc|sid)")),
+)
+_PATH_PARAMETER = re.compile(r";([\w.-]+)=[^/;?#]*")
 
 # An address in any text: it ends at a blank, a double quote or an angle bracket. An apostrophe may be a part of it.
 _ADDRESS = re.compile(
@@ -33,14 +39,24 @@ _INNER_USER = re.compile(r"((?::|%3a)(?://|%2f%2f))[^\s/?#&@\"<>]*(?:@|%40)", re
 def signing(names: Iterable[str]) -> Callable[[str], bool]:
     """Tells which of a query's parameter `names` only sign or unlock the address, and name nothing."""
     plain = {unquote(name).lower() for name in names}
-    sas = "sig" in plain and not plain.isdisjoint(("sv", "se"))
+    families = [family for known, family in _TOGETHER if known <= plain]
+    if "sig" in plain and not plain.isdisjoint(("sv", "se")):
+        families.append(_SAS)
 
     def signs(name: str) -> bool:
         lower = unquote(name).lower()
         known = _SIGNING.fullmatch(re.sub(r"[^a-z0-9]", "", lower)) or _SIGNING_FAMILY.match(lower)
-        return bool(known or (sas and _SAS.fullmatch(lower)))
+        return bool(known or any(family.fullmatch(lower) for family in families))
 
     return signs
+
+
+def without_session(path: str) -> str:
+    """An address's path without such parameters in it (`/a;jsessionid=1/b`)."""
+    if ";" not in path:
+        return path
+    signs = signing(())
+    return _PATH_PARAMETER.sub(lambda found: "" if signs(found[1]) else found[0], path)
 
 
 def redacted(text: str) -> str:
@@ -49,8 +65,11 @@ def redacted(text: str) -> str:
 
 
 def _without_secrets(address: re.Match[str]) -> str:
-    front, host, path = address["front"], address["host"].rpartition("@")[2], address["path"]
+    front, host, path = address["front"], address["host"].rpartition("@")[2], without_session(address["path"])
     query, fragment = (_kept(address[part] or "") for part in ("query", "fragment"))
+    if not host.startswith("[") and re.search(r":.*\D", host) and "@" in (rest := f"{path}{query}{fragment}"):
+        # No port: a password with a slash, a question mark or a number sign in it.
+        return front + rest.rpartition("@")[2]
     return f"{front}{host}" + _INNER_USER.sub(r"\1", f"{path}{query}{fragment}")
 
 

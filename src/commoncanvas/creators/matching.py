@@ -28,9 +28,18 @@ _ODD = "|".join(
     (
         r"[^!-$&-~]",  # percent-encoding, other scripts, blanks
         r"/\.\.?(?:[/?#]|$)|^[^/]*//[^/?#]*/*(?:[?#].*)?$|#[!/]",  # dot segments, no path, what scripts show
-        r"\.php|\.gne|user_(?:id|login)=|//flic\.kr|/thumb/|/wiki/[^/]*:[^/]*/|/(?:albums|sets|galleries)/",
-        r"/(?:photos|people)/[^/]*[^/0-9][^/]*/+[^/0-9]",  # a person's albums and other views
-        r"/photos/[^/?#]+/+\d+/+[^/?#]",  # views of a photo
+        r"\.php|/thumb/|/wiki/[^/]*:[^/]*/",
+        r"/;",  # a session in place of a path's last part
+    )
+)
+# Platforms of which one place has addresses of many shapes, and the shapes that most rows have.
+_PLATFORMS = r"^[^?#]*(?:flickr\.com|flic\.kr|inaturalist|naturalista\.|biodiversity4all|argentinat)"
+_PLAIN = "|".join(
+    (
+        r"flickr\.com(?::\d+)?/photos/[^/?#]+/\d+/?$",
+        r"flickr\.com/(?:\d+/)*\d+_\w+\.\w+$",
+        r"/photos/\d+/(?:original|large|medium|small|square|thumb)\.[a-z]+$",
+        r"inaturalist\.org/observations/\d+$",
     )
 )
 _END = r"(?:/(?:original|large|medium|small|square|thumb)\.[a-z]+)?/*(?:[?#].*)?$"
@@ -49,16 +58,26 @@ class Addresses:
 
     def mask(self, urls: Strings) -> NDArray[np.bool_]:
         """[N] True where an address is in the set; null is in none."""
-        possible = pc.is_in(tails(urls), value_set=self._tails, skip_nulls=True)
-        possible = _numpy(pc.or_(possible, pc.fill_null(pc.match_substring_regex(urls, _ODD), False)))
-        if not self._forms or not possible.any():
+        if not self._forms:
+            return np.zeros(len(urls), np.bool_)
+        possible = _numpy(pc.is_in(tails(urls), value_set=self._tails, skip_nulls=True)) | odd(urls)
+        if not possible.any():
             return np.zeros(len(urls), np.bool_)
         possible[possible] = [url in self for url in urls.filter(pa.array(possible)).to_pylist()]
         return possible
 
 
+def odd(urls: Strings) -> NDArray[np.bool_]:
+    """[N] True for the spellings that only `normal_url` can read."""
+    one_of_many = pc.and_not(
+        pc.match_substring_regex(urls, _PLATFORMS, ignore_case=True),
+        pc.match_substring_regex(urls, _PLAIN, ignore_case=True),
+    )
+    return _numpy(pc.fill_null(pc.or_(one_of_many, pc.match_substring_regex(urls, _ODD)), False))
+
+
 def tails(urls: Strings) -> Strings:
-    """A piece of each address that all its spellings have, but for those that are `_ODD`.
+    """A piece of each address that all its spellings have, but for those that are `odd`.
 
     It is the first letters and digits of the path's last part, in lower case.
     """

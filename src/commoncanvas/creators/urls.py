@@ -12,7 +12,7 @@ import unicodedata
 from contextlib import suppress
 from urllib.parse import unquote_plus
 
-from commoncanvas.core.redact import signing
+from commoncanvas.core.redact import signing, without_session
 from commoncanvas.creators.platforms import Place, alias
 
 _SPLIT = re.compile(
@@ -37,7 +37,7 @@ def normal_url(url: str) -> str:
         return text
     scheme = parts["scheme"] and parts["scheme"].lower()
     host = _host(parts["authority"])
-    place = Place(host, _segments(parts["path"]), _query(parts["query"] or ""))
+    place = Place(host, _segments(without_session(parts["path"])), _query(parts["query"] or ""))
     if scheme not in _WEB:
         return f"{scheme}://{place}"
     fragment = parts["fragment"] or ""

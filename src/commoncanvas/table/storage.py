@@ -14,7 +14,6 @@ from pyarrow import fs
 
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
-from commoncanvas.core.redact import redacted
 
 FOLDER = "_commoncanvas"
 """Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""
@@ -82,10 +81,12 @@ class Storage:
 
 def without_password(uri: str) -> str:
     """`uri` itself. Raises CatalogError if it has a password in it, which would stand in messages and records."""
-    if re.match(r"[^/?#]+://[^/?#]*@", uri):
+    # A password may have a slash or a question mark in it; no bucket or folder is called with a colon before an @.
+    if re.match(r"[^/?#]+://(?:[^/?#]*|[^/?#@]*:.*)@", uri):
+        shown = f"{uri.partition('://')[0]}://{uri.rpartition('@')[2]}"
         raise CatalogError(
-            f"{redacted(uri)} was given with a user or a password in front of the @; leave them out of the address and "
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of your store"
+            f"{shown} was given with a user or a password in front of the @; leave them out of the address and set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of your store"
         )
     return uri
 

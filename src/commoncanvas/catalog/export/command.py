@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -124,8 +125,8 @@ def export(
         version = catalog.version
     newest = Catalog.open(uri, version, options)
     newest.count(all_of(*conditions_of(newest, filter, version)))  # a wrong filter must not leave a folder
-    folder, partial = Path(out), Path(out).absolute()
-    partial = partial.with_name(partial.name + PARTIAL)
+    folder = _place(out)
+    partial = folder.with_name(folder.name + PARTIAL)
     for place in (folder, partial):
         if place.exists() and not (place / STATE).is_dir() and (not place.is_dir() or any(place.iterdir())):
             raise CatalogError(f"{place} is there already and is no export; choose another place")
@@ -133,18 +134,29 @@ def export(
     with only_one(begun / STATE):
         asked = {"format": format, "filter": filter, "shard_size": shard_size}
         pinned = _pinned(begun, newest, version)
-        ids, left_out = select(pinned, all_of(*conditions_of(pinned, filter, version)))
-        if not len(ids):
-            raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
-        digest = hashlib.sha256(ids.tobytes()).hexdigest()
-        _same(begun, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
-        if begun == folder:
-            _rename(folder, partial)
-        shards = _write_shards(pinned, ids, partial, format, size)
-        counts = _write_papers(pinned, ids, partial, folder.absolute().name, format, shards, left_out)
+        condition = all_of(*conditions_of(pinned, filter, version))
+        ids, left_out = select(pinned, condition)
+        while True:
+            if not len(ids):
+                if state_of(begun) is None:
+                    shutil.rmtree(begun)
+                raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
+            digest = hashlib.sha256(ids.tobytes()).hexdigest()
+            _same(begun, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
+            if begun == folder:
+                _rename(folder, partial)
+            begun = partial
+            shards = _write_shards(pinned, ids, partial, format, size)
+            counts = _write_papers(pinned, ids, partial, folder.name, format, shards, left_out)
+            written, (ids, left_out) = ids, select(pinned, condition)
+            if np.array_equal(written, ids):
+                break
+            gone = counted(len(written) - len(ids), "rows")
+            say(f"{gone} taken down meanwhile; the export is written again without")
+            _empty(partial)
         _rename(partial, folder)
     return ExportReport(
-        str(folder),
+        str(out),
         format,
         pinned.version,
         len(ids),
@@ -183,6 +195,24 @@ def select(catalog: Catalog, filter: str | None) -> tuple[NDArray[np.uint64], di
         ids.append(rows["_rowid"].to_numpy()[np.array(chosen, np.bool_)])
     left_out.pop("", None)
     return np.concatenate(ids), dict(left_out.most_common())
+
+
+def _place(out: str | Path) -> Path:
+    """The folder that `out` leads to. Raises CatalogError where no other can be put in its place at the end."""
+    folder = Path(out).resolve()
+    for other, what in ((Path.cwd(), "the folder that this command runs in"), (Path.home(), "your home")):
+        if other.resolve().is_relative_to(folder):
+            raise CatalogError(f"{out} is {what}, or above it; choose a folder of its own")
+    if folder.is_mount():
+        raise CatalogError(f"{out} is a mount point, which can't be renamed; choose a folder below it")
+    return folder
+
+
+def _empty(folder: Path) -> None:
+    """Take out what was written, but for the lock."""
+    shutil.rmtree(folder / "data")
+    for path in [*(folder / STATE).glob("*.json"), folder / CARD]:
+        path.unlink()
 
 
 def _rename(folder: Path, name: Path) -> None:

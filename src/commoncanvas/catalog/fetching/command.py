@@ -25,7 +25,7 @@ from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
 from commoncanvas.table.forget import forget_again
-from commoncanvas.table.returning import TakenDown, say_held_back
+from commoncanvas.table.returning import say_held_back
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Tombstones
@@ -144,8 +144,11 @@ def fetch(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
+    # A copy that a killed run had stored of what was taken down meanwhile.
+    forget_again(catalog)
     stones.refresh()
-    stage.taken_down = TakenDown.of(stones, allow_lookalikes)
+    before = len(stones.table)
+    stage.stones, stage.allow_lookalikes = stones, allow_lookalikes
     engine = _engine(engine, stage)
     stage.more = [name for name in MORE if name in catalog.schema.names]
     pending = all_of(stage.todo, where)
@@ -158,10 +161,11 @@ def fetch(
             tally = stage.tally
             bar.note(str(tally) if tally.rows else "")
             stage.close()
+            stones.refresh()
+            if len(stones.table) > before:
+                forget_again(catalog)  # a copy may have come in before this run knew
     seconds = time.monotonic() - began
-    if stones.refresh():  # a copy of what was taken down meanwhile may have come in
-        forget_again(catalog)
-    if stage.taken_down:
+    if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
         say_held_back(catalog.uri, held["image_id"].to_pylist())
     refused = 0 if allow_private else catalog.count(all_of(PRIVATE, where))

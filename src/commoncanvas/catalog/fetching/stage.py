@@ -17,6 +17,7 @@ from commoncanvas.images.tasks import Decode
 from commoncanvas.table.returning import TakenDown
 from commoncanvas.table.schema import IMAGE, STATED
 from commoncanvas.table.sql import all_of, listed
+from commoncanvas.table.tombstones import Tombstones
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
 """What EXIF says of a photo; beside the provenance columns, never in their place."""
@@ -50,7 +51,9 @@ class FetchStage:
     contact: str | None = None
     more: Sequence[str] = ()
     """Those of the columns MORE that the catalog has."""
-    taken_down: TakenDown = field(default_factory=TakenDown)
+    stones: Tombstones | None = None
+    """Of the catalog; each batch looks for new ones."""
+    allow_lookalikes: bool = False
 
     name = "fetch"
     writes = (*IMAGE, *EXIF)
@@ -78,7 +81,10 @@ class FetchStage:
         return " OR ".join(["fetch_status IS NULL", *map(all_of, again)])
 
     def setup(self) -> None:
-        """Start the event loop, which lives until `close`, as do the processes that it will start."""
+        """Start the event loop, which lives until `close`, as do the processes that it will start.
+
+        Called once more, it takes in what was taken down since.
+        """
         with _starting:
             if self._worker is None:
                 decode = Decode(
@@ -91,8 +97,9 @@ class FetchStage:
                     self.allow_private,
                     self.contact,
                     self.tally,
-                    self.taken_down,
                 )
+            if self.stones is not None and (self.stones.refresh() or self._worker.taken_down is None):
+                self._worker.taken_down = TakenDown.of(self.stones, self.allow_lookalikes)
 
     def take_counts(self) -> Tally:
         return self._worker.take_tally() if self._worker else self.tally.take()

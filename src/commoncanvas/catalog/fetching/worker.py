@@ -100,10 +100,9 @@ class Worker:
         allow_private: bool,
         contact: str | None,
         tally: Tally,
-        taken_down: TakenDown,
     ) -> None:
         self.tally = tally
-        self._taken_down = taken_down
+        self.taken_down: TakenDown | None = None
         self._limits = limits
         self._stopped = False
         count = processes or os.cpu_count() or 1
@@ -225,7 +224,7 @@ class Worker:
     def _image(self, place: Place, data: bytes, formats: Sequence[str]) -> Row:
         place.check(data)
         row = self._decoders(data, formats, rotation=place.stated_rotation or 0)
-        held = self._taken_down.held_back(row["sha256"], row["image"]) if self._taken_down else None
+        held = self.taken_down.held_back(row["sha256"], row["image"]) if self.taken_down else None
         if held is not None:
             raise FetchError(*held)
         return row
