@@ -13,7 +13,7 @@ import torch
 
 from commoncanvas.captioning import Caption, CaptionerConfig, load_captioner
 from commoncanvas.captioning.generation import GeneratingCaptioner
-from commoncanvas.captioning.older import complete
+from commoncanvas.captioning.older_folders import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import encode_image
 from tests.captioning import models

@@ -16,7 +16,7 @@ from PIL import Image
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import Report, fields
-from commoncanvas.catalog.importing.sources.provenance import row_by_aliases
+from commoncanvas.catalog.importing.sources.base_row import row_by_aliases
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.core.errors import SourceError
 from commoncanvas.licenses import LICENSES, License

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog.importing.sources import Report, RowSource, make_source, provenance, source
+from commoncanvas.catalog.importing.sources import Report, RowSource, base_row, make_source, source
 from commoncanvas.catalog.importing.sources.documents import documents
 from commoncanvas.catalog.importing.sources.records import MAX_MEMORY, json_memory, parse_json
 from commoncanvas.core.errors import SourceError
@@ -247,7 +247,7 @@ def test_batches_end_where_their_rows_hold_much(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_text_of_a_million_characters_costs_its_row(tmp_path: Path) -> None:
-    more = {"license": "CC0", "url": "https://x.example/1.jpg", "title": "a" * (provenance.MAX_TEXT + 1)}
+    more = {"license": "CC0", "url": "https://x.example/1.jpg", "title": "a" * (base_row.MAX_TEXT + 1)}
     lines = [{"id": 1, **more}, {"id": 2, **more, "title": "short"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     report = Report()

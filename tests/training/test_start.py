@@ -22,8 +22,8 @@ from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.command import plan
 from commoncanvas.provenance.record import read_provenance
+from commoncanvas.training.init_weights import check_init
 from commoncanvas.training.run import resolved
-from commoncanvas.training.start import check_init
 from commoncanvas.training.trainer import train
 from tests.encoding.models import sd2
 from tests.training.test_family import SD

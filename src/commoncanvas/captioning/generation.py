@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from commoncanvas.captioning.captioner import Caption, CaptionerConfig, caption_of
-from commoncanvas.captioning.older import complete
+from commoncanvas.captioning.older_folders import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import decode
 from commoncanvas.models.card import card_license

@@ -26,8 +26,8 @@ from commoncanvas.models.vae_scaling import Scaling, scaling_of
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, any_of, conditions_of, why_none
-from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.taken_down_rows import rows_of, taken_down, without
 from commoncanvas.table.texts import first_set_sql
 from commoncanvas.table.tombstones import Keys
 

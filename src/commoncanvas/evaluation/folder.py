@@ -19,7 +19,7 @@ from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance.record import catalogs_of, read_provenance
-from commoncanvas.table.forgotten import rows_of, taken_down
+from commoncanvas.table.taken_down_rows import rows_of, taken_down
 
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 

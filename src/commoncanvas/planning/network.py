@@ -15,9 +15,9 @@ from commoncanvas.config.recipes import POOLED
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.crops import Crop
 from commoncanvas.planning.parts import Latents, TextStates
+from commoncanvas.training.init_weights import check_network
 from commoncanvas.training.networks.transformer import draw_ids_keep, predict_unmasked, unstarted
 from commoncanvas.training.networks.unet import added, unet_config
-from commoncanvas.training.start import check_network
 from commoncanvas.training.task import configuring
 
 

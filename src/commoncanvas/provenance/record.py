@@ -17,7 +17,7 @@ from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import PACKAGED, beside
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.table.forgotten import taken_down
+from commoncanvas.table.taken_down_rows import taken_down
 
 RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")

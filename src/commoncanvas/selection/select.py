@@ -28,8 +28,8 @@ from commoncanvas.table.filters import (
     open_rows,
     remedy,
 )
-from commoncanvas.table.forgotten import rows_of, taken_down, without
 from commoncanvas.table.sql import all_of
+from commoncanvas.table.taken_down_rows import rows_of, taken_down, without
 from commoncanvas.table.texts import first_set, first_set_name
 
 

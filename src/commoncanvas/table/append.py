@@ -25,7 +25,7 @@ from commoncanvas.table.known_ids import KnownIds
 from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.namesakes import Namesakes
 from commoncanvas.table.report import Report
-from commoncanvas.table.returning import TakenDown, say_held_back
+from commoncanvas.table.reuploads import TakenDown, say_held_back
 from commoncanvas.table.rows import RowIds
 from commoncanvas.table.schema import SCHEMA, regroup
 from commoncanvas.table.sql import listed

@@ -307,7 +307,7 @@ def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
     the device's. Raises ModelError, RecipeError.
     """
     if isinstance(recipe, DiffusionRecipe) and recipe.noise.schedule == FROM_INIT:
-        from commoncanvas.training.start import with_init_schedule
+        from commoncanvas.training.init_weights import with_init_schedule
 
         return resolved(with_init_schedule(recipe), record)  # type: ignore[return-value]
     if recipe.train.precision != "auto":

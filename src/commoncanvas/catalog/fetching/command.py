@@ -24,8 +24,8 @@ from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
-from commoncanvas.table.forget import forget_again
-from commoncanvas.table.returning import say_held_back
+from commoncanvas.table.removal import remove_again
+from commoncanvas.table.reuploads import say_held_back
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Tombstones
@@ -145,7 +145,7 @@ def fetch(
         catalog = Catalog.open(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
     # A copy that a killed run had stored of what was taken down meanwhile.
-    forget_again(catalog)
+    remove_again(catalog)
     stones.refresh()
     before = len(stones.table)
     stage.stones, stage.allow_lookalikes = stones, allow_lookalikes
@@ -163,7 +163,7 @@ def fetch(
             stage.close()
             stones.refresh()
             if len(stones.table) > before:
-                forget_again(catalog)  # a copy may have come in before this run knew
+                remove_again(catalog)  # a copy may have come in before this run knew
     seconds = time.monotonic() - began
     if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))

@@ -14,7 +14,7 @@ from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Place, Tally, Worker
 from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
 from commoncanvas.images.tasks import Decode
-from commoncanvas.table.returning import TakenDown
+from commoncanvas.table.reuploads import TakenDown
 from commoncanvas.table.schema import IMAGE, STATED
 from commoncanvas.table.sql import all_of, listed
 from commoncanvas.table.tombstones import Tombstones

@@ -24,7 +24,7 @@ from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS, WEB_FORMATS
 from commoncanvas.images.tasks import Decode
 from commoncanvas.table.fetch_status import FetchError
-from commoncanvas.table.returning import TakenDown
+from commoncanvas.table.reuploads import TakenDown
 
 Row = dict[str, Any]
 ELSEWHERE = ("not_found", "forbidden", "connection", "changed")

@@ -21,9 +21,9 @@ from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import one_line
 from commoncanvas.images.copies import Candidate, find_candidates, make_query
 from commoncanvas.images.tasks import look
-from commoncanvas.table.request import Request
 from commoncanvas.table.sql import listed, quoted
 from commoncanvas.table.table import Catalog
+from commoncanvas.table.takedown_request import Request
 from commoncanvas.table.tombstones import Keys
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
-from commoncanvas.table.forget import CAME_BACK, forget, what_goes
 from commoncanvas.table.namesakes import naming
 from commoncanvas.table.purge import PurgeReport
 from commoncanvas.table.purge import purge as purge_catalog
-from commoncanvas.table.request import Request
+from commoncanvas.table.removal import CAME_BACK, remove, rows_to_remove
 from commoncanvas.table.table import Catalog
+from commoncanvas.table.takedown_request import Request
 from commoncanvas.table.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def takedown(
         raise CatalogError(
             f"nothing was taken down from {catalog.uri} yet; pass --id, --creator, --url, --list or --file"
         )
-    found, kept = what_goes(catalog, request, stones, near)
+    found, kept = rows_to_remove(catalog, request, stones, near)
     report = TakedownReport(
         uri=catalog.uri,
         dry_run=dry_run,
@@ -146,5 +146,5 @@ def takedown(
     )
     if dry_run:
         return report
-    forget(catalog, stones, kept, reason or CAME_BACK)
+    remove(catalog, stones, kept, reason or CAME_BACK)
     return replace(report, purged=purge_catalog(catalog, stones, exclusive)) if purge else report

@@ -23,7 +23,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.models.text_encoder import PROBE, TextEncoder
-from commoncanvas.training.start import start
+from commoncanvas.training.init_weights import start
 from commoncanvas.training.task import configuring
 
 PROBES = ["", PROBE]

@@ -20,7 +20,7 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.crops import Crop
 from commoncanvas.models.text_encoder import TextEncoder
-from commoncanvas.training.start import start
+from commoncanvas.training.init_weights import start
 from commoncanvas.training.task import configuring
 
 

@@ -46,10 +46,10 @@ from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.texts import first_set, first_set_sql
 from commoncanvas.training.aspects import aspect_ratios, crops, sizes
+from commoncanvas.training.init_weights import check_init
 from commoncanvas.training.networks import transformer, unet
 from commoncanvas.training.networks.alignment import AlignedNetwork, Alignment, network_of
 from commoncanvas.training.networks.unet import added
-from commoncanvas.training.start import check_init
 from commoncanvas.training.task import Batch, configuring, first_batch
 
 DRAWN = 16

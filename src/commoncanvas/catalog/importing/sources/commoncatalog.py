@@ -15,10 +15,10 @@ from urllib.parse import quote, unquote_plus
 import pyarrow as pa
 
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import Said, base_row
 from commoncanvas.catalog.importing.sources.countries import COORDINATES, PLACE
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
-from commoncanvas.catalog.importing.sources.provenance import Said, base_row
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError

@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.provenance import check_named, row_by_aliases
+from commoncanvas.catalog.importing.sources.base_row import check_named, row_by_aliases
 from commoncanvas.catalog.importing.sources.records import (
     MAX_JSON,
     READERS,

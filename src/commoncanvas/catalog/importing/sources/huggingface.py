@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, whole
-from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.core.text import one_line

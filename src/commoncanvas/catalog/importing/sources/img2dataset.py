@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, whole
-from commoncanvas.catalog.importing.sources.provenance import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.records import parse_json
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.inputs import input_files
-from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions

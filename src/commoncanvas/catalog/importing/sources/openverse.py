@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
-from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions

@@ -13,14 +13,14 @@ from urllib.parse import unquote
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.countries import stated
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
-from commoncanvas.catalog.importing.sources.provenance import (
+from commoncanvas.catalog.importing.sources.base_row import (
     check_columns,
     check_named,
     row_by_aliases,
     web_address,
 )
+from commoncanvas.catalog.importing.sources.countries import stated
+from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.local_images import TABLE

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
+from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
-from commoncanvas.catalog.importing.sources.provenance import Said, base_row, web_address
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.readers.markup import plain

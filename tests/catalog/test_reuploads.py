@@ -18,9 +18,9 @@ from commoncanvas.catalog import Catalog, curate, export, fetch, import_, takedo
 from commoncanvas.catalog.fetching.worker import Worker
 from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode, encode_image, phash
-from commoncanvas.table.forget import what_goes
-from commoncanvas.table.request import Request
+from commoncanvas.table.removal import rows_to_remove
 from commoncanvas.table.schema import to_batch
+from commoncanvas.table.takedown_request import Request
 from commoncanvas.table.tombstones import Tombstones
 
 Picture = Image.Image
@@ -238,7 +238,7 @@ def test_a_copy_that_a_killed_fetch_had_stored_goes_with_the_next(uri: str, tmp_
     import_("folder", uri, path=b)
     fetch(uri)
     catalog, stones = Catalog.open(uri), Tombstones(uri)
-    _, kept = what_goes(catalog, Request.of(["folder:a/y.png"], None, (), None, ()), stones)
+    _, kept = rows_to_remove(catalog, Request.of(["folder:a/y.png"], None, (), None, ()), stones)
     stones.record(kept, "asked")
     assert "folder:b/y.png" in statuses(uri)
     fetch(uri)

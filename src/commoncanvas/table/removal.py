@@ -1,4 +1,4 @@
-"""Rows leave the table, and their tombstones stay.
+"""Rows that are taken down leave the table; their tombstones stay.
 
 First the tombstones are written, then the rows are deleted: killed at any moment, the same call does the rest.
 """
@@ -11,15 +11,15 @@ from typing import Any
 from commoncanvas.table.append import CONFLICT_RETRIES
 from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.purge import held, live, steadily
-from commoncanvas.table.request import Found, Request, find, tombstones
 from commoncanvas.table.table import Catalog
+from commoncanvas.table.takedown_request import Found, Request, find, tombstones
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
 
 DELETE_AT_ONCE = 5000
 CAME_BACK = "came back after an earlier takedown"
 
 
-def what_goes(
+def rows_to_remove(
     catalog: Catalog, request: Request, stones: Tombstones, near: bool = False
 ) -> tuple[Found, list[dict[str, Any]]]:
     """The rows that a request, or an earlier one, is about, and the tombstones to keep. Raises CatalogError."""
@@ -31,20 +31,20 @@ def what_goes(
     return steadily(catalog, both)
 
 
-def forget(catalog: Catalog, stones: Tombstones, kept: Sequence[Mapping[str, Any]], reason: str) -> None:
+def remove(catalog: Catalog, stones: Tombstones, kept: Sequence[Mapping[str, Any]], reason: str) -> None:
     """Keep the tombstones `kept`, and delete every row that any tombstone is about. Raises CatalogError."""
     stones.record(kept, reason)
     _delete(catalog, stones)
 
 
-def forget_again(catalog: Catalog) -> None:
+def remove_again(catalog: Catalog) -> None:
     """Delete what earlier requests were about, should it have come back. Raises CatalogError."""
     catalog.refresh()
     stones = Tombstones(catalog.uri, catalog.storage_options)
     stones.refresh()
     if len(stones.table):
-        _, kept = what_goes(catalog, Request(), stones)
-        forget(catalog, stones, kept, CAME_BACK)
+        _, kept = rows_to_remove(catalog, Request(), stones)
+        remove(catalog, stones, kept, CAME_BACK)
 
 
 def _delete(catalog: Catalog, stones: Tombstones) -> None:

@@ -1,6 +1,6 @@
 """Copies of pictures that were taken down: how many `fetch` holds back by the hash alone, and how many strangers.
 
-Run: python benchmarks/returning.py [--stones 100]. Needs the extras train and xs, whose packages bring the pictures:
+Run: python benchmarks/reuploads.py [--stones 100]. Needs the extras train and xs, whose packages bring the pictures:
 tiles of photos and OpenMoji's drawings, those that look-up's thresholds were not chosen on. Half of each kind is taken
 down, at most `--stones`; the others are the strangers. A drawing has sisters, in another skin tone or pose, that its
 hash can't tell from it.
