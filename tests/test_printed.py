@@ -30,9 +30,9 @@ def test_reports_are_tables_without_8_kb_of_licences(shapes: Catalog, tmp_path: 
     found = {
         "curate": curate(shapes, name="v1"),
         "stats": stats(shapes),
-        "filtered stats": stats(shapes, filter="v1"),
+        "filtered stats": stats(shapes, where="v1"),
         "lookup": lookup(shapes, "shapes:01"),
-        "export": export("parquet", shapes, tmp_path / "out", filter="v1"),
+        "export": export("parquet", shapes, tmp_path / "out", where="v1"),
         "takedown": takedown(shapes, id=["shapes:02"], reason="asked", dry_run=True),
     }
     for name, report in found.items():
@@ -48,7 +48,7 @@ def test_a_page_of_figures_shows_no_list_of_licences(shapes: Catalog, tmp_path: 
     from commoncanvas.pages.stats_page import write_stats_page
 
     curate(shapes, name="v1")
-    write_stats_page(shapes, tmp_path / "stats.html", filter="v1")
+    write_stats_page(shapes, tmp_path / "stats.html", where="v1")
     text = (tmp_path / "stats.html").read_text(encoding="utf-8")
     assert "license IN (noncommercial licences)" in text and "CC-BY-1.0-FI" not in text
 

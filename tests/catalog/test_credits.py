@@ -93,11 +93,11 @@ def test_every_format_has_every_row_and_the_filter_chooses(
 ) -> None:
     out = tmp_path / "credits"
     assert credits(catalog, format=format, out=out) == 3
-    assert credits(catalog.uri, format=format, out=out, filter="creator = 'Ada'") == 1
+    assert credits(catalog.uri, format=format, out=out, where="creator = 'Ada'") == 1
     text = out.read_text(encoding="utf-8")
     assert "A day at sea" in text
     assert "Untitled" not in text
-    assert credits(catalog, format=format, out=out, filter="false") == 0
+    assert credits(catalog, format=format, out=out, where="false") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.lance", "credits"]
 
 
@@ -115,7 +115,7 @@ def test_json_is_an_array_with_every_value_as_it_is(catalog: Catalog, tmp_path: 
     assert [entry["image_id"] for entry in found] == ["yfcc:1", "x:2", "x:3"]
     assert found[2]["title"] == HOSTILE["title"]
     assert found[0]["credit"] == credit(row(FULL)).text()
-    credits(catalog, format="json", out=tmp_path / "c.json", filter="false")
+    credits(catalog, format="json", out=tmp_path / "c.json", where="false")
     assert json.loads((tmp_path / "c.json").read_text()) == []
 
 
@@ -162,7 +162,7 @@ def test_mistakes_are_one_line_and_leave_no_half_file(catalog: Catalog, tmp_path
     with pytest.raises(CatalogError, match="no credits format pdf; there are: text, csv, html, json"):
         credits(catalog, format="pdf")
     with pytest.raises(CatalogError, match="filter 'nosuch = 1' is not valid"):
-        credits(catalog, filter="nosuch = 1", out=tmp_path / "c.txt")
+        credits(catalog, where="nosuch = 1", out=tmp_path / "c.txt")
     with pytest.raises(CatalogError, match=r"can't be written to .*nowhere"):
         credits(catalog, out=tmp_path / "nowhere" / "c.txt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.lance"]

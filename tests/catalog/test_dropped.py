@@ -180,7 +180,7 @@ def test_a_filter_on_a_column_that_is_gone_is_named_and_stops_nothing(catalog: C
 
 def test_a_filter_given_to_stats_limits_the_steps_too(catalog: Catalog) -> None:
     curate(catalog, name="all")
-    (filter,) = stats(catalog, filter="original_width = 10").dropped.filters
+    (filter,) = stats(catalog, where="original_width = 10").dropped.filters
     assert filter.commercial + sum(step.commercial for step in filter.steps) == 4
 
 

@@ -260,7 +260,7 @@ def test_the_data_card_has_the_hubs_header_and_counts_licences_and_creators(
 
 
 def test_one_licence_is_the_licence_of_the_whole(catalog: Catalog, tmp_path: Path) -> None:
-    report = export("parquet", catalog, tmp_path / "out", filter="license = 'CC0-1.0'")
+    report = export("parquet", catalog, tmp_path / "out", where="license = 'CC0-1.0'")
     header = yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---\n")[1])
     assert header["license"] == "cc0-1.0"
     assert report.rows == 12
@@ -429,8 +429,8 @@ def test_an_export_begun_before_a_takedown_is_not_finished_with_the_row(
         ({"format": "zip"}, "no export format zip; there are: webdataset"),
         ({"shard_size": "big"}, "shard size 'big' is neither"),
         ({"shard_size": "0"}, "shard size '0'"),
-        ({"filter": "nosuch = 1"}, "filter .* is not valid"),
-        ({"filter": "license = 'unknown'"}, "nothing to export: 1 unknown licence"),
+        ({"where": "nosuch = 1"}, "filter .* is not valid"),
+        ({"where": "license = 'unknown'"}, "nothing to export: 1 unknown licence"),
         ({"version": 999}, "no version 999"),
     ],
 )
@@ -511,5 +511,5 @@ def test_an_export_goes_where_a_link_leads(catalog: Catalog, tmp_path: Path) -> 
 
 def test_an_export_of_nothing_leaves_nothing(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="nothing to export"):
-        export("parquet", catalog, tmp_path / "out", filter="image_id = 'none'")
+        export("parquet", catalog, tmp_path / "out", where="image_id = 'none'")
     assert not list(tmp_path.glob("out*"))

@@ -85,7 +85,7 @@ def test_every_command_works_on_s3_and_a_purge_leaves_no_byte(
     assert json.loads(run("stats", "--json"))["rows"] == IMAGES
     assert "Painter 3" in run("lookup", str(collection / "003.jpg"))
     assert run("credits").count("Painter 1") == IMAGES / 4
-    run("export", "parquet", "--out", str(tmp_path / "out"), "--filter", "c-v1")
+    run("export", "parquet", "--out", str(tmp_path / "out"), "--where", "c-v1")
     assert (tmp_path / "out" / "credits.csv").exists()
 
     taken = Catalog.open(URI).table(["image"], "creator = 'Painter 3'")["image"].to_pylist()

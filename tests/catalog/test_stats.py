@@ -82,10 +82,10 @@ def test_every_count_is_what_the_rows_say(catalog: Catalog) -> None:
 
 
 def test_a_filter_counts_only_its_rows(catalog: Catalog) -> None:
-    found = stats(catalog.uri, filter="license = 'CC-BY-4.0'")
+    found = stats(catalog.uri, where="license = 'CC-BY-4.0'")
     assert (found.rows, found.licenses, found.filled["label"]) == (10, {"CC-BY-4.0": 10}, 2)
     with pytest.raises(CatalogError, match="is not valid"):
-        stats(catalog, filter="nosuch")
+        stats(catalog, where="nosuch")
 
 
 def test_an_empty_catalog_has_statistics_too(tmp_path: Path) -> None:

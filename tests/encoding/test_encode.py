@@ -36,7 +36,7 @@ def vae(shapes: Catalog, tmp_path: Path) -> str:
 
 
 def column(catalog: Catalog, name: str) -> np.ndarray:
-    table = catalog.table(["image_id", name], filter=f"{name} IS NOT NULL").sort_by("image_id")
+    table = catalog.table(["image_id", name], where=f"{name} IS NOT NULL").sort_by("image_id")
     return states(table[name], column_info(catalog, name).shape).numpy()
 
 
@@ -94,7 +94,7 @@ def test_text_states_are_those_that_the_pipeline_computes(shapes: Catalog, tmp_p
     encode(recipe("xs", tmp_path))
     pipeline = DiffusionPipeline.from_pretrained(train(recipe("xs", tmp_path)), safety_checker=None)
     catalog = Catalog.open(shapes.uri)
-    table = catalog.table(["image_id", "label"], filter="label IS NOT NULL").sort_by("image_id")
+    table = catalog.table(["image_id", "label"], where="label IS NOT NULL").sort_by("image_id")
     for label, state in zip(table["label"].to_pylist(), column(catalog, "text_minilm_6"), strict=True):
         wanted, _ = pipeline.encode_prompt(label, "cpu", 1, do_classifier_free_guidance=False)
         assert np.abs(state.astype(np.float32) - wanted[0].detach().numpy()).max() < 4e-3

@@ -143,7 +143,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         row |= {"creator_url": 'https://a.example/"onmouseover="alert(4)'}
     listed[0] |= {"license": EVIL, "fetch_status": EVIL}
     catalog = made(tmp_path / "<b>evil.lance", listed)
-    write_stats_page(catalog, tmp_path / "page.html", filter="title <> '<script>alert(5)</script>'")
+    write_stats_page(catalog, tmp_path / "page.html", where="title <> '<script>alert(5)</script>'")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(html)
     assert page.text.count("<script>alert(1)</script>") > 10 and "<b>evil.lance" in page.text
@@ -199,7 +199,7 @@ def test_the_command_prints_figures_and_writes_the_page_of_its_filter_and_seed(
         "stats",
         "--catalog",
         catalog.uri,
-        "--filter",
+        "--where",
         "license = 'CC-BY-NC-2.0'",
         "--seed",
         "3",

@@ -71,7 +71,7 @@ def test_the_recipes_of_a_small_folder_are_encoded_trained_and_run_as_they_are_w
 
 
 def test_the_recipe_has_the_texts_and_the_licences_of_the_catalog(scans: Path) -> None:
-    init_recipe("xs", "my model.yaml", catalog="my.lance", filter="title LIKE '%red%' OR title LIKE '%blue%'")
+    init_recipe("xs", "my model.yaml", catalog="my.lance", where="title LIKE '%red%' OR title LIKE '%blue%'")
     own = load_recipe("my model.yaml")
     assert isinstance(own, DiffusionRecipe)
     assert (own.name, own.data.text, own.data.policy) == ("my-model", ["label"], "noncommercial")

@@ -109,7 +109,7 @@ def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
     titles to compare, or nothing to compare them with.
     """
     both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
-    rows = catalog.table([column, "title"], filter=both, limit=COMPARED)
+    rows = catalog.table([column, "title"], where=both, limit=COMPARED)
     if len(rows) < 2:
         return {}
     try:

@@ -110,11 +110,11 @@ def credit(row: Mapping[str, Any]) -> Credit:
 def credits(
     catalog: Catalog | str | Path,
     *,
-    filter: str | None = None,
+    where: str | None = None,
     format: str = "text",
     out: str | Path | None = None,
 ) -> int:
-    """Write the credits of the rows that `filter` (SQL, or a saved filter's name) lets in, in order; returns how many.
+    """Write the credits of the rows that `where` (SQL, or a saved filter's name) lets in, in order; returns how many.
 
     `format`: text (a line each), csv, html (a page), json (an array, an object a line). To `out`, or to
     stdout. Rows stream: any number of them needs little memory. In CSV a cell that a spreadsheet would run as
@@ -124,14 +124,14 @@ def credits(
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    filter = expression(catalog, filter)
-    catalog.count(filter)  # a wrong filter must not leave half a file
-    return write_credits(credits_of(catalog, filter), format, out)
+    where = expression(catalog, where)
+    catalog.count(where)  # a wrong filter must not leave half a file
+    return write_credits(credits_of(catalog, where), format, out)
 
 
-def credits_of(catalog: Catalog, filter: str | None = None) -> Iterator[Credit]:
-    """The credit of each row that `filter` lets in, in the table's order."""
-    for batch in catalog.scan(COLUMNS, filter):
+def credits_of(catalog: Catalog, where: str | None = None) -> Iterator[Credit]:
+    """The credit of each row that `where` lets in, in the table's order."""
+    for batch in catalog.scan(COLUMNS, where):
         yield from map(credit, batch.to_pylist())
 
 

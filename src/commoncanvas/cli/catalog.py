@@ -143,23 +143,23 @@ def fetch(
 
 @app.command
 def stats(
-    *, catalog: Uri, filter: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
+    *, catalog: Uri, where: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
 ) -> None:
     """Count what is in the catalog: C and NC side by side, licences, sizes, years, countries, people, what was dropped.
 
     Args:
-        filter: SQL condition on the rows.
+        where: SQL condition on the rows.
         html: also write a page with plots and a random sheet of thumbnails, one file.
         seed: draws the thumbnails.
     """
     if html is None:
         from commoncanvas.catalog import stats as run
 
-        found = run(catalog, filter=filter)
+        found = run(catalog, where=where)
     else:
         from commoncanvas.pages.stats_page import write_stats_page
 
-        found = write_stats_page(catalog, html, filter=filter, seed=seed)
+        found = write_stats_page(catalog, html, where=where, seed=seed)
         say(f"page written to {html}")
     show(found, json_)
 
@@ -269,18 +269,18 @@ def credits(
     *,
     catalog: Uri,
     format: Literal["text", "csv", "html", "json"] = "text",
-    filter: str | None = None,
+    where: str | None = None,
     out: str | None = None,
 ) -> None:
     """Credit every image: title, creator, source, licence, and that it was resized.
 
     Args:
-        filter: SQL condition on the rows, or the name of a saved filter.
+        where: SQL condition on the rows, or the name of a saved filter.
         out: file to write; default: stdout.
     """
     from commoncanvas.catalog import credits as run
 
-    rows = run(catalog, filter=filter, format=format, out=out)
+    rows = run(catalog, where=where, format=format, out=out)
     if out:
         say(f"{counted(rows, 'credits')} written to {out}")
 
@@ -292,7 +292,7 @@ def export(
     *,
     catalog: Uri,
     out: str,
-    filter: str | None = None,
+    where: str | None = None,
     version: str | None = None,
     shard_size: str = "1GB",
     json_: Json = False,
@@ -302,14 +302,14 @@ def export(
     Args:
         format: webdataset (tars), parquet, or huggingface (Parquet, ready for the hub).
         out: folder; killed and run again, the export goes on there.
-        filter: SQL condition on the rows, or the name of a saved filter.
+        where: SQL condition on the rows, or the name of a saved filter.
         version: a version of the catalog, or a tag; default: the newest.
         shard_size: of images in a shard (500MB), or rows (10000).
     """
     from commoncanvas.catalog import export as run
 
     chosen = int(version) if version and version.isdecimal() else version
-    report = run(format, catalog, out, filter=filter, version=chosen, shard_size=shard_size)
+    report = run(format, catalog, out, where=where, version=chosen, shard_size=shard_size)
     show(report, json_)
 
 

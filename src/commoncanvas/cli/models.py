@@ -126,7 +126,7 @@ def report(
     from commoncanvas.captioning.quality.report import caption_report
 
     scorer = _clip(clip, clip_pretrained)
-    found = caption_report(catalog, column=column, filter=where, clip=scorer, sample=sample, seed=seed)
+    found = caption_report(catalog, column=column, where=where, clip=scorer, sample=sample, seed=seed)
     if html is not None:
         from commoncanvas.pages.captions_page import write_captions_page
 
@@ -186,7 +186,7 @@ def init(
     recipe: str,
     *,
     catalog: Uri,
-    filter: str | None = None,
+    where: str | None = None,
     policy: Literal["commercial", "noncommercial"] = "noncommercial",
     model: str | None = None,
     json_: Json = False,
@@ -196,13 +196,13 @@ def init(
     Args:
         kind: xs, small, from random weights; s, SD2's U-Net from random weights; finetune, from a model that there is.
         recipe: the YAML file to write; xs writes that of its autoencoder beside it.
-        filter: SQL condition on the rows, or the name of a saved filter.
+        where: SQL condition on the rows, or the name of a saved filter.
         policy: which licences are trained on.
         model: diffusers pipeline that finetune goes on from, a folder or hub id; default: a copy of SD2's base model.
     """
     from commoncanvas.planning.init_recipe import PIPELINE, init_recipe
 
-    found = init_recipe(kind, recipe, catalog=catalog, filter=filter, policy=policy, model=model or PIPELINE)
+    found = init_recipe(kind, recipe, catalog=catalog, where=where, policy=policy, model=model or PIPELINE)
     show(found, json_)
 
 

@@ -35,14 +35,14 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     catalog = Catalog.open(folder / "catalog.lance")
     learned, held_out = _images(folder)
     used = learned | held_out
-    rows = catalog.table(CREDIT_COLUMNS, filter="fetch_status = 'ok'").to_pylist()
+    rows = catalog.table(CREDIT_COLUMNS, where="fetch_status = 'ok'").to_pylist()
     rows = sorted((row for row in rows if row["image_id"] in used), key=lambda row: str(row["image_id"]))
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
     grid, captions = grid_of(folder / "evaluation", evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
-    credits(catalog.uri, filter=_filter(folder), format="csv", out=str(folder / "credits.csv"))
+    credits(catalog.uri, where=_filter(folder), format="csv", out=str(folder / "credits.csv"))
     report = {
         "name": "report",
         "seconds": round(time.monotonic() - began, 2),
@@ -109,7 +109,7 @@ def _filter(folder: Path) -> str:
 def _captions(catalog: Catalog) -> list[Caption]:
     """Captions spread evenly over the captioned rows, in the order of their ids: good ones and bad ones alike."""
     table = catalog.table(
-        ["image_id", "caption", "title"], filter="caption IS NOT NULL AND title IS NOT NULL", with_row_id=True
+        ["image_id", "caption", "title"], where="caption IS NOT NULL AND title IS NOT NULL", with_row_id=True
     )
     table = table.sort_by("image_id")
     every = list(range(0, len(table), max(1, len(table) // CAPTIONS_SHOWN)))

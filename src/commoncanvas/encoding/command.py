@@ -223,7 +223,7 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake:
 def latent_statistics(catalog: Catalog, stage: LatentStage, scaling: Scaling) -> dict[str, list[float]]:
     """Mean and standard deviation a channel [C] of the scaled latents, over the first rows of the column."""
     table = catalog.table(
-        [stage.done_column], filter=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
+        [stage.done_column], where=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
     )
     if not len(table) or len(stage.sizes) > 1:
         return {}

@@ -31,11 +31,11 @@ def write_stats_page(
     catalog: Catalog | str | Path,
     out: str | Path,
     *,
-    filter: str | None = None,
+    where: str | None = None,
     seed: int = 0,
     thumbnails: int = THUMBNAILS,
 ) -> CatalogStats:
-    """Count the rows that the SQL `filter` lets in and write the page at `out`; returns what is on it.
+    """Count the rows that the SQL `where` lets in and write the page at `out`; returns what is on it.
 
     Thumbnails are drawn at random from all images that are stored and under a licence that lets anyone use them;
     the same `seed` over the same catalog draws the same. All text is escaped, and only http(s) links are made.
@@ -46,7 +46,7 @@ def write_stats_page(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     sample = Sample(thumbnails, seed)
-    found = stats(catalog, filter=filter, sample=sample)
+    found = stats(catalog, where=where, sample=sample)
     write_page(
         out,
         "stats.html.j2",

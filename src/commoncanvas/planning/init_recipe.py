@@ -66,7 +66,7 @@ class Images:
     """Those of a catalog that can be trained on, and what a recipe depends on of them."""
 
     catalog: str
-    filter: str | None
+    where: str | None
     policy: str
     count: int
     texts: list[str]
@@ -115,13 +115,13 @@ def init_recipe(
     path: str | Path,
     *,
     catalog: str | Path,
-    filter: str | None = None,
+    where: str | None = None,
     policy: str = "noncommercial",
     model: str = PIPELINE,
 ) -> Started:
     """Write a commented recipe of `kind` (xs, s or finetune) at `path`, for the images of `catalog`.
 
-    `filter`: SQL, or a saved filter's name. `model`: the diffusers pipeline that finetune goes on from. Raises
+    `where`: SQL, or a saved filter's name. `model`: the diffusers pipeline that finetune goes on from. Raises
     RecipeError for a file that is there, CatalogError for a catalog without an image to train on.
     """
     if kind not in KINDS:
@@ -130,7 +130,7 @@ def init_recipe(
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
     if path.suffix not in (".yaml", ".yml") or not name:
         raise RecipeError(f"{path} is no name for a recipe; give one such as ours.yaml")
-    images = _images(catalog, filter, policy)
+    images = _images(catalog, where, policy)
     recipes = _written(KINDS[kind], path, name, images, model)
     if there := [str(each) for each in recipes if each.exists()]:
         them = "exist already; give another name, or remove them"
@@ -148,12 +148,12 @@ def init_recipe(
     return Started(tuple(map(str, recipes)), images.count, tuple(map(shlex.join, commands)), images.conflict)
 
 
-def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
+def _images(uri: str | Path, where: str | None, policy: str) -> Images:
     catalog = Catalog.open(uri)
     allowed = licenses.sql_filter(licenses.Policy(policy))
     conditions = [FETCHED, allowed]
-    if filter is not None:
-        conditions.append(expression(catalog, filter) or filter)
+    if where is not None:
+        conditions.append(expression(catalog, where) or where)
     names = [
         field.name
         for field in catalog.schema
@@ -176,7 +176,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
         raise CatalogError(
             f"catalog {catalog.uri} has no image to train on: {describe_counts(catalog, conditions, left)}{way}"
         )
-    rows = catalog.table([*filled, "width", "height", "license"], filter=all_of(*conditions), limit=LOOKED_AT)
+    rows = catalog.table([*filled, "width", "height", "license"], where=all_of(*conditions), limit=LOOKED_AT)
     together = licenses.combine(map(licenses.parse, pc.unique(rows["license"]).to_pylist()))
     texts = first_set(rows, filled)
     words = np.array([len(text.split()) for text in texts.to_pylist()])
@@ -185,7 +185,7 @@ def _images(uri: str | Path, filter: str | None, policy: str) -> Images:
     distinct = sorted({shown for text in texts.to_pylist() if (shown := clean(text))})
     return Images(
         catalog=str(uri),
-        filter=filter,
+        where=where,
         policy=policy,
         count=left[-1],
         texts=filled,

@@ -87,7 +87,7 @@ def select_rows(
         parts += without(left_out)
         there = [text for text in texts if text in catalog.schema.names]
         columns = list(dict.fromkeys([*ABOUT, *there]))
-        found = catalog.table(columns, filter=all_of(*parts), with_row_id=True)
+        found = catalog.table(columns, where=all_of(*parts), with_row_id=True)
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts, encode))
         selections.append(Selection(name, catalog, all_of(*parts), source.share, left_out=left_out))
@@ -259,7 +259,7 @@ def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) ->
     sources = np.full(len(table), -1)
     for number, condition in enumerate(mix):
         met = catalog.table(
-            ["image_id"], filter=all_of(selection.filter, expression(catalog, condition)), with_row_id=True
+            ["image_id"], where=all_of(selection.filter, expression(catalog, condition)), with_row_id=True
         )
         sources[(sources < 0) & np.isin(table["row_id"].to_numpy(), met["_rowid"].to_numpy())] = number
     trained = sources[table["split"].to_numpy() == "train"]

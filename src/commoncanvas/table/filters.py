@@ -73,9 +73,9 @@ def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
     return filters[name]
 
 
-def expression(catalog: Catalog, filter: str | None) -> str | None:
-    """SQL of `filter`: of the saved filter of that name, if the catalog's version has one; else `filter` itself."""
-    return None if filter is None else saved_filters(catalog).get(filter, filter)
+def expression(catalog: Catalog, where: str | None) -> str | None:
+    """SQL of `where`: of the saved filter of that name, if the catalog's version has one; else `where` itself."""
+    return None if where is None else saved_filters(catalog).get(where, where)
 
 
 def tagged_filter(catalog: Catalog, version: int | str | None) -> str | None:
@@ -83,11 +83,11 @@ def tagged_filter(catalog: Catalog, version: int | str | None) -> str | None:
     return saved_filters(catalog).get(version) if isinstance(version, str) else None
 
 
-def conditions_of(catalog: Catalog, filter: str | None, version: int | str | None) -> list[str]:
-    """SQL of `filter`, itself or by its name; and if a filter was saved with the tag `version`, of that one, and of the
+def conditions_of(catalog: Catalog, where: str | None, version: int | str | None) -> list[str]:
+    """SQL of `where`, itself or by its name; and if a filter was saved with the tag `version`, of that one, and of the
     rows that were there then. Raises CatalogError if that tag is gone.
     """
-    named = expression(catalog, filter)
+    named = expression(catalog, where)
     conditions = [] if named is None else [named]
     if tagged := tagged_filter(catalog, version):
         if version not in (tags := catalog.tags()):
@@ -106,7 +106,7 @@ def open_rows(uri: str, version: int | str | None) -> Catalog:
 
 def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:
     """SQL of the rows that one of `filters` at least lets in, each itself or by its name; of none no condition."""
-    each = [all_of(expression(catalog, filter)) for filter in filters]
+    each = [all_of(expression(catalog, where)) for where in filters]
     return [" OR ".join(each)] if each else []
 
 
@@ -140,19 +140,19 @@ def remedy(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> 
     return f"; to fetch the images: commoncanvas catalog fetch --catalog {shlex.quote(catalog.uri)}"
 
 
-def save_filter(catalog: Catalog, name: str, filter: str | Sequence[Condition]) -> None:
+def save_filter(catalog: Catalog, name: str, where: str | Sequence[Condition]) -> None:
     """Keep a filter, SQL or a list of conditions, as `name`, and tag the newest version, which then has it, so as well.
 
     Saved again, unchanged, at the same version it changes nothing; killed in between, the next call does what is
     left. Raises CatalogError for an expression that is no SQL over the columns, and where `name` stands for something
     else.
     """
-    if isinstance(filter, str):
-        filter = [Condition("where", f"not {shortened(filter)}", filter)]
-    expression = where_of(filter)
+    if isinstance(where, str):
+        where = [Condition("where", f"not {shortened(where)}", where)]
+    expression = where_of(where)
     check_name(catalog, name, expression)
     catalog.count(expression)
-    said = json.dumps([asdict(condition) for condition in filter])
+    said = json.dumps([asdict(condition) for condition in where])
     for attempt in range(_RETRIES):
         catalog.refresh()
         if saved_filters(catalog).get(name) == expression:

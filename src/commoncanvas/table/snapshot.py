@@ -171,16 +171,16 @@ class Snapshot:
     def scan(
         self,
         columns: Sequence[str],
-        filter: str | None = None,
+        where: str | None = None,
         batch_size: int = 1024,
         with_row_id: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Batches of at most `batch_size` rows, in the table's order; on request with `_rowid` (uint64)."""
         self.check_columns(columns)
-        with explaining_filter(self.dataset, filter):
+        with explaining_filter(self.dataset, where):
             yield from self.dataset.scanner(
                 columns=list(columns),
-                filter=filter,
+                filter=where,
                 batch_size=batch_size,
                 with_row_id=with_row_id,
                 scan_in_order=True,
@@ -189,21 +189,21 @@ class Snapshot:
     def table(
         self,
         columns: Sequence[str],
-        filter: str | None = None,
+        where: str | None = None,
         with_row_id: bool = False,
         limit: int | None = None,
     ) -> pa.Table:
         """The same as `scan`, in one table; `limit` rows at most."""
         self.check_columns(columns)
-        with explaining_filter(self.dataset, filter):
+        with explaining_filter(self.dataset, where):
             return self.dataset.scanner(
-                columns=list(columns), filter=filter, limit=limit, with_row_id=with_row_id, scan_in_order=True
+                columns=list(columns), filter=where, limit=limit, with_row_id=with_row_id, scan_in_order=True
             ).to_table()
 
-    def count(self, filter: str | None = None) -> int:
-        """Rows for which the SQL expression `filter` is true."""
-        with explaining_filter(self.dataset, filter):
-            return int(self.dataset.count_rows(filter))
+    def count(self, where: str | None = None) -> int:
+        """Rows for which the SQL expression `where` is true."""
+        with explaining_filter(self.dataset, where):
+            return int(self.dataset.count_rows(where))
 
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
         """Rows by stable row id, in the order given, repeated where an id is. CatalogError if one is missing."""

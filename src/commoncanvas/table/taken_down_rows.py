@@ -22,13 +22,13 @@ def taken_down(catalogs: Iterable[Catalog]) -> Keys:
     return keys
 
 
-def rows_of(catalog: Catalog, keys: Keys, filter: str | None = None) -> pa.Table:
-    """`image_id` and `_rowid` of the rows of the catalog's version that `filter` lets in and `keys` mean."""
+def rows_of(catalog: Catalog, keys: Keys, where: str | None = None) -> pa.Table:
+    """`image_id` and `_rowid` of the rows of the catalog's version that `where` lets in and `keys` mean."""
     found = [pa.table({"image_id": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})]
     if keys == Keys():
         return found[0]
     columns = [name for name in COLUMNS if name in catalog.schema.names]
-    for batch in catalog.scan(columns, filter, SCAN_ROWS, with_row_id=True):
+    for batch in catalog.scan(columns, where, SCAN_ROWS, with_row_id=True):
         rows = pa.Table.from_batches([batch])
         found.append(
             rows.filter(pa.array(keys.mask(rows))).select(found[0].column_names).cast(found[0].schema)

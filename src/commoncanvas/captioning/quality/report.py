@@ -95,12 +95,12 @@ def caption_report(
     catalog: Catalog | str,
     *,
     column: str = "caption",
-    filter: str | None = None,
+    where: str | None = None,
     clip: ClipModel | None = None,
     sample: int = 1000,
     seed: int = 0,
 ) -> CaptionReport:
-    """Look at the captions in `column` of fetched images that `filter` (SQL, or a saved filter's name) lets in.
+    """Look at the captions in `column` of fetched images that `where` (SQL, or a saved filter's name) lets in.
 
     All are read for what their words are like. `sample` of them, drawn by `seed`, are compared with their images by
     `clip`, and with human text by all-MiniLM-L6-v2, if it is there. Raises CatalogError.
@@ -114,7 +114,7 @@ def caption_report(
         raise CatalogError(
             f"sample {sample}: give at least 2 captions, so that there are others to compare with"
         )
-    condition = all_of("fetch_status = 'ok'", expression(catalog, filter))
+    condition = all_of("fetch_status = 'ok'", expression(catalog, where))
     there = all_of(condition, f"{column} IS NOT NULL")
     survey, ids = TextSurvey(), []
     for batch in catalog.scan([column], there, batch_size=SCAN_ROWS, with_row_id=True):
@@ -139,7 +139,7 @@ def caption_report(
         uri=catalog.uri,
         version=catalog.version,
         column=column,
-        filter=filter,
+        where=where,
         rows=catalog.count(condition),
         captions=survey.captions,
         statuses=_statuses(catalog, column, condition),

@@ -34,7 +34,7 @@ class CaptionReport(Printed):
     uri: str
     version: int
     column: str
-    filter: str | None
+    where: str | None
     rows: int
     """Of fetched images."""
     captions: int

@@ -103,13 +103,13 @@ def export(
     catalog: Catalog | str | Path,
     out: str | Path,
     *,
-    filter: str | None = None,
+    where: str | None = None,
     version: int | str | None = None,
     shard_size: str = "1GB",
 ) -> ExportReport:
-    """Write the fetched images of the newest version or `version` (a number or a tag) that `filter` lets in.
+    """Write the fetched images of the newest version or `version` (a number or a tag) that `where` lets in.
 
-    `filter` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
+    `where` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
     (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their bytes. A row whose
     licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets README.md (a data
     card), credits.csv, and croissant.json if mlcroissant is installed. Until all of it is written it is `out` with
@@ -124,7 +124,7 @@ def export(
     if version is None and isinstance(catalog, Catalog) and catalog.pinned:
         version = catalog.version
     newest = Catalog.open(uri, version, options)
-    newest.count(all_of(*conditions_of(newest, filter, version)))  # a wrong filter must not leave a folder
+    newest.count(all_of(*conditions_of(newest, where, version)))  # a wrong filter must not leave a folder
     folder = _place(out)
     partial = folder.with_name(folder.name + PARTIAL)
     for place in (folder, partial):
@@ -132,9 +132,9 @@ def export(
             raise CatalogError(f"{place} is there already and is no export; choose another place")
     begun = folder if (folder / STATE).is_dir() else partial
     with only_one(begun / STATE):
-        asked = {"format": format, "filter": filter, "shard_size": shard_size}
+        asked = {"format": format, "filter": where, "shard_size": shard_size}
         pinned = _pinned(begun, newest, version)
-        condition = all_of(*conditions_of(pinned, filter, version))
+        condition = all_of(*conditions_of(pinned, where, version))
         ids, left_out = select(pinned, condition)
         while True:
             if not len(ids):
@@ -167,13 +167,13 @@ def export(
     )
 
 
-def select(catalog: Catalog, filter: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
+def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
     """Row ids of what may be exported, in the table's order, and how many rows may not, by reason."""
     stones = Tombstones(catalog.uri, catalog.storage_options)
     left_out: Counter[str] = Counter()
     ids = [np.empty(0, np.uint64)]
     known: dict[str | None, licenses.License] = {}
-    for batch in catalog.scan([*COLUMNS, "license", "fetch_status"], filter, 65536, with_row_id=True):
+    for batch in catalog.scan([*COLUMNS, "license", "fetch_status"], where, 65536, with_row_id=True):
         rows = pa.Table.from_batches([batch])
         refused = stones.refused(rows)
         chosen = []

@@ -35,9 +35,9 @@ SCAN_ROWS = 65536
 
 
 def stats(
-    catalog: Catalog | str | Path, *, filter: str | None = None, sample: Sample | None = None
+    catalog: Catalog | str | Path, *, where: str | None = None, sample: Sample | None = None
 ) -> CatalogStats:
-    """Count the rows that `filter` (SQL, or a saved filter's name) lets in, without reading images.
+    """Count the rows that `where` (SQL, or a saved filter's name) lets in, without reading images.
 
     Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
     shown, those that are stored and under a licence that lets anyone use them, take part in `sample`. Raises
@@ -45,9 +45,9 @@ def stats(
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
-    filter = expression(catalog, filter)
+    where = expression(catalog, where)
     seen = Survey(catalog.schema, sample)
-    for batch in catalog.scan(seen.columns, filter, batch_size=SCAN_ROWS, with_row_id=True):
+    for batch in catalog.scan(seen.columns, where, batch_size=SCAN_ROWS, with_row_id=True):
         seen.add(batch)
 
     by_license = _by_license(seen)
@@ -68,7 +68,7 @@ def stats(
     return CatalogStats(
         uri=catalog.uri,
         version=catalog.version,
-        filter=filter,
+        where=where,
         rows=seen.rows,
         licenses={each.name: each.images for each in by_license},
         by_license=tuple(by_license),
@@ -94,10 +94,10 @@ def stats(
         mean_height=means[SIZES.index("height")],
         mean_original_width=means[SIZES.index("original_width")],
         mean_original_height=means[SIZES.index("original_height")],
-        filled=_filled(catalog, filter),
+        filled=_filled(catalog, where),
         dropped=dropped(
             catalog,
-            filter,
+            where,
             {status: count for status, count in statuses.items() if status != "ok"},
             seen.duplicates,
         ),
@@ -204,11 +204,11 @@ def _top(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _filled(catalog: Catalog, filter: str | None) -> dict[str, int]:
+def _filled(catalog: Catalog, where: str | None) -> dict[str, int]:
     beyond = (name for name in catalog.schema.names if name not in (*SCHEMA.names, COUNTRY.name))
     columns = ["label", *beyond]
     present = [name for name in columns if name in catalog.schema.names]
-    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", filter)) for name in present}
+    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", where)) for name in present}
 
 
 def bytes_on_disk(catalog: Catalog) -> dict[str, int]:

@@ -46,7 +46,7 @@ class Dropped:
 
 
 def dropped(
-    catalog: Catalog, filter: str | None, not_fetched: dict[str, int], duplicates: int | None
+    catalog: Catalog, where: str | None, not_fetched: dict[str, int], duplicates: int | None
 ) -> Dropped:
     """Put together what `stats` has counted and what is recorded elsewhere. Raises CatalogError."""
     stones = Tombstones(catalog.uri, catalog.storage_options)
@@ -57,7 +57,7 @@ def dropped(
         not_fetched=not_fetched,
         duplicates=duplicates,
         filters=tuple(
-            filter_steps(catalog, name, conditions, filter)
+            filter_steps(catalog, name, conditions, where)
             for name, conditions in saved_conditions(catalog).items()
         ),
     )

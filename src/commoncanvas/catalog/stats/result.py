@@ -55,7 +55,7 @@ class CatalogStats(Printed):
 
     uri: str
     version: int
-    filter: str | None
+    where: str | None
     rows: int
     licenses: dict[str, int]
     by_license: tuple[Figures, ...]
@@ -110,7 +110,7 @@ def render(found: CatalogStats) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    filtered = f" where {shortened(found.filter)}" if found.filter else ""
+    filtered = f" where {shortened(found.where)}" if found.where else ""
     title = Text(f"{found.uri} version {found.version}{filtered}")
     title.stylize("bold", 0, len(found.uri))
     people = {_person(each.name, each.url): each.images for each in found.top_creators}
