@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from itertools import compress
 from pathlib import Path
 
 import pytest
 
 from commoncanvas.captioning import caption
-from commoncanvas.catalog import Catalog
+from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, TrainingError
 from commoncanvas.encoding.command import encode
@@ -18,7 +19,7 @@ from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
 from commoncanvas.provenance.record import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
-from commoncanvas.table.schema import to_batch
+from commoncanvas.table.schema import SCHEMA, to_batch
 from commoncanvas.training.trainer import train
 from tests.captioning.models import xs
 from tests.conftest import drawing
@@ -106,7 +107,9 @@ def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_trai
     shapes: Catalog, tmp_path: Path
 ) -> None:
     encode(writing(tmp_path))
-    caption(shapes.uri, xs(train(writing(tmp_path))))
+    folder = train(writing(tmp_path))
+    caption(shapes.uri, xs(folder))
+    shutil.rmtree(folder)
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))
     tag = next(tag for tag in Catalog.open(shapes.uri).tags() if tag.startswith("train-xs-captioner"))
@@ -159,3 +162,36 @@ def test_a_broken_record_is_named_and_a_missing_one_says_nothing(tmp_path: Path)
         (tmp_path / "provenance.json").write_text(text)
         with pytest.raises(ModelError, match=says):
             origin(tmp_path)
+
+
+def test_a_purge_leaves_the_captions_of_a_model_that_had_learned_from_the_row(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    """It deletes the tag by which the captioner's images would be found; its folder has their credits."""
+    captioner = writing(tmp_path, "--data.filter", BY)
+    encode(captioner)
+    folder = train(captioner)
+    caption(shapes.uri, xs(folder))
+    train(recipe("xs-autoencoder", tmp_path))
+    (gone, *_) = sorted(credited(folder))
+    takedown(shapes.uri, id=[gone], reason="asked", purge=True)
+    encode(recipe("xs", tmp_path))
+    credits = credited(train(recipe("xs", tmp_path)))
+    assert gone not in credits
+    assert credits >= credited(folder) - {gone}
+
+
+def test_what_was_taken_down_from_the_catalog_of_a_part_is_not_credited_by_a_model_of_another(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    vae = train(recipe("xs-autoencoder", tmp_path))
+    other = tmp_path / "other.lance"
+    rows = shapes.table(list(SCHEMA.names)).to_pylist()
+    Catalog.create(other).add([to_batch([{**row, "image_id": f"other:{row['image_id']}"} for row in rows])])
+    assert "shapes:03" in credited(vae)
+    takedown(shapes.uri, id=["shapes:03"], reason="asked")
+    made = recipe("xs", tmp_path, "--data.catalog", str(other))
+    encode(made)
+    credits = credited(train(made))
+    assert "shapes:02" in credits
+    assert "shapes:03" not in credits

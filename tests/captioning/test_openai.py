@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
         self.trouble: dict[int, str] = {}
         self.always: str | None = None
         self.limit = "max_tokens"
+        self.temperature: float | None = None
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
@@ -72,6 +73,10 @@ class Handler(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
+            own = server.temperature
+            if own is not None and body.get("temperature", own) != own:
+                said = "Unsupported value: 'temperature' does not support 0.0 with this model."
+                return self.answer(400, {"error": {"message": said}})
             if server.limit not in body:
                 return self.answer(
                     400,
@@ -263,3 +268,15 @@ def test_the_stage_reaches_a_worker_without_its_connections(shapes: Catalog, ser
     stage.setup()
     batch = shapes.table(["image_id", "image"]).to_batches()[0]
     assert set(stage(batch)["caption_status"].to_pylist()) == {"ok"}
+
+
+def test_a_model_that_takes_only_its_own_temperature_and_the_other_limit_is_used_and_said(
+    shapes: Catalog, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.temperature, server.limit = 1.0, "max_completion_tokens"
+    report = caption(shapes.uri, config(server), where=None)
+    assert report["statuses"] == {"ok": shapes.count()}
+    assert capsys.readouterr().err.count("only its own temperature") == 1
+    server.temperature = 0.7
+    with pytest.raises(ModelError, match=r"does not support 0.0"):  # asked for: it isn't left out
+        caption(shapes.uri, config(server, temperature=0.5), where=None, column="other")

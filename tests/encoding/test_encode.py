@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.fetching.command import FetchStage
-from commoncanvas.core.errors import CatalogError, ModelError, TrainingError
+from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.encoding.command import column_info, encode
 from commoncanvas.encoding.stages import FeatureStage, LatentStage, TextStage
 from commoncanvas.encoding.states import states, values
 from commoncanvas.images.image import encode_image
+from commoncanvas.models import efficientnet
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.order import epoch_draws
@@ -362,3 +364,52 @@ def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_pa
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["latent_xs_autoencoder_16"]["rows"] == 24
+
+
+def test_a_stored_image_that_is_broken_costs_its_row_and_is_named(
+    shapes: Catalog, tmp_path: Path, vae: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shapes.dataset.update({"image": "X'ffd8ff00'"}, where="image_id = 'shapes:03'")
+    report = encode(recipe("xs", tmp_path))
+    assert report["latent_xs_autoencoder_16"]["rows"] == 23
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "1 stored image can't be decoded and won't be trained on: shapes:03;" in shown
+    catalog = Catalog.open(shapes.uri)
+    assert catalog.count("latent_xs_autoencoder_16 IS NULL") == 1
+    assert catalog.count("latent_xs_autoencoder_16_crop IS NULL") == 1
+    assert encode(recipe("xs", tmp_path))["latent_xs_autoencoder_16"]["rows"] == 0
+    assert "shapes:03" not in {
+        *pq.read_table(train(recipe("xs", tmp_path)) / "rows.parquet")["image_id"].to_pylist()
+    }
+    assert encode(recipe("xs-captioner", tmp_path))["efficientnet_lite0_2"]["rows"] > 0
+
+
+def test_image_features_get_by_with_less_memory(shapes: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = efficientnet.EfficientNetLite0.feature_map
+    sizes = []
+
+    def small(network: Any, pixels: Any) -> Any:
+        sizes.append(len(pixels))
+        if len(pixels) > 4:
+            raise torch.OutOfMemoryError
+        return whole(network, pixels)
+
+    monkeypatch.setattr(efficientnet.EfficientNetLite0, "feature_map", small)
+    stage = FeatureStage(2, batch_size=16)
+    batch = shapes.table([*stage.reads]).to_batches()[0]
+    made = stage(batch)
+    assert sizes[:3] == [16, 8, 4]
+    assert made[stage.done_column].null_count == 0
+    assert stage.at_once == 4
+
+
+def test_more_tokens_than_the_encoder_has_positions_are_refused_before_anything_is_computed() -> None:
+    with pytest.raises(
+        ModelError, match=r"minilm reads 512 tokens at most; set text_length 513 to that or less"
+    ):
+        TextStage("minilm", 513, ["title"])
+
+
+def test_buckets_larger_than_the_image_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"encode.buckets 24 is more than size 16; make it less"):
+        recipe("xs", tmp_path, "--encode.buckets", "24")

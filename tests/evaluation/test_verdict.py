@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commoncanvas.catalog import Catalog
+from commoncanvas.catalog import Catalog, takedown
+from commoncanvas.catalog.credits import read_credits
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table
 from commoncanvas.core.errors import CommonCanvasError
@@ -156,3 +157,16 @@ def test_a_page_of_many_images_says_where_their_credits_are(
     blocked = tmp_path / "page.html" / "page.html"
     with pytest.raises(CommonCanvasError, match="can't be written"):
         write_evaluation_page(found, blocked)
+
+
+def test_the_page_names_nobody_who_was_taken_down_and_is_made_in_the_models_own_folder_too(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, *others = read_credits(trained / "credits.csv")
+    takedown(tmp_path / "catalog.lance", id=[gone.image_id], reason="asked")
+    monkeypatch.chdir(trained)
+    found = evaluate(".", prompts=2, steps=1, device="cpu")
+    write_evaluation_page(found, "page.html")
+    text = Path("page.html").read_text(encoding="utf-8")
+    assert f"<summary>{len(others)} images, and who made them" in text
+    assert "# xs\n" in (trained / "README.md").read_text()

@@ -215,3 +215,8 @@ def test_a_picture_says_what_it_is() -> None:
     drawn = pyvips.Image.black(4, 4, bands=3)
     for suffix, kind in ((".png", "png"), (".jpg", "jpeg"), (".webp", "webp")):
         assert picture(drawn.write_to_buffer(suffix)).startswith(f"data:image/{kind};base64,")
+
+
+def test_names_of_figures_lose_their_underscores_and_paths_keep_them() -> None:
+    values = {"images_seen": 1, "runs/my_cat_v2.lance": "version 3"}
+    assert facts(values) == [("images seen", "1"), ("runs/my_cat_v2.lance", "version 3")]

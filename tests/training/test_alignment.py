@@ -153,6 +153,7 @@ def test_the_network_is_exported_alone_and_the_features_network_is_named(encoded
         "efficientnet-lite0"
     ]
     assert record["rows"] == other["rows"]
+    assert record["training"]["parameters"] == other["training"]["parameters"]
     assert list((encoded / "xs-run" / "samples").glob("*.png"))
 
 

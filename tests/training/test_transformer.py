@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from torch import Tensor
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
-from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.diffusion.sampling import generate_images, load_pipeline, pipeline_scheduler
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import image_size
 from commoncanvas.planning.network import network_of
@@ -28,6 +28,7 @@ from commoncanvas.training.log import read_log
 from commoncanvas.training.networks.transformer import draw_ids_keep, patches, predict_unmasked, take
 from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
+from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.encoding.models import electra, t5
@@ -216,6 +217,11 @@ def test_plain_diffusers_draws_from_the_folder_what_generate_draws(encoded: Path
     ).images
     assert plain.tokenizer.model_max_length == 6
     assert np.array_equal(np.asarray(image), np.asarray(same))
+    lines = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0].splitlines()
+    assert lines[-1].endswith(
+        "max_sequence_length=6, use_resolution_binning=False, clean_caption=False"
+        ').images[0].save("image.png")'
+    )
 
 
 def test_a_second_phase_without_masks_starts_from_the_weights_of_the_first(encoded: Path) -> None:
@@ -348,3 +354,11 @@ def test_a_plan_counts_the_patches_that_are_kept() -> None:
     assert plan("--train.activation_checkpointing", "true").flops > half.flops
     with pytest.raises(RecipeError, match="SDXL's pair, which a transformer doesn't take"):
         network_of(load_recipe("xs-transformer"), Latents(8, 4), TextStates(2048, 1280))  # type: ignore[arg-type]
+
+
+def test_no_sampler_clips_latents_unless_the_recipe_says_so(encoded: Path) -> None:
+    """Stable Diffusion's pipeline puts that right by itself, PixArt's and SDXL's don't."""
+    for words, clips in (((), False), (("--noise.schedule.clip_sample", "true"), True)):
+        own = made(encoded, "--sample.scheduler", "DDIMScheduler", *words)
+        task = cast(DiffusionTask, make_task(own))
+        assert pipeline_scheduler(task.scheduler, own.sample).config.clip_sample is clips

@@ -50,8 +50,10 @@ class OpenAICaptioner:
         self._config = config
         self._prompt = config.prompt or VLMCaptioner.prompt
         self._max_tokens = config.max_tokens or VLMCaptioner.max_tokens
-        self._limit = "max_tokens"
-        """The protocol's field for the greatest length; newer servers want the other one."""
+        self._length = "max_tokens"
+        """The protocol's field for the greatest length; newer servers want OTHER_LIMIT."""
+        self._temperature = True
+        """Whether to send the temperature; some models refuse any but their own."""
         self._said: set[str] = set()
         self.batch_size = config.batch_size or WINDOWS * config.concurrency
         settings: dict[str, Any] = {"prompt": self._prompt, "max_tokens": self._max_tokens}
@@ -136,17 +138,25 @@ class OpenAICaptioner:
             say(f"captions: {status}: {reason}")
 
     async def _ask(self, image: str) -> Any:
-        limit = self._limit
-        try:
-            return await self._create(image, limit)
-        except self._openai.BadRequestError as error:
-            if limit == OTHER_LIMIT or OTHER_LIMIT not in str(error):
-                raise
-            self._limit = OTHER_LIMIT
-            return await self._create(image, OTHER_LIMIT)
+        while True:
+            length, temperature = self._length, self._temperature
+            try:
+                return await self._create(image, length, temperature)
+            except self._openai.BadRequestError as error:
+                if length != OTHER_LIMIT and OTHER_LIMIT in str(error):
+                    self._length = OTHER_LIMIT
+                elif temperature and not self._config.temperature and "temperature" in str(error):
+                    self._temperature = False
+                    self._say_once(
+                        "temperature", "the model takes only its own temperature, so captions will differ"
+                    )
+                else:
+                    raise
 
-    async def _create(self, image: str, limit: str) -> Any:
-        chance = {"top_p": self._config.top_p, "seed": self._config.seed} if self._config.temperature else {}
+    async def _create(self, image: str, length: str, temperature: bool) -> Any:
+        chance: dict[str, Any] = {"temperature": self._config.temperature} if temperature else {}
+        if self._config.temperature:
+            chance |= {"top_p": self._config.top_p, "seed": self._config.seed}
         return await self._client.chat.completions.create(
             model=self._config.model,
             messages=[
@@ -158,8 +168,7 @@ class OpenAICaptioner:
                     ],
                 }
             ],
-            temperature=self._config.temperature,
-            **{limit: self._max_tokens},
+            **{length: self._max_tokens},
             **chance,
         )
 

@@ -241,6 +241,10 @@ class DiffusionRecipe(RecipeBase):
             raise ValueError("masked_patches are a transformer's; a unet has no patches to leave out")
         if self.transformer and self.encode.buckets:
             raise ValueError("transformer takes squares only; leave encode.buckets out")
+        if self.encode.buckets and self.encode.buckets > self.size:
+            raise ValueError(
+                f"encode.buckets {self.encode.buckets} is more than size {self.size}; make it less"
+            )
         return self
 
     @model_validator(mode="after")

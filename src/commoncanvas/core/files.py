@@ -38,6 +38,16 @@ def from_anywhere(model: str) -> str:
     return str(Path(model).absolute()) if Path(model).exists() else model
 
 
+def sync(folder: Path, deep: bool = True) -> None:
+    """Wait until a folder, and with `deep` all in it, is on the disk: a power cut leaves it as it is now."""
+    for path in [*(folder.rglob("*") if deep else ()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write `text` at `path`: whoever reads it sees what was there before, or all of it."""
     partial = path.with_name(f".{path.name}.part")

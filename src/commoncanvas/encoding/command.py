@@ -35,6 +35,7 @@ STATISTICS_ROWS = 4096
 COUNTED = 100_000
 """Texts whose length is looked at, about."""
 COUNTED_AT_ONCE = 4096
+NAMED = 10
 
 
 def column_info(catalog: Catalog, name: str) -> ColumnInfo:
@@ -112,6 +113,8 @@ def _encode(
         _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
         conditions = [*chosen, *([condition] if condition else [])]
         rows = run_shown(catalog, stage, all_of(*conditions), engine)
+        if rows and "image" in stage.reads:
+            rows -= say_undecodable(catalog, stage.done_column, conditions)
         report[stage.done_column] = {"rows": rows}
         if not rows:
             say(f"{stage.done_column}: {why_none(catalog, conditions)}")
@@ -120,6 +123,18 @@ def _encode(
         if scaling and isinstance(stage, LatentStage):
             report[stage.done_column] |= latent_statistics(catalog, stage, scaling)
     return report
+
+
+def say_undecodable(catalog: Catalog, column: str, conditions: Sequence[str]) -> int:
+    """Name rows that have no value in `column` after its stage has run; returns how many there are."""
+    left = catalog.table(["image_id"], all_of(f"{column} IS NULL", *conditions))["image_id"].to_pylist()
+    if left:
+        shown = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
+        say(
+            f"{column}: {counted(len(left), 'stored images')} can't be decoded and won't be trained on: {shown}; "
+            "import and fetch them again, or take them out with commoncanvas catalog takedown --id"
+        )
+    return len(left)
 
 
 def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str, int]:
@@ -151,7 +166,7 @@ def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | N
             return [
                 (LatentStage(recipe.vae, recipe.size, recipe.encode, device), None),
                 *_texts(recipe, catalog),
-                *([(FeatureStage(grid, device), None)] if grid else []),
+                *([(FeatureStage(grid, device, recipe.encode.batch_size), None)] if grid else []),
             ]
         case AutoencoderRecipe():
             return []

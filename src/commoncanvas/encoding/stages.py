@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from commoncanvas.config import EncodeConfig
+from commoncanvas.core.errors import ImageError
 from commoncanvas.core.files import from_anywhere
 from commoncanvas.encoding.columns import (
     crop_column,
@@ -47,6 +50,14 @@ AHEAD = 8
 """Batches of the network that are looked at together where images of one size are to share one."""
 
 
+def decoded(data: bytes) -> NDArray[np.uint8] | None:
+    """A stored image [H, W, 3]; None if it can't be decoded."""
+    try:
+        return decode(data)
+    except ImageError:
+        return None
+
+
 class FrozenStage(ABC):
     """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape.
 
@@ -58,6 +69,7 @@ class FrozenStage(ABC):
     info: ColumnInfo
     network: Any
     busy_s = 0.0
+    leaves_null = True
 
     def __init__(self, column: str, config: EncodeConfig, device: str, network: Any = None) -> None:
         self.done_column = column
@@ -96,6 +108,12 @@ class FrozenStage(ABC):
 
     def column(self, states: Tensor) -> pa.Array:
         return to_column(states, self.config.storage, f"{self.name}: the model {self.info.model}")
+
+    def batch(self, columns: Sequence[pa.Array], readable: Sequence[bool]) -> pa.RecordBatch:
+        """The columns `writes`; null in the rows whose image can't be decoded."""
+        if not all(readable):
+            columns = [pc.if_else(pa.array(readable), each, pa.scalar(None, each.type)) for each in columns]
+        return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.writes])
 
     @torch.no_grad()
     def filled(self, run: Callable[[Any], Tensor], inputs: Any, pad: Callable[[Any, int], Any]) -> Tensor:
@@ -166,33 +184,37 @@ class LatentStage(FrozenStage):
     def sha256(self) -> str:
         return weights_sha256(self.network)
 
-    def inputs(self, batch: pa.RecordBatch) -> list[tuple[Tensor, Crop]]:
-        def cropped(data: bytes) -> tuple[Tensor, Crop]:
-            array = decode(data)
+    def inputs(self, batch: pa.RecordBatch) -> list[tuple[Tensor, Crop] | None]:
+        def cropped(data: bytes) -> tuple[Tensor, Crop] | None:
+            array = decoded(data)
+            if array is None:
+                return None
             image, done = crop(array, nearest(array.shape[0], array.shape[1], self.sizes))
             return torch.from_numpy(image), done
 
         with ThreadPoolExecutor(DECODERS, "decode") as pool:
             return list(pool.map(cropped, batch["image"].to_pylist()))
 
-    def encode(self, inputs: list[tuple[Tensor, Crop]]) -> pa.RecordBatch:
-        groups: dict[Size, list[int]] = defaultdict(list)
-        for place, (_, done) in enumerate(inputs):
-            groups[Size(done.height, done.width)].append(place)
+    def encode(self, inputs: list[tuple[Tensor, Crop] | None]) -> pa.RecordBatch:
+        groups: dict[Size, list[tuple[int, Tensor]]] = defaultdict(list)
+        crops = np.zeros((len(inputs), len(Crop._fields)), np.int32)
+        for place, found in enumerate(inputs):
+            if found is not None:
+                image, done = found
+                groups[Size(done.height, done.width)].append((place, image))
+                crops[place] = done
         rows = torch.zeros(len(inputs), *self.info.shape)
-        for places in groups.values():
-            images = torch.stack([inputs[place][0] for place in places])
+        for group in groups.values():
+            places = [place for place, _ in group]
+            images = torch.stack([image for _, image in group])
             made = self.filled(self._posterior, images, fill)
             if len(self.sizes) > 1:
                 made = made.flatten(-3)
                 rows[places, ..., : made.shape[-1]] = made.float()
             else:
                 rows[places] = made.float()
-        crops = np.array([done for _, done in inputs], np.int32).reshape(-1)
-        return pa.RecordBatch.from_arrays(
-            [self.column(rows), pa.FixedSizeListArray.from_arrays(pa.array(crops), len(Crop._fields))],
-            names=[field.name for field in self.writes],
-        )
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(crops.reshape(-1)), len(Crop._fields))
+        return self.batch([self.column(rows), lists], [found is not None for found in inputs])
 
     def _posterior(self, images_BHWC: Tensor) -> Tensor:
         """uint8 images of one size -> [B, (2 if flipped,) (2 if mean_std,) C, H, W]."""
@@ -287,10 +309,10 @@ class FeatureStage(FrozenStage):
 
     reads = ("image",)
 
-    def __init__(self, grid: int, device: str = "auto") -> None:
+    def __init__(self, grid: int, device: str = "auto", batch_size: int = EncodeConfig().batch_size) -> None:
         self.name = "image features"
         self.grid = grid
-        super().__init__(feature_column(grid), EncodeConfig(), device)
+        super().__init__(feature_column(grid), EncodeConfig(batch_size=batch_size), device)
         shape = (efficientnet.FEATURES, grid, grid)
         self.info = ColumnInfo(self.sha256(), (("image", None),), shape, "efficientnet-lite0")
 
@@ -301,12 +323,14 @@ class FeatureStage(FrozenStage):
         return weights_sha256(efficientnet.weights_path())
 
     def inputs(self, batch: pa.RecordBatch) -> list[Any]:
-        return [square(decode(data), efficientnet.INPUT_SIZE) for data in batch["image"].to_pylist()]
+        arrays = map(decoded, batch["image"].to_pylist())
+        return [None if array is None else square(array, efficientnet.INPUT_SIZE) for array in arrays]
 
     def encode(self, inputs: list[Any]) -> pa.RecordBatch:
+        blank = np.zeros((efficientnet.INPUT_SIZE, efficientnet.INPUT_SIZE, 3), np.uint8)
         made = self.filled(
-            lambda images: image_features(self.network, images, self.grid, self.at_once),
-            inputs,
-            lambda images, size: images,
+            lambda images: image_features(self.network, images, self.grid, len(images)),
+            [blank if image is None else image for image in inputs],
+            lambda images, size: [*images, *[blank] * (size - len(images))],
         )
-        return pa.RecordBatch.from_arrays([self.column(made)], names=[self.done_column])
+        return self.batch([self.column(made)], [image is not None for image in inputs])

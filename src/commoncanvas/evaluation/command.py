@@ -70,6 +70,7 @@ def evaluate(
     Writes evaluation.json, every image and a contact sheet a set into `out` (default: `<model>/evaluation`). Raises
     ModelError and CatalogError.
     """
+    model = str(Path(model).resolve()) if Path(model).name in ("", "..") else model
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
     if prompts < 1:

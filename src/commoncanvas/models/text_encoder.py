@@ -134,6 +134,11 @@ class TextEncoder:
             WHAT,
             subfolder=name.replace("text_encoder", "tokenizer"),
         )
+        positions = getattr(encoder.config, "max_position_embeddings", None)
+        if positions is not None and self.length > positions:
+            raise ModelError(
+                f"text encoder {model} reads {positions} tokens at most; set text_length {self.length} to that or less"
+            )
         if tokenizer.pad_token is None:
             raise ModelError(f"text encoder {model} has no padding token, which texts are filled up with")
         if kind in MASKED:

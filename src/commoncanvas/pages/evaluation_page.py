@@ -9,12 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.evaluation import Evaluation
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.pages.report import GridItem, write_report
 from commoncanvas.pages.stats_page import thumbnail
 from commoncanvas.provenance.record import catalogs_of, read_provenance
+from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.training.log import read_log
 
 REQUIRES = ("name", "task", "catalog", "recipe", "rows", "licenses", "result_license", "training", "seed")
@@ -29,7 +34,9 @@ def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
     """
     record = read_provenance(found.model, REQUIRES)
     rows = read_rows(found.model)
-    creators = rows.filter(rows["split"].to_numpy() == "train")["creator"]
+    gone = _taken_down(found)
+    shown = (rows["split"].to_numpy() == "train") & ~np.isin(rows["image_id"].to_pylist(), [*gone])
+    creators = rows.filter(pa.array(shown))["creator"]
     summary = {
         "recipe": record["name"],
         **found.figures(),
@@ -41,7 +48,7 @@ def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
         "training": training_facts(record, found.to_dict()),
     }
     file = Path(found.model) / "credits.csv"
-    credits = [*islice(_credits(file), CREDITED + 1)] if file.is_file() else []
+    credits = [*islice(_credits(file, gone), CREDITED + 1)] if file.is_file() else []
     write_report(
         summary,
         out=Path(out),
@@ -91,12 +98,21 @@ def grid_of(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
 
 def losses_of(model: Path) -> list[tuple[float, float]]:
     """Step and loss of each entry of the log of a model's run; none where its run isn't beside it."""
+    model = model.resolve()
     log = model.with_name(f"{model.name}-run") / "log.jsonl"
     return [(entry["step"], entry["loss"]) for entry in read_log(log) if "loss" in entry]
 
 
-def _credits(file: Path) -> Iterator[dict[str, str | None]]:
+def _taken_down(found: Evaluation) -> frozenset[str]:
+    """Ids of the images that were taken down from the model's catalogs, up to now."""
+    uris = [found.catalog] if found.catalog else [each["uri"] for each in (found.catalogs or {}).values()]
+    return taken_down([Catalog.open(uri) for uri in map(str, uris)]).image_ids
+
+
+def _credits(file: Path, gone: frozenset[str]) -> Iterator[dict[str, str | None]]:
     for one in read_credits(file):
+        if one.image_id in gone:
+            continue
         yield {
             "image_id": one.image_id,
             "title": one.title,

@@ -158,7 +158,7 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             shown = _scalar(value)
         if shown:
-            rows.append((name.replace("_", " "), shown))
+            rows.append((name.replace("_", " ") if name.isidentifier() else name, shown))
     return rows
 
 

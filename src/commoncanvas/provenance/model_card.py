@@ -34,6 +34,7 @@ def write_card(folder: Path, name: str | None = None) -> None:
 
     Its figures are those that `evaluate` has put into the folder, or that came with the training.
     """
+    folder = folder.resolve()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     evaluated = folder / EVALUATION
     found = json.loads(evaluated.read_text(encoding="utf-8"))["figures"] if evaluated.is_file() else {}
@@ -77,6 +78,12 @@ def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
             sample = record["recipe"]["sample"]
             prompt = json.dumps(next(iter(sample["prompts"]), "a deer"), ensure_ascii=False)
             settings = f"guidance_scale={sample['guidance_scale']}, num_inference_steps={sample['steps']}"
+            if record["recipe"].get("transformer"):
+                # PixArt's pipeline has defaults for its own sizes, lengths and captions.
+                length = record["recipe"]["text_length"]
+                settings += (
+                    f", max_sequence_length={length}, use_resolution_binning=False, clean_caption=False"
+                )
             return "python", (
                 "from diffusers import DiffusionPipeline\n"
                 f"pipeline = DiffusionPipeline.from_pretrained({place})\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress, islice
 from pathlib import Path
@@ -61,7 +63,8 @@ class Part:
     def credits(self, nearby: Sequence[Catalog]) -> Iterator[Credit]:
         """Credit for each image that it learned from, none if that isn't recorded.
 
-        Its rows are looked up in its catalogs at their tags; if one has moved, in `nearby`. Raises CatalogError.
+        Its rows are looked up in its catalogs at their tags; if one has moved, in `nearby`; if a purge has deleted a
+        tag, in the model's folder, if that is near. Raises CatalogError.
         """
         if self.credits_file:
             yield from read_credits(self.credits_file)
@@ -80,7 +83,7 @@ class Part:
                 f"not allow; choose another {self.role}, or data.policy noncommercial"
             )
         if self.origin and not self.credits_file:
-            _sources(self.origin, nearby)
+            _sources_or_file(self.origin, nearby)
         refused = [
             license.id
             for license in map(licenses.parse, sorted(self.license_ids()))
@@ -213,12 +216,23 @@ def merged_credits(
     for one in own:
         seen.add(one)
         yield one
-    gone = taken_down(nearby).image_ids
     for each in credited:
+        gone = taken_down([*nearby, *_reachable(each.origin)]).image_ids
         for one in each.credits(nearby):
             if one not in seen and one.image_id not in gone:
                 seen.add(one)
                 yield one
+
+
+def _reachable(record: dict[str, Any] | None) -> Iterator[Catalog]:
+    """The catalogs that a model and its parts learned from, as they are now, those that can be opened."""
+    if record is None:
+        return
+    for source in catalogs_of(record).values():
+        with suppress(CatalogError):
+            yield Catalog.open(source["uri"])
+    for each in record["built_on"]:
+        yield from _reachable(each["origin"])
 
 
 def _licenses(record: dict[str, Any]) -> Iterator[str]:
@@ -230,8 +244,12 @@ def _licenses(record: dict[str, Any]) -> Iterator[str]:
 
 def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Credit]:
     about = next(iter(catalogs_of(record).values()))
+    sources = _sources_or_file(record, nearby)
+    if isinstance(sources, Path):
+        yield from read_credits(sources)  # with those of its parts
+        return
     yield from trained_credits(
-        _sources(record, nearby),
+        sources,
         about["heldout_fraction"],
         about.get("fraction", 1.0),  # records from before there were fractions
         about.get("fraction_seed", 0),
@@ -239,6 +257,24 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
     for each in record["built_on"]:
         if each["origin"]:
             yield from _credits(each["origin"], nearby)
+
+
+def _sources_or_file(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]] | Path:
+    """See `_sources`; credits.csv of the model's folder where a source is gone. Raises CatalogError.
+
+    The folder has the model's name. It is in the working folder or beside a catalog, or one level below.
+    """
+    try:
+        return _sources(record, nearby)
+    except CatalogError:
+        name = str(record["name"])
+        places = [Path(), *(Path(catalog.uri).parent for catalog in nearby if "://" not in catalog.uri)]
+        for place in dict.fromkeys(place.resolve() for place in places):
+            for folder in (place / name, *sorted(place.glob(f"*/{glob.escape(name)}"))):
+                with suppress(ModelError):
+                    if origin(folder) == record and (folder / "credits.csv").is_file():
+                        return folder / "credits.csv"
+        raise
 
 
 def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]]:
@@ -261,5 +297,6 @@ def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Seque
             continue
     raise CatalogError(
         f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is "
-        "another one now, so those who made its images can't be credited; put that catalog back"
+        "another one now, so those who made its images can't be credited; put that catalog back, or the folder "
+        f"{name} with its credits.csv into the working folder"
     )

@@ -62,6 +62,15 @@ class Preparing(Protocol):
 
 
 @runtime_checkable
+class Partial(Protocol):
+    """What a stage may be besides: one that leaves its done column null in rows that it can't do. The next run tries
+    them again.
+    """
+
+    leaves_null: bool
+
+
+@runtime_checkable
 class Counting(Protocol):
     """What a stage may be besides: with an engine of other processes, what its copies count comes home."""
 
@@ -83,7 +92,7 @@ def check_result(stage: Stage, batch: pa.RecordBatch, result: pa.RecordBatch) ->
     if len(result) != len(batch):
         raise CatalogError(f"stage {stage.name} returned {len(result)} rows for {len(batch)}; fix the stage")
     unmarked = pc.sum(pc.is_null(result.column(stage.done_column))).as_py() or 0
-    if unmarked:
+    if unmarked and not isinstance(stage, Partial):
         raise CatalogError(
             f"stage {stage.name} left {stage.done_column} null in {unmarked} of {len(batch)} rows, "
             "which would come back as work for ever; fix the stage"

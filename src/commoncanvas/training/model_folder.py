@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from commoncanvas import licenses
 from commoncanvas.catalog.credits import write_credits
 from commoncanvas.config import Recipe
+from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
 from commoncanvas.provenance.model_card import write_card
 from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits, trained_credits
+from commoncanvas.training.networks.alignment import network_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +60,7 @@ def write_model(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in network_of(model).parameters())
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
     rows, data = task.rows, recipe.data
@@ -69,7 +71,9 @@ def write_model(
     record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_card(partial, folder.name)
+    sync(partial)
     partial.rename(folder)
+    sync(folder.parent, deep=False)
     return folder
 
 

@@ -45,7 +45,8 @@ CADENCE = {
         "activation_checkpointing",
     ),
 }
-"""Fields that may change between a run and its resumption: its weights change by rounding at most."""
+"""Fields that may change between a run and its resumption. Most change the weights by rounding at most. Another device
+draws other noise; another micro_batch weighs a captioner's tokens otherwise."""
 SHOWN = 20
 """So many images that were taken down are named."""
 RECORD = "run.json"

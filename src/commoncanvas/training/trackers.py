@@ -39,8 +39,7 @@ class TensorBoard:
     def __init__(self, run: Tracked) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        purged = run.first_step + 1 if run.first_step else None
-        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
+        self._board = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.first_step + 1)
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         for name, value in figures.items():

@@ -116,7 +116,7 @@ class DiffusionTask:
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy), self.rows.catalogs)
         with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
-            self.scheduler = DDPMScheduler(**recipe.noise.schedule)
+            self.scheduler = DDPMScheduler(**{"clip_sample": False} | recipe.noise.schedule)
         kind = self.scheduler.config.prediction_type
         if kind not in PREDICTION_TYPES:
             raise RecipeError(
