@@ -103,6 +103,7 @@ def test_a_fraction_without_an_image_is_refused(shapes: Catalog, tmp_path: Path)
         train(recipe("xs-autoencoder", tmp_path, "--data.fraction", "0.01"))
 
 
+@pytest.mark.slow
 def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_training(
     shapes: Catalog, tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_trai
         train(recipe("xs", tmp_path))
 
 
+@pytest.mark.slow
 def test_a_captioner_that_wrote_nothing_the_model_read_is_no_part_of_it(
     shapes: Catalog, tmp_path: Path
 ) -> None:

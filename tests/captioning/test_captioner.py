@@ -42,6 +42,7 @@ def captioner(shapes: Catalog, tmp_path: Path) -> CaptionerConfig:
     return xs(Path(recipe("xs-captioner", tmp_path).out))
 
 
+@pytest.mark.slow
 def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_text(
     shapes: Catalog, captioner: CaptionerConfig
 ) -> None:
@@ -68,6 +69,7 @@ def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_
     assert sum(map(str.__eq__, written, labelled)) >= 10  # of 12; chance is one in 24
 
 
+@pytest.mark.slow
 def test_captioning_again_does_nothing_and_another_captioner_is_refused(
     shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def killed(self: CaptionStage, batch: object) -> Any:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_image_gets_the_same_caption_whatever_else_is_in_its_batch(captioner: CaptionerConfig) -> None:
     writer = load_captioner(captioner)
     images = [drawing(colour, shape) for colour in COLOURS for shape in SHAPES]

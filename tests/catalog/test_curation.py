@@ -368,6 +368,7 @@ def test_harmless_pictures_pass_the_nsfw_limit_with_the_models_own_scores(galler
     assert len(NsfwStage().sha256()) == 64
 
 
+@pytest.mark.slow
 def test_curate_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
     columns = ["image_id", "duplicate_of", "duplicate_distance"]
     for name in ("killed.lance", "whole.lance"):

@@ -118,6 +118,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_record_that_a_killed_process_was_writing_is_whole_or_not_there(tmp_path: Path) -> None:
     uri = Catalog.create(tmp_path / "c.lance").uri
     pause = random.Random(5)

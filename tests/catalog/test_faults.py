@@ -82,6 +82,7 @@ def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Pat
 
 
 @pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-threads", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path, what: str) -> None:
     finish(start("import", tmp_path / "killed.lance"))  # in small fragments
     import_(Numbers(0), tmp_path / "whole.lance")
@@ -97,6 +98,7 @@ def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path,
     assert killed["square"].null_count == 0
 
 
+@pytest.mark.slow
 def test_a_fetch_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
     for name in ("killed.lance", "whole.lance"):
         import_("openmoji", tmp_path / name)
@@ -108,6 +110,7 @@ def test_a_fetch_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path)
     assert killed.equals(whole)
 
 
+@pytest.mark.slow
 def test_two_processes_at_one_stage_and_one_at_the_import_end_as_one_alone(tmp_path: Path) -> None:
     import_(Numbers(0), tmp_path / "whole.lance")
     Catalog.open(tmp_path / "whole.lance").backfill(Squares(0))
@@ -124,6 +127,7 @@ def test_two_processes_at_one_stage_and_one_at_the_import_end_as_one_alone(tmp_p
     assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))
 
 
+@pytest.mark.slow
 def test_imports_of_the_same_rows_at_once_one_of_them_killed_leave_each_row_once(tmp_path: Path) -> None:
     shared = tmp_path / "shared.lance"
     Catalog.create(shared)

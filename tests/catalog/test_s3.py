@@ -74,6 +74,7 @@ def objects(s3: Any) -> dict[str, bytes]:
     return {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 
 
+@pytest.mark.slow
 def test_every_command_works_on_s3_and_a_purge_leaves_no_byte(
     s3: Any, collection: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_every_command_works_on_s3_and_a_purge_leaves_no_byte(
     assert Catalog.open(URI).count() == IMAGES * 3 // 4
 
 
+@pytest.mark.slow
 def test_import_and_fetch_killed_on_s3_are_finished_by_the_next_run(
     s3: Any, collection: Path, tmp_path: Path
 ) -> None:

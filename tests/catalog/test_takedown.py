@@ -420,6 +420,7 @@ def command(uri: Path, *words: str) -> list[str]:
 ASKED = ("--creator", "Person 2", "--reason", WHY, "--purge", "--json")
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

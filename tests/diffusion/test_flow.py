@@ -37,6 +37,7 @@ def test_a_sampler_that_is_told_the_true_velocity_arrives_at_the_image(sampler: 
     assert torch.allclose(latents, clean, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_a_trained_flow_is_a_plain_diffusers_pipeline(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))

@@ -42,6 +42,7 @@ def column(catalog: Catalog, name: str) -> np.ndarray:
     return states(table[name], column_info(catalog, name).shape).numpy()
 
 
+@pytest.mark.slow
 def test_the_same_image_gets_the_same_bits_whatever_batch_it_is_in(shapes: Catalog, vae: str) -> None:
     stages = [LatentStage(vae, 16), TextStage("minilm", 6, ["title"]), FeatureStage(2)]
     for stage in stages:
@@ -132,6 +133,7 @@ def test_new_rows_are_encoded_and_old_ones_are_not_done_again(
     assert encode(recipe("xs", tmp_path))[name]["rows"] == 0
 
 
+@pytest.mark.slow
 def test_a_column_by_other_weights_is_refused_and_made_anew_only_on_request(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_column_by_other_weights_is_refused_and_made_anew_only_on_request(
     assert (column(Catalog.open(shapes.uri), "latent_xs_autoencoder_16") != before).any()
 
 
+@pytest.mark.slow
 def test_the_same_weights_in_another_place_make_the_same_column(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
@@ -160,6 +163,7 @@ def test_the_same_weights_in_another_place_make_the_same_column(
     train(there)
 
 
+@pytest.mark.slow
 def test_images_fetched_again_are_encoded_again(shapes: Catalog, tmp_path: Path, vae: str) -> None:
     name = "latent_xs_autoencoder_16"
     encode(recipe("xs", tmp_path))
@@ -209,6 +213,7 @@ def set_text(catalog: Catalog, column: str, value: str, where: str) -> None:
     catalog.open(catalog.uri).dataset.update({column: value}, where=where)
 
 
+@pytest.mark.slow
 def test_states_of_a_text_that_has_changed_stop_training_and_only_they_are_made_anew(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
@@ -230,6 +235,7 @@ def test_states_of_a_text_that_has_changed_stop_training_and_only_they_are_made_
     train(recipe("xs", tmp_path))
 
 
+@pytest.mark.slow
 def test_a_text_that_is_gone_takes_its_row_out_of_training(shapes: Catalog, tmp_path: Path, vae: str) -> None:
     encode(recipe("xs", tmp_path))
     set_text(shapes, "label", "NULL", "title LIKE 'red%'")
@@ -238,6 +244,7 @@ def test_a_text_that_is_gone_takes_its_row_out_of_training(shapes: Catalog, tmp_
     assert rows["train"] + rows["heldout"] == shapes.open(shapes.uri).count("label IS NOT NULL") < 12
 
 
+@pytest.mark.slow
 def test_a_text_column_that_comes_later_needs_no_overwriting(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
@@ -282,6 +289,7 @@ def test_texts_are_drawn_by_their_shares_for_each_image_and_epoch(
     assert torch.equal(batch, states(table["text_minilm_6_title"], (6, 384)))
 
 
+@pytest.mark.slow
 def test_a_run_on_drawn_texts_resumes_to_the_same_bits_and_names_all_who_wrote_them(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
@@ -318,6 +326,7 @@ def test_a_mix_is_trained_on_only_once_all_of_it_is_encoded(
         train(recipe("xs", tmp_path, *MIX))
 
 
+@pytest.mark.slow
 def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_path: Path, vae: str) -> None:
     stored = ["--encode.storage", "fp8", "--encode.flipped", "true", "--encode.posterior", "mean_std"]
     encode(recipe("xs", tmp_path))
@@ -347,6 +356,7 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     assert ((drawn.mean(0) - expected).abs() < 5 * spread / 20 + 1e-4).all()
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_path: Path, vae: str) -> None:
     command = [sys.executable, "-m", "commoncanvas", "encode", "xs", "--catalog", shapes.uri, "--json"]
     words = [

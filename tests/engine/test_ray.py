@@ -27,6 +27,7 @@ pytest.importorskip("ray")
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
 
 
+@pytest.mark.slow
 def test_every_row_is_done_once_and_a_worker_sets_up_once_however_many_slices_it_does(
     cluster: Any, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_row_that_ends_every_worker_ends_the_run_and_keeps_what_others_did(
     assert_complete(catalog)
 
 
+@pytest.mark.slow
 def test_what_a_lost_node_had_in_hand_is_done_by_another(cluster: Any, tmp_path: Path, log: Path) -> None:
     catalog = numbers(tmp_path / "numbers.lance")
     lost = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
@@ -112,6 +114,7 @@ def test_a_node_that_comes_back_gets_work_again(cluster: Any, tmp_path: Path, lo
     assert len(list(log.glob("setup-*"))) == 3
 
 
+@pytest.mark.slow
 def test_a_stages_own_exception_arrives_as_it_is_after_the_finished_work_has_landed(
     cluster: Any, tmp_path: Path, log: Path
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_stages_own_exception_arrives_as_it_is_after_the_finished_work_has_lan
     wait_until(lambda: not workers(), "the workers have ended")
 
 
+@pytest.mark.slow
 def test_a_node_without_commoncanvas_is_named_in_one_line(cluster: Any, tmp_path: Path, log: Path) -> None:
     catalog = numbers(tmp_path / "numbers.lance")
     # This machine has it, whatever a node's own path is.
@@ -139,6 +143,7 @@ def test_a_node_without_commoncanvas_is_named_in_one_line(cluster: Any, tmp_path
         cluster.remove_node(bare)
 
 
+@pytest.mark.slow
 def test_a_fetch_gives_the_same_table_and_figures_as_the_local_engine_and_keeps_to_its_limits(
     cluster: Any, tmp_path: Path
 ) -> None:
@@ -165,6 +170,7 @@ def test_no_more_workers_fetch_than_a_host_may_be_asked_at_once(cluster: Any, tm
     assert pictures.most == 1
 
 
+@pytest.mark.slow
 def test_curate_scores_on_the_cluster_what_it_scores_here(
     cluster: Any, tmp_path: Path, shapes: Catalog
 ) -> None:
@@ -248,6 +254,7 @@ def test_a_driver_that_ends_leaves_no_worker_and_the_next_run_does_what_is_left(
     assert len(set(Catalog.open(uri).table(["image_id"])["image_id"].to_pylist())) == 1200
 
 
+@pytest.mark.slow
 def test_a_worker_lost_by_a_command_leaves_its_output_clean(cluster: Any, tmp_path: Path) -> None:
     uri = tmp_path / "there.lance"
     with RawServer(Pictures(pause_s=0.1)) as server:
@@ -271,6 +278,7 @@ def gpu_of(item: int) -> str:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "none")
 
 
+@pytest.mark.slow
 def test_work_for_a_gpu_has_one_of_its_own_and_no_other_work_asks_for_one(cluster: Any) -> None:
     with pytest.raises(EngineError, match="has no GPU for device cuda; give auto or cpu"):
         RayEngine(device="cuda")

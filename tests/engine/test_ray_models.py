@@ -56,6 +56,7 @@ def columns(uri: str | Path, names: list[str]) -> pa.Table:
     return Catalog.open(uri).table(names).sort_by("image_id")
 
 
+@pytest.mark.slow
 def test_captions_of_a_cluster_are_those_of_this_machine(
     cluster: Any, shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def assert_nowhere(secret: str) -> None:
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_variables_of_the_driver_open_the_store_to_workers(
     cluster: Any, store: dict[str, str], tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_variables_of_the_driver_open_the_store_to_workers(
     assert_nowhere(SECRET)
 
 
+@pytest.mark.slow
 def test_storage_options_open_the_store_to_workers(
     cluster: Any, store: dict[str, str], tmp_path: Path
 ) -> None:

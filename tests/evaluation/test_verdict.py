@@ -121,6 +121,7 @@ def trained(shapes: Catalog, tmp_path: Path) -> Path:
     return train(own)
 
 
+@pytest.mark.slow
 def test_any_model_has_the_page_that_the_demo_has(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_project_folders_readme_is_no_card_of_a_model_in_it(tmp_path: Path) ->
     assert card_license(str(tmp_path / "ae")) == "unknown"
 
 
+@pytest.mark.slow
 def test_init_from_a_noncommercial_models_network_is_refused_and_an_unknown_licence_is_said(
     shapes: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -315,6 +315,7 @@ def test_too_little_memory_halves_the_batch_and_goes_on(
     torch.testing.assert_close(again, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_hub_id_is_loaded_as_its_folder_is(folders: dict[str, str], tmp_path: Path) -> None:
     """From the hub's cache on disk, laid out as huggingface_hub does it; no network is asked."""
     repository, commit = tmp_path / "hub" / "models--someone--tiny-sd2", "0" * 40

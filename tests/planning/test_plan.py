@@ -127,6 +127,7 @@ def test_without_rows_there_are_hours_and_a_line_that_says_what_is_missing() -> 
     assert any("--images" in note for note in planned.phases[0].notes)
 
 
+@pytest.mark.slow
 def test_a_state_that_does_not_fit_is_said() -> None:
     (phase,) = plan(diffusion("l-c", "--size", "64"), device="rtx4090", images=1).phases
     assert any("don't fit into one rtx4090's 24 GB" in note for note in phase.notes)

@@ -117,6 +117,7 @@ def markdown(folder: Path) -> str:
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_folder_says_what_it_is_what_it_learned_from_and_how_to_use_it(
     model: Path, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def held_out(evaluation: Path) -> list[tuple[str, int]]:
     return [(sample["prompt"], sample["seed"]) for sample in samples]
 
 
+@pytest.mark.slow
 def test_fractions_are_nested_and_differ_in_nothing_else(finished: Path) -> None:
     out = finished / "xs-scarcity"
     half, whole = out / "fraction-0.5", out / "fraction-1"
@@ -169,6 +170,7 @@ def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figure
     ).read_text()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_not_asked_for_again_stays_in_the_study(finished: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(finished, tmp_path / "again"))
     found = study_scarcity(studied(folder), [1.0], prompts=PROMPTS)
@@ -224,6 +226,7 @@ def test_what_changes_nothing_in_the_models_may_change(finished: Path) -> None:
     assert study(finished, "--train.checkpoint_every", "3").finished
 
 
+@pytest.mark.slow
 def test_rows_that_come_later_are_not_in_a_study_that_has_begun(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +244,7 @@ def test_rows_that_come_later_are_not_in_a_study_that_has_begun(
     assert "shapes:00" in split(whole, "train") | split(whole, "heldout")
 
 
+@pytest.mark.slow
 def test_stopped_in_a_training_it_goes_on_to_the_same_figures(finished: Path, folder: Path) -> None:
     with stopping_at(3, match="at fraction 1, its state saved; the same command goes on"):
         study(folder)
@@ -366,6 +370,7 @@ def test_a_record_that_is_none_is_refused(folder: Path) -> None:
         study(folder)
 
 
+@pytest.mark.slow
 def test_the_command_takes_fractions_and_the_recipes_own_fields(finished: Path) -> None:
     path = finished / "own.yaml"
     path.write_text(yaml.safe_dump(studied(finished).model_dump(mode="json")))

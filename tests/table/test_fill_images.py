@@ -154,6 +154,7 @@ def test_an_import_at_the_same_time_takes_no_filled_row_for_a_double(tmp_path: P
     assert sum(row["image"] is not None for row in found.values()) == 22
 
 
+@pytest.mark.slow
 def test_a_fill_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
     for name in ("killed.lance", "whole.lance"):
         import_(Numbers(0), tmp_path / name)
@@ -165,6 +166,7 @@ def test_a_fill_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) 
     assert killed.equals(whole)
 
 
+@pytest.mark.slow
 def test_two_fills_and_a_stage_at_once_lose_nothing(tmp_path: Path) -> None:
     import_(Numbers(0), tmp_path / "c.lance")
     running = [start(what, tmp_path / "c.lance") for what in ("fill", "stage", "fill")]

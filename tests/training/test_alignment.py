@@ -171,6 +171,7 @@ def test_an_aligned_run_goes_on_from_a_checkpoint_to_the_same_weights(encoded: P
 
 @pytest.mark.parametrize("words", [("micro_batch", "3"), ("activation_checkpointing", "true")])
 @pytest.mark.parametrize("block", ["mid_block", "mid_block.resnets.0"])
+@pytest.mark.slow
 def test_parts_and_activations_computed_again_change_no_loss(
     encoded: Path, words: tuple[str, str], block: str
 ) -> None:

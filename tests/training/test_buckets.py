@@ -53,6 +53,7 @@ def test_a_batch_is_of_one_aspect_ratio_and_each_runs_through_its_epochs(
             assert len(epoch) < len(own) or set(epoch) == set(own)
 
 
+@pytest.mark.slow
 def test_a_steps_flops_are_those_of_its_own_shape(
     oblongs: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_processes_share_out_a_batch_of_one_aspect_ratio(oblongs: Catalog, tmp_p
             assert torch.equal(torch.cat([rank[step] for rank in ranks]), latents)
 
 
+@pytest.mark.slow
 def test_a_run_in_buckets_stops_and_goes_on_and_makes_an_ordinary_pipeline(
     oblongs: Catalog, tmp_path: Path
 ) -> None:

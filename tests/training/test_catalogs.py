@@ -304,6 +304,7 @@ def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
         train(alone)
 
 
+@pytest.mark.slow
 def test_a_run_over_both_stops_and_goes_on_in_the_same_bits(encoded: tuple[str, ...], tmp_path: Path) -> None:
     folder = train(recipe("xs", tmp_path, *encoded))
     parted = recipe("xs", tmp_path, *encoded, "--out", str(tmp_path / "parted"))
@@ -312,6 +313,7 @@ def test_a_run_over_both_stops_and_goes_on_in_the_same_bits(encoded: tuple[str, 
     assert same_bits(folder, train(parted, resume=True))
 
 
+@pytest.mark.slow
 def test_a_column_that_one_lacks_or_has_from_others_names_its_catalog(
     shapes: Catalog, museum: Catalog, tmp_path: Path
 ) -> None:
@@ -363,6 +365,7 @@ def test_image_features_must_be_the_same_networks_in_both(
         agreed([Catalog.open(shapes.uri), newest], "efficientnet_lite0_2")
 
 
+@pytest.mark.slow
 def test_features_to_be_aligned_with_must_be_in_each(
     shapes: Catalog, museum: Catalog, tmp_path: Path
 ) -> None:
@@ -387,6 +390,7 @@ def test_two_processes_over_both_have_the_losses_of_one(encoded: tuple[str, ...]
     assert losses(two) == pytest.approx(losses(one), rel=3e-5)
 
 
+@pytest.mark.slow
 def test_a_text_that_only_one_catalog_has_is_drawn_for_its_rows(
     shapes: Catalog, museum: Catalog, tmp_path: Path
 ) -> None:
@@ -407,6 +411,7 @@ def test_a_text_that_only_one_catalog_has_is_drawn_for_its_rows(
     train(made)
 
 
+@pytest.mark.slow
 def test_batches_of_one_aspect_ratio_have_rows_of_both(oblongs: Catalog, tmp_path: Path) -> None:
     other = Catalog.create(tmp_path / "museum.lance")
     draw = np.random.default_rng(1)

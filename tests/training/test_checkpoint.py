@@ -47,6 +47,7 @@ train(recipe("xs-autoencoder", Path(sys.argv[1]), "--out", sys.argv[2]))
 
 
 @pytest.mark.parametrize("moment", ["write_data", "finish"])
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_goes_on_from_the_checkpoint_before(
     shapes: Catalog, tmp_path: Path, moment: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_run_killed_while_it_writes_goes_on_from_the_checkpoint_before(
     assert sorted(path.name for path in kept.iterdir()) == ["step-00000004", "step-00000006"]
 
 
+@pytest.mark.slow
 def test_the_training_goes_on_while_a_checkpoint_is_written(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_checkpoints_below_those_of_another_run_are_not_its_own(tmp_path: Path) 
     assert Checkpoints(str(tmp_path), 2, "run", Ranks(0, 1, torch.device("cpu"))).steps() == [4]
 
 
+@pytest.mark.slow
 def test_auto_goes_on_in_the_precision_that_the_run_began_in(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +154,7 @@ def test_auto_goes_on_in_the_precision_that_the_run_began_in(
     assert read_provenance(tmp_path / "auto")["recipe"]["train"]["precision"] == "bf16"
 
 
+@pytest.mark.slow
 def test_checkpoints_in_an_object_store_outlive_the_machine(shapes: Catalog, tmp_path: Path, s3: Any) -> None:
     place = ("--train.checkpoints", f"s3://{BUCKET}/runs/first")
     whole = recipe("xs-autoencoder", tmp_path)

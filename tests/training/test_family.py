@@ -77,6 +77,7 @@ def test_the_networks_of_the_family_are_those_of_sd2_and_sdxl(
     assert sum(parameter.numel() for parameter in unet.parameters()) == parameters
 
 
+@pytest.mark.slow
 def test_sdxls_pair_trains_the_network_that_its_pipeline_loads(shapes: Catalog, tmp_path: Path) -> None:
     made = xl(tmp_path)
     encode(made)
@@ -139,6 +140,7 @@ def test_a_pair_and_a_network_that_has_no_use_for_it_are_named(
     assert not Path(f"{made.out}-run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(shapes: Catalog, tmp_path: Path) -> None:
     model = sd2(tmp_path / "sd2")
     words = ("--vae", model, "--text_encoder", model, *SD, "--train.ema_decay", "null")
@@ -190,6 +192,7 @@ def logged(out: str) -> list[float]:
     return [json.loads(line)["loss"] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_gives_the_losses_of_the_whole(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))
@@ -212,6 +215,7 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(shapes: Catalog, tmp_pat
         assert losses[part] == pytest.approx(losses["null"], rel=2e-5)
 
 
+@pytest.mark.slow
 def test_activations_that_are_computed_again_change_nothing(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))
@@ -227,6 +231,7 @@ def test_activations_that_are_computed_again_change_nothing(shapes: Catalog, tmp
         train(recipe("xs-captioner", tmp_path, "--train.activation_checkpointing", "true"))
 
 
+@pytest.mark.slow
 def test_an_average_that_begins_late_is_of_the_last_steps_alone(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))

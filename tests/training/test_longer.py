@@ -34,6 +34,7 @@ AVERAGE = ("--train.ema_decay", "0.9", "--train.ema_every", "4")
         ((*CONSTANT, *AVERAGE), 4),
     ],
 )
+@pytest.mark.slow
 def test_a_finished_run_that_becomes_longer_has_the_bits_of_one_that_was_from_the_start(
     shapes: Catalog, tmp_path: Path, words: tuple[str, ...], begins: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_finished_run_that_becomes_longer_has_the_bits_of_one_that_was_from_th
     assert losses(whole) == losses(out)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_a_diffusion_model_becomes_longer_more_than_once(
     shapes: Catalog, tmp_path: Path
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_stopped_run_of_a_diffusion_model_becomes_longer_more_than_once(
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_run_that_depends_on_its_length_names_another_way_and_stays_as_it_is(
     shapes: Catalog, tmp_path: Path, name: str, words: tuple[str, ...], way: str
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_run_that_depends_on_its_length_names_another_way_and_stays_as_it_is(
     assert train(recipe(name, tmp_path, *words), resume=True) == tmp_path / name
 
 
+@pytest.mark.slow
 def test_the_way_by_init_can_be_gone(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     cosine = ("--train.schedule", "cosine")
@@ -114,6 +118,7 @@ def test_shorter_and_otherwise_changed_runs_are_refused_as_before(shapes: Catalo
             train(recipe("xs-autoencoder", tmp_path, *CONSTANT, *words), resume=True)
 
 
+@pytest.mark.slow
 def test_killed_while_it_becomes_longer_nothing_is_lost(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

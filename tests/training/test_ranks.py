@@ -71,6 +71,7 @@ def validated(made: Recipe) -> list[float]:
 
 
 @pytest.mark.parametrize("name", [pytest.param("xs-autoencoder", marks=pytest.mark.slow), "xs"])
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(name: str, shapes: Catalog, tmp_path: Path) -> None:
     if name == "xs":
         train(recipe("xs-autoencoder", tmp_path))
@@ -84,6 +85,7 @@ def test_two_processes_have_the_losses_of_one(name: str, shapes: Catalog, tmp_pa
     assert (Path(two.out) / "provenance.json").exists()
 
 
+@pytest.mark.slow
 def test_machines_that_share_no_disk_are_told_so_before_a_step(shapes: Catalog, tmp_path: Path) -> None:
     """Each process has a working folder of its own, and --out is relative."""
     made = recipe("xs-autoencoder", tmp_path, "--out", "model")
@@ -199,6 +201,7 @@ def test_torchrun_starts_a_run_anew_whose_process_was_lost(
     assert (Path(made.out) / "provenance.json").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_named(shapes: Catalog, tmp_path: Path) -> None:
     made = recipe("xs-autoencoder", tmp_path, "--train.batch_size", "5")
     process = start(2, made)
@@ -218,6 +221,7 @@ def files_of(run: Path, name: str) -> set[str]:
     return {chunk["file"] for chunk in index["tensors"][name]["chunks"]}
 
 
+@pytest.mark.slow
 def test_shards_of_two_processes_have_the_losses_and_weights_of_one(shapes: Catalog, tmp_path: Path) -> None:
     # Every gradient is longer than this, and so clipped.
     words = (*FP32, "--train.ema_decay", "0.9", "--train.grad_clip", "0.01")

@@ -56,6 +56,7 @@ def test_a_new_run_at_a_version_from_before_leaves_it_out_and_says_how_many(
     assert train(made, resume=True) == folder  # finished: what it saw is what it saw
 
 
+@pytest.mark.slow
 def test_a_run_that_had_left_some_out_goes_on_to_the_same_bits(shapes: Catalog, tmp_path: Path) -> None:
     before = shapes.version
     forget(shapes)
@@ -99,6 +100,7 @@ def test_a_resumed_run_stops_and_goes_on_without_it_only_when_asked(
     assert read_provenance(folder)["training"]["fingerprint"] == run["fingerprint"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_same_bits_wherever_it_is_stopped_once_more(
     shapes: Catalog, tmp_path: Path
 ) -> None:
@@ -146,6 +148,7 @@ def test_what_one_catalog_had_to_forget_is_not_taken_from_another(
     assert [len(each.left_out) for each in task.rows.selections] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_part_that_had_seen_it_brings_no_credit_of_it_back(shapes: Catalog, tmp_path: Path) -> None:
     made = recipe("xs", tmp_path)
     train(recipe("xs-autoencoder", tmp_path))

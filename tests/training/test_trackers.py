@@ -75,6 +75,7 @@ def leveldb_records(file: bytes) -> Iterator[bytes]:
             record = b""
 
 
+@pytest.mark.slow
 def test_weights_and_biases_is_told_offline(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

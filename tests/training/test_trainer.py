@@ -94,6 +94,7 @@ train(recipe("xs-autoencoder", Path(sys.argv[1]), "--out", sys.argv[2], "--train
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path, "--out", str(tmp_path / "whole"), "--train.steps", "30"))
     out = tmp_path / "killed"
@@ -148,6 +149,7 @@ def test_a_run_goes_on_from_a_moved_catalog(shapes: Catalog, tmp_path: Path) -> 
     assert train(moved, resume=True) == tmp_path / "xs-autoencoder"
 
 
+@pytest.mark.slow
 def test_a_model_of_another_vae_is_not_called_finished(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     encode(recipe("xs", tmp_path))
@@ -257,6 +259,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     monkeypatch.setattr(AutoencoderTask, "loss", wrong)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +328,7 @@ def test_what_only_changes_the_memory_that_it_takes_may_change_on_resuming(
     assert [step for step, _ in losses(Path(made.out))] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_tag_of_a_filter_says_which_rows_and_they_are_read_as_they_are_at_the_start(
     shapes: Catalog, tmp_path: Path
 ) -> None:

@@ -157,6 +157,7 @@ def test_the_loss_is_of_the_kept_patches_and_of_all_outside_of_training(encoded:
 
 
 @pytest.mark.parametrize("mix", [False, True])
+@pytest.mark.slow
 def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_path: Path, mix: bool) -> None:
     train(recipe("xs-autoencoder", tmp_path))
     words = (*SMALL, "--caption_dropout", "0.5", "--data.text", "{title: 1, label: 1}" if mix else "[title]")

@@ -28,6 +28,7 @@ TRICKS = [
 
 
 @pytest.mark.parametrize(("precision", "words", "tolerance"), TRICKS)
+@pytest.mark.slow
 def test_a_trick_leaves_the_losses_as_they_were(
     precision: str, words: tuple[str, ...], tolerance: float, shapes: Catalog, tmp_path: Path
 ) -> None:

@@ -191,6 +191,7 @@ def attack(tmp_path: Path, count: int, network: Network, monkeypatch: pytest.Mon
     return found
 
 
+@pytest.mark.slow
 def test_five_hundred_hostile_answers_cost_only_their_own_rows(
     tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -414,6 +414,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 def test_whatever_a_server_sends_is_bounded_in_bytes_and_in_time(tmp_path: Path) -> None:
     with RawServer(bomb) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{name}" for name in BOMBS])
