@@ -11,7 +11,7 @@ from PIL import Image
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.release.generate import generate
+from commoncanvas.release.generate import generate, save_image
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.training.tiny import recipe
@@ -39,9 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_path: Path) -> None:
-    files = generate(
-        str(model), "a red square", seed=4, count=2, guidance_scale=2.0, steps=3, out=str(tmp_path / "images")
-    )
+    images = generate(str(model), "a red square", seed=4, count=2, guidance_scale=2.0, steps=3)
+    files = [save_image(image, tmp_path / "images") for image in images]
     subprocess.run([sys.executable, "-c", CLEAN, str(model), str(tmp_path / "plain.png")], check=True)
     ours, plain = (np.asarray(Image.open(path)) for path in (files[1], tmp_path / "plain.png"))
     assert (ours == plain).all()
@@ -52,7 +51,7 @@ def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_pa
 def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings: dict[str, Any] = {"guidance_scale": 2.0, "steps": 1, "out": str(tmp_path)}
+    settings: dict[str, Any] = {"guidance_scale": 2.0, "steps": 1}
     generate(str(model), "a red dog", **settings)
     assert "tokens" not in capsys.readouterr().err
     generate(str(model), "a red dog on green grass", **settings)
@@ -62,10 +61,8 @@ def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
 
 def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
     def drawn(**settings: Any) -> Path:
-        (file,) = generate(
-            str(model), "a dot!", out=str(tmp_path), **{"guidance_scale": 2.0, "steps": 1, **settings}
-        )
-        return file
+        (image,) = generate(str(model), "a dot!", **{"guidance_scale": 2.0, "steps": 1, **settings})
+        return save_image(image, tmp_path)
 
     first = drawn()
     before = first.read_bytes()
@@ -105,7 +102,7 @@ def test_settings_that_cannot_be_sampled_with_are_named(
     model: Path, tmp_path: Path, settings: dict[str, float], says: str
 ) -> None:
     with pytest.raises(RecipeError, match=says):
-        generate(str(model), "a red square", out=str(tmp_path / "images"), **settings)  # type: ignore[arg-type]
+        generate(str(model), "a red square", **settings)  # type: ignore[arg-type]
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ class CaptionerConfig(NamedTuple):
     base_url: str | None = None
     concurrency: int = 16
 
+    @classmethod
+    def of(cls, model: str | Path, **settings: Any) -> CaptionerConfig:
+        """The captioner in a folder or of a hub id. Raises ModelError."""
+        return cls(kind_of(str(model)), str(model), **settings)
+
     def for_workers(self, info: ColumnInfo) -> CaptionerConfig:
         """The same for processes in other folders, each with a GPU of its own, whatever its number is elsewhere; in
         the precision that `info`, the captioner's here, has.

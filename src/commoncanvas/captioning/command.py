@@ -25,8 +25,8 @@ COMPARED = 1000
 
 
 def caption(
-    catalog: str,
-    config: CaptionerConfig,
+    catalog: Catalog | str | Path,
+    captioner: CaptionerConfig | str | Path,
     *,
     column: str = "caption",
     where: str | None = "label IS NULL",
@@ -36,6 +36,8 @@ def caption(
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
+
+    `captioner`: a model's folder or hub id, which says by itself what it is; or how to use one.
 
     Done again: what became `retry`, names of STATUSES or `failed` for all that gave no caption. Returns the rows
     done, how many ended as what, and, over some rows whose title is known, the sentence cosine between caption and
@@ -47,11 +49,12 @@ def caption(
         raise CatalogError(
             f"column {column!r}: give a name of small letters, digits and _, such as caption_long"
         )
+    config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig.of(captioner)
     again = _retries(retry)
     engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
     if config.kind == "openai":
         config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
-    table = Catalog.open(catalog)
+    table = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     if config.precision == "auto":
         config = config._replace(precision=_precision(table, column, engine))
     stage = CaptionStage(config, column, again)

@@ -16,6 +16,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commoncanvas import licenses
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
@@ -88,6 +91,8 @@ class Credit:
         return f"<cite>{title}</cite> by {creator}{licence}{changes}"
 
 
+READ_AT_ONCE = 4096
+"""Rows."""
 _FIELDS = tuple(field.name for field in fields(Credit))
 
 
@@ -133,6 +138,13 @@ def credits_of(catalog: Catalog, where: str | None = None) -> Iterator[Credit]:
     """The credit of each row that `where` lets in, in the table's order."""
     for batch in catalog.scan(COLUMNS, where):
         yield from map(credit, batch.to_pylist())
+
+
+def credits_of_rows(catalog: Catalog, row_ids: NDArray[np.uint64]) -> Iterator[Credit]:
+    """The credit of each of the rows, in their order."""
+    for start in range(0, len(row_ids), READ_AT_ONCE):
+        rows = catalog.take(row_ids[start : start + READ_AT_ONCE], list(COLUMNS))
+        yield from map(credit, rows.to_pylist())
 
 
 def write_credits(credits: Iterable[Credit], format: str = "text", out: str | Path | None = None) -> int:

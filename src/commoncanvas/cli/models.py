@@ -31,8 +31,8 @@ app.command(captions)
 def caption(
     *,
     catalog: Uri,
-    captioner: Literal["xs", "blip2", "vlm", "openai"],
     model: str,
+    captioner: Literal["xs", "blip2", "vlm", "openai"] | None = None,
     column: str = "caption",
     where: str = "label IS NULL",
     retry: str = "",
@@ -55,8 +55,9 @@ def caption(
     """Let a captioner write the captions of fetched images; killed and run again, it does what is left.
 
     Args:
+        model: the captioner's folder or hub id, or what the server calls it.
         captioner: xs, trained here; blip2; vlm, any vision-language model with a chat template; openai, a server.
-        model: its folder or hub id, or what the server calls it.
+            Default: openai with --base-url, else what the model's configuration says.
         where: SQL condition on the rows, or a saved filter's name; default: those without human text.
         retry: statuses to do again, comma-separated (`failed`: all that gave no caption).
         overwrite: drop the column's captions by another captioner, or with other settings, first.
@@ -70,11 +71,11 @@ def caption(
         base_url: the server, such as http://localhost:8000/v1; its key is read from OPENAI_API_KEY.
         concurrency: requests to the server at once.
     """
-    from commoncanvas.captioning import CaptionerConfig
+    from commoncanvas.captioning import CaptionerConfig, kind_of
     from commoncanvas.captioning import caption as run
 
     config = CaptionerConfig(
-        captioner,
+        captioner or ("openai" if base_url else kind_of(model)),
         model,
         revision=revision,
         prompt=prompt,
@@ -351,10 +352,10 @@ def generate(
     Args:
         count: number of images, from seeds SEED, SEED + 1, ...
     """
-    from commoncanvas.release.generate import generate as run
+    from commoncanvas.release.generate import draw, save_image
 
-    files = run(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps, out=out)
-    show([str(path) for path in files], json_)
+    images = draw(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps)
+    show([str(save_image(image, out)) for image in images], json_)
 
 
 @app.command

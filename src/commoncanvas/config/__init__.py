@@ -1,7 +1,7 @@
 """Recipes: one validated schema a task, read from YAML, every field settable on the command line as `--a.b value`."""
 
 from commoncanvas.config.data import CatalogConfig, DataConfig, ShuffleConfig
-from commoncanvas.config.load import load_recipe, split_words, validate_recipe
+from commoncanvas.config.load import as_recipe, load_recipe, split_words, validate_recipe
 from commoncanvas.config.recipes import (
     COLOUR_CELL,
     AlignmentConfig,
@@ -31,6 +31,7 @@ __all__ = [
     "SampleConfig",
     "ShuffleConfig",
     "TrainConfig",
+    "as_recipe",
     "load_recipe",
     "split_words",
     "validate_recipe",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,22 +19,51 @@ from commoncanvas.core.text import one_line
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), **fields: Any
+) -> Recipe:
     """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
 
     A recipe with a `base`, another recipe's name or path (beside it, if relative), has that one's fields where it has
     none of its own.
     `overrides` are command-line words: `--train.steps 100` or `--train.steps=100`; values are YAML.
+    In Python a recipe can be a mapping too, and overrides keyword arguments: `load_recipe("xs", train={"steps": 100})`.
     Raises RecipeError, naming the field, for anything that does not fit.
     """
-    fields = _read(recipe)
+    overrides = [*overrides, *_words(fields)]
+    if isinstance(recipe, Mapping):
+        name = "given as a mapping"
+        read = _with_base(dict(recipe), name, "", Path(), ())
+    else:
+        name = str(recipe)
+        read = _read(name)
     given = _parse_overrides(overrides)
-    _supersede(fields, {path.split(".")[1] for path, value in given if path.startswith("data.") and value})
+    _supersede(read, {path.split(".")[1] for path, value in given if path.startswith("data.") and value})
     for path, value in given:
-        _set(fields, path, value)
-    found = validate_recipe(fields, where=f"recipe {recipe}")
-    found._words = (recipe, *overrides)
+        _set(read, path, value)
+    found = validate_recipe(read, where=f"recipe {name}")
+    found._words = () if isinstance(recipe, Mapping) else (name, *overrides)
     return found
+
+
+def as_recipe(recipe: Recipe | str | Path | Mapping[str, Any]) -> Recipe:
+    """A recipe by its name, path or fields; a Recipe as it is. Raises RecipeError."""
+    return load_recipe(recipe) if isinstance(recipe, str | Path | Mapping) else recipe
+
+
+def _words(fields: Mapping[str, Any], prefix: str = "--") -> list[str]:
+    """Nested fields as command-line words."""
+    words: list[str] = []
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            words += _words(value, f"{prefix}{name}.")
+        else:
+            text = str(value) if isinstance(value, Path) else value
+            words += [
+                f"{prefix}{name}",
+                yaml.safe_dump(text, default_flow_style=True).removesuffix("...\n").strip(),
+            ]
+    return words
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -73,12 +102,19 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
         raise RecipeError(f"recipe {recipe} is not valid YAML: {one_line(error)}") from error
     if not isinstance(fields, dict):
         raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+    return _with_base(fields, recipe, where, Path(where).parent, over)
+
+
+def _with_base(
+    fields: dict[str, Any], recipe: str, where: str, among: Path, over: tuple[str, ...]
+) -> dict[str, Any]:
+    """The fields of a recipe over those of its base."""
     base = fields.pop("base", None)
     if base is None:
         return fields
     if not isinstance(base, str):
         raise RecipeError(f"recipe {recipe}: base: {base!r} is not the name or path of a recipe")
-    below = _read(base, Path(where).parent, (*over, where))
+    below = _read(base, among, (*over, where))
     if isinstance(own := fields.get("data"), dict):
         _supersede(below, {name for name, value in own.items() if value})
     return _merged(below, fields)

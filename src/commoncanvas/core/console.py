@@ -34,6 +34,10 @@ def say(text: str, *, title: str = "", style: str = "") -> None:
     console().print(Text(" ").join(Text(word, how) for word, how in words if word))
 
 
+NOTEBOOK_WIDTH = 120
+"""Characters of a line in a notebook."""
+
+
 def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
     """Print what a report renders to on stdout, or to `file`; no mark in it reaches the terminal that this obeys."""
     console(file or sys.stdout).print(_Visible(shown), crop=False)
@@ -53,6 +57,16 @@ class Printed(ABC):
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from rich.console import Console
+
+        recorder = Console(file=StringIO(), record=True, width=NOTEBOOK_WIDTH, highlight=False, markup=False)
+        recorder.print(_Visible(self.render()), crop=False)
+        return recorder.export_html(
+            inline_styles=True, code_format='<pre style="white-space: pre">{code}</pre>'
+        )
 
 
 class _Visible:

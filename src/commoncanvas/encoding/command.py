@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, CatalogConfig, DiffusionRecipe, Recipe
+from commoncanvas.config import (
+    AutoencoderRecipe,
+    CaptionerRecipe,
+    CatalogConfig,
+    DiffusionRecipe,
+    Recipe,
+    as_recipe,
+)
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
@@ -61,7 +69,7 @@ def agreed(catalogs: Sequence[Catalog], name: str) -> ColumnInfo:
 
 
 def encode(
-    recipe: Recipe,
+    recipe: Recipe | str | Path | Mapping[str, Any],
     *,
     overwrite: bool = False,
     engine: Engine | str = "local",
@@ -74,6 +82,7 @@ def encode(
     `engine` and `workers`: see `engine_of`; each worker loads the networks. Raises CatalogError, EngineError,
     ModelError.
     """
+    recipe = as_recipe(recipe)
     engine = engine_of(engine, workers, recipe.train.device)
     reports: dict[str, Any] = {}
     catalogs = {name: Catalog.open(source.catalog) for name, source in recipe.data.each_catalog.items()}

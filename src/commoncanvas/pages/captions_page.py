@@ -12,9 +12,9 @@ from commoncanvas.captioning.quality.rules import RULES
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.core.text import clean
+from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.histogram import histogram, trimmed
 from commoncanvas.pages.report import bars, write_page
-from commoncanvas.pages.stats_page import thumbnail
 
 LONGEST = 60
 """Words from which on captions are counted together."""

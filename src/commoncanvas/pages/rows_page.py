@@ -8,8 +8,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.show.command import Row, ShownRows
 from commoncanvas.core.text import clean
+from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.report import bars, write_page
-from commoncanvas.pages.stats_page import thumbnail
 from commoncanvas.table.schema import DUPLICATE_OF
 from commoncanvas.table.sql import listed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
@@ -13,16 +12,14 @@ from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats.command import TOP
 from commoncanvas.catalog.stats.result import pixels, places
 from commoncanvas.catalog.stats.tally import Sample
-from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.numbers import ratio, size
 from commoncanvas.core.text import clean
-from commoncanvas.images.header import WEB_FORMATS
-from commoncanvas.images.image import encode_image, load
+from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.histogram import histogram, trimmed, window
 from commoncanvas.pages.report import bars, write_page
 
 THUMBNAILS = 48
-THUMBNAIL_SIDE = 240
 """Pixels of the longest side: about 6 KB each."""
 POLICIES = ("commercial", "noncommercial", "neither")
 
@@ -115,12 +112,3 @@ def _sheet(catalog: Catalog, sample: Sample) -> list[tuple[Credit, bytes]]:
         if small is not None:
             found.append((credit(row), small))
     return found
-
-
-def thumbnail(image: Any) -> bytes | None:
-    """A small WebP file of a stored image; None if it can't be read."""
-    try:
-        array, _ = load(image or b"", THUMBNAIL_SIDE, formats=WEB_FORMATS)
-    except ImageError:
-        return None
-    return encode_image(array, "webp", 80)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import generate_images, load_pipeline
 from commoncanvas.models.devices import pick_device
 from commoncanvas.provenance.record import read_provenance
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 GUIDANCE_SCALE = 5.0
 STEPS = 50
@@ -25,17 +29,26 @@ def generate(
     count: int = 1,
     guidance_scale: float | None = None,
     steps: int | None = None,
-    out: str = ".",
-) -> list[Path]:
-    """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ..., into `out`; returns the PNG files.
+) -> list[Image]:
+    """See `draw`; all images at once."""
+    return [*draw(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps)]
+
+
+def draw(
+    model: str,
+    prompt: str,
+    *,
+    seed: int = 0,
+    count: int = 1,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+) -> Iterator[Image]:
+    """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ...
 
     Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
-    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model stand in the PNG. Another
-    image of the same name stays: this one gets a number behind its name.
+    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model are in each image's `info`.
     Raises ModelError, and RecipeError for settings that can't be sampled with.
     """
-    from PIL.PngImagePlugin import PngInfo
-
     if count < 1:
         raise RecipeError(f"count {count}: give at least 1")
     pipeline = load_pipeline(model).to(pick_device())
@@ -45,29 +58,38 @@ def generate(
         guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
     )
     steps = steps if steps is not None else sample.get("steps", STEPS)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
     with progress("generate", count) as bar:
         for number in range(seed, seed + count):
             (image,) = generate_images(
                 pipeline, [prompt], seeds=[number], guidance_scale=guidance_scale, steps=steps
             )
-            text = PngInfo()
-            for key, value in {
+            image.info |= {
                 "prompt": prompt,
                 "seed": number,
                 "guidance_scale": guidance_scale,
                 "steps": steps,
                 "model": Path(model).name,
                 "software": "commoncanvas",
-            }.items():
-                text.add_itxt(key, str(value))
-            png = BytesIO()
-            image.save(png, "PNG", pnginfo=text)
-            files.append(_kept(folder, f"{_file_name(prompt)}-{number}", png.getvalue()))
+            }
             bar.advance()
-    return files
+            yield image
+
+
+def save_image(image: Image, folder: str | Path) -> Path:
+    """Write an image of `draw` into `folder` as a PNG file, with its `info`; returns the file.
+
+    Another image of the same name stays: the new one gets a number behind its name.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    for key, value in image.info.items():
+        text.add_itxt(str(key), str(value))
+    png = BytesIO()
+    image.save(png, "PNG", pnginfo=text)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    name = f"{_file_name(image.info['prompt'])}-{image.info['seed']}"
+    return _kept(Path(folder), name, png.getvalue())
 
 
 def _warn_if_long(pipeline: Any, prompt: str) -> None:

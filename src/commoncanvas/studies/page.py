@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commoncanvas.core.text import clean
+from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.report import write_page
-from commoncanvas.pages.stats_page import thumbnail
 from commoncanvas.studies.plot import scarcity_svg
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
-from commoncanvas.catalog.credits import write_credits
+from commoncanvas.catalog.credits import Credit, credits_of_rows, write_credits
 from commoncanvas.config import Recipe
 from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
 from commoncanvas.provenance.model_card import write_card
-from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits, trained_credits
+from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits
 from commoncanvas.training.networks.alignment import network_of
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def write_model(
     parameters = sum(parameter.numel() for parameter in network_of(model).parameters())
     figures = task.export(model, partial)
     pq.write_table(task.rows.table, partial / "rows.parquet")
-    rows, data = task.rows, recipe.data
-    sources = [(each.catalog, each.filter) for each in rows.selections]
-    own = trained_credits(sources, data.heldout_fraction, data.fraction, data.fraction_seed)
-    write_credits(merged_credits(own, task.parts, rows.catalogs), "csv", partial / "credits.csv")
+    credits = merged_credits(_credits(task.rows), task.parts, task.rows.catalogs)
+    write_credits(credits, "csv", partial / "credits.csv")
     record = provenance(recipe, task, fingerprint) | {"figures": figures}
     record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -104,6 +102,14 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         "parts": _versions(),
     }
+
+
+def _credits(rows: TrainingRows) -> Iterator[Credit]:
+    """The credit of each row that was trained on."""
+    trained = rows.table["split"].to_numpy() == "train"
+    ids = rows.table["row_id"].to_numpy()
+    for number, each in enumerate(rows.selections):
+        yield from credits_of_rows(each.catalog, ids[trained & rows.of_catalog(number)])
 
 
 def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:

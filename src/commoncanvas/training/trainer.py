@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from commoncanvas.config import Recipe
+from commoncanvas.config import Recipe, as_recipe
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one
@@ -43,8 +44,13 @@ from commoncanvas.training.tasks.make import make_task
 SHOWN = 8
 
 
-def train(recipe: Recipe, *, resume: bool = False, without_taken_down: bool = False) -> Path:
-    """Train `recipe` and write its model folder, which is returned.
+def train(
+    recipe: Recipe | str | Path | Mapping[str, Any],
+    *,
+    resume: bool = False,
+    without_taken_down: bool = False,
+) -> Path:
+    """Train `recipe` (also by its name, path or fields) and write its model folder, which is returned.
 
     With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
     an existing run is refused. A run of fewer steps becomes a longer one where their schedules agree (constant, or a
@@ -53,6 +59,7 @@ def train(recipe: Recipe, *, resume: bool = False, without_taken_down: bool = Fa
     its record and the model's say from which step on. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C,
     state saved.
     """
+    recipe = as_recipe(recipe)
     with joined(recipe.train.device) as ranks, ExitStack() as held:
         check_shares(recipe.name, recipe.train, ranks)
         with ranks.first():
@@ -377,13 +384,17 @@ def step_seed(seed: int, step: int) -> int:
 
 @contextmanager
 def stop_signals() -> Iterator[list[signal.Signals]]:
-    """A list that SIGTERM or SIGINT is put into instead of ending the process in the middle of a step."""
+    """A list that SIGTERM or SIGINT is put into instead of ending the process in the middle of a step.
+
+    In another thread than the main one, where Python handles no signals, it stays empty.
+    """
     received: list[signal.Signals] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
 
-    handled = (signal.SIGTERM, signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    handled = (signal.SIGTERM, signal.SIGINT) if main else ()
     previous = [signal.signal(number, receive) for number in handled]
     try:
         yield received

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.catalog.credits import COLUMNS as CREDITED
+from commoncanvas.catalog.credits import credit
+from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
+from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.licenses import shortened
 from commoncanvas.table.filters import expression
 from commoncanvas.table.schema import DUPLICATE_OF
@@ -29,8 +35,8 @@ ID_WIDTH = 40
 Row = dict[str, str | None]
 
 
-@dataclass(frozen=True)
-class ShownRows:
+@dataclass(frozen=True, repr=False)
+class ShownRows(Printed):
     """The first of the `matching` rows: `image_id`, `columns` and `duplicate_of` as text; `kept` has, by id, the rows
     that these are copies of. `statuses` counts the fetch statuses of all that match.
     """
@@ -79,6 +85,27 @@ class ShownRows:
         if self.where:
             title.append(f" where {shortened(self.where)}", style="not bold")
         return Group(title, *([table] if self.rows else []), *([self.left_out] if self.left_out else []))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a line a row with its picture, and whom to credit for it."""
+        catalog = Catalog.open(self.uri, version=self.version)
+        ids = [row["image_id"] or "" for row in self.rows]
+        read = catalog.table(list(dict.fromkeys([*CREDITED, "image"])), f"image_id IN ({listed(ids)})")
+        found = {row["image_id"]: row for row in read.to_pylist()} if ids else {}
+        lines = [
+            "<tr>"
+            + "".join(f"<th>{escape(name)}</th>" for name in ("", "credit", "image_id", *self.columns))
+            + "</tr>"
+        ]
+        for row in self.rows:
+            stored = found.get(row["image_id"])
+            small = thumbnail(stored["image"]) if stored else None
+            picture = f'<img src="data:image/webp;base64,{b64encode(small).decode()}">' if small else ""
+            cells = [picture, credit(stored).html() if stored else ""]
+            cells += [escape(row[name] or "–") for name in ("image_id", *self.columns)]
+            lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        title = escape(f"{self.uri} version {self.version}: {counted(self.matching, 'rows')}")
+        return f"<p>{title}</p><table>{''.join(lines)}</table><p>{escape(self.left_out or '')}</p>"
 
 
 def show(

@@ -1,0 +1,69 @@
+"""The calls as somebody writes them in a notebook: results to look at, recipes without files, work in other threads."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import commoncanvas
+from commoncanvas.catalog import Catalog, show, stats
+from commoncanvas.config import load_recipe
+from commoncanvas.core.errors import RecipeError
+from commoncanvas.encoding.command import encode
+from commoncanvas.training.trainer import train
+from tests.training.tiny import recipe
+
+
+def test_results_are_html_in_a_notebook_and_nothing_in_them_is_obeyed(shapes: Catalog) -> None:
+    shapes.dataset.update({"title": "'<script>alert(1)</script>'"}, where="image_id = 'shapes:01'")
+    for html in (stats(shapes)._repr_html_(), show(shapes.uri, limit=3)._repr_html_()):
+        assert html.count("<") == html.count(">") > 10
+        assert "<script" not in html
+    html = show(shapes.uri, where="image_id IN ('shapes:00', 'shapes:01', 'shapes:02')")._repr_html_()
+    assert html.count('<img src="data:image/webp;base64,') == 3
+    assert "painter 0" in html and "CC-BY" in html and "&lt;script&gt;" in html
+
+
+def test_a_recipe_is_a_name_with_fields_or_a_mapping(tmp_path: Path) -> None:
+    words = load_recipe(
+        "xs", ["--train.steps", "7", "--out", str(tmp_path / "a"), "--sample.guidance_scale", "3.5"]
+    )
+    fields: dict[str, Any] = {"train": {"steps": 7}, "out": tmp_path / "a", "sample": {"guidance_scale": 3.5}}
+    named = load_recipe("xs", **fields)
+    assert named == words
+    assert load_recipe({"base": "xs", **fields, "out": str(tmp_path / "a")}) == words
+    assert "--train.steps 7" in named.command("train")
+    with pytest.raises(RecipeError, match=r"recipe given as a mapping: .*there is no field train.stepz"):
+        load_recipe({"base": "xs", "train": {"stepz": 7}})
+    with pytest.raises(RecipeError, match=r"there is no field train.stepz"):
+        load_recipe("xs", train={"stepz": 7})
+
+
+def test_training_in_another_thread_ends_and_its_pictures_are_pictures(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    made: list[Path] = []
+
+    def work() -> None:
+        train(recipe("xs-autoencoder", tmp_path))
+        encode(recipe("xs", tmp_path))
+        made.append(train(recipe("xs", tmp_path)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    (image,) = commoncanvas.generate(str(made[0]), "a red square", seed=3, steps=1)
+    assert isinstance(image, Image.Image)
+    assert (image.info["prompt"], image.info["seed"]) == ("a red square", 3)
+
+
+def test_a_captioner_is_known_by_its_folder(shapes: Catalog, tmp_path: Path) -> None:
+    encode(recipe("xs-captioner", tmp_path))
+    folder = train(recipe("xs-captioner", tmp_path))
+    report = commoncanvas.caption(shapes, folder)
+    assert report["captioner"] == "xs-captioner"
+    assert sum(report["statuses"].values()) == 12
