@@ -43,3 +43,9 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", [PAGES[0], *PAGES[3:]], ids=name_of)
+def test_no_line_is_longer_than_120_characters(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [f"{name_of(page)}:{number}" for number, line in enumerate(lines, 1) if len(line) > 120] == []
