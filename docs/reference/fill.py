@@ -6,6 +6,7 @@ meanings too, where the code has them, and from `meanings.yaml` where it doesn't
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ from commoncanvas.catalog.curating.scores import ColourStage, SharpnessStage
 from commoncanvas.catalog.fetching.stage import EXIF
 from commoncanvas.cli import app
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, RecipeBase
+from commoncanvas.table.fetch_status import STATUSES
 from commoncanvas.table.schema import COUNTRY, IDENTITY, IMAGE, NSFW, PROVENANCE, STATED
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,7 @@ def _nested(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Bas
 
 
 def _schemas(annotation: Any, mapped: bool = False) -> Iterator[tuple[type[BaseModel], bool]]:
+    """Schemas in a field's annotation, and whether each is a mapping's value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, mapped
     for inner in getattr(annotation, "__args__", ()):
@@ -83,7 +86,7 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[RecipeField]:
     for name, about in schema["properties"].items():
         path = f"{prefix}{name}"
         meaning = about.get("description") or FIELDS.get(path, "")
-        if path in required or name in required:
+        if name in required:
             default = "**required**"
         elif "$ref" in about or (isinstance(about.get("default"), dict) and about["default"]):
             default = ""
@@ -116,16 +119,10 @@ def _type(about: Mapping[str, Any]) -> str:
         if isinstance(values, dict) and "$ref" in values:
             return "names to fields of their own, below"
         return f"mapping to {_type(values)}" if isinstance(values, dict) else "mapping"
-    words = {
-        "integer": "integer",
-        "number": "number",
-        "string": "text",
-        "boolean": "true or false",
-        "null": "null",
-    }
+    words = {"string": "text", "boolean": "true or false"}
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
     limits = [f"{sign} {about[name]:g}" for name, sign in bounds.items() if name in about]
-    return " ".join([words[str(kind)], ", ".join(limits)]).strip()
+    return " ".join([words.get(str(kind), str(kind)), ", ".join(limits)]).strip()
 
 
 def _prose(model: type[BaseModel]) -> str:
@@ -169,7 +166,29 @@ def columns() -> str:
         meanings = {name: about[1] if isinstance(about, list) else about for name, about in those.items()}
         rows = [(f"`{name}`", f"`{types[name]}`", _sentence(meaning)) for name, meaning in meanings.items()]
         parts += [f"## Written by {writer}", _table(("column", "type", "meaning"), rows)]
+    for column, statuses in (("fetch_status", fetch_statuses()), ("caption_status", caption_statuses())):
+        rows = [(f"`{status}`", _sentence(meaning)) for status, meaning in statuses.items()]
+        parts += [f"## Values of `{column}`", _table(("value", "meaning"), rows)]
     return "\n\n".join(parts)
+
+
+def fetch_statuses() -> dict[str, str]:
+    said: dict[str, str] = MEANINGS["fetch_status"]
+    if unlike := set(said) ^ set(STATUSES):
+        raise ValueError(
+            f"docs/reference/meanings.yaml: fetch_status: {sorted(unlike)}: each needs a meaning"
+        )
+    return said
+
+
+def caption_statuses() -> dict[str, str]:
+    """Read from the source, for the module needs torch."""
+    source = (ROOT / "src/commoncanvas/captioning/captioner.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STATUSES":
+            found: dict[str, str] = ast.literal_eval(node.value)
+            return found | {"dropped_<rule>": "`caption drop` took the caption out by this rule"}
+    raise ValueError("captioner.py has no STATUSES")
 
 
 # Commands

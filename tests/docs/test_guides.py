@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.captioning.test_report import clip as clip  # a fixture
 from tests.catalog.fetching.server import RawServer
 from tests.docs import guides
 from tests.docs.guides import BLOCK, ROOT, Guide, columns, commands, recipes, run, words_of
+from tests.docs.test_reference import all_commands
 from tests.docs.test_reference import fill as fill  # a fixture
 
 TWO_STEPS = "--train.steps 2"
@@ -24,6 +26,8 @@ SHORT_TEXTS = "--text_length 16"
 WEIGHTS = "it trains 865,910,724 weights, which takes a GPU"
 CLUSTER = "needs a Ray cluster; tests/engine/test_ray.py has one"
 
+OTHERS = {"--standalone", "--nproc-per-node", "--max-restarts", "--require-hashes", "--all", "--only"}
+"""Options of torchrun, pip and benchmarks/objectives.py."""
 SMALL = {
     "commoncanvas train ours-autoencoder.yaml": TWO_STEPS,
     "commoncanvas train ours.yaml": TWO_STEPS,
@@ -116,7 +120,23 @@ def test_commands_are_commands_with_these_options(page: str, line: str) -> None:
     assert callable(command) and command is not app.help_print, bound
 
 
-def test_the_guide_to_the_catalog(folder: Path, fill: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_texts_name_are_options_of_some_command(fill: ModuleType) -> None:
+    found = [
+        argument for _, command in all_commands(app) for argument in command.assemble_argument_collection()
+    ]
+    options = {name for argument in found for name in argument.names}
+    options |= {f"--{field.path}" for _, _, fields in fill.recipe_sections() for field in fields}
+    options |= {"--help", "--debug", "--data.tag", *OTHERS}
+    for page in PAGES:
+        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+        spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+        own = [span for span in spans if not span.startswith(("benchmarks/", "python benchmarks/"))]
+        named = {name for span in own for name in re.findall(r"(?<![\w-])--[a-z][\w.-]*", span)}
+        named = {re.sub(r"^--data\.catalogs\.\w+\.", "--data.catalogs.NAME.", name) for name in named}
+        assert named <= options, (page.name, named - options)
+
+
+def test_the_guide_to_the_catalog(folder: Path, fill: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_page("docs/guide/catalog.md", folder)
     said = capsys.readouterr().out
     assert len(done) == 9
@@ -128,14 +148,14 @@ def test_the_guide_to_the_catalog(folder: Path, fill: object, capsys: pytest.Cap
 
 
 @pytest.mark.slow
-def test_the_guide_to_own_images(folder: Path, fill: object) -> None:
+def test_the_guide_to_own_images(folder: Path, fill: ModuleType) -> None:
     run_page("docs/guide/own-images.md", folder)
     assert (folder / "runs/ours/provenance.json").is_file() and (folder / "ours.html").is_file()
     on_the_page(fill, columns(folder / "my.lance"))
 
 
 @pytest.mark.slow
-def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: object) -> None:
+def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: ModuleType) -> None:
     (folder / "path/to").mkdir(parents=True)
     (folder / "path/to/clip").symlink_to(clip)
     run_page("docs/guide/encoding.md", folder)
@@ -164,9 +184,9 @@ def photos() -> Iterator[RawServer]:
         yield server
 
 
-def on_the_page(fill: object, found: dict[str, str]) -> None:
+def on_the_page(fill: ModuleType, found: dict[str, str]) -> None:
     """Each column of a catalog is on the reference's page, under its own name or a pattern, with its type."""
-    types = fill.column_types()  # type: ignore[attr-defined]
+    types = fill.column_types()
     for name, kind in found.items():
         # A caption's columns have the name that --column gives.
         name = re.sub(r"^caption_(?!model|status|clip)[a-z]+", "caption", name)

@@ -13,8 +13,10 @@ import yaml
 from cyclopts import App
 
 from commoncanvas import catalog
+from commoncanvas.captioning import captioner
 from commoncanvas.cli import app
 from commoncanvas.config import load_recipe
+from commoncanvas.table import fetch_status
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -64,6 +66,12 @@ def test_every_column_of_a_new_catalog_is_on_the_page(fill: ModuleType, tmp_path
     assert {field.name: fill._pa_type(field.type) for field in made}.items() <= types.items()
     page = fill.filled("<!-- filled: columns -->")
     assert all(f"| `{name}` |" in page for name in types)
+
+
+def test_every_status_is_on_the_page(fill: ModuleType) -> None:
+    page = fill.filled("<!-- filled: columns -->")
+    for statuses in (fetch_status.STATUSES, captioner.STATUSES):
+        assert all(f"| `{status}` |" in page for status in statuses)
 
 
 def test_every_command_and_option_is_on_the_page(fill: ModuleType) -> None:
