@@ -21,10 +21,11 @@ import commoncanvas.catalog
 import commoncanvas.licenses
 from commoncanvas.catalog.curating.scores import ColourStage, SharpnessStage
 from commoncanvas.catalog.fetching.stage import EXIF
+from commoncanvas.catalog.importing.sources import SOURCES
 from commoncanvas.cli import app
 from commoncanvas.config import AutoencoderRecipe, CaptionerRecipe, DiffusionRecipe, RecipeBase
 from commoncanvas.table.fetch_status import STATUSES
-from commoncanvas.table.schema import COUNTRY, IDENTITY, IMAGE, NSFW, PROVENANCE, STATED
+from commoncanvas.table.schema import IDENTITY, IMAGE, NSFW, PROVENANCE
 
 ROOT = Path(__file__).parents[2]
 MEANINGS: dict[str, Any] = yaml.safe_load(
@@ -143,7 +144,8 @@ def recipes() -> str:
 
 def column_types() -> dict[str, str]:
     """Names (with `<...>` for what a run decides) -> types, of each column that is on the page."""
-    known: list[pa.Field] = [*IDENTITY, *PROVENANCE, *IMAGE, *EXIF, *STATED, COUNTRY]
+    known: list[pa.Field] = [*IDENTITY, *PROVENANCE, *IMAGE, *EXIF]
+    known += [field for source in SOURCES.values() for field in source.columns]
     known += [field for stage in (SharpnessStage(), ColourStage()) for field in stage.writes]
     types = {field.name: _pa_type(field.type) for field in known} | {NSFW: _pa_type(SharpnessStage.type)}
     # Stages that need torch, which the site is built without, make the others; tests/docs compares their types.
