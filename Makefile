@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 EXTRAS := train xs clip export geo huggingface nsfw openai ray wandb mlflow trackio dev
 
-.PHONY: install install-dev demo check test test-slow lint types bench audit lock clean
+.PHONY: install install-dev demo check test test-slow lint types bench docs audit lock clean
 
 install: $(VENV)/.installed
 
@@ -42,8 +42,8 @@ demo: install
 	$(BIN)/commoncanvas demo
 
 lint: install-dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/lint-imports --no-logo
 
 types: install-dev
@@ -57,6 +57,16 @@ test: check
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup --durations=20
+
+# The site, in build/site; a broken link or a missing page is an error.
+docs: $(VENV)/docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict
+	@echo "written to build/site/index.html"
+
+$(VENV)/docs/.installed: pyproject.toml constraints.txt
+	test -x $(VENV)/docs/bin/pip || $(PYTHON) -m venv --clear $(VENV)/docs
+	$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
 
 bench: demo
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
