@@ -347,7 +347,7 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     generator = torch.Generator().manual_seed(0)
     batch = task.batch(table, np.zeros(4))
     drawn = torch.stack(
-        [task._latents(batch | task.random_inputs(4, batch, generator, HALFWAY)) for _ in range(400)]
+        [task.codec.latents(batch | task.random_inputs(4, batch, generator, HALFWAY)) for _ in range(400)]
     )
     drawn = drawn / task.vae.config.scaling_factor
     mean, deviation = latents[:, :, 0].float(), latents[:, :, 1].float()

@@ -114,7 +114,7 @@ def test_what_sdxl_is_told_of_a_sample_is_its_crop_and_the_pooled_state_of_its_t
     assert pooled is not None
     torch.testing.assert_close(batch["pooled"].float(), pooled, atol=2e-3, rtol=2e-3)
     batch |= task.random_inputs(6, batch, torch.Generator().manual_seed(2), HALFWAY)
-    told = task._conditions(batch)
+    told = task.conditioning.arguments(batch)
     dropped = batch["dropped"]
     assert 0 < dropped.sum() < 6
     empty_states, empty_pooled = task.text_encoder.encode([""])

@@ -110,7 +110,7 @@ def test_a_network_without_loss_draws_what_the_vae_reconstructs(
     encode(made)
     task = DiffusionTask(made, None)
     batch = first_batch(task, COUNT)
-    network = oracle(task, task._latents(batch))
+    network = oracle(task, task.codec.latents(batch))
     assert float(task.loss(network, batch)) < 1e-9
     built = task.pipeline(network)
     assert type(built).__name__ == pipeline == made.pipeline

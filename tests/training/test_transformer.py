@@ -150,7 +150,7 @@ def test_the_loss_is_of_the_kept_patches_and_of_all_outside_of_training(encoded:
     assert batch["ids_keep"].shape == (8, 8)
     # The first prediction is zero: the loss is the target's mean square over the patches that count.
     target = patches(
-        task.objective.target(task._latents(batch), batch["noise"], batch["timesteps"]), 1
+        task.objective.target(task.codec.latents(batch), batch["noise"], batch["timesteps"]), 1
     ).square()
     torch.testing.assert_close(task.loss(model, batch), take(target, batch["ids_keep"]).mean())
     torch.testing.assert_close(task.loss(model.eval(), batch), target.mean())
@@ -166,7 +166,7 @@ def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_pa
     table = task.rows.read("train", slice(8), list(task.columns))
     batch = task.batch(table, np.linspace(0, 0.99, 8))
     batch |= task.random_inputs(8, batch, torch.Generator().manual_seed(1), HALFWAY)
-    conditions = task._conditions(batch)
+    conditions = task.conditioning.arguments(batch)
     # A shape has its title for a label.
     texts = [
         "" if dropped else text
