@@ -17,8 +17,8 @@ from commoncanvas.catalog.importing.sources import Report, RowSource, base_row, 
 from commoncanvas.catalog.importing.sources.documents import documents
 from commoncanvas.catalog.importing.sources.records import MAX_MEMORY, json_memory, parse_json
 from commoncanvas.core.errors import SourceError
-from commoncanvas.readers import packing
-from commoncanvas.readers.packing import rows_at_once
+from commoncanvas.readers import memory_bounds
+from commoncanvas.readers.memory_bounds import rows_at_once
 from commoncanvas.readers.tables import parquet_rows, stream_rows
 from commoncanvas.table.schema import SCHEMA
 from tests.catalog.imports import options
@@ -53,8 +53,8 @@ def test_a_long_value_in_every_row_is_read_a_few_rows_at_a_time(tmp_path: Path) 
 def test_pages_and_dictionaries_that_take_too_much_are_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "MAX_PAGE", 1 << 20)
-    size = packing.MAX_PAGE + 1000
+    monkeypatch.setattr(memory_bounds, "MAX_PAGE", 1 << 20)
+    size = memory_bounds.MAX_PAGE + 1000
     for name, table, how in (
         ("page", pa.table({"title": ["x" * size]}), {"use_dictionary": False}),
         ("dictionary", pa.table({"title": ["x" * size] * 3}), {"dictionary_pagesize_limit": 1 << 30}),
@@ -69,7 +69,7 @@ def test_pages_and_dictionaries_that_take_too_much_are_refused_unread(
 def test_every_page_counts_wherever_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
-    monkeypatch.setattr(packing, "MAX_PAGE", 100_000)
+    monkeypatch.setattr(memory_bounds, "MAX_PAGE", 100_000)
     titles = ["a", "b", "c", "d", "e", "f"]
     titles[place] = "x" * 200_000
     how = {"use_dictionary": False, "data_page_size": 1, "write_batch_size": 1}
@@ -82,8 +82,8 @@ def test_what_a_footer_says_of_rows_is_not_believed(tmp_path: Path, monkeypatch:
     table = pa.table({"title": ["x" * 1_000_000] * 20})
     path = write(tmp_path / "a.parquet", table, use_dictionary=False)
     assert rows_at_once(path, None) == 67
-    (group,) = packing.row_groups(path)
-    monkeypatch.setattr(packing, "row_groups", lambda path: [replace(group, rows=10**9)])
+    (group,) = memory_bounds.row_groups(path)
+    monkeypatch.setattr(memory_bounds, "row_groups", lambda path: [replace(group, rows=10**9)])
     assert rows_at_once(path, None) == 67
 
 
@@ -111,7 +111,7 @@ def test_a_value_that_repeats_most_of_the_last_one_counts_whole(tmp_path: Path) 
 def test_a_list_of_more_values_than_its_bytes_can_say_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "MAX_LIST", 100_000)
+    monkeypatch.setattr(memory_bounds, "MAX_LIST", 100_000)
     one = pa.ListArray.from_arrays([0, 1_000_000], pa.array(["cat"] * 1_000_000))
     path = write(tmp_path / "a.parquet", pa.table({"tags": one}))
     assert path.stat().st_size < 5000
@@ -136,12 +136,12 @@ def test_a_footer_is_read_as_pyarrow_reads_it(tmp_path: Path, compression: str) 
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, compression=compression, row_group_size=70, store_decimal_as_integer=True)
     metadata = pq.ParquetFile(path).metadata
-    groups = packing.row_groups(path)
+    groups = memory_bounds.row_groups(path)
     assert [group.rows for group in groups] == [70, 70, 10]
     for index, group in enumerate(groups):
         theirs = [metadata.row_group(index).column(column) for column in range(metadata.num_columns)]
         assert list(group.chunks) == [
-            packing.Chunk(
+            memory_bounds.Chunk(
                 each.path_in_schema,
                 each.total_compressed_size,
                 tuple(place for place in (each.dictionary_page_offset, each.data_page_offset) if place),

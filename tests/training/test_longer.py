@@ -13,7 +13,7 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.training.run import Run
+from commoncanvas.training.resume import Run
 from commoncanvas.training.schedule import alike_until, learning_rate_at
 from commoncanvas.training.trainer import train
 from tests.training.test_trainer import losses, same_bits

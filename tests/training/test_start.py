@@ -23,7 +23,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.planning.command import plan
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.init_weights import check_init
-from commoncanvas.training.run import resolved
+from commoncanvas.training.resume import resolved
 from commoncanvas.training.trainer import train
 from tests.encoding.models import sd2
 from tests.training.test_family import SD

@@ -24,7 +24,7 @@ from commoncanvas.table.schema import to_batch
 from commoncanvas.training import trainer
 from commoncanvas.training.distributed.ranks import Ranks
 from commoncanvas.training.log import read_log
-from commoncanvas.training.run import Run
+from commoncanvas.training.resume import Run
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.tasks.autoencoder import AutoencoderTask
 from commoncanvas.training.tasks.make import make_task

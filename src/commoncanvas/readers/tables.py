@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas.core.errors import SourceError
 from commoncanvas.core.text import one_line
-from commoncanvas.readers.packing import check_stream, rows_at_once
+from commoncanvas.readers.memory_bounds import check_stream, rows_at_once
 from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 

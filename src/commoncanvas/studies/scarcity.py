@@ -30,7 +30,7 @@ from commoncanvas.studies.plot import scarcity_png, scarcity_svg
 from commoncanvas.studies.result import Point, Scarcity
 from commoncanvas.table.filters import conditions_of, tagged_filter
 from commoncanvas.table.sql import all_of
-from commoncanvas.training.run import changes, fingerprint, inputs, pin, resolved
+from commoncanvas.training.resume import changes, fingerprint, inputs, pin, resolved
 from commoncanvas.training.task import Task
 from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train

@@ -36,7 +36,7 @@ from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
-from commoncanvas.training.run import Run, fingerprint, go_on_without
+from commoncanvas.training.resume import Run, fingerprint, go_on_without
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch
 from commoncanvas.training.tasks.make import make_task
