@@ -120,7 +120,7 @@ def test_near_matches_are_held_back_named_and_let_in_by_a_person(
     assert (report.new, report.skipped) == (1, {HELD_BACK: len(NEAR)})
     assert [line for line in report.complaints if "Jose Munoz" in line]
     said = " ".join(capsys.readouterr().err.split())
-    assert "5 rows held back" in said
+    assert "5 rows skipped: the creator may be a person who was taken down" in said
     assert "José Muñoz (https://elsewhere.example/jose): 1" in said
     assert "--allow-namesakes" in said
 
@@ -146,7 +146,7 @@ def test_a_takedown_of_nobody_lists_who_is_nearly_called_so(tmp_path: Path) -> N
     with pytest.raises(CatalogError) as raised:
         takedown(catalog, creator="Jose Munoz", reason=WHY)
     assert (
-        f"no row of {catalog.uri} is by creator Jose Munoz (nearly called so: {NAME} ({PERSON}): 1 row)"
+        f"no row of {catalog.uri} is by creator Jose Munoz (similar names: {NAME} ({PERSON}): 1 row)"
         in str(raised.value)
     )
     with pytest.raises(CatalogError, match=r"is by creator Chen Wei; to keep"):
