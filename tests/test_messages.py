@@ -91,7 +91,7 @@ def test_no_caption_has_a_reason(shapes: Catalog, captioner: str, capsys: pytest
     assert said("title = 'none'").endswith("0 with title = 'none'")
     shapes.refresh()
     shapes.dataset.update({"label": "title"})
-    assert said("label IS NULL").endswith("human text: --where true captions them all the same")
+    assert said("label IS NULL").endswith("human text; use --where true to caption them anyway")
 
 
 @pytest.mark.parametrize("policy", list(licenses.Policy))

@@ -267,10 +267,10 @@ def test_a_name_stands_for_one_filter_at_one_version(gallery: Gallery) -> None:
     first = curate(gallery.catalog, min_side=64, name="c-v1")
     again = curate(gallery.catalog, min_side=64, name="c-v1")
     assert (first.version, first.filter) == (again.version, again.filter)
-    with pytest.raises(CatalogError, match=r"already has a tag c-v1, for version .* with .*use another name"):
+    with pytest.raises(CatalogError, match=r"tag c-v1 of .* is version .*use another name"):
         curate(gallery.catalog, min_side=65, name="c-v1")
     gallery.add("b", noise(2))
-    with pytest.raises(CatalogError, match=r"already has a tag c-v1, for version .* with .*use another name"):
+    with pytest.raises(CatalogError, match=r"tag c-v1 of .* is version .*use another name"):
         curate(gallery.catalog, min_side=64, name="c-v1")
     curate(gallery.catalog, min_side=64, name="c-v2")
     assert list(saved_filters(gallery.catalog)) == ["c-v1", "c-v2"]

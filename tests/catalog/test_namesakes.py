@@ -18,7 +18,7 @@ from commoncanvas.catalog import Catalog, import_, takedown
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.creators.matching import People, Who, name_hash
 from commoncanvas.creators.names import near_marks
-from commoncanvas.table.namesakes import HELD_BACK
+from commoncanvas.table.namesakes import MAY_BE_TAKEN_DOWN
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.tombstones import PLACE, SCHEMA, Keys
 from tests.creators.spellings import addresses, names
@@ -117,7 +117,7 @@ def test_near_matches_are_held_back_named_and_let_in_by_a_person(
     (images / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
 
     report = import_("folder", catalog, path=images)
-    assert (report.new, report.skipped) == (1, {HELD_BACK: len(NEAR)})
+    assert (report.new, report.skipped) == (1, {MAY_BE_TAKEN_DOWN: len(NEAR)})
     assert [line for line in report.complaints if "Jose Munoz" in line]
     said = " ".join(capsys.readouterr().err.split())
     assert "5 rows skipped: the creator may be a person who was taken down" in said

@@ -401,7 +401,7 @@ def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_ba
         ({"creator": "Nobody", "reason": WHY}, "no row of .* by creator Nobody"),
         ({"list_file": "nowhere.txt", "reason": WHY}, "nowhere.txt can't be read"),
         ({"file": ["nowhere.jpg"], "reason": WHY}, "nowhere.jpg can't be read"),
-        ({"file": [__file__], "reason": WHY}, "is no image"),
+        ({"file": [__file__], "reason": WHY}, "can't be read as an image"),
     ],
 )
 def test_mistakes_are_one_line_and_change_nothing(

@@ -43,12 +43,11 @@ def catalog_import(
         creator: creator of every image that states none (folder).
         name: the collection's name in the ids of its rows; default: the folder's name (folder).
         label_column: metadata column with human text to train on (folder).
-        id_column: column with a unique id for each row (huggingface, table); default: the column id or key, else a
-            digest of the image's URL, else a digest of the image.
+        id_column: column with unique ids (huggingface, table); default: id or key, else a digest of the URL or image.
         policy: import only rows whose licence it allows (yfcc100m).
         column: the catalog's name of a column, then the input's name, as image=img (table, huggingface),
             file=Datei (folder), or country=NAME (img2dataset too); repeat --column for each column.
-        size: longest side in pixels of images in the source (commoncatalog, img2dataset, huggingface).
+        size: longest side of the stored images in pixels (commoncatalog, img2dataset, huggingface).
         follow_links: also import images behind symbolic links that lead out of the folder (folder).
         allow_lookalikes: store images in the source even if they look like images that were taken down.
         allow_namesakes: import rows whose creator may be a person who was taken down; check the listed rows first.

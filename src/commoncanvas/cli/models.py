@@ -55,8 +55,7 @@ def caption(
     """Caption fetched images with a model. If it was killed, run it again: it captions the remaining images.
 
     Args:
-        captioner: xs (trained by CommonCanvas), blip2, vlm (any vision-language model with a chat template), or
-            openai (a server with OpenAI's API).
+        captioner: xs, blip2, vlm (any model with images and a chat template), or openai (a server with OpenAI's API).
         model: folder or hub id of the model, or its name on the server.
         where: SQL condition on the rows, or the name of a saved filter; default: rows without human text.
         retry: statuses to try again, comma-separated (`failed`: every row that got no caption).
@@ -68,7 +67,7 @@ def caption(
         temperature: above 0, captions are sampled at random, with a seed per image made from SEED.
         precision: precision of the weights; auto: bf16 if the device supports it natively, else fp32.
         batch_size: images per batch; halved when memory runs out.
-        base_url: URL of the server, such as http://localhost:8000/v1; OPENAI_API_KEY must hold its key.
+        base_url: URL of the server, such as http://localhost:8000/v1; set OPENAI_API_KEY if it needs a key.
         concurrency: requests to the server at the same time.
     """
     from commoncanvas.captioning import CaptionerConfig
@@ -195,8 +194,7 @@ def init(
     """Write a commented RECIPE for the images of a catalog. Sizes, steps and samples fit the number of images.
 
     Args:
-        kind: xs (a small model from random weights), s (SD2's U-Net from random weights), or finetune (from an
-            existing model).
+        kind: xs (small, from random weights), s (SD2's U-Net from random weights), or finetune (an existing model).
         recipe: the YAML file to write; xs also writes the recipe of its autoencoder to the same folder.
         where: SQL condition on the rows, or the name of a saved filter.
         policy: which licences to train on.

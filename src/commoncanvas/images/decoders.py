@@ -29,7 +29,7 @@ T_co = TypeVar("T_co", covariant=True)
 DECODE_SECONDS = 60.0
 """Longest time to decode an image. The largest allowed image takes one or two seconds."""
 ORPHAN_SECONDS = 5.0
-"""So long after the limit, a process ends itself. Its parent, which should have killed it, no longer runs."""
+"""A process ends itself this long after its limit: its parent, which should have killed it, no longer runs."""
 START_SECONDS = 60.0
 """Longest time for a process to start and import its modules."""
 START_PAUSES_S = (1.0, 5.0)
@@ -222,7 +222,9 @@ class _Room:
 
 def serve(fd: int) -> None:
     """The main loop of a decoding process. It ends when the other end of the socket `fd` is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes of a terminal; the parent handles it
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):

@@ -85,9 +85,7 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
     except pyvips.Error as error:
         raise broken(error) from error
     if format == "tiff" and _is_plain_ycbcr(data):
-        raise ImageError(
-            "unsupported_format", "tiff in YCbCr can't be converted; save it with RGB samples"
-        )
+        raise ImageError("unsupported_format", "tiff in YCbCr can't be converted; save it with RGB samples")
     fields = set(image.get_fields())
     width, height = image.width, image.height
     orientation = image.get("orientation") if "orientation" in fields else 1

@@ -66,10 +66,10 @@ def add(
             with explaining(f"catalog {catalog.uri}: rows can't be added"):
                 out = adder.stones.refused(part)
                 refused += int(out.sum())
-                out |= namesakes.hold(part, adder.stones.keys, adder.has)
+                out |= namesakes.skip(part, adder.stones.keys, adder.has)
                 allowed = part.filter(pa.array(~out)) if out.any() else part
-                allowed, held = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
-                lookalikes += held
+                allowed, refused_ids = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
+                lookalikes += refused_ids
                 given += len(allowed)
                 new = adder.write_new(allowed)
                 if new < len(allowed) and brings_images(allowed):
@@ -139,7 +139,7 @@ class Adder:
         self.catalog.dataset = after
         fresh = [part for part in after.get_fragments() if part.fragment_id not in self.fragments]
         own = self.own(fresh, mine.fragments)
-        double = self._learn(
+        duplicates = self._learn(
             after, [part for part in fresh if part.fragment_id not in self.fragments], mine.ids
         )
         self.known.take_in(mine.ids)
@@ -147,7 +147,7 @@ class Adder:
         last = after.scanner(columns=[], with_row_id=True, fragments=own[-1:]).to_table()
         self.horizon = int(last["_rowid"].to_numpy().max()) + 1
         added = range(self.horizon - mine.rows, self.horizon)
-        oldest = self._resolve(double)
+        oldest = self._resolve(duplicates)
         others = [image_id for image_id, row_id in oldest.items() if row_id not in added]
         self.added += mine.rows - int(mine.ids.contains(others).sum())
         self.stones.refresh()
@@ -200,7 +200,7 @@ class Adder:
         `mine`.
         """
         self.fragments |= {part.fragment_id for part in fresh}
-        double: set[str] = set()
+        duplicates: set[str] = set()
         reached = self.horizon
         scanner = dataset.scanner(
             columns=["image_id"], with_row_id=True, batch_size=SCAN_ROWS, fragments=fresh
@@ -210,18 +210,18 @@ class Adder:
             # A compaction moves old rows, with their row ids, into new fragments.
             ids = batch["image_id"].filter(pa.array(row_ids >= self.horizon)).to_pylist()
             known = self.known.contains(ids) | mine.contains(ids)
-            double |= set(compress(ids, known.tolist()))
+            duplicates |= set(compress(ids, known.tolist()))
             if len(set(ids)) < len(ids):
-                double |= {image_id for image_id, times in Counter(ids).items() if times > 1}
+                duplicates |= {image_id for image_id, times in Counter(ids).items() if times > 1}
             self.known.add(ids)
             reached = max(reached, int(row_ids.max(initial=0)) + 1)
         self.horizon = reached
-        return double
+        return duplicates
 
-    def _resolve(self, double: set[str]) -> dict[str, int]:
+    def _resolve(self, duplicates: set[str]) -> dict[str, int]:
         """Delete all but the oldest row of each id; returns the row ids of the oldest, by id."""
         kept: dict[str, int] = {}
-        ids = iter(double)
+        ids = iter(duplicates)
         while chunk := list(islice(ids, RESOLVED_AT_ONCE)):
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             found = newest.scanner(

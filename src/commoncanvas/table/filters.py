@@ -180,6 +180,4 @@ def check_name(catalog: Catalog, name: str, expression: str) -> None:
     existing = saved_filters(Catalog.open(catalog.uri, name, catalog.storage_options)).get(name)
     if existing != expression:
         kind = "another filter" if existing else "no filter"
-        raise CatalogError(
-            f"{catalog.uri} already has a tag {name}, for version {tagged} with {kind}; use another name"
-        )
+        raise CatalogError(f"tag {name} of {catalog.uri} is version {tagged} with {kind}; use another name")

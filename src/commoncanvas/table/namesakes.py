@@ -14,7 +14,7 @@ from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.table.report import Report
 from commoncanvas.table.tombstones import Keys
 
-HELD_BACK = "creator may be a person who was taken down"
+MAY_BE_TAKEN_DOWN = "creator may be a person who was taken down"
 LISTED = 50
 """Most people that the notice names. It counts the rows of all."""
 
@@ -35,17 +35,18 @@ class Namesakes:
         self.people: Counter[str] = Counter()
         """Person -> skipped rows."""
 
-    def hold(
+    def skip(
         self, rows: pa.Table, keys: Keys, present: Callable[[list[str]], NDArray[np.bool_]]
     ) -> NDArray[np.bool_]:
         """[N] True for the rows to skip. `present` says which ids are in the table: an earlier import allowed these."""
         near = np.zeros(len(rows), np.bool_) if self._allowed else keys.near(rows)
         if near.any():
             near[near] = ~present(rows["image_id"].filter(pa.array(near)).to_pylist())
-            held = rows.filter(pa.array(near))
-            who = naming(held)
+            near_rows = rows.filter(pa.array(near))
+            who = naming(near_rows)
             self.people.update(who)
-            self._report.skip_many(HELD_BACK, len(held), zip(held["image_id"].to_pylist(), who, strict=True))
+            ids = near_rows["image_id"].to_pylist()
+            self._report.skip_many(MAY_BE_TAKEN_DOWN, len(ids), zip(ids, who, strict=True))
         return near
 
     def __str__(self) -> str:
@@ -54,7 +55,7 @@ class Namesakes:
         listed = ", ".join(f"{who}: {count:,}" for who, count in self.people.most_common(LISTED))
         more = f", and {len(self.people) - LISTED:,} more people" if len(self.people) > LISTED else ""
         return (
-            f"{counted(rows, 'rows')} skipped: the {HELD_BACK} ({listed}{more}). "
+            f"{counted(rows, 'rows')} skipped: the {MAY_BE_TAKEN_DOWN} ({listed}{more}). "
             "Take down each of them who is the same person (catalog takedown --creator), then import again with "
             "--allow-namesakes to import the others"
         )

@@ -43,7 +43,7 @@ class PurgeReport:
     tags: tuple[str, ...]
 
 
-def held(
+def matching_rows(
     dataset: Any, keys: Keys, columns: Sequence[str] = ("image_id",), fragments: Sequence[Any] | None = None
 ) -> pa.Table:
     """`columns` and `_rowid` of the rows that match `keys` in one version, or in some of its fragments.
@@ -64,8 +64,8 @@ def held(
     return pa.concat_tables(found)
 
 
-def live(rows: pa.Table) -> pa.Table:
-    """Rows of `held` that are not marked as deleted."""
+def not_deleted(rows: pa.Table) -> pa.Table:
+    """Rows of `matching_rows` that are not marked as deleted."""
     return rows.filter(rows["_rowid"].is_valid())
 
 
@@ -80,11 +80,11 @@ def purge(catalog: Catalog, stones: Tombstones, exclusive: bool = False) -> Purg
     _rewrite(catalog, Keys(image_ids=stones.keys.image_ids))
     catalog.cleanup(timedelta(0), exclusive=exclusive)
     catalog.refresh()
-    images, files, size = _look(catalog, stones)
+    images, files, size = _search_files(catalog, stones)
     return PurgeReport(images, files, size, tags)
 
 
-def steadily(catalog: Catalog, work: Callable[[], T]) -> T:
+def retry_if_purged(catalog: Catalog, work: Callable[[], T]) -> T:
     """The result of `work`. It is repeated if another purge deletes a version while `work` reads it."""
     for _ in range(CONFLICT_RETRIES):
         catalog.refresh()
@@ -101,9 +101,11 @@ def _drop_tags(catalog: Catalog, stones: Tombstones) -> tuple[str, ...]:
 
     def holding() -> list[str]:
         tags = catalog.tags().items()
-        return [tag for tag, version in tags if len(held(catalog.dataset.checkout_version(version), ids))]
+        return [
+            tag for tag, version in tags if len(matching_rows(catalog.dataset.checkout_version(version), ids))
+        ]
 
-    tags = steadily(catalog, holding)
+    tags = retry_if_purged(catalog, holding)
     for tag in tags:
         if tag in catalog.tags():
             catalog.delete_tag(tag)
@@ -113,7 +115,7 @@ def _drop_tags(catalog: Catalog, stones: Tombstones) -> tuple[str, ...]:
 def _rewrite(catalog: Catalog, ids: Keys) -> None:
     """Rewrite only the fragments that contain marked rows, without these rows."""
     for _ in range(CONFLICT_RETRIES):
-        holding, others = steadily(catalog, partial(_split_fragments, catalog, ids))
+        holding, others = retry_if_purged(catalog, partial(_split_fragments, catalog, ids))
         if not holding:
             break
         options = {
@@ -150,12 +152,12 @@ def _split_fragments(catalog: Catalog, ids: Keys) -> tuple[list[int], list[int]]
     others: list[int] = []
     for fragment in catalog.dataset.get_fragments():
         marked = fragment.metadata.deletion_file is not None
-        holds = marked and len(held(catalog.dataset, ids, fragments=[fragment])) > 0
+        holds = marked and len(matching_rows(catalog.dataset, ids, fragments=[fragment])) > 0
         (holding if holds else others).append(fragment.fragment_id)
     return holding, others
 
 
-def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
+def _search_files(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
     """Search all files for all images; returns (images, files, bytes). Raises CatalogError if something is left."""
     owners: dict[int, set[str]] = defaultdict(set)
     for stone in stones.table.select(["image_id", "windows"]).to_pylist():
@@ -164,7 +166,7 @@ def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
     ids = Keys(image_ids=stones.keys.image_ids)
     storage = Storage(catalog.uri, catalog.storage_options)
     search = Search(owners)
-    fragments = steadily(catalog, partial(_fragments_of_files, catalog))
+    fragments = retry_if_purged(catalog, partial(_fragments_of_files, catalog))
     left: dict[str, set[str]] = {}
     files = {path: size for path, size in storage.files().items() if not path.startswith(f"{FOLDER}/")}
     with progress("look", sum(files.values()), unit="bytes") as bar:
@@ -185,11 +187,11 @@ def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
         existing = storage.files()
         left = {path: images for path, images in left.items() if path in existing}
     if left:
-        held = counted(len(set().union(*left.values())), "images")
+        images_left = counted(len(set().union(*left.values())), "images")
         raise CatalogError(
-            f"bytes of {held} are still in {counted(len(left), 'files')} of {catalog.uri} that no version uses, such "
-            f"as {min(left)}; a running or killed process wrote them. If no other process uses the catalog, run this "
-            "again with --exclusive"
+            f"bytes of {images_left} are still in {counted(len(left), 'files')} of {catalog.uri} that no version uses, "
+            f"such as {min(left)}; a running or killed process wrote them. If no other process uses the catalog, run "
+            "this again with --exclusive"
         )
     return len(set().union(*owners.values())), len(files), sum(files.values())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas.table.append import CONFLICT_RETRIES
 from commoncanvas.table.lance_errors import explaining
-from commoncanvas.table.purge import held, live, steadily
+from commoncanvas.table.purge import matching_rows, not_deleted, retry_if_purged
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.takedown_request import Found, Request, find, tombstones
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
@@ -28,7 +28,7 @@ def rows_to_remove(
         found = find(catalog, request, stones, near)
         return found, tombstones(catalog, request, found)
 
-    return steadily(catalog, both)
+    return retry_if_purged(catalog, both)
 
 
 def remove(catalog: Catalog, stones: Tombstones, kept: Sequence[Mapping[str, Any]], reason: str) -> None:
@@ -50,8 +50,8 @@ def remove_again(catalog: Catalog) -> None:
 def _delete(catalog: Catalog, stones: Tombstones) -> None:
     """Mark every row that has a tombstone as deleted, even if another process adds such rows meanwhile."""
     for _ in range(CONFLICT_RETRIES):
-        found = steadily(catalog, lambda: held(catalog.dataset, stones.keys, COLUMNS))
-        rows = live(found)["_rowid"].to_pylist()
+        found = retry_if_purged(catalog, lambda: matching_rows(catalog.dataset, stones.keys, COLUMNS))
+        rows = not_deleted(found)["_rowid"].to_pylist()
         if not rows:
             return
         for start in range(0, len(rows), DELETE_AT_ONCE):

@@ -68,7 +68,7 @@ class TakenDown:
         if found is None:
             return None
         other = self.image_ids[found.index] or "a file"
-        return LOOKS_TAKEN_DOWN, f"looks like {other}, which was taken down; use --allow-lookalikes to store it"
+        return LOOKS_TAKEN_DOWN, f"looks like {other}, which was taken down; to store it: --allow-lookalikes"
 
     def without(self, rows: pa.Table) -> tuple[pa.Table, list[str]]:
         """`rows` with a status instead of each refused image, and the ids of the refused ones."""
@@ -81,17 +81,17 @@ class TakenDown:
         ]
         if not any(reasons):
             return rows, []
-        held = pa.array([reason is not None for reason in reasons])
+        refused = pa.array([reason is not None for reason in reasons])
         for number, name in enumerate(("fetch_status", "fetch_error")):
             values = pa.array([None if reason is None else reason[number] for reason in reasons], pa.string())
             if name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
-            rows = _replaced(rows, name, pc.if_else(held, values, rows[name]))
+            rows = _replaced(rows, name, pc.if_else(refused, values, rows[name]))
         for column in IMAGE:
             if column.name in rows.column_names and column.name not in ("fetch_status", "fetch_error"):
                 nothing = pa.scalar(None, rows[column.name].type)
-                rows = _replaced(rows, column.name, pc.if_else(held, nothing, rows[column.name]))
-        return rows, rows["image_id"].filter(held).to_pylist()
+                rows = _replaced(rows, column.name, pc.if_else(refused, nothing, rows[column.name]))
+        return rows, rows["image_id"].filter(refused).to_pylist()
 
 
 def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:

@@ -24,7 +24,7 @@ from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
 from commoncanvas.table.byte_search import windows
 from commoncanvas.table.namesakes import naming
-from commoncanvas.table.purge import held, live
+from commoncanvas.table.purge import matching_rows, not_deleted
 from commoncanvas.table.rows import take_rows
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import COLUMNS, Keys, Tombstones
@@ -298,7 +298,7 @@ def _in_tags(
     keys = request.keys() | stones.keys | Keys(image_ids=images)
     seen, counts, elsewhere = set(images), dict[str, int](), dict[int, pa.Table]()
     for tag, version in catalog.tags().items():
-        tagged = live(held(catalog.dataset.checkout_version(version), keys, COLUMNS))
+        tagged = not_deleted(matching_rows(catalog.dataset.checkout_version(version), keys, COLUMNS))
         if not len(tagged):
             continue
         counts[tag] = len(tagged)
