@@ -61,7 +61,7 @@ def commit(catalog: Snapshot, slices: list[Slice]) -> tuple[list[Slice], list[Sl
             lost += [made for made, good in zip(slices, untouched, strict=True) if not good]
             slices = [made for made, good in zip(slices, untouched, strict=True) if good]
         except (OSError, ValueError) as error:
-            raise CatalogError(f"catalog {catalog.uri} can't be committed to: {reason(error)}") from error
+            raise CatalogError(f"catalog {catalog.uri} can't be changed: {reason(error)}") from error
     catalog.refresh()
     return slices, lost
 
