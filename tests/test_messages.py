@@ -66,7 +66,7 @@ def test_a_policy_that_takes_every_row_is_told_by_its_name(shapes: Catalog) -> N
     allowed = licenses.sql_filter(licenses.Policy.COMMERCIAL)
     assert left_after(shapes, [FETCHED, allowed]) == [24, 24]
     assert why_none(shapes, [FETCHED, allowed, "label = 'none'"]) == (
-        "no row to do: of 24 rows, 24 with fetch_status = 'ok', 24 with license IN (commercial licences), "
+        "no row matches: 24 rows, 24 with fetch_status = 'ok', 24 with license IN (commercial licences), "
         "0 with label = 'none'"
     )
 
@@ -87,11 +87,11 @@ def test_no_caption_has_a_reason(shapes: Catalog, captioner: str, capsys: pytest
         return capsys.readouterr().err.splitlines()[-1]
 
     said("label IS NULL")
-    assert said("label IS NULL") == "caption: nothing to do, 12 rows have it already"
+    assert said("label IS NULL") == "caption: nothing to do; 12 rows have it already"
     assert said("title = 'none'").endswith("0 with title = 'none'")
     shapes.refresh()
     shapes.dataset.update({"label": "title"})
-    assert said("label IS NULL").endswith("human text: --where true captions them all the same")
+    assert said("label IS NULL").endswith("human text; use --where true to caption them anyway")
 
 
 @pytest.mark.parametrize("policy", list(licenses.Policy))

@@ -187,7 +187,7 @@ def test_a_column_says_how_it_was_written_and_refuses_other_settings(
         match=r"prompt 'What is this\?'.*not by.*prompt 'Why\?'.*such as short_llava, or --overwrite",
     ):
         caption(shapes.uri, how._replace(prompt="Why?"), column="short", where=None)
-    with pytest.raises(CatalogError, match="give a name of small letters"):
+    with pytest.raises(CatalogError, match="use lower-case letters, digits and _, as in"):
         caption(shapes.uri, how, column="Short caption")
     with pytest.raises(CatalogError, match="there is no caption status late"):
         caption(shapes.uri, how, column="short", retry=["late"])

@@ -229,7 +229,7 @@ def test_a_server_that_answers_nothing_ends_the_run_and_loses_nothing(
     server.always = "500"
     done = Catalog.open(shapes.uri).count("caption IS NOT NULL")
     with pytest.raises(
-        ModelError, match=r"has answered none of \d+ images: .*500.*; what was written before is kept"
+        ModelError, match=r"gave no answer for any of \d+ images: .*500.*; earlier captions are kept"
     ):
         caption(shapes.uri, config(server), where=None)
     assert Catalog.open(shapes.uri).count("caption_status IS NOT NULL") == done

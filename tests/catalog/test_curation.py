@@ -267,10 +267,10 @@ def test_a_name_stands_for_one_filter_at_one_version(gallery: Gallery) -> None:
     first = curate(gallery.catalog, min_side=64, name="c-v1")
     again = curate(gallery.catalog, min_side=64, name="c-v1")
     assert (first.version, first.filter) == (again.version, again.filter)
-    with pytest.raises(CatalogError, match=r"tag c-v1 of .* stands for version .*use another name"):
+    with pytest.raises(CatalogError, match=r"tag c-v1 of .* is version .*use another name"):
         curate(gallery.catalog, min_side=65, name="c-v1")
     gallery.add("b", noise(2))
-    with pytest.raises(CatalogError, match=r"tag c-v1 of .* stands for version .*use another name"):
+    with pytest.raises(CatalogError, match=r"tag c-v1 of .* is version .*use another name"):
         curate(gallery.catalog, min_side=64, name="c-v1")
     curate(gallery.catalog, min_side=64, name="c-v2")
     assert list(saved_filters(gallery.catalog)) == ["c-v1", "c-v2"]
@@ -281,7 +281,7 @@ def test_a_name_stands_for_one_filter_at_one_version(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "", "-a", "a..b", "a.", "a.lock", "3", "2026", "a\n", "x" * 101])
 def test_a_name_that_could_not_be_a_tag_leaves_no_filter_behind(gallery: Gallery, name: str) -> None:
-    with pytest.raises(CatalogError, match="no name of a filter"):
+    with pytest.raises(CatalogError, match="is not a valid filter name"):
         curate(gallery.catalog, name=name)
     assert not saved_filters(Catalog.open(gallery.catalog.uri))
 

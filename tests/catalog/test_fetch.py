@@ -386,7 +386,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_does_the_rest(tmp_path: Path) 
     done = subprocess.run([*full, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert re.search(
-        "catalog .*: what fetch made can't be written: .*File too large.*; free space there", done.stderr
+        "catalog .*: results of fetch can't be written: .*File too large.*; free space there", done.stderr
     )
     assert "Traceback" not in done.stderr and ".rs:" not in done.stderr
     assert fetch(catalog).statuses == {"ok": 4}

@@ -233,7 +233,7 @@ def test_what_can_not_be_looked_up_is_said(catalog: Catalog, tmp_path: Path) -> 
     pyvips.Image.new_from_array(np.zeros((9, 9, 5), np.uint8)).tiffsave(str(tmp_path / "five.tif"))
     with pytest.raises(CatalogError, match=r"five\.tif can't be looked up: tiff with 5 bands"):
         lookup(catalog, tmp_path / "five.tif")
-    with pytest.raises(CatalogError, match=r"five\.tif is no image that can be read: tiff with 5 bands"):
+    with pytest.raises(CatalogError, match=r"five\.tif can't be read as an image: tiff with 5 bands"):
         takedown(catalog, file=[tmp_path / "five.tif"], reason="a test")
     with pytest.raises(CatalogError, match="give a file, an image_id or a URL"):
         lookup(catalog)

@@ -18,7 +18,7 @@ from commoncanvas.catalog import Catalog, import_, takedown
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.creators.matching import People, Who, name_hash
 from commoncanvas.creators.names import near_marks
-from commoncanvas.table.namesakes import HELD_BACK
+from commoncanvas.table.namesakes import MAY_BE_TAKEN_DOWN
 from commoncanvas.table.schema import to_batch
 from commoncanvas.table.tombstones import PLACE, SCHEMA, Keys
 from tests.creators.spellings import addresses, names
@@ -117,10 +117,10 @@ def test_near_matches_are_held_back_named_and_let_in_by_a_person(
     (images / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
 
     report = import_("folder", catalog, path=images)
-    assert (report.new, report.skipped) == (1, {HELD_BACK: len(NEAR)})
+    assert (report.new, report.skipped) == (1, {MAY_BE_TAKEN_DOWN: len(NEAR)})
     assert [line for line in report.complaints if "Jose Munoz" in line]
     said = " ".join(capsys.readouterr().err.split())
-    assert "5 rows held back" in said
+    assert "5 rows skipped: the creator may be a person who was taken down" in said
     assert "José Muñoz (https://elsewhere.example/jose): 1" in said
     assert "--allow-namesakes" in said
 
@@ -146,7 +146,7 @@ def test_a_takedown_of_nobody_lists_who_is_nearly_called_so(tmp_path: Path) -> N
     with pytest.raises(CatalogError) as raised:
         takedown(catalog, creator="Jose Munoz", reason=WHY)
     assert (
-        f"no row of {catalog.uri} is by creator Jose Munoz (nearly called so: {NAME} ({PERSON}): 1 row)"
+        f"no row of {catalog.uri} is by creator Jose Munoz (similar names: {NAME} ({PERSON}): 1 row)"
         in str(raised.value)
     )
     with pytest.raises(CatalogError, match=r"is by creator Chen Wei; to keep"):

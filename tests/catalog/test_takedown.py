@@ -202,7 +202,7 @@ def test_later_images_of_the_creator_stay_out_and_other_peoples_come_in(catalog:
 def test_a_name_of_two_people_is_not_guessed_at(catalog: Catalog) -> None:
     other = {"image_id": "x:1", "source": "x", "creator": "Person 2", "creator_url": "https://x.example/p2"}
     catalog.add([to_batch([other])])
-    with pytest.raises(CatalogError, match=r"stands for 2 people .*https://x.example/p2"):
+    with pytest.raises(CatalogError, match=r"matches 2 people .*https://x.example/p2"):
         takedown(catalog, creator="Person 2", reason=WHY)
     assert takedown(catalog, creator="https://x.example/p2", reason=WHY).rows == 1
     assert numbers(catalog) == ALL
@@ -401,7 +401,7 @@ def test_an_import_that_had_looked_before_the_takedown_does_not_bring_the_row_ba
         ({"creator": "Nobody", "reason": WHY}, "no row of .* by creator Nobody"),
         ({"list_file": "nowhere.txt", "reason": WHY}, "nowhere.txt can't be read"),
         ({"file": ["nowhere.jpg"], "reason": WHY}, "nowhere.jpg can't be read"),
-        ({"file": [__file__], "reason": WHY}, "is no image"),
+        ({"file": [__file__], "reason": WHY}, "can't be read as an image"),
     ],
 )
 def test_mistakes_are_one_line_and_change_nothing(

@@ -73,7 +73,7 @@ def test_a_stage_takes_no_network_to_another_process_and_refuses_other_weights_t
     weights = next(Path(vae).rglob("*.safetensors"))
     tensors = load_file(weights)
     save_file({name: tensor + 0.1 for name, tensor in tensors.items()}, weights)
-    with pytest.raises(ModelError, match=r"has other weights on .* than where the run was started"):
+    with pytest.raises(ModelError, match=r"has other weights on .* than on the machine that started the run"):
         pickle.loads(pickled).setup()
 
 

@@ -74,7 +74,7 @@ def test_an_engine_is_found_by_its_name_and_what_it_lacks_is_said(monkeypatch: p
     assert isinstance(engine_of("local"), LocalEngine)
     with pytest.raises(EngineError, match="engine 'spark' is not one of: local, ray"):
         engine_of("spark")
-    with pytest.raises(EngineError, match="workers 3 is for --engine ray"):
+    with pytest.raises(EngineError, match="workers 3 is only for --engine ray"):
         engine_of("local", workers=3)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"needs ray; pip install 'commoncanvas\[ray\]'"):

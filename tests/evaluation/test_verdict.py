@@ -139,7 +139,7 @@ def test_any_model_has_the_page_that_the_demo_has(
         "painter 0",
         "CC-BY-SA-4.0",
         "than chance",
-        "Figures, each beside",
+        "Figures and their baselines",
         "Loss of the U-Net",
     ):
         assert words_of_page in text
@@ -154,7 +154,7 @@ def test_a_page_of_many_images_says_where_their_credits_are(
     found = evaluate(str(trained), prompts=2, steps=1, device="cpu")
     write_evaluation_page(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert CREDITED == 1000 and f"The first 3; {trained}/credits.csv has all." in text
+    assert CREDITED == 1000 and f"These are the first 3 credits; {trained}/credits.csv has all." in text
     blocked = tmp_path / "page.html" / "page.html"
     with pytest.raises(CommonCanvasError, match="can't be written"):
         write_evaluation_page(found, blocked)

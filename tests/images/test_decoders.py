@@ -58,7 +58,7 @@ def test_an_image_comes_back_as_this_process_would_decode_it() -> None:
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [
-        (b"crash", "internal", r"its decoder ended: exit status -11"),
+        (b"crash", "internal", r"its decoder ended with exit status -11"),
         (b"bad", "truncated", "it ends early"),
         (b"fault", "internal", "ZeroDivisionError: by zero"),
     ],

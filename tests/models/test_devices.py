@@ -13,7 +13,7 @@ def test_auto_is_a_device_that_works() -> None:
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "meta"])
 def test_a_device_that_cannot_be_used_is_named(name: str) -> None:
-    with pytest.raises(CommonCanvasError, match=f"device '{name}' can't be used .* give auto, cpu") as caught:
+    with pytest.raises(CommonCanvasError, match=f"device '{name}' can't be used .* use auto, cpu") as caught:
         pick_device(name)
     assert "\n" not in str(caught.value)
 

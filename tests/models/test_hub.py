@@ -62,13 +62,13 @@ def test_without_a_network_a_hub_id_is_refused_at_once_with_the_cause(what: str,
     assert time.monotonic() - start < 10  # the hub's own client tries for 23 s, and that a file
     message = str(caught.value)
     assert message.startswith(
-        f"{what} someone/model is no folder here and not in the hub's cache, and {no_network} can't"
+        f"{what} someone/model: there is no such folder, it is not in the hub's cache, and {no_network} can't"
     )
     assert "refused" in message and "\n" not in message
 
 
 def test_offline_by_choice_is_said_as_such() -> None:
-    with pytest.raises(ModelError, match="HF_HUB_OFFLINE forbids to ask the hub"):
+    with pytest.raises(ModelError, match="not in the hub's cache, and HF_HUB_OFFLINE is set;"):
         load_vae("someone/model")
 
 
@@ -108,7 +108,9 @@ def test_what_looks_like_a_path_is_no_hub_id(
     monkeypatch.setattr(hub, "unreachable", lambda: pytest.fail("the hub was asked"))
     with pytest.raises(ModelError) as caught:
         load_vae(model)
-    assert str(caught.value) == f"VAE {model} is no folder here; train or download it, or name its folder"
+    assert str(caught.value) == (
+        f"VAE {model}: there is no such folder; train or download it, or give another folder"
+    )
 
 
 def test_a_model_whose_recipe_is_here_is_to_be_trained_first(
@@ -127,9 +129,9 @@ def test_a_model_whose_recipe_is_here_is_to_be_trained_first(
 @pytest.mark.parametrize(
     ("status", "code", "says"),
     [
-        (404, "RepoNotFound", "the hub has no model of that name for you to see"),
-        (401, "RepoNotFound", "the hub has no model of that name for you to see"),
-        (403, "GatedRepo", r"wants its terms accepted: do so at https://huggingface\.co/someone/model"),
+        (404, "RepoNotFound", "the hub has no such model that you can access"),
+        (401, "RepoNotFound", "the hub has no such model that you can access"),
+        (403, "GatedRepo", r"you must accept its terms at https://huggingface\.co/someone/model"),
     ],
 )
 def test_what_the_hub_says_of_a_model_is_said(

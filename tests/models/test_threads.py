@@ -49,7 +49,7 @@ def test_threads_go_down_beside_a_busy_program_and_up_again_when_it_ends(
     measured.append(Usage(2.0, 4.0, 2.0))
     assert found.follow() == 1
     said = capsys.readouterr().err
-    assert said.count("other programs use 1.0 cores: computing with 1 of 2 threads") == 1
+    assert said.count("other programs use 1.0 cores, so torch uses 1 of 2 threads") == 1
     measured.append(Usage(3.0, 5.0, 2.9))
     assert found.follow() == torch.get_num_threads() == 2
 
@@ -89,5 +89,5 @@ def test_what_another_process_uses_is_seen_and_what_this_one_uses_is_not_counted
         finally:
             other.kill()
     assert first and second
-    assert second.mine - first.mine > 0.1
-    assert second.cores - first.cores >= second.mine - first.mine + 0.1
+    assert second.own - first.own > 0.1
+    assert second.cores - first.cores >= second.own - first.own + 0.1

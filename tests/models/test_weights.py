@@ -110,7 +110,7 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(
     for lost in random.Random(0).sample(names, 3):
         folder = changed(name, file, lambda weights, lost=lost: weights.pop(lost))
         with pytest.raises(
-            ModelError, match=r"lacks \d of its weights \(.*\): as .* it is incomplete"
+            ModelError, match=r"lacks \d of its weights \(.*\): it is not a complete .*; download it again"
         ) as caught:
             load(folder)
         message = str(caught.value)
@@ -298,7 +298,7 @@ def test_code_of_a_text_encoders_own_is_neither_run_nor_asked_about(
     try:
         encoder(str(folder))
     except ModelError as error:
-        assert "needs code of its own (auto_map)" in str(error) and str(folder) in str(error)
+        assert "needs its own code (auto_map)" in str(error) and str(folder) in str(error)
         assert not known or field == "AutoTokenizer"
     assert not marker.exists()
 
@@ -328,7 +328,7 @@ def test_code_of_a_captioners_own_is_neither_run_nor_asked_about(
     try:
         captioner("vlm")(str(folder))
     except ModelError as error:
-        assert "can't be loaded as vlm: it needs code of its own (auto_map)" in str(error)
+        assert "can't be loaded as vlm: it needs its own code (auto_map)" in str(error)
     else:  # by transformers' own classes
         assert file != "config.json"
     assert not marker.exists()
@@ -354,7 +354,7 @@ def test_a_pipeline_of_other_classes_than_the_libraries_own_is_refused(
         (place / "theirs.py").write_text(CODE.format(marker=str(marker), base="PreTrainedModel"))
     index = json.loads((folder / "model_index.json").read_text()) | {name: part}
     (folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"code of its own is never run|is no tokenizer or processor"):
+    with pytest.raises(ModelError, match=r"a model's own code is never run|is not a tokenizer or processor"):
         load_pipeline(str(folder))
     assert not marker.exists()
 
@@ -379,7 +379,7 @@ def test_kernels_from_the_hub_are_refused(
         shutil.copytree(folders[name], folder)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | fields))
-        with pytest.raises(ModelError, match=r"asks for code from the hub, which is never run"):
+        with pytest.raises(ModelError, match=r"needs code from the hub, which is never run"):
             load(str(folder))
 
 
@@ -389,7 +389,9 @@ def test_a_tokenizer_of_an_odd_class_is_refused(name: str, folders: dict[str, Pa
     shutil.copytree(folders["t5"], folder)
     fields = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(fields | {"tokenizer_class": name}))
-    with pytest.raises(ModelError, match=rf"class {name}, .* is no tokenizer or processor of transformers"):
+    with pytest.raises(
+        ModelError, match=rf"class {name}, .* is not a tokenizer or processor of transformers"
+    ):
         encoder(str(folder))
 
 
@@ -416,7 +418,7 @@ def test_pipelines_whose_encoders_are_not_known_are_refused(tmp_path: Path) -> N
         folder.mkdir()
         index = {name: ["transformers", kind] if kind else [None, None] for name, kind in parts.items()}
         (folder / "model_index.json").write_text(json.dumps({"_class_name": "X", **index}))
-        with pytest.raises(ModelError, match=r"neither one alone nor SDXL's pair") as caught:
+        with pytest.raises(ModelError, match=r"neither a single encoder nor SDXL's pair") as caught:
             encoder(str(folder))
         assert all(kind in str(caught.value) for kind in parts.values() if kind)
 

@@ -87,7 +87,7 @@ def test_every_figure_of_the_summary_is_on_the_page(report: Path) -> None:
     data = example()
     summary = data["summary"]
     text = Page(report.read_text(encoding="utf-8")).text
-    visible = text[: text.index("Every figure, as in summary.json")]
+    visible = text[: text.index("All figures, as in summary.json")]
     for key, value in summary.items():
         if isinstance(value, float) and not key.startswith(("retrieval_low", "retrieval_high")):
             shown = percent(value) if key.startswith("retrieval") else figure(value)

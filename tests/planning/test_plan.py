@@ -136,7 +136,7 @@ def test_a_state_that_does_not_fit_is_said() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "tpu"}, "--device tpu: there are figures of a100"),
+        ({"device": "tpu"}, "--device tpu is not known; choose one of: a100"),
         ({"gpus": 0}, "--gpus 0"),
         ({"gpus": 4096}, "a batch of 2048 can't be shared among 4096 devices"),
         ({"gpus": 96}, "a batch of 2048 can't be shared among 96 devices evenly"),

@@ -107,7 +107,7 @@ def test_what_lance_panics_at_is_one_line_and_no_panic(
         lambda filter: shapes.table(["image_id"], filter),
         lambda filter: [*shapes.scan(["width"], filter)],
     ):
-        with pytest.raises(CatalogError, match="is no value of SQL"):
+        with pytest.raises(CatalogError, match="is not supported; write texts as"):
             call(filter)
     assert "panicked" not in capfd.readouterr().err
 

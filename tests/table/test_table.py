@@ -200,7 +200,9 @@ def test_a_tag_pins_a_version_through_later_changes_and_clean_up(catalog: Catalo
     pinned = Catalog.open(catalog.uri, version="first")
     assert (pinned.count(), catalog.count()) == (10, 20)
     assert catalog.tags() == {"first": pinned.version}
-    with pytest.raises(CatalogError, match="stands for version"):
+    with pytest.raises(
+        CatalogError, match=rf"tag first of .* is version {pinned.version}, not {catalog.version}"
+    ):
         catalog.tag("first")
     catalog.delete_tag("first")
     with pytest.raises(CatalogError, match="no tag first; it has: none"):
@@ -209,7 +211,7 @@ def test_a_tag_pins_a_version_through_later_changes_and_clean_up(catalog: Catalo
         Catalog.open(catalog.uri, version="first")
     with pytest.raises(CatalogError, match="no version 999"):
         Catalog.open(catalog.uri, version=999)
-    with pytest.raises(CatalogError, match="can't be made"):
+    with pytest.raises(CatalogError, match=r"tag .* can't be created"):
         catalog.tag("not a tag/name")
 
 

@@ -136,7 +136,7 @@ def test_what_a_pipeline_does_not_take_back_is_refused_by_encode_and_train(
     config.write_text(json.dumps(json.loads(config.read_text()) | VAES[vae]))
     for run in (encode, train):
         with pytest.raises(
-            ModelError, match=f"latents_mean and latents_std, which a {pipeline} doesn't take back"
+            ModelError, match=f"latents_mean and latents_std, which a {pipeline} doesn't undo"
         ):
             run(made)
     assert not Path(f"{made.out}-run").exists()

@@ -167,7 +167,7 @@ def test_a_run_from_another_schedule_says_so_and_from_init_is_recorded_whole(
 def test_init_that_is_not_there_is_found_before_anything_is_read(tmp_path: Path) -> None:
     made = recipe("xs", tmp_path, "--init", str(tmp_path / "gone"))  # nor is the catalog
     with pytest.raises(
-        ModelError, match=rf"xs: init {tmp_path}/gone is no folder here; train or download it"
+        ModelError, match=rf"xs: init {tmp_path}/gone: there is no such folder; train or download it"
     ):
         train(made)
 

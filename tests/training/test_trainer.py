@@ -355,7 +355,7 @@ def test_a_tag_of_a_filter_says_which_rows_and_they_are_read_as_they_are_at_the_
     (planned,) = plan(made, device="v100").phases
     assert planned.images == len(there)
     shapes.delete_tag("c-v1")
-    with pytest.raises(CatalogError, match="has the filter c-v1 and no longer its tag"):
+    with pytest.raises(CatalogError, match="has the filter c-v1, but its tag was deleted"):
         train(recipe("xs", tmp_path, "--data.tag", "c-v1", "--out", str(tmp_path / "again")))
 
 

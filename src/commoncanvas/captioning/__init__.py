@@ -1,4 +1,4 @@
-"""Captions by pretrained image-to-text models: see `captioner` for the protocol."""
+"""Captions by pretrained image-to-text models. See `captioner` for the protocol."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What models answer in place of a caption: refusals, and answers that wrap a caption or hold none. Pure.
+"""Recognise model answers that are not captions: refusals, and answers that wrap a caption or contain none. Pure.
 
-Both are judged by how the answer begins, since what is written in a picture may say anything.
+Only the beginning of an answer is checked, because text in a picture, which a caption may quote, can say anything.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ REFUSALS: dict[str, tuple[str, ...]] = {
     "Arabic": (r"عذرا|عذرًا|آسف|أعتذر|لا أستطيع|لا يمكنني",),
     "Hindi": (r"क्षमा करें|माफ़ कीजिए|मुझे खेद है",),
 }
-"""By language, patterns of how a refusal begins, or a model's words about itself."""
+"""Language -> patterns for the beginning of a refusal, or of a statement by the model about itself."""
 
 WRAPPINGS = (
     r"[{\[]\s*[\"'{\[].*[}\]]\s*$",  # JSON and lists
@@ -79,7 +79,7 @@ WRAPPINGS = (
     r"(?:let me|i(?:'ll| will| need to| should)) (?:look|think|describe|analy[sz]e|start|write)\b",
     r"(?:the )?user (?:wants|asks|asked|is asking)\b",
 )
-"""Patterns of how an answer begins that wraps a caption or holds none."""
+"""Patterns for the beginning of an answer that wraps a caption or contains none."""
 
 _REFUSAL = re.compile("|".join(pattern for patterns in REFUSALS.values() for pattern in patterns), re.I)
 _WRAPPING = re.compile("|".join(WRAPPINGS), re.I | re.S)
@@ -87,15 +87,15 @@ _THOUGHTS = re.compile(r"</?(?:think|thinking|reasoning)>", re.I)
 
 
 def refusal(answer: str) -> bool:
-    """Whether a model says that it can't or won't describe the image, or speaks of itself, in one of REFUSALS."""
+    """Whether the model refuses to describe the image, or speaks about itself, in a language of REFUSALS."""
     return bool(_REFUSAL.match(_plain(answer)))
 
 
 def not_a_caption(answer: str) -> bool:
-    """Whether it is JSON, code or a model's thoughts, or begins with words to the user."""
+    """Whether the answer is JSON, code or a model's thoughts, or begins with words to the user."""
     return bool(_WRAPPING.match(_plain(answer)) or _THOUGHTS.search(answer))
 
 
 def _plain(answer: str) -> str:
-    """With typewriter apostrophes, and without quotation marks, stars and blanks at the beginning."""
+    """`answer` with plain apostrophes, and without quotation marks, asterisks and spaces at the beginning."""
     return answer.replace("\u2019", "'").lstrip(" \t\n\"“”„«'*_")

@@ -8,7 +8,7 @@ from commoncanvas.captioning.generation import GeneratingCaptioner, Inputs
 
 
 class Blip2Captioner(GeneratingCaptioner):
-    """BLIP-2 as its authors caption with it (LAVIS): five beams, at most thirty tokens, no prompt."""
+    """BLIP-2 with its authors' settings for captions (LAVIS): five beams, at most thirty tokens, no prompt."""
 
     classes = ("Blip2Processor", "Blip2ForConditionalGeneration")
     max_tokens = 30

@@ -1,6 +1,6 @@
-"""Telephoning: a pretrained image-to-text model writes the captions that openly licensed images lack.
+"""Captions for openly licensed images by a pretrained image-to-text model ("telephoning").
 
-One protocol for every captioner: each is a file beside this one, and a line in CAPTIONERS.
+All captioners have one protocol. Each is a file in this folder, and a line in CAPTIONERS.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ CAPTIONERS: dict[str, str] = {
 }
 STATUSES = {
     "ok": "a caption",
-    "cut": "a caption that was cut at its greatest length",
-    "empty": "the model had nothing to say",
+    "cut": "a caption that was cut at the maximum length",
+    "empty": "the model's answer is empty",
     "refused": "the model or its server refused to answer",
-    "not_a_caption": "an answer that is no caption: JSON, code, a model's thoughts, words to the user",
+    "not_a_caption": "not a caption, but JSON, code, a model's thoughts, or words to the user",
     "not_an_image": "the stored image can't be read",
-    "model_error": "the model can't take this image",
+    "model_error": "the model can't process this image",
     "timeout": "no answer in time",
-    "connection": "no connection, or one that broke",
+    "connection": "no connection, or a lost connection",
     "http_4xx": "the server refused the request",
-    "http_429": "too many requests, also after waiting",
+    "http_429": "too many requests, even after waiting",
     "http_5xx": "the server failed",
-    "bad_answer": "an answer that is not what the protocol says",
+    "bad_answer": "an answer that does not follow the protocol",
 }
-"""What `<column>_status` may be."""
+"""The values of `<column>_status`."""
 
 
 class Caption(NamedTuple):
-    """What became of an image: its caption, None if there is none, and one of STATUSES."""
+    """The result for an image: its caption (None if there is none), and one of STATUSES."""
 
     text: str | None
     status: str = "ok"
 
 
 def caption_of(answer: str, cut: bool = False) -> Caption:
-    """What a model wrote -> its caption, with blanks made single; or the status that says why it is none.
+    """A model's answer -> its caption, with single spaces, or the status that says why there is none.
 
-    `cut`: the model was stopped at its greatest length.
+    `cut`: the model reached the maximum length.
     """
     text = " ".join(answer.split())
     if not text:
@@ -70,9 +70,9 @@ def caption_of(answer: str, cut: bool = False) -> Caption:
 
 
 class CaptionerConfig(NamedTuple):
-    """A captioner by kind and model (a folder or hub id; a server's name for it), and how it is to write.
+    """A captioner's kind, model (a folder, a hub id, or its name on a server) and settings.
 
-    What is None is the captioner's own default. `seed` matters where `temperature` isn't 0.
+    None means the captioner's default. `seed` is used if `temperature` isn't 0.
     """
 
     kind: str
@@ -96,8 +96,8 @@ class CaptionerConfig(NamedTuple):
         return cls(kind_of(str(model)), str(model), **settings)
 
     def for_workers(self, info: ColumnInfo) -> CaptionerConfig:
-        """The same for processes in other folders, each with a GPU of its own, whatever its number is elsewhere; in
-        the precision that `info`, the captioner's here, has.
+        """The same config for processes in other folders, each with its own GPU. The precision is that of `info`, which
+        the captioner in this process has.
         """
         precision = info.settings.get("precision", self.precision)
         model, device = from_anywhere(self.model), self.device.partition(":")[0]
@@ -105,31 +105,31 @@ class CaptionerConfig(NamedTuple):
 
 
 class Captioner(Protocol):
-    """Writes one caption an image; the same for an image whatever else is in its batch."""
+    """Writes one caption per image. The caption does not depend on other images in the batch."""
 
     info: ColumnInfo
-    """Who writes: name, digest of the weights, settings, what it learned from."""
+    """The model: name, digest of the weights, settings, training data."""
     batch_size: int
-    """Images that are best given at once."""
+    """Best number of images per call."""
 
     def prepare(self, image: bytes) -> Any:
-        """An image as the catalog stores it -> what `caption` takes; from any thread. Raises ImageError."""
+        """A stored image -> an input of `caption`. Thread-safe. Raises ImageError."""
 
     def caption(self, prepared: Sequence[Any], ids: Sequence[str]) -> list[Caption]:
-        """Any number of prepared images, and what tells them apart if chance is to decide -> as many captions."""
+        """N prepared images -> N captions. `ids`: image ids, which seed the sampling."""
 
 
 def load_captioner(config: CaptionerConfig) -> Captioner:
-    """Raises ModelError for a model that can't be loaded as that kind, MissingExtraError."""
+    """Load a captioner. Raises ModelError if the model can't be loaded as this kind, and MissingExtraError."""
     if config.kind not in CAPTIONERS:
-        raise ModelError(f"there is no captioner {config.kind!r}; there are: {', '.join(CAPTIONERS)}")
+        raise ModelError(f"there is no captioner {config.kind!r}; choose one of: {', '.join(CAPTIONERS)}")
     module, _, name = CAPTIONERS[config.kind].partition(":")
     captioner: Captioner = getattr(import_module(module), name)(config)
     return captioner
 
 
 def kind_of(model: str) -> Kind:
-    """Which captioner the folder or hub id `model` is, by its configuration. Raises ModelError."""
+    """The kind of captioner of the folder or hub id `model`, from its configuration. Raises ModelError."""
     folder = Path(model)
     if not folder.exists():
         return "blip2" if "blip2" in model.lower() else "vlm"
@@ -137,13 +137,13 @@ def kind_of(model: str) -> Kind:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{model} is not a captioner's folder: it has no config.json that says its model_type"
+            f"{model} is not a captioner's folder: it has no config.json with a model_type"
         ) from error
     return {"commoncanvas-xs-captioner": "xs", "blip-2": "blip2"}.get(kind, "vlm")  # type: ignore[return-value]
 
 
 def captions_of(captioner: Captioner, images: Sequence[NDArray[np.uint8]]) -> list[str]:
-    """Captions of images uint8 [H, W, 3], RGB, that no catalog stores; "" where there is none."""
+    """Captions of images uint8 [H, W, 3], RGB, that are not in a catalog; "" for an image without a caption."""
     prepared = [captioner.prepare(encode_image(image, "png")) for image in images]
     captions = captioner.caption(prepared, [str(number) for number in range(len(images))])
     return [caption.text or "" for caption in captions]

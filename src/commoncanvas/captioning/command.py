@@ -1,4 +1,4 @@
-"""The command: captions for the images of a catalog."""
+"""The command `caption`: write captions for the images of a catalog."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from commoncanvas.table.filters import FETCHED, expression, why_none
 from commoncanvas.table.sql import all_of
 
 COMPARED = 1000
-"""Rows whose captions are compared with their titles at the end of a run."""
+"""Rows whose captions are compared with their titles after a run."""
 
 
 def caption(
@@ -35,20 +35,18 @@ def caption(
     engine: Engine | str = "local",
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Caption the fetched images of `catalog` that meet `where` (default: those without human text).
+    """Caption the fetched images of `catalog` that meet `where` (default: rows without human text).
 
-    `captioner`: a model's folder or hub id, which says by itself what it is; or how to use one.
+    `captioner`: a model's folder or hub id, whose configuration says which kind it is; or a CaptionerConfig.
 
-    Done again: what became `retry`, names of STATUSES or `failed` for all that gave no caption. Returns the rows
-    done, how many ended as what, and, over some rows whose title is known, the sentence cosine between caption and
-    title beside the same for shuffled captions. A column that another captioner wrote, or with other settings, is
-    refused unless `overwrite` drops it. `engine` and `workers`: see `engine_of`; each worker loads the captioner.
-    Raises CatalogError, EngineError, MissingExtraError, ModelError.
+    `retry`: statuses to caption again, from STATUSES, or `failed` for all without a caption. `overwrite` first drops
+    the column if another captioner or other settings made it; else that is an error. `engine` and `workers`: see
+    `engine_of`; each worker loads the captioner. Returns the number of captioned rows, counts of all statuses, and the
+    mean sentence cosine between captions and titles for some rows, with the same for shuffled captions. Raises
+    CatalogError, EngineError, MissingExtraError, ModelError.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
-        raise CatalogError(
-            f"column {column!r}: give a name of small letters, digits and _, such as caption_long"
-        )
+        raise CatalogError(f"column {column!r}: use lower-case letters, digits and _, as in caption_long")
     config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig.of(captioner)
     again = _retries(retry)
     engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
@@ -64,7 +62,7 @@ def caption(
     condition = all_of(*conditions)
     done = run_shown(table, stage, condition, engine)
     if not done:
-        labelled = "; every image has human text: --where true captions them all the same"
+        labelled = "; every image has human text; use --where true to caption them anyway"
         none = where == "label IS NULL" and table.count(FETCHED) and not table.count(condition)
         say(f"{column}: {why_none(table, conditions)}{labelled if none else ''}")
     counted = table.table([stage.done_column], condition)[stage.done_column].value_counts().to_pylist()
@@ -78,12 +76,10 @@ def caption(
 
 
 def _precision(table: Catalog, column: str, engine: Engine) -> Precision:
-    """That of the captions which are there already, to go on with them; bf16 for Ray's GPUs, whatever this process
-    runs on; or auto.
-    """
+    """The precision of existing captions in `column`, if any; else bf16 for Ray's GPUs, or auto."""
     made = ColumnInfo.of(table.schema.field(column)) if column in table.schema.names else None
-    there: Precision | None = made.settings.get("precision") if made else None
-    return there or ("bf16" if getattr(engine, "gpus", 0) else "auto")
+    existing: Precision | None = made.settings.get("precision") if made else None
+    return existing or ("bf16" if getattr(engine, "gpus", 0) else "auto")
 
 
 def _check_column(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:
@@ -95,21 +91,21 @@ def _check_column(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:
         before = made.made_by if made else "something else"
         raise CatalogError(
             f"column {column} of {table.uri} was written by {before}, not by {stage.info.made_by}; "
-            f"choose another --column, such as {another(column, stage.info.model)}, or --overwrite"
+            f"use another --column, such as {another(column, stage.info.model)}, or --overwrite"
         )
     old = [name for name in (column, f"{column}_model", stage.done_column) if name in table.schema.names]
     dropped = table.drop_columns(old)
-    say(f"dropped {', '.join(dropped)}; encode makes anew what was made of them")
+    say(f"dropped columns {', '.join(dropped)}; run encode to make columns that depend on them again")
 
 
 def another(column: str, model: str) -> str:
-    """A name for a column beside `column`, after the model that writes it."""
+    """A name for another column: `column` with the model's name added."""
     return f"{column}_{re.sub(r'[^a-z0-9]+', '_', Path(model).name.lower()).strip('_')}"
 
 
 def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
-    """Agreement of captions with the titles of the same images, over COMPARED of them; empty where there are no two
-    titles to compare, or nothing to compare them with.
+    """Agreement of captions with the titles of the same images, for up to COMPARED rows. Empty if fewer than two rows
+    have both, or without the sentence model.
     """
     both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
     rows = catalog.table([column, "title"], where=both, limit=COMPARED)
@@ -134,7 +130,7 @@ def _retries(names: Sequence[str]) -> tuple[str, ...]:
     for name in chosen:
         if name not in (*STATUSES, *DROPPED):
             raise CatalogError(
-                f"there is no caption status {name}; there are: {', '.join((*STATUSES, *DROPPED))}, or failed, "
-                "all for which the captioner had none"
+                f"there is no caption status {name}; choose from: {', '.join((*STATUSES, *DROPPED))}, or failed "
+                "(all rows for which the captioner gave no caption)"
             )
     return tuple(dict.fromkeys(chosen))

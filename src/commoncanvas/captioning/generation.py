@@ -1,7 +1,7 @@
-"""What captioners of the transformers library have in common: loading, batches by size, decoding.
+"""Common parts of captioners from the transformers library: loading, batching by shape, decoding.
 
-Images whose inputs have the same shapes make a batch, filled up to `batch_size` with its last image: nothing is padded,
-and one shape always meets the same kernels, so a caption does not depend on what else was captioned.
+A batch has images whose inputs have the same shapes. It is filled up to `batch_size` with copies of its last image. So
+there is no padding, each shape uses the same kernels, and a caption does not depend on the other images.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Inputs = dict[str, Tensor]
 
 
 class GeneratingCaptioner(ABC):
-    """A model of transformers that writes text about an image; greedy or by beams, or sampled by seed."""
+    """A transformers model that writes text about an image: greedy, with beam search, or sampled with a seed."""
 
     classes: tuple[str, str]
     """transformers' processor and model."""
@@ -45,7 +45,7 @@ class GeneratingCaptioner(ABC):
         beams = config.beams or (1 if config.temperature else self.beams)
         if beams > 1 and config.temperature:
             raise ModelError(
-                f"beams {beams} and temperature {config.temperature}: choose one, search or chance"
+                f"beams {beams} and temperature {config.temperature} exclude each other; give one of them"
             )
         self.config = config
         self.prompt = config.prompt or self.prompt
@@ -90,13 +90,13 @@ class GeneratingCaptioner(ABC):
         network = load_network(model, name, what, revision=revision, as_kind=kind, dtype=dtype)
         complete(loaded, network, f"{what} {name}")
         network.requires_grad_(False)
-        for name in ("temperature", "top_p", "top_k"):  # a checkpoint's own, which would only be warned about
+        for name in ("temperature", "top_p", "top_k"):  # the checkpoint's values would only cause warnings
             setattr(network.generation_config, name, None)
         return loaded, network
 
     @abstractmethod
     def inputs(self, image: Image.Image) -> Inputs:
-        """What the model takes for one image, each tensor [1, ...] or, patches, [N, ...]."""
+        """The model's inputs for one image: tensors [1, ...], or [N, ...] for patches."""
 
     def prepare(self, image: bytes) -> Inputs:
         return self.inputs(Image.fromarray(decode(image)))
@@ -127,11 +127,13 @@ class GeneratingCaptioner(ABC):
             for name, first in prepared[0].items()
         }
         tokens = self.network.generate(**inputs, **self._generation, **self._chance(ids + ids[-1:] * over))
-        given = inputs["input_ids"]
-        if tokens.shape[1] >= given.shape[1] and torch.equal(tokens[: len(given), : given.shape[1]], given):
-            tokens = tokens[:, given.shape[1] :]
+        prompt = inputs["input_ids"]
+        if tokens.shape[1] >= prompt.shape[1] and torch.equal(
+            tokens[: len(prompt), : prompt.shape[1]], prompt
+        ):
+            tokens = tokens[:, prompt.shape[1] :]
         if self.network.config.is_encoder_decoder:
-            tokens = tokens[:, 1:]  # the one that decoding starts with
+            tokens = tokens[:, 1:]  # without the start token
         return [self._read(row) for row in tokens[: len(prepared)]]
 
     def _read(self, tokens: Tensor) -> Caption:
@@ -157,8 +159,8 @@ class GeneratingCaptioner(ABC):
 
 
 class _Gumbel:
-    """Chance by image: the largest of scores with Gumbel noise is a sample of their softmax (arXiv 1411.0030, 2.1), and
-    each image has a noise of its own, wherever it is in a batch.
+    """Sampling per image: the argmax of scores plus Gumbel noise is a sample of their softmax (arXiv 1411.0030, 2.1).
+    Each image has its own noise, independent of its place in a batch.
     """
 
     def __init__(self, seed: int, ids: Sequence[str]) -> None:
@@ -174,7 +176,7 @@ class _Gumbel:
 
 
 def _shapes(inputs: Inputs) -> tuple[Any, ...]:
-    """What must be equal for images to share a batch: shapes, and small tensors that are sizes themselves."""
+    """Images with equal shapes of all inputs can share a batch."""
     return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(inputs.items()))
 
 

@@ -1,4 +1,4 @@
-"""Folders of vision-language models from before the end of 2024: their processors lack fields that are needed now.
+"""Vision-language models saved before the end of 2024: their processors lack fields that transformers now needs.
 
 Each field is filled from the model's own configuration, as transformers documents for BLIP-2
 (https://huggingface.co/docs/transformers/model_doc/blip-2) and LLaVA (https://huggingface.co/docs/transformers/model_doc/llava).
@@ -13,7 +13,7 @@ import torch
 from commoncanvas.core.errors import ModelError
 
 WITH_CLASS_TOKEN = ("clip_vision_model", "chinese_clip_vision_model", "dinov2")
-"""Vision towers whose states begin with one that is of no patch."""
+"""Vision towers whose first state is a class token, not a patch."""
 
 
 def complete(processor: Any, network: Any, what: str) -> None:
@@ -27,7 +27,7 @@ def complete(processor: Any, network: Any, what: str) -> None:
     if _lacks(processor, "patch_size"):
         vision: Any = getattr(config, "vision_config", None)
         processor.patch_size = _given(vision, "patch_size", what)
-        # Such a processor knows nothing of the class token either.
+        # Such a processor does not know about the class token either.
         if hasattr(processor, "num_additional_image_tokens"):
             processor.num_additional_image_tokens = int(vision.model_type in WITH_CLASS_TOKEN)
     if _lacks(processor, "vision_feature_select_strategy"):
@@ -49,14 +49,14 @@ def _given(config: Any, field: str, what: str) -> Any:
 
 
 def _add_image_token(processor: Any, network: Any) -> None:
-    """The token in whose places the image's states are put; what its own embedding is doesn't matter."""
+    """Add the token that the image's states replace. Its own embedding is not used."""
     tokenizer = processor.tokenizer
     token = tokenizer.convert_tokens_to_ids(str(processor.image_token))
     network.config.image_token_index = token
     before = network.get_input_embeddings().num_embeddings
     if token >= before:
         network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        with torch.no_grad():  # not random: digests count them
+        with torch.no_grad():  # zeros, not random values, because digests include them
             for each in (network.get_input_embeddings(), network.get_output_embeddings()):
                 if each is not None:
                     each.weight[before:] = 0

@@ -1,4 +1,4 @@
-"""Captions from any server that speaks the chat-completions protocol with images: vLLM, SGLang, Ollama, and others."""
+"""Captions from any server with the chat-completions protocol and images: vLLM, SGLang, Ollama, and others."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ T = TypeVar("T")
 TIMEOUT_S = 120.0
 RETRIES = 5
 WINDOWS = 8
-"""Images at once, in multiples of `concurrency`: the server is idle only at the end of so many."""
+"""Images per batch, in multiples of `concurrency`. The server is idle only at the end of a batch."""
 SILENT = 8
-"""So many images and no answer to any: it is not the images."""
+"""If so many images get no answer at all, the images are not the cause."""
 OTHER_LIMIT = "max_completion_tokens"
 _FORMATS = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
 
 
 class OpenAICaptioner:
-    """Asks `config.base_url` for `config.model`, `config.concurrency` images at a time.
+    """Sends images to `config.model` at `config.base_url`, `config.concurrency` at a time.
 
-    Rate limits, failures of the server and broken connections are waited out, as the server asks or longer and longer;
-    what remains is the image's own status. A server that answers nothing at all ends the run. The key, if the server
-    wants one, is taken from OPENAI_API_KEY.
+    After rate limits, server errors and lost connections it waits and retries, for the time that the server asks or
+    with growing pauses. If retries fail, the image gets a status. If the server answers nothing at all, the run ends.
+    The key, if needed, is read from OPENAI_API_KEY.
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -51,28 +51,28 @@ class OpenAICaptioner:
         self._prompt = config.prompt or VLMCaptioner.prompt
         self._max_tokens = config.max_tokens or VLMCaptioner.max_tokens
         self._length = "max_tokens"
-        """The protocol's field for the greatest length; newer servers want OTHER_LIMIT."""
+        """The protocol's field for the maximum length. Newer servers need OTHER_LIMIT."""
         self._temperature = True
-        """Whether to send the temperature; some models refuse any but their own."""
-        self._said: set[str] = set()
+        """Whether to send the temperature. Some models refuse any value but their own."""
+        self._reported: set[str] = set()
         self.batch_size = config.batch_size or WINDOWS * config.concurrency
         settings: dict[str, Any] = {"prompt": self._prompt, "max_tokens": self._max_tokens}
         settings["temperature"] = config.temperature
         if config.temperature:
             settings |= {"top_p": config.top_p, "seed": config.seed}
-        # Nothing is known of the server's weights but what it calls them.
+        # Only the model's name is known, not its weights.
         digest = hashlib.sha256(f"openai:{config.model}".encode()).hexdigest()
         self.info = ColumnInfo(digest, (("image", None),), (), config.model, settings=settings)
         self._loop = asyncio.new_event_loop()
-        # A loop of our own: the caller may have a running one (a notebook does).
+        # Use our own event loop: the caller may already run one, as a notebook does.
         threading.Thread(target=self._loop.run_forever, name="openai", daemon=True).start()
         self._client = self._run(self._connected())
 
     def prepare(self, image: bytes) -> str:
-        """The image as the catalog stores it, in a URL of its own."""
+        """The stored image as a data URL."""
         format = _FORMATS.get(image[:3])
         if format is None:
-            raise ImageError("not_an_image", "a stored image is no JPEG, PNG or WebP")
+            raise ImageError("not_an_image", "a stored image is not JPEG, PNG or WebP")
         return f"data:image/{format};base64,{base64.b64encode(image).decode()}"
 
     def caption(self, prepared: Sequence[str], ids: Sequence[str]) -> list[Caption]:
@@ -87,7 +87,7 @@ class OpenAICaptioner:
             raise
 
     async def _connected(self) -> Any:
-        """A client, after a look whether there is such a server and model."""
+        """A client, after a check that the server and the model exist."""
         key = os.environ.get("OPENAI_API_KEY") or "none"
         client = self._openai.AsyncOpenAI(
             base_url=self._config.base_url, api_key=key, max_retries=RETRIES, timeout=TIMEOUT_S
@@ -115,26 +115,26 @@ class OpenAICaptioner:
             async with at_once:
                 try:
                     return _read(await self._ask(image))
-                # ValueError: what says that it is JSON, and is not.
+                # ValueError: a response that claims to be JSON but is not.
                 except (self._openai.OpenAIError, ValueError) as error:
                     failures.append(_reason(error))
                     status = self._status(error)
-                    self._say_once(status, failures[-1])
+                    self._report_once(status, failures[-1])
                     return Caption(None, status)
 
         captions = await asyncio.gather(*(one(image) for image in prepared))
         if len(failures) == len(captions) >= SILENT:
             raise ModelError(
-                f"the server at {self._config.base_url} has answered none of "
-                f"{counted(len(captions), 'images')}: {failures[0]}; what was written before is "
-                "kept, run again when it is back"
+                f"the server at {self._config.base_url} gave no answer for any of "
+                f"{counted(len(captions), 'images')}: {failures[0]}; earlier captions are kept; "
+                "run this again when the server works"
             )
         return captions
 
-    def _say_once(self, status: str, reason: str) -> None:
-        """The first failure of each kind, in the server's own words."""
-        if status not in self._said:
-            self._said.add(status)
+    def _report_once(self, status: str, reason: str) -> None:
+        """Print the first failure of each kind, with the server's message."""
+        if status not in self._reported:
+            self._reported.add(status)
             say(f"captions: {status}: {reason}")
 
     async def _ask(self, image: str) -> Any:
@@ -186,7 +186,7 @@ class OpenAICaptioner:
 
 
 def _read(answer: Any) -> Caption:
-    """The caption in what the server says, whatever it says."""
+    """The caption in a server's response, also if the response is malformed."""
     try:
         choice = answer.choices[0]
         text, reason = choice.message.content, choice.finish_reason

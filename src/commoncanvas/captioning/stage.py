@@ -14,16 +14,16 @@ from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.text import one_line
 
 AHEAD = 8
-"""Batches of the captioner that are looked at together, so that each can be of images of one size."""
+"""Batches that the captioner gets together, so that it can sort images by size."""
 DECODERS = 2
 SILENT = 8
-"""If the model fails on so many images and all that there are, the images are not the cause."""
+"""If the model fails on all of a batch, and on at least so many images, the images are not the cause."""
 
 
 class CaptionStage:
-    """Images -> a caption, what became of it (`<column>_status`), and the name of the model that wrote it.
+    """Images -> a caption, its status (`<column>_status`), and the name of the model.
 
-    Pickled, it leaves its captioner behind; `setup` loads it again, as `config` says.
+    The captioner is not pickled; `setup` loads it again from `config`.
     """
 
     name = "captions"
@@ -54,13 +54,13 @@ class CaptionStage:
         return {name: value for name, value in self.__dict__.items() if name != "captioner"}
 
     def setup(self) -> None:
-        """Load the captioner that pickling left behind. Raises ModelError if another one is there by now."""
+        """Load the captioner after unpickling. Raises ModelError if its weights have changed."""
         if "captioner" not in self.__dict__:
             self.captioner = load_captioner(self.config)
             self.info.check(self.captioner.info.sha256)
 
     def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
-        """Decode; what is returned lets the model write."""
+        """Decode the images; the returned function runs the model."""
         with ThreadPoolExecutor(DECODERS, "decode") as pool:
             prepared = list(pool.map(self._prepared, batch["image"].to_pylist()))
         return lambda: self._written(batch["image_id"].to_pylist(), prepared)
@@ -69,20 +69,20 @@ class CaptionStage:
         return self.prepare(batch)()
 
     def _prepared(self, image: bytes) -> Any:
-        """What the captioner takes, or a Caption that says why it takes nothing."""
+        """The captioner's input, or a Caption with the status of an image that can't be used."""
         try:
             return self.captioner.prepare(image)
         except ImageError:
             return Caption(None, "not_an_image")
         except (
             Exception
-        ) as error:  # a processor's own kinds, as of a picture that is too narrow for its patches
+        ) as error:  # processors raise errors of any type, as for an image narrower than a patch
             return self._unusable(error)
 
     def _unusable(self, error: Exception) -> Caption:
         if self._failure is None:
             self._failure = f"{type(error).__name__}: {one_line(error)}"
-            say(f"{self.name}: the model can't take an image: {self._failure}")
+            say(f"{self.name}: the model can't process an image: {self._failure}")
         return Caption(None, "model_error")
 
     def _written(self, ids: list[str], prepared: list[Any]) -> pa.RecordBatch:
@@ -94,17 +94,17 @@ class CaptionStage:
         if len(captions) >= SILENT and all(caption.status == "model_error" for caption in captions):
             raise ModelError(
                 f"captioner {self.info.model} failed on all of {len(captions)} images: {self._failure}; "
-                "what was written before is kept"
+                "earlier captions are kept"
             )
         return self._batch(captions)
 
     def _captions(self, prepared: list[Any], ids: list[str]) -> list[Caption]:
-        """Captions of prepared images. If the model fails, halves are tried, down to the image that it fails on."""
+        """Captions of prepared images. If the model fails, tries each half again, to find the image that causes it."""
         try:
             return self.captioner.caption(prepared, ids)
-        except ModelError:  # no image's fault
+        except ModelError:  # not caused by an image
             raise
-        except Exception as error:  # a model's own kinds
+        except Exception as error:  # models raise errors of any type
             if len(prepared) == 1:
                 return [self._unusable(error)]
         middle = len(prepared) // 2

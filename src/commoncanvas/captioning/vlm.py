@@ -1,4 +1,4 @@
-"""Any vision-language model of transformers that has a chat template: LLaVA, Qwen-VL, SmolVLM, Idefics, ..."""
+"""Any vision-language model of transformers with a chat template: LLaVA, Qwen-VL, SmolVLM, Idefics, ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from commoncanvas.core.errors import ModelError
 
 
 class VLMCaptioner(GeneratingCaptioner):
-    """An `AutoModelForImageTextToText` that is shown an image and a prompt as one user's turn."""
+    """An `AutoModelForImageTextToText` that gets an image and a prompt as one user message."""
 
     classes = ("AutoProcessor", "AutoModelForImageTextToText")
     prompt = "Describe this photo in one sentence."
@@ -18,9 +18,7 @@ class VLMCaptioner(GeneratingCaptioner):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
         if not getattr(self.processor, "chat_template", None):
-            raise ModelError(
-                f"captioner {config.model} has no chat template, so it can't be given a prompt as vlm"
-            )
+            raise ModelError(f"captioner {config.model} has no chat template, so it can't be used as vlm")
 
     def inputs(self, image: Image.Image) -> Inputs:
         turn = {

@@ -1,4 +1,4 @@
-"""The XS captioner: frozen EfficientNet-Lite0 features, read by a small Transformer decoder.
+"""The XS captioner: a small Transformer decoder that reads frozen EfficientNet-Lite0 features.
 
 Shapes: B images, S feature cells, F feature channels, T tokens, E the embeddings' width, W the decoder's width,
 V words in the vocabulary.
@@ -44,7 +44,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Everything that rebuilds a CaptionDecoder, apart from its weights."""
+    """Everything needed to rebuild a CaptionDecoder, except its weights."""
 
     vocabulary: tuple[str, ...]
     grid: int
@@ -59,8 +59,8 @@ class DecoderConfig:
 class CaptionDecoder(nn.Module):
     """A causal Transformer over word pieces that attends to the cells of an image's feature map.
 
-    Word pieces and their embeddings are MiniLM's, cut down to the pieces that occur in the training labels; the
-    output layer is tied to them, so that words near in meaning start near in score.
+    Word pieces and embeddings are MiniLM's, limited to pieces in the training labels. The output layer is tied to
+    the embeddings, so words with similar meanings start with similar scores.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -87,7 +87,7 @@ class CaptionDecoder(nn.Module):
         self.decoder = nn.TransformerDecoder(layer, config.layers, norm=nn.LayerNorm(width))
 
     def forward(self, features_BFHW: Tensor, tokens_BT: Tensor) -> Tensor:
-        """Features [B, 1280, grid, grid] and the tokens so far [B, T] -> scores of each next token [B, T, V]."""
+        """Features [B, 1280, grid, grid] and previous tokens [B, T] -> scores of each next token [B, T, V]."""
         memory_BSF = features_BFHW.flatten(2).transpose(1, 2)
         memory_BSW = self.image_in(self.image(memory_BSF)) + self.cell_SW
         length = tokens_BT.shape[1]
@@ -117,7 +117,7 @@ class CaptionDecoder(nn.Module):
 
 
 class Words:
-    """Captions to token numbers and back, in a decoder's vocabulary."""
+    """Converts captions to token numbers and back, with a decoder's vocabulary."""
 
     def __init__(self, vocabulary: Sequence[str], max_tokens: int) -> None:
         self.vocabulary = tuple(vocabulary)
@@ -127,13 +127,13 @@ class Words:
 
     @classmethod
     def of(cls, texts: Sequence[str], max_tokens: int) -> Self:
-        """The vocabulary of `texts`: the special pieces, then every piece that occurs, in alphabetical order."""
+        """The vocabulary of `texts`: the special pieces, then all pieces in alphabetical order."""
         tokenizer = _tokenizer()
         pieces = {piece for text in texts for piece in tokenizer.tokenize(text)}
         return cls((*SPECIAL, *sorted(pieces - set(SPECIAL))), max_tokens)
 
     def numbers(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> int64 [B, max_tokens]: START, pieces, END, padding; a text that is too long is cut."""
+        """Texts -> int64 [B, max_tokens]: START, pieces, END, padding. Long texts are cut."""
         unknown = self._index[UNKNOWN]
         rows = []
         for text in texts:
@@ -155,7 +155,7 @@ class Words:
         return texts
 
     def embeddings(self) -> Tensor:
-        """MiniLM's own embedding [V, 384] of each piece."""
+        """MiniLM's embeddings [V, 384] of the pieces."""
         from transformers import BertModel
 
         numbers = self._tokenizer.convert_tokens_to_ids(list(self.vocabulary))
@@ -172,7 +172,7 @@ class XSCaptioner:
         ignored = config.prompt, config.max_tokens, config.beams, config.revision
         if config.temperature or any(one is not None for one in ignored):
             raise ModelError(
-                "the xs captioner takes no prompt, max-tokens, beams, revision or temperature; leave them out"
+                "the xs captioner has no prompt, max-tokens, beams, revision or temperature; leave them out"
             )
         weights = folder / "model.safetensors"
         try:
@@ -201,7 +201,7 @@ class XSCaptioner:
             threads().follow()
             batch = prepared[start : start + BATCH]
             features = image_features(self.network, batch, self.decoder.config.grid, BATCH)
-            # As the column that training read them from: fp16.
+            # Round to fp16, like the column that training reads.
             captions += self.words.texts(self.decoder.decode(features.half().float()))
         return [Caption(text or None, "ok" if text else "empty") for text in captions]
 

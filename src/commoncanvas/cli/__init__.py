@@ -1,4 +1,4 @@
-"""The command line. Heavy packages are imported by the commands that use them."""
+"""The command line. Each command imports the heavy packages that it uses."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ app.command(studies_app)
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on stderr and exit code 2 (`--debug` shows the traceback)."""
-    # The libraries' own bars and advice are for their developers.
+    """Run the command line. A user's error is one line on stderr, with exit code 2; `--debug` shows the traceback."""
+    # Hide the libraries' own progress bars and advice: they are for developers.
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "critical",  # its errors come as exceptions too
+        "DIFFUSERS_VERBOSITY": "critical",  # it raises its errors as exceptions too
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }.items():
         os.environ.setdefault(name, value)
     words = sys.argv[1:]
     if "--debug" in words:
-        os.environ[DEBUG] = "1"  # for the processes of the demo's stages too
+        os.environ[DEBUG] = "1"  # the demo's child processes read it too
     words = [word for word in words if word != "--debug"]
     try:
         app(words, exit_on_error=False, print_error=False)
@@ -44,7 +44,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; nothing is left to flush to.
+        # The reader (`| head`) closed the pipe: don't flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CommonCanvasError, CycloptsError, OSError) as error:
         if os.environ.get(DEBUG):
@@ -56,7 +56,7 @@ def main() -> None:
 def _message(error: Exception) -> str:
     if isinstance(error, OSError):
         if error.filename is not None:
-            # A file that isn't there, can't be written, or is in the way of a folder.
+            # A file that is missing, can't be written, or has the name of a folder to be made.
             return f"{error.filename}: {why(error)}"
         if ".rs:" in str(error):
             from commoncanvas.table.lance_errors import reason

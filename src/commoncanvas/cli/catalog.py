@@ -1,4 +1,4 @@
-"""`commoncanvas catalog ...`: one thin function a command."""
+"""`commoncanvas catalog ...`: one thin function for each command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, NothingImportedError, SourceError
 from commoncanvas.core.text import counted
 
-app = App(name="catalog", help="The table of images: where each came from, who made it, under which licence.")
+app = App(name="catalog", help="The table of images, with the source, creator and licence of each.")
 
 
 @app.command(name="import")
@@ -35,23 +35,22 @@ def catalog_import(
     json_: Json = False,
 ) -> None:
     """Import rows from a source: openmoji, folder, yfcc100m, commoncatalog, img2dataset, openverse, wikimedia,
-    openimages, huggingface or table, each from the PATHS of its files. What brings no image along waits for fetch.
+    openimages, huggingface or table. PATHS are its files. Sources without images need `catalog fetch` next.
 
     Args:
-        metadata: CSV, JSONL or Parquet file with one row an image (folder); default: PATH/metadata.*, or sidecars.
-        license: licence of every image that has none of its own (folder).
-        creator: creator of every image that has none of its own (folder).
-        name: the collection's name in its rows' ids; default: the folder's (folder).
+        metadata: CSV, JSONL or Parquet file with one row per image (folder); default: PATH/metadata.*, or sidecars.
+        license: licence of every image that states none (folder).
+        creator: creator of every image that states none (folder).
+        name: the collection's name in the ids of its rows; default: the folder's name (folder).
         label_column: metadata column with human text to train on (folder).
-        id_column: column that tells rows apart (huggingface, table); default: one called id or key, else a digest of
-            the image's address, else of the image.
-        policy: leave out rows whose licence it doesn't allow (yfcc100m).
-        column: what the catalog calls a column and what the input does, as image=img (table, huggingface),
-            file=Datei (folder), or country=NAME (img2dataset too); say --column again for each.
-        size: pixels of the longest side of images that come along (commoncatalog, img2dataset, huggingface).
-        follow_links: take images that symbolic links out of the folder lead to (folder).
-        allow_lookalikes: store images that come along though they look like ones that were taken down.
-        allow_namesakes: let in rows whose creator may be one who was taken down, after you looked at those listed.
+        id_column: column with unique ids (huggingface, table); default: id or key, else a digest of the URL or image.
+        policy: import only rows whose licence it allows (yfcc100m).
+        column: the catalog's name of a column, then the input's name, as image=img (table, huggingface),
+            file=Datei (folder), or country=NAME (img2dataset too); repeat --column for each column.
+        size: longest side of the stored images in pixels (commoncatalog, img2dataset, huggingface).
+        follow_links: also import images behind symbolic links that lead out of the folder (folder).
+        allow_lookalikes: store images in the source even if they look like images that were taken down.
+        allow_namesakes: import rows whose creator may be a person who was taken down; check the listed rows first.
     """
     from commoncanvas.catalog import import_
 
@@ -100,20 +99,20 @@ def fetch(
     allow_lookalikes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
-    """Fetch the images of rows that have none yet, resize them, and keep a status in every row.
+    """Fetch the images of rows that have none yet, resize them, and write a status into every row.
 
     Args:
-        size: pixels of the longest (or shortest) side; raster images are never enlarged.
-        retry: statuses to try again, comma-separated (`failed`: all but ok and what was taken down).
+        size: longest (or shortest) side in pixels; raster images are never enlarged.
+        retry: statuses to try again, comma-separated (`failed`: all except ok and taken-down rows).
         where: SQL condition on the rows.
-        workers: processes that decode, or with ray workers of one CPU each; default: all processors.
+        workers: processes that decode images, or Ray workers of one CPU each; default: all processors.
         animated: store the first frame of an animated image, or refuse it.
-        allow_private: let URLs lead into private networks and to this machine: for a server of your own.
-        connections: downloads at once, of all workers together.
-        per_host: downloads at once from one host, of all workers together.
-        retries: how often to ask again after a time-out, a lost connection, HTTP 429 or 503.
-        contact: mail address or URL that servers are told, so that their owners can reach you.
-        allow_lookalikes: fetch and store images that were held back because they look like ones that were taken down.
+        allow_private: allow URLs in private networks and on this machine, to use a server of your own.
+        connections: most downloads at the same time, of all workers together.
+        per_host: most downloads at the same time from one host, of all workers together.
+        retries: how often to try again after a time-out, a lost connection, HTTP 429 or 503.
+        contact: mail address or URL sent to servers, so that their owners can contact you.
+        allow_lookalikes: also store images that were refused because they look like images that were taken down.
     """
     from commoncanvas.catalog import fetch as run
 
@@ -145,12 +144,13 @@ def fetch(
 def stats(
     *, catalog: Uri, where: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
 ) -> None:
-    """Count what is in the catalog: C and NC side by side, licences, sizes, years, countries, people, what was dropped.
+    """Count the catalog's rows: commercial (C) and non-commercial (NC), licences, sizes, years, countries, creators,
+    and dropped rows.
 
     Args:
-        where: SQL condition on the rows.
-        html: also write a page with plots and a random sheet of thumbnails, one file.
-        seed: draws the thumbnails.
+        where: SQL condition on the rows, or the name of a saved filter.
+        html: also write a page (one file) with plots and random thumbnails.
+        seed: random seed that selects the thumbnails.
     """
     if html is None:
         from commoncanvas.catalog import stats as run
@@ -174,13 +174,13 @@ def catalog_show(
     html: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Show rows: what they say, their fetch status and error, and below a duplicate the row that it copies.
+    """Show rows with their metadata, fetch status and error; under each duplicate, show the row that it copies.
 
     Args:
         where: SQL condition on the rows, or the name of a saved filter.
-        columns: comma-separated; default: title,creator,license,fetch_status,fetch_error.
-        limit: rows at most.
-        html: also write a page with thumbnails, one file.
+        columns: columns to show, comma-separated; default: title,creator,license,fetch_status,fetch_error.
+        limit: most rows to show.
+        html: also write a page (one file) with thumbnails.
     """
     from commoncanvas.catalog.show.command import COLUMNS
     from commoncanvas.catalog.show.command import show as run
@@ -212,15 +212,15 @@ def curate(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Choose the rows to train on, as a filter that can be saved; nothing is deleted. What each step drops is said.
+    """Choose the rows to train on, as a filter that you can save. Deletes nothing. Shows what each step drops.
 
     Args:
-        min_side: pixels of the original's short side, at least.
-        max_aspect: long side over short, at most.
-        min_sharpness: variance of the Laplacian, at least.
-        nsfw_max: open_nsfw's probability, at most; needs the extra [nsfw].
-        deduplicate: keep one of the same file or picture: the most permissive licence, then the largest.
-        distance: bits in which the perceptual hashes of one picture may differ.
+        min_side: smallest short side of the original, in pixels.
+        max_aspect: largest ratio of long side to short side.
+        min_sharpness: smallest variance of the Laplacian.
+        nsfw_max: largest probability that open_nsfw gives; needs the extra [nsfw].
+        deduplicate: of copies, keep the image with the most permissive licence, then the largest.
+        distance: most bits by which the perceptual hashes of two copies differ.
         where: SQL condition on the rows.
         name: save the filter under this name, and tag the table's version with it.
     """
@@ -253,11 +253,12 @@ def lookup(
     limit: int = 20,
     json_: Json = False,
 ) -> None:
-    """Who made this? WHAT is a file, an image_id, or the URL of a page or image; resized or cropped files are found.
+    """Find who made an image. WHAT is a file, an image_id, or the URL of a page or image. Finds resized and cropped
+    copies too.
 
     Args:
-        creator: only images by this creator; alone: all of them.
-        limit: matches to print at most.
+        creator: show only images by this creator; without WHAT: all of them.
+        limit: most matches to print.
     """
     from commoncanvas.catalog import lookup as run
 
@@ -272,7 +273,7 @@ def credits(
     where: str | None = None,
     out: str | None = None,
 ) -> None:
-    """Credit every image: title, creator, source, licence, and that it was resized.
+    """Write the credit of every image: title, creator, source, licence, and that it was resized.
 
     Args:
         where: SQL condition on the rows, or the name of a saved filter.
@@ -300,11 +301,11 @@ def export(
     """Write images with their provenance for other tools, with a data card and every credit.
 
     Args:
-        format: webdataset (tars), parquet, or huggingface (Parquet, ready for the hub).
-        out: folder; killed and run again, the export goes on there.
+        format: webdataset (tar files), parquet, or huggingface (Parquet for the hub).
+        out: output folder; if the export was killed, run it again with this folder to continue.
         where: SQL condition on the rows, or the name of a saved filter.
-        version: a version of the catalog, or a tag; default: the newest.
-        shard_size: of images in a shard (500MB), or rows (10000).
+        version: version number or tag of the catalog; default: the newest.
+        shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
     """
     from commoncanvas.catalog import export as run
 
@@ -329,19 +330,19 @@ def takedown(
     dry_run: bool = False,
     json_: Json = False,
 ) -> None:
-    """Take images out of the catalog and keep them out; say which models' tags hold them.
+    """Remove images from the catalog and keep them out. Lists the models whose tags contain them.
 
     Args:
-        id: image ids; may be given again and again.
-        creator: a creator's name, address, or user id on the platform; their later images stay out too.
-        url: of a page or an image.
-        list_: text file of ids or URLs, one a line.
-        file: image file as it was published.
-        near: also rows that look like FILE.
-        reason: kept with the tombstone.
-        purge: also remove them from every file, old version and tag, and look that no byte is left.
-        exclusive: nobody else is at work on the catalog: also remove what killed processes left behind.
-        dry_run: only show what would go.
+        id: image id; repeat --id for more.
+        creator: a creator's name, URL, or user id on the platform; also keeps their later images out.
+        url: URL of a page or an image; repeat --url for more.
+        list_: text file of ids or URLs, one per line.
+        file: image file as it was published; repeat --file for more.
+        near: also remove rows that look like FILE.
+        reason: reason to store with the tombstone.
+        purge: also remove the images from every file, old version and tag, and check that no byte is left.
+        exclusive: also delete files of killed processes; use it only if no other process uses the catalog.
+        dry_run: only show what would be removed.
     """
     from commoncanvas.catalog import takedown as run
 
@@ -365,9 +366,9 @@ def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     """`image=img` -> {image: img}. Raises SourceError."""
     for word in words:
         if not all(word.partition("=")):
-            raise SourceError(f"--column {word}: say it as image=img, the catalog's name first")
+            raise SourceError(f"--column {word}: write it as image=img, the catalog's name first")
     names = [word.partition("=")[0] for word in words]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        more = "; a second column that speaks of rights may be license_url" if twice == "license" else ""
-        raise SourceError(f"--column {twice}= is given twice, and one column can have that name{more}")
+        more = "; for a second column about rights, use license_url" if twice == "license" else ""
+        raise SourceError(f"--column {twice}= is given twice; give it once{more}")
     return {name: given for name, _, given in (word.partition("=") for word in words)}

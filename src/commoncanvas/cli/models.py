@@ -1,4 +1,4 @@
-"""The commands that make, judge and use models: one thin function each."""
+"""The commands that make, evaluate and use models: one thin function each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = App(
     help_format="plaintext",
 )
 
-captions = App(name="caption", help="Write captions of images, and judge them.")
+captions = App(name="caption", help="Write captions of images, and check their quality.")
 app.command(captions)
 
 
@@ -52,24 +52,24 @@ def caption(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Let a captioner write the captions of fetched images; killed and run again, it does what is left.
+    """Caption fetched images with a model. If it was killed, run it again: it captions the remaining images.
 
     Args:
-        model: the captioner's folder or hub id, or what the server calls it.
-        captioner: xs, trained here; blip2; vlm, any vision-language model with a chat template; openai, a server.
-            Default: openai with --base-url, else what the model's configuration says.
-        where: SQL condition on the rows, or a saved filter's name; default: those without human text.
-        retry: statuses to do again, comma-separated (`failed`: all that gave no caption).
-        overwrite: drop the column's captions by another captioner, or with other settings, first.
-        revision: the hub's branch, tag or commit.
-        prompt: what the model is asked; vlm and openai have one of their own.
-        max_tokens: most tokens of a caption.
-        beams: beams of the search; blip2: 5, vlm: 1, greedy.
-        temperature: above 0, captions are drawn by chance, which SEED decides for each image.
-        precision: of the weights; auto: bf16 where the device multiplies it, else fp32.
-        batch_size: images at once; halved when memory runs out.
-        base_url: the server, such as http://localhost:8000/v1; its key is read from OPENAI_API_KEY.
-        concurrency: requests to the server at once.
+        model: folder or hub id of the model, or its name on the server.
+        captioner: xs, blip2, vlm (any model with images and a chat template), or openai (a server with OpenAI's API);
+            default: openai with --base-url, else by the model's configuration.
+        where: SQL condition on the rows, or the name of a saved filter; default: rows without human text.
+        retry: statuses to try again, comma-separated (`failed`: every row that got no caption).
+        overwrite: first delete the column's captions, if another captioner or other settings made them.
+        revision: branch, tag or commit on the hub.
+        prompt: prompt for the model; default for vlm and openai: a built-in one.
+        max_tokens: most tokens in a caption.
+        beams: number of beams in beam search; default: 5 for blip2, 1 (greedy) for vlm.
+        temperature: above 0, captions are sampled at random, with a seed per image made from SEED.
+        precision: precision of the weights; auto: bf16 if the device supports it natively, else fp32.
+        batch_size: images per batch; halved when memory runs out.
+        base_url: URL of the server, such as http://localhost:8000/v1; set OPENAI_API_KEY if it needs a key.
+        concurrency: requests to the server at the same time.
     """
     from commoncanvas.captioning import CaptionerConfig, kind_of
     from commoncanvas.captioning import caption as run
@@ -115,14 +115,14 @@ def report(
     seed: int = 0,
     json_: Json = False,
 ) -> None:
-    """Say what the captions are like: words, repeats, boilerplate, and how well they fit images and human text.
+    """Report the quality of captions: words, repeats, boilerplate, and how well they fit images and human text.
 
     Args:
-        where: SQL condition on the rows, or a saved filter's name.
-        html: also write a page with the best and the worst twenty and their pictures, one file.
-        clip: an open_clip model for the CLIP score: a folder, hf-hub:..., or a name with its --clip-pretrained.
+        where: SQL condition on the rows, or the name of a saved filter.
+        html: also write a page (one file) with the best twenty and the worst twenty captions and their images.
+        clip: an open_clip model for the CLIP score: a folder, hf-hub:..., or a name together with --clip-pretrained.
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
-        sample: captions that are compared, drawn by SEED.
+        sample: number of captions to compare, chosen at random with SEED.
     """
     from commoncanvas.captioning.quality.report import caption_report
 
@@ -149,15 +149,15 @@ def drop(
     dry_run: bool = False,
     json_: Json = False,
 ) -> None:
-    """Take bad captions out, by rules on their words and images; each row's status says which rule took it.
+    """Delete bad captions, by rules on their words and images. The status of each row names the rule.
 
     Args:
-        rules: comma-separated: empty, repeats, boilerplate, leftovers, min-words=N, max-words=N.
-        where: SQL condition on the rows, or a saved filter's name.
-        min_clip: also take captions whose cosine with their image is below this (0.2: CLIP score 20), by --clip.
-        clip: an open_clip model: a folder, hf-hub:..., or a name with its --clip-pretrained.
+        rules: comma-separated rules: empty, repeats, boilerplate, leftovers, min-words=N, max-words=N.
+        where: SQL condition on the rows, or the name of a saved filter.
+        min_clip: also delete captions whose CLIP cosine with their image is lower (0.2: CLIP score 20); needs --clip.
+        clip: an open_clip model: a folder, hf-hub:..., or a name together with --clip-pretrained.
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
-        dry_run: only count; scores for --min-clip are not kept then.
+        dry_run: only count; CLIP scores are not saved.
     """
     from commoncanvas.captioning.quality.drop import drop_captions
 
@@ -192,14 +192,14 @@ def init(
     model: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Write a commented RECIPE for the images of a catalog, with sizes, steps and samples that fit how many there are.
+    """Write a commented RECIPE for the images of a catalog. Sizes, steps and samples fit the number of images.
 
     Args:
-        kind: xs, small, from random weights; s, SD2's U-Net from random weights; finetune, from a model that there is.
-        recipe: the YAML file to write; xs writes that of its autoencoder beside it.
+        kind: xs (small, from random weights), s (SD2's U-Net from random weights), or finetune (an existing model).
+        recipe: the YAML file to write; xs also writes the recipe of its autoencoder to the same folder.
         where: SQL condition on the rows, or the name of a saved filter.
-        policy: which licences are trained on.
-        model: diffusers pipeline that finetune goes on from, a folder or hub id; default: a copy of SD2's base model.
+        policy: which licences to train on.
+        model: diffusers pipeline to finetune, a folder or hub id; default: a copy of SD2's base model.
     """
     from commoncanvas.planning.init_recipe import PIPELINE, init_recipe
 
@@ -219,10 +219,10 @@ def encode(
     workers: Workers = None,
     json_: Json = False,
 ) -> None:
-    """Compute the frozen networks' columns that training RECIPE reads: latents and text states, or image features.
+    """Compute the columns that training RECIPE reads: latents and text states, or image features.
 
     Args:
-        overwrite: drop a column that other weights made, and make it anew.
+        overwrite: delete a column that other weights made, and compute it again.
     """
     from commoncanvas.config import load_recipe
     from commoncanvas.encoding.command import encode as run
@@ -242,15 +242,15 @@ def train(
     """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
 
     Args:
-        resume: go on from the newest checkpoint of a run that was stopped or killed, or start.
-        without_taken_down: let a run that is resumed go on without the images that were taken down since it began.
+        resume: continue from the newest checkpoint of a stopped or killed run; start a run if there is none.
+        without_taken_down: continue a resumed run without the images that were taken down after it started.
     """
     from commoncanvas.config import load_recipe
     from commoncanvas.training.trainer import train as run
 
     loaded = load_recipe(recipe, overrides)
     model = run(loaded, resume=resume, without_taken_down=without_taken_down)
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one speaks
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts several processes; one prints
         show({"model": str(model)}, json_)
         if loaded.task == "diffusion" and not json_:
             say(shlex.join(["commoncanvas", "evaluate", str(model)]), title="next:")
@@ -260,7 +260,7 @@ def train(
 def plan(
     recipe: str,
     *more: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="other recipes, and fields of all of them")
+        str, Parameter(allow_leading_hyphen=True, help="more recipes, and recipe fields that apply to all")
     ],
     device: str,
     gpus: int = 1,
@@ -269,14 +269,13 @@ def plan(
     dollars_an_hour: float | None = None,
     json_: Json = False,
 ) -> None:
-    """Say what training RECIPE takes before it does: hours, storage and dollars. Several are phases of one training.
+    """Estimate the hours, storage and dollars of training RECIPE. Several recipes are phases of one training.
 
     Args:
         device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
-        images: rows that are encoded, held-out ones among them, such as 70e6; default: those of the catalog that the
-            recipe chooses.
-        utilisation: share of the device's peak; default: as a published table of A100s has it, see docs/guide/plan.md.
-        dollars_an_hour: the price of one device.
+        images: rows to encode, held-out rows included, such as 70e6; default: the rows that the recipe selects.
+        utilisation: fraction of the device's peak; default: from a published table of A100s, see docs/guide/plan.md.
+        dollars_an_hour: price of one device for one hour.
     """
     from commoncanvas.config import load_recipe, split_words
     from commoncanvas.planning.command import plan as run
@@ -307,13 +306,14 @@ def evaluate(
     html: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Judge MODEL on prompts seen in training and on prompts held out, each figure beside its baseline, and in words.
+    """Evaluate MODEL on prompts seen in training and on held-out prompts. Shows each metric next to its baseline, and
+    a verdict in words.
 
     Args:
-        catalog: default: where the model's training had it; of several, NAME=URI for each that has moved.
-        captioner: for the telephone round trip (caption the generated image, compare with the prompt).
-        out: folder for figures and images; default: MODEL/evaluation.
-        html: also write a page with the pictures, the figures and the credits, one file.
+        catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
+        captioner: captioner for the round trip: caption the generated image, compare the caption with the prompt.
+        out: folder for metrics and images; default: MODEL/evaluation.
+        html: also write a page (one file) with the images, the metrics and the credits.
     """
     from commoncanvas.evaluation import evaluate as run
 
@@ -347,7 +347,7 @@ def generate(
     out: str = ".",
     json_: Json = False,
 ) -> None:
-    """Draw images of PROMPT, one a seed, as PNG files.
+    """Generate images of PROMPT, one per seed, as PNG files.
 
     Args:
         count: number of images, from seeds SEED, SEED + 1, ...
@@ -360,10 +360,10 @@ def generate(
 
 @app.command
 def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> None:
-    """The whole way once: import, fetch, caption, encode, train, evaluate, and a report to show.
+    """Run all steps once: import, fetch, caption, encode, train, evaluate, and write a report.
 
     Args:
-        minutes: training is scaled to take about this long in all on two CPU cores.
+        minutes: approximate total training time on two CPU cores.
     """
     from commoncanvas.demonstration.command import demo as run
 

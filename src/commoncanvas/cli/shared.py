@@ -1,4 +1,4 @@
-"""What commands have in common: options, and how a result is printed. Figures go to stdout, all else to stderr."""
+"""Options that commands share, and how a result is printed. Results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from commoncanvas.core.text import escaped_json, visible
 
 Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
 EngineName = Annotated[
-    Literal["local", "ray"], Parameter(name="--engine", help="this machine, or the Ray cluster that is there")
+    Literal["local", "ray"], Parameter(name="--engine", help="this machine, or a running Ray cluster")
 ]
 Workers = Annotated[
     int | None,
     Parameter(
-        name=["--workers", "--gpus"], help="of the Ray cluster, at most; default: all its CPUs, or its GPUs"
+        name=["--workers", "--gpus"], help="most workers on the Ray cluster; default: all its CPUs or GPUs"
     ),
 ]
-# Words such as `--train.steps 100`, which the recipe's schema checks.
+# Words such as `--train.steps 100`. The recipe's schema checks them.
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="print figures as JSON")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print the result as JSON")]
 
 
 def show(result: Any, as_json: bool) -> None:
-    """A result on stdout: JSON, its own rendering, or one `name: value` line a figure."""
+    """Print a result on stdout: as JSON, as its own table, or as one `name: value` line for each value."""
     if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
         result = result.to_dict()
     if as_json:

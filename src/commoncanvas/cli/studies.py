@@ -1,4 +1,4 @@
-"""`commoncanvas study ...`: one thin function a study."""
+"""`commoncanvas study ...`: one thin function for each study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from commoncanvas.cli.shared import Json, Overrides, show
 from commoncanvas.core.console import say
 
-app = App(name="study", help="Questions that take several trainings of one recipe to answer.")
+app = App(name="study", help="Answer a question by training one recipe several times.")
 
 
 @app.command
@@ -22,14 +22,14 @@ def scarcity(
     out: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Train RECIPE on nested random fractions of its images, the same steps each, and judge all on the same held-out
-    prompts: a table, a plot and a page. Stopped or killed and run again, it goes on.
+    """Train RECIPE on nested random fractions of its images, for the same number of steps, and evaluate all models on
+    the same held-out prompts. Writes a table, a plot and a page. Run it again after a stop: it continues.
 
     Args:
-        fractions: shares of the training images, such as 0.01 0.03 0.1 0.3 1.
-        seeds: trainings of each fraction, each of other images and other noise; 3 show what chance alone does.
-        prompts: of the evaluation, seen and held out, at most.
-        out: folder of the models and results; default: the recipe's, with -scarcity.
+        fractions: fractions of the training images, such as 0.01 0.03 0.1 0.3 1.
+        seeds: trainings per fraction, with different images and noise; use 3 to see how much results vary by chance.
+        prompts: most seen and most held-out prompts of the evaluation.
+        out: folder for the models and results; default: the recipe's output folder with -scarcity added.
     """
     from commoncanvas.config import load_recipe
     from commoncanvas.studies.scarcity import PAGE, study_scarcity

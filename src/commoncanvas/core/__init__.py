@@ -1,1 +1,1 @@
-"""What every other part may use: errors, the terminal, files, text and numbers."""
+"""Helpers for all other packages: errors, the terminal, files, text and numbers."""

@@ -1,4 +1,4 @@
-"""What the terminal shows: one kind of progress bar, one way to say a line; on stderr, stdout stays for figures."""
+"""Output on the terminal: progress bars and notices go to stderr, results to stdout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def console(file: IO[str] | None = None) -> Console:
-    """The terminal; what is printed is text, in which nothing is markup."""
+    """The terminal. It prints plain text: markup is not interpreted."""
     from rich.console import Console
 
     return Console(
@@ -27,7 +27,7 @@ def console(file: IO[str] | None = None) -> Console:
 
 
 def say(text: str, *, title: str = "", style: str = "") -> None:
-    """Print one line on stderr, `title` in front of it. Neither can hold markup, or a mark that a terminal obeys."""
+    """Print `title` and `text` as one line on stderr. Markup and control characters in them have no effect."""
     from rich.text import Text
 
     words = [(one_line(title, None), "bold cyan"), (one_line(text, None), style)]
@@ -39,16 +39,16 @@ NOTEBOOK_WIDTH = 120
 
 
 def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
-    """Print what a report renders to on stdout, or to `file`; no mark in it reaches the terminal that this obeys."""
+    """Print a rendered report on stdout, or to `file`. Control characters in it are replaced."""
     console(file or sys.stdout).print(_Visible(shown), crop=False)
 
 
 class Printed(ABC):
-    """A result of a command, which Python prints and shows at its prompt as the terminal does."""
+    """A command's result. Python's `print` and prompt show the same table as the terminal."""
 
     @abstractmethod
     def render(self) -> RenderableType:
-        """What the terminal shows."""
+        """The table that the terminal shows."""
 
     def __str__(self) -> str:
         written = StringIO()
@@ -91,12 +91,12 @@ class Bar:
         self._progress.advance(self._task, count)
 
     def note(self, text: str) -> None:
-        """Show `text` (a loss, a count of failures) at the end of the bar."""
+        """Show `text`, such as a loss or a number of failures, at the end of the bar."""
         self._progress.update(self._task, note=one_line(text))
 
 
 def rate(per_s: float, unit: str) -> str:
-    """`per_s` of a `unit` (plural) as people read it: 146 images/s, 2.5 steps/s, 4.0 s/step."""
+    """Format a rate; `unit` is a plural: 146 images/s, 2.5 steps/s, 4.0 s/step."""
     if 0 < per_s < 1:
         return f"{1 / per_s:,.1f} s/{unit.removesuffix('s')}"
     return f"{per_s:,.{1 if 0 < per_s < 10 else 0}f} {unit}/s"
@@ -106,9 +106,9 @@ def rate(per_s: float, unit: str) -> str:
 def progress(
     description: str, total: int | None, unit: str = "images", completed: int = 0, shown: bool = True
 ) -> Iterator[Bar]:
-    """A bar with count, rate and time left; a single summary line when stderr is not a terminal.
+    """A bar with count, rate and time left; if stderr is not a terminal, one summary line at the end.
 
-    `completed` of them were done before, by a run that this one goes on from. Not `shown`: neither.
+    `completed`: items that an earlier run finished. `shown=False` prints nothing.
     """
     from rich.progress import (
         BarColumn,

@@ -1,4 +1,4 @@
-"""Every error that a user can cause. The message is one line: what is wrong, where, and what to do about it."""
+"""All errors that a user can cause. A message is one line: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 
 class CommonCanvasError(Exception):
-    """Base of the errors that the command line prints as one line, with exit code 2."""
+    """Base class. The command line prints such an error as one line and exits with code 2."""
 
 
 class CatalogError(CommonCanvasError):
-    """The table can't be opened, read or written as asked."""
+    """The catalog's table can't be opened, read or written."""
 
 
 class SourceError(CommonCanvasError):
-    """An import source, or its metadata, can't be used at all (single bad rows are reported, not raised)."""
+    """An import source or its metadata can't be used. (Single bad records are reported instead.)"""
 
 
 class NothingImportedError(SourceError):
-    """An import could use no row of its input; `report` (an ImportReport) says why."""
+    """An import skipped every record; `report` (an ImportReport) says why."""
 
     def __init__(self, message: str, report: Any) -> None:
         super().__init__(message)
@@ -35,19 +35,19 @@ class RecipeError(CommonCanvasError):
 
 
 class ModelError(CommonCanvasError):
-    """A model folder is missing, incomplete, or not of the kind that was asked for."""
+    """A model folder is missing, incomplete, or of the wrong kind."""
 
 
 class TrainingError(CommonCanvasError):
-    """A training run can't start or go on."""
+    """A training run can't start or continue."""
 
 
 class EngineError(CommonCanvasError):
-    """The engine that was asked for isn't there, or its workers can't do the work."""
+    """The requested engine is missing, or its workers can't do the work."""
 
 
 class ImageError(CommonCanvasError):
-    """Bytes that don't become an image; `status` is the `fetch_status` that it means."""
+    """Bytes that can't be decoded to an image; `status` is the matching `fetch_status`."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class ImageError(CommonCanvasError):
 
 
 class DecoderError(CommonCanvasError):
-    """No process that decodes images can be started: no image's fault."""
+    """The processes that decode images can't be started. No image causes this."""
 
 
 class MissingExtraError(CommonCanvasError):
@@ -63,7 +63,7 @@ class MissingExtraError(CommonCanvasError):
 
 
 class TrainingStopped(CommonCanvasError):
-    """A run was stopped by a signal, its state saved."""
+    """A signal stopped the run; its state is saved."""
 
     def __init__(self, message: str, signal: Signals) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Files that several processes share and killed ones leave behind: locks, and texts that are whole or not there."""
+"""Files that processes share: locks, atomic writes, and messages for failed writes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _REMEDIES = {
 }
 
 
-def with_remedy(said: str) -> str:
-    """What a failed write said, and what to do where the disk is full, or the place can't be written to."""
-    found = (what for what, pattern in _REMEDIES.items() if pattern.search(said))
-    return "; ".join([said, *found])
+def with_remedy(message: str) -> str:
+    """The `message` of a failed write, and what to do if the disk is full or the place isn't writable."""
+    found = (remedy for remedy, pattern in _REMEDIES.items() if pattern.search(message))
+    return "; ".join([message, *found])
 
 
 def why(error: OSError) -> str:
-    """The system's word for what went wrong, and what to do about it; not the path, which messages name themselves."""
+    """The system's message for `error`, and what to do about it. The path is not in it; the caller adds it."""
     return with_remedy(os.strerror(error.errno).lower() if error.errno else str(error))
 
 
 def from_anywhere(model: str) -> str:
-    """A model's folder by its whole path, for processes in other folders; a hub id as it is."""
+    """A model folder as an absolute path, for processes in other folders; a hub id unchanged."""
     return str(Path(model).absolute()) if Path(model).exists() else model
 
 
@@ -49,7 +49,7 @@ def sync(folder: Path, deep: bool = True) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write `text` at `path`: whoever reads it sees what was there before, or all of it."""
+    """Write `text` to `path` atomically: readers see the old file or the complete new one."""
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -57,9 +57,9 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[int]:
-    """Hold `folder` (made if need be) for as long as this process, or a child that inherits the yielded handle, lives.
+    """Lock `folder` (made if missing) until this process and all children that inherit the yielded handle have ended.
 
-    Raises CommonCanvasError if another holds it.
+    Raises CommonCanvasError if another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("w") as file:

@@ -6,7 +6,7 @@ import resource
 import sys
 
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
-"""Bytes in a unit of what `getrusage` says of the largest resident memory."""
+"""Bytes per unit of `ru_maxrss` in `getrusage`."""
 
 
 def peak_bytes() -> int:

@@ -1,4 +1,4 @@
-"""Numbers as people read them: counts, shares, figures, durations. Pure."""
+"""Format numbers for people: counts, percentages, figures, durations, sizes. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ def count(value: int | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.469 -> '46.9 %', with a space that doesn't break."""
+    """0.469 -> '46.9 %', with a non-breaking space."""
     return "—" if share is None else f"{100 * share:.1f}\u00a0%"
 
 
@@ -41,7 +41,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes as people read them: `1.2 GB`."""
+    """Format bytes: `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             break

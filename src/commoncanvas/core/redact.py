@@ -1,4 +1,4 @@
-"""Passwords, tokens and signatures in addresses: a fetch needs them, nobody else may read them. Pure."""
+"""Remove passwords, tokens and signatures from URLs before they are shown. A fetch needs them; readers don't. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
-# Names of query parameters, in lower case and without marks. The first are never a part of what an address names; the
-# others may be (`photo.php?key=7`), so they tell one address from another, but are not shown either.
+# Names of query parameters, in lower case and without punctuation. _SIGNING never identifies a file. _AMBIGUOUS may
+# (`photo.php?key=7`): it is kept when URLs are compared, but not shown.
 _SIGNING = re.compile(
     "access(?:key|keyid|token)|api(?:key|token)|auth(?:key|token|orization)|awsaccesskeyid|bearer|clientsecret"
     "|(?:asp(?:net)?|j|php)sess(?:ion)?id|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
@@ -15,29 +15,29 @@ _SIGNING = re.compile(
     "|signature|signedheaders|subscriptionkey|token"
 )
 _AMBIGUOUS = re.compile("auth|hash|key|md5|pass|policy|pw|session(?:id)?|sid|ticket|user(?:name)?")
-# Of the stores of Amazon, Google, Alibaba, Huawei and Tencent: X-Amz-Signature, q-sign-time, ...
+# Used by the stores of Amazon, Google, Alibaba, Huawei and Tencent: X-Amz-Signature, q-sign-time, ...
 _SIGNING_FAMILY = re.compile(r"(?:x-)?(?:amz|goog|oss|obs|cos|tos)-|q-(?:sign|ak|key|header|url)")
 # Azure's shared access signature: https://learn.microsoft.com/rest/api/storageservices/create-service-sas
 _SAS = re.compile("s[vspetri]|srt|spr|sip|sig|sk(?:oid|tid|t|e|s|v)|s[au]oid|scid|ses")
-# Discord's files, and those of Instagram and Facebook: each of the names means something else in other addresses.
+# Files of Discord, Instagram and Facebook. One of these names alone may mean something else, so all must be present.
 _TOGETHER = (
     (frozenset(("ex", "is", "hm")), re.compile("ex|is|hm")),
     (frozenset(("oh", "oe")), re.compile("oh|oe|_nc_(?:gid|ohc|sid)")),
 )
 _PATH_PARAMETER = re.compile(r";([\w.-]+)=[^/;?#]*")
 
-# An address in any text: it ends at a blank, a double quote or an angle bracket. An apostrophe may be a part of it.
+# A URL in any text: it ends at a space, a double quote or an angle bracket. An apostrophe may be a part of it.
 _ADDRESS = re.compile(
     r"(?P<front>\b[a-z][a-z0-9+.-]{0,30}://)(?P<host>[^\s/?#<>]*)(?P<path>[^\s?#\"<>]*)"
     r"(?P<query>\?[^\s#\"<>]*)?(?P<fragment>#[^\s\"<>]*)?",
     re.IGNORECASE,
 )
 _INNER_USER = re.compile(r"((?::|%3a)(?://|%2f%2f))[^\s/?#&@\"<>]*(?:@|%40)", re.IGNORECASE)
-"""User and password of an address within another's path, query or fragment."""
+"""User and password of a URL inside the path, query or fragment of another URL."""
 
 
 def signing(names: Iterable[str]) -> Callable[[str], bool]:
-    """Tells which of a query's parameter `names` only sign or unlock the address, and name nothing."""
+    """A test for the query parameters `names` of one URL: True for a name that only signs or unlocks the URL."""
     plain = {unquote(name).lower() for name in names}
     families = [family for known, family in _TOGETHER if known <= plain]
     if "sig" in plain and not plain.isdisjoint(("sv", "se")):
@@ -52,7 +52,7 @@ def signing(names: Iterable[str]) -> Callable[[str], bool]:
 
 
 def without_session(path: str) -> str:
-    """An address's path without such parameters in it (`/a;jsessionid=1/b`)."""
+    """A URL's path without signing parameters: `/a;jsessionid=1/b` -> `/a/b`."""
     if ";" not in path:
         return path
     signs = signing(())
@@ -60,7 +60,7 @@ def without_session(path: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """`text` without the passwords, tokens and signatures of the addresses in it. They may lead nowhere then."""
+    """`text` without the passwords, tokens and signatures in its URLs. Such URLs may no longer work."""
     return _ADDRESS.sub(_without_secrets, text) if "://" in text else text
 
 
@@ -68,13 +68,13 @@ def _without_secrets(address: re.Match[str]) -> str:
     front, host, path = address["front"], address["host"].rpartition("@")[2], without_session(address["path"])
     query, fragment = (_kept(address[part] or "") for part in ("query", "fragment"))
     if not host.startswith("[") and re.search(r":.*\D", host) and "@" in (rest := f"{path}{query}{fragment}"):
-        # No port: a password with a slash, a question mark or a number sign in it.
+        # This is no port: it is a password that contains a slash, a question mark or a number sign.
         return front + rest.rpartition("@")[2]
     return f"{front}{host}" + _INNER_USER.sub(r"\1", f"{path}{query}{fragment}")
 
 
 def _kept(query: str) -> str:
-    """A query or a fragment, its mark in front, without secret parameters; empty if none is left."""
+    """A query or fragment (with its `?` or `#`) without secret parameters; empty if none is left."""
     if "=" not in query:
         return query
     pairs = re.split("[&;]", query[1:])

@@ -1,4 +1,4 @@
-"""Tables of the terminal that several commands print."""
+"""Tables that several commands print on the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from commoncanvas.core.text import clean
 
 SHOWN = 10
-"""Lines of a table at most; what comes after is summed up."""
+"""Most lines of a table; "…" stands for the others."""
 
 
 def percent(count: int, of: int) -> str:
@@ -16,7 +16,7 @@ def percent(count: int, of: int) -> str:
 
 
 def headed(*names: str) -> Any:
-    """A table with these headings, numbers in all columns but the first."""
+    """A table with these headings. All columns except the first hold numbers."""
     from rich.table import Table
 
     table = Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
@@ -28,7 +28,10 @@ def headed(*names: str) -> Any:
 def count_table(
     title: str, counts: Mapping[str, int], rows: int, more: bool = False, of: str = "images"
 ) -> Any:
-    """Names and how many `of` them there are, SHOWN at most; None if there is none."""
+    """A table of names, their counts and percentages of `rows`, at most SHOWN lines; None if `counts` is empty.
+
+    `of`: heading of the counts. `more`: there are names that `counts` lacks.
+    """
     from rich.text import Text
 
     if not counts:

@@ -1,4 +1,4 @@
-"""Text that strangers wrote, made safe to show: on a terminal, on a page, in a spreadsheet. Pure."""
+"""Make untrusted text safe to show: on a terminal, on a page, in a spreadsheet. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import quote
 from commoncanvas.core.redact import redacted
 
 SHOWN = "\ufffd"
-"""What stands for a mark that is not shown."""
-# Control characters (C0 without line feed, C1), which a terminal obeys; line separators, which some programs take for
-# the end of a line; marks that change the direction of the text around them; annotations and the byte-order mark, which
-# hide text; halves of surrogate pairs, which can't be written as UTF-8.
+"""Replaces each character that is not shown."""
+# Control characters (C0 without line feed, C1), which control a terminal; line separators, which some programs treat as
+# the end of a line; characters that change the text direction; annotations and the byte-order mark, which hide text;
+# halves of surrogate pairs, which can't be written as UTF-8.
 _UNSAFE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -21,19 +21,17 @@ _ADDRESS = re.compile(r"https?://(\[[\da-f:.]+\]|[^\s\[])\S*", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
-    """`text` with U+FFFD in place of each mark that a terminal, a page or the eye would obey; line feeds stay."""
+    """`text` with U+FFFD in place of each control or invisible character; line feeds stay."""
     return _UNSAFE.sub(SHOWN, text)
 
 
 def one_line(text: object, most: int | None = 300) -> str:
-    """`visible` text on one line, of `most` characters at most, without the passwords of addresses in it."""
+    """`text` on one line, made `visible`, without passwords in URLs, cut to `most` characters."""
     return visible(redacted(" ".join(str(text).split())))[:most]
 
 
 def clean(text: str | None) -> str | None:
-    """A name or a title for people to read: one line, NFC, without unsafe marks, and without the passwords of addresses
-    in it; None if nothing is left.
-    """
+    """A name or title to show: one line, NFC, no unsafe characters, no passwords in URLs; None if nothing is left."""
     if text is None:
         return None
     normal = _BREAKS.sub(" ", unicodedata.normalize("NFC", text))
@@ -46,8 +44,8 @@ def counted(count: int, things: str) -> str:
 
 
 def web_address(url: str | None) -> str | None:
-    """An http(s) address to show, without passwords and signatures, its unsafe marks percent-encoded (RFC 3987, section
-    3.1); None for anything else, such as `javascript:` or a path on the importer's disk.
+    """An http(s) URL to show, without passwords and signatures; unsafe characters are percent-encoded (RFC 3987,
+    section 3.1). None for anything else, such as `javascript:` or a local path.
     """
     url = (url or "").strip()
     if not _ADDRESS.fullmatch(url):
@@ -56,23 +54,23 @@ def web_address(url: str | None) -> str | None:
 
 
 def escaped_json(text: str) -> str:
-    """JSON with its unsafe marks as `\\u009b`: a terminal shows them, and a reader gets the same values."""
+    """JSON with unsafe characters escaped, as `\\u009b`: safe on a terminal, and parsed to the same values."""
     return _UNSAFE.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
-# What begins a formula in a spreadsheet, the full-width forms of East Asian keyboards included: at the cell's begin, or
-# after a semicolon, which separates cells where a comma is the decimal mark, or at the begin of a line.
+# A spreadsheet formula begins with one of these characters (or its full-width form) at the start of a cell or line, or
+# after a semicolon, which separates cells where the comma is the decimal mark.
 # https://owasp.org/www-community/attacks/CSV_Injection
 _BEGIN, _FORMULA = r"((?:^|[;\n])\s*)", r"('*[=+\-@＝＋－＠])"
 
 
 def cell(text: str | None) -> str | None:
-    """`text` as a CSV file may hold it: an apostrophe stands before what a spreadsheet would run as a formula."""
+    """`text` for a CSV file. An apostrophe before a formula stops a spreadsheet from running it."""
     return text and re.sub(_BEGIN + _FORMULA, r"\1'\2", visible(text))
 
 
 def text_of_cell(cell: str) -> str | None:
-    """What `cell` was given, if it had no unsafe mark; an empty cell was None."""
+    """The inverse of `cell`, for text without unsafe characters; None for an empty cell."""
     return re.sub(f"{_BEGIN}'{_FORMULA}", r"\1\2", cell) or None
 
 
@@ -80,9 +78,9 @@ _LINKED = re.compile(r"://|www\.|@", re.IGNORECASE)
 
 
 def markdown_cell(text: str | None) -> str:
-    """`text` as one cell of a Markdown table, and nothing but text: no markup, and no link out of an address in it.
+    """`text` as a cell of a Markdown table, as plain text: without markup and without links.
 
-    Renderers of GitHub's Markdown make links of bare addresses, escaped or not, except in code.
+    GitHub's Markdown turns bare URLs into links, escaped or not, except in code.
     """
     shown = clean(text) or ""
     if not _LINKED.search(shown):
@@ -91,7 +89,7 @@ def markdown_cell(text: str | None) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """`text` as code within a line of Markdown."""
+    """`text` as inline code in Markdown."""
     shown = one_line(text, None)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence} {shown} {fence}" if "`" in shown else f"`{shown}`"

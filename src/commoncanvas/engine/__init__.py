@@ -1,4 +1,4 @@
-"""Engines: where the work on fragments runs. An engine is a map and nothing more."""
+"""Engines run the work on fragments. An engine only maps a function over items."""
 
 from __future__ import annotations
 

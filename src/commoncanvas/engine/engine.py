@@ -1,4 +1,4 @@
-"""What an engine is, and the one that a user names."""
+"""The protocol of an engine, and how to make one by name."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Engine(Protocol):
 
     @property
     def shares_memory(self) -> bool:
-        """Whether the function runs in this process, so that what it changes or calls is seen here."""
+        """Whether the function runs in this process, and so shares its memory."""
 
     def map(self, function: Callable[[int], T], items: Sequence[int]) -> Generator[T]:
-        """Yield `function(item)` as each becomes ready.
+        """Yield each `function(item)` when it is ready.
 
-        Items are started as results are taken: no more than a few results wait. An exception of `function` is
-        raised here as it is, after the results of what was already running; the other items are dropped.
+        New items start when results are taken, so only a few results wait. An exception of `function` is raised
+        here unchanged, after the results of the running items; the other items are dropped.
         """
 
     def close(self) -> None:
-        """End workers that live on between maps; a later map starts new ones."""
+        """End workers that stay alive between maps. A later map starts new ones."""
 
 
 def engine_of(
     engine: Engine | EngineName | str, workers: int | None = None, device: str = "cpu", at_once: int = 1
 ) -> Engine:
-    """An engine by name, or the one that is given.
+    """An engine by name, or `engine` itself.
 
-    `local` runs `at_once` items in this process; `ray` has `workers` on the cluster that is there (default: one a
-    CPU of it, or one a GPU if it has any and `device`, a recipe's word, isn't `cpu`), each with `at_once` items.
-    Raises EngineError, MissingExtraError.
+    `local` runs `at_once` items at a time in this process. `ray` has `workers` on a running cluster, each with
+    `at_once` items at a time. Default for `workers`: one per GPU if the cluster has any and `device` (as in a recipe)
+    isn't `cpu`, else one per CPU. Raises EngineError, MissingExtraError.
     """
     if not isinstance(engine, str):
         return engine
@@ -48,5 +48,5 @@ def engine_of(
     if engine == "ray":
         return RayEngine(workers, device, at_once)
     if workers is not None:
-        raise EngineError(f"workers {workers} is for --engine ray; the local engine needs none")
+        raise EngineError(f"workers {workers} is only for --engine ray; leave it out for the local engine")
     return LocalEngine(at_once)

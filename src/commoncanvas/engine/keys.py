@@ -1,4 +1,4 @@
-"""The keys of object stores, as the environment of a driver has them, for its workers on other machines."""
+"""Keys of object stores from the driver's environment, for its workers on other machines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _OF_THIS_MACHINE = (
     *("_FILE", "_URI", "_PATH", "_PROFILE", "_ROLE_ARN", "_EXECUTION_ENV"),
     *("_APPLICATION_CREDENTIALS", "_SERVICE_ACCOUNT"),
 )
-"""Endings of names of files, roles and services that another machine has its own of, or doesn't have."""
+"""Name endings of variables for files, roles and services, which are different on each machine."""
 _TOGETHER = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def store_keys(environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """The variables by which Lance finds an object store and opens it; None for one that a worker must not have.
+    """The variables that Lance uses to open an object store; None for a variable that a worker must not have.
 
-    A worker's own key beside a driver's secret, or an old session token beside both, would open nothing.
+    A worker's key with the driver's secret, or with an old session token, would not work.
     """
     found: dict[str, str | None] = {
         name: value

@@ -27,7 +27,7 @@ class LocalEngine:
 
     def map(self, function: Callable[[int], T], items: Sequence[int]) -> Generator[T]:
         if self.workers == 1:
-            # Inline: Ctrl-C and tracebacks go straight through.
+            # In this thread, so that Ctrl-C and tracebacks work as usual.
             yield from map(function, items)
         else:
             yield from _bounded(ThreadPoolExecutor(self.workers), function, items, self.workers)
@@ -50,7 +50,7 @@ def _bounded(pool: Executor, function: Callable[[int], T], items: Sequence[int],
         while running:
             ready, running = wait(running, return_when=FIRST_COMPLETED)
             failures += [failure for future in ready if (failure := future.exception())]
-            refill()  # before yielding: no worker is idle while the caller is busy with the results
+            refill()  # before the yield, so that workers are busy while the caller handles the results
             for future in ready:
                 if not future.exception():
                     yield future.result()

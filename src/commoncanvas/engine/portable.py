@@ -1,4 +1,4 @@
-"""Exceptions on their way from one process to another."""
+"""Send exceptions from one process to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import traceback
 
 
 def portable(error: Exception) -> Exception:
-    """The same exception with its traceback as a note; a RuntimeError that quotes it if pickle can't make it anew."""
+    """The exception with its traceback as a note. If pickle can't restore it: a RuntimeError that quotes it."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster: processes on many machines, any of which may be lost at any time."""
+"""The Ray engine: processes on many machines. Any of them may be lost at any time."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from commoncanvas.engine.keys import store_keys
 T = TypeVar("T")
 
 TRIES = 5
-"""An item whose workers are lost so often takes them down itself, most likely by its memory."""
+"""If so many workers are lost with the same item, the item is the cause, probably by its memory."""
 PATIENCE_S = 30.0
-"""If no worker has started after so long, it is said why."""
+"""If no worker has started after so long, a notice gives the reason."""
 LOOK_S = 1.0
 CONNECT_S = 10.0
 _NO_CLUSTER = (
-    "there is no Ray cluster {}; start one with `ray start --head`, or set RAY_ADDRESS to one's host:port"
+    "there is no Ray cluster {}; start one with `ray start --head`, or set RAY_ADDRESS to its host:port"
 )
 
 
 @runtime_checkable
 class Keyed(Protocol):
-    """What a mapped function may be: one with the keys of an object store, which mustn't be stored with it."""
+    """Optional protocol of a mapped function that has an object store's keys. They must not be stored with it."""
 
     storage_options: dict[str, str] | None
 
@@ -42,13 +42,13 @@ class Keyed(Protocol):
 
 
 class RayEngine:
-    """Workers on the Ray cluster that RAY_ADDRESS names, or that runs on this machine; none is ever started.
+    """Workers on the Ray cluster at RAY_ADDRESS, or on the one that runs on this machine. It never starts a cluster.
 
-    A worker is a process that unpickles the function once and keeps what it loads until `close`. What a lost worker
-    or node had in hand is done again by another, and a new worker takes its place as soon as the cluster has room.
-    `workers`: at most, and by default, one a CPU of the cluster; one a GPU if it has any and `device` isn't `cpu`.
-    Each does `at_once` items, in threads. What opens an object store here, variables or storage options, is handed to
-    the workers by Ray's own calls, and to nothing else. Raises EngineError, and MissingExtraError without ray.
+    A worker is a process that unpickles the function once and keeps its loaded data until `close`. If a worker or node
+    is lost, another worker repeats its items, and a new worker starts when the cluster has room. `workers`: at most,
+    and by default, one per GPU if the cluster has any and `device` isn't `cpu`, else one per CPU. Each worker runs
+    `at_once` items in threads. Object store keys (variables or storage options) are passed only in Ray's calls. Raises
+    EngineError, and MissingExtraError without ray.
     """
 
     shares_memory = False
@@ -61,19 +61,19 @@ class RayEngine:
         self.gpus = 0 if device == "cpu" or (device == "auto" and not has.get("GPU")) else 1
         self.room = int(has.get("GPU" if self.gpus else "CPU", 0))
         if not self.room:
-            what = f"no GPU for device {device}; give auto or cpu" if self.gpus else "no CPU for tasks"
-            raise EngineError(f"the Ray cluster has {what}")
+            missing = f"no GPU for device {device}; give auto or cpu" if self.gpus else "no CPU for tasks"
+            raise EngineError(f"the Ray cluster has {missing}")
         self.workers = min(workers or self.room, self.room)
         self.at_once = at_once
         self._actors: list[Any] = []
 
     def map(self, function: Callable[[int], T], items: Sequence[int]) -> Generator[T]:
-        """See Engine. Raises EngineError if workers can't load the function, or an item takes them down."""
+        """See Engine. Raises EngineError if workers can't load the function, or if an item crashes them."""
         run = _Run(self, function, items)
         ready: list[T] = []
         try:
             while ready or run.under_way():
-                run.hand_out()  # before yielding: no worker is idle while the caller is busy with the results
+                run.hand_out()  # before the yield, so that workers are busy while the caller handles the results
                 yield from ready
                 ready = run.collect()
             if run.failures:
@@ -83,18 +83,18 @@ class RayEngine:
                 self.close()
 
     def close(self) -> None:
-        """End the workers, whatever they are doing."""
+        """End the workers, even while they work."""
         for actor in self._actors:
             self._end(actor)
         self._actors = []
 
     def start(self) -> list[Any]:
-        """Bring the workers to their full number; returns those that are new."""
+        """Start workers up to the full number; returns the new ones."""
         options = {
             "num_cpus": 1,
             "num_gpus": self.gpus,
             "max_concurrency": self.at_once,
-            # An actor that Ray restarts keeps its tasks until there is room for it again, while others are idle.
+            # If Ray restarted an actor, its tasks would wait until there is room, while other actors are idle.
             "max_restarts": 0,
             "max_task_retries": 0,
             "scheduling_strategy": "SPREAD",
@@ -105,7 +105,7 @@ class RayEngine:
         return new
 
     def drop(self, actor: Any) -> bool:
-        """Forget a worker that is lost; whether it was known."""
+        """Remove a lost worker; returns whether it was known."""
         known = actor in self._actors
         if known:
             self._actors.remove(actor)
@@ -113,12 +113,12 @@ class RayEngine:
         return known
 
     def _end(self, actor: Any) -> None:
-        with suppress(Exception):  # the worker or the whole cluster is gone
+        with suppress(Exception):  # the worker or the whole cluster may be lost
             self._ray.kill(actor)
 
 
 class _Run:
-    """One map: which items wait, which worker does which."""
+    """The state of one map: waiting items, and the items of each worker."""
 
     def __init__(self, engine: RayEngine, function: Callable[[int], Any], items: Sequence[int]) -> None:
         self.engine = engine
@@ -131,10 +131,10 @@ class _Run:
         self._losses: Counter[int] = Counter()
         self._failed_starts = 0
         self._silent_until = time.monotonic() + PATIENCE_S
-        # The keys of a store travel with each call, never in Ray's object store, which spills to disks.
+        # Pass a store's keys with each call, never through Ray's object store, which writes to disk.
         bare, storage_options = function.without_keys() if isinstance(function, Keyed) else (function, None)
         self._keys = store_keys(), storage_options
-        # By Ray's own pickle, since a script's or a notebook's stages are in __main__.
+        # Use Ray's pickle, because stages of a script or notebook are in __main__.
         self._pickled = self.ray.put(self.ray.cloudpickle.dumps(bare)) if items else None
         if items:
             engine.start()
@@ -149,7 +149,7 @@ class _Run:
             self.running[actor.run.remote(item)] = actor, item
 
     def collect(self) -> list[Any]:
-        """Results that have come in, after waiting a little if there are none."""
+        """New results. Waits a moment if there are none."""
         results = []
         lost = self._losses.total()
         references = [*self.running, *self._starting]
@@ -174,13 +174,13 @@ class _Run:
             else:
                 results.append(result)
         if (count := self._losses.total() - lost) and not self.failures:
-            say(f"lost {counted(count, 'fragments')} with the workers; others do that work again")
+            say(f"workers were lost; other workers repeat {counted(count, 'fragments')}")
         if time.monotonic() > self._silent_until:
             self._silent_until = float("inf")
             free = self.ray.available_resources()
             say(
-                f"no worker has started yet: of {self.engine.room} {'GPUs' if self.engine.gpus else 'CPUs'} "
-                f"of the Ray cluster {free.get('GPU' if self.engine.gpus else 'CPU', 0):g} are free"
+                f"no worker has started yet: {free.get('GPU' if self.engine.gpus else 'CPU', 0):g} of the Ray "
+                f"cluster's {self.engine.room} {'GPUs' if self.engine.gpus else 'CPUs'} are free"
             )
         return results
 
@@ -190,7 +190,7 @@ class _Run:
         }
 
     def _lose(self, reference: Any, error: Exception) -> None:
-        """A worker, or what it had to give, is lost: another does the item."""
+        """A worker or its result is lost: another worker repeats the item."""
         why = one_line(error)
         if reference in self._starting:
             actor = self._starting.pop(reference)
@@ -202,8 +202,8 @@ class _Run:
             self.waiting.appendleft(item)
             self._losses[item] += 1
             if self._losses[item] >= TRIES:
-                down = f"fragment {item} has taken down {TRIES} workers, one after the other: {why}"
-                self.failures.append(EngineError(down))
+                message = f"fragment {item} crashed {TRIES} workers, one after the other: {why}"
+                self.failures.append(EngineError(message))
         if self.engine.drop(actor):
             self._free = [other for other in self._free if other is not actor]
             if not self.failures:
@@ -221,7 +221,7 @@ def connected() -> Any:
         if address and not _listens(address):
             raise EngineError(_NO_CLUSTER.format(f"at {address}"))
         try:
-            # What a worker has to say comes with its result; Ray's own words are for its developers.
+            # A worker's messages come with its result. Ray's own messages are for developers.
             ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
         except ConnectionError as error:
             where = f"at {address}" if address else "on this machine"
@@ -230,26 +230,26 @@ def connected() -> Any:
             raise EngineError(
                 f"the Ray cluster can't be used: {' '.join(str(error).split())[:300]}"
             ) from error
-        # It tells of each lost worker on stdout, which is for figures, whatever is said of logs.
+        # Ray reports lost workers on stdout, even if logs are off. Our stdout is only for results.
         ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
     return ray
 
 
 def _address() -> str:
-    """Where Ray will look for the cluster first: RAY_ADDRESS, or what the last `ray start` noted; "" for neither."""
+    """The address that Ray tries first: RAY_ADDRESS, or the one that the last `ray start` wrote; "" if none."""
     if named := os.environ.get("RAY_ADDRESS", ""):
         return named
-    noted = Path(
+    written = Path(
         os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray", "ray_current_cluster"
     )
-    return noted.read_text().strip() if noted.exists() else ""
+    return written.read_text().strip() if written.exists() else ""
 
 
 def _listens(address: str) -> bool:
-    """Whether anybody does at host:port; Ray itself asks for minutes before it says no."""
+    """Whether a server listens at host:port. Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if "://" in address or not port.isdecimal():
-        return True  # for Ray to judge
+        return True  # let Ray check it
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except OSError:
@@ -258,8 +258,8 @@ def _listens(address: str) -> bool:
 
 
 def _worker_class() -> type:
-    """What runs on the cluster. A class in a function is sent there as it is, and nothing of ours is imported before
-    `start`, so that a machine without commoncanvas can say so.
+    """The class that runs on the cluster. It is defined in a function, so Ray sends its code, and only `start` imports
+    commoncanvas. So a machine without commoncanvas can report that.
     """
 
     class CommonCanvas:
@@ -270,7 +270,7 @@ def _worker_class() -> type:
             environment: dict[str, str | None],
             storage_options: dict[str, str] | None,
         ) -> str:
-            """Load the function; what is wrong, if anything is."""
+            """Load the function; returns an error message, or ""."""
             import os
             import pickle
 
@@ -304,7 +304,7 @@ def _worker_class() -> type:
             try:
                 return self.function(item), None
             except Exception as error:
-                # By hand, since Ray gives back a type of its own, and none at all for some exceptions.
+                # Return the exception: Ray would raise its own type, and loses some exceptions.
                 return None, portable(error)
 
     return CommonCanvas

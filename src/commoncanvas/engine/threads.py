@@ -1,4 +1,4 @@
-"""Other threads of this process: what is done every so often, and what is made ahead of its reader."""
+"""Helpers with threads: call a function repeatedly, and compute items ahead of their use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @contextmanager
 def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
-    """Call `call` that often, on another thread, for as long as the block runs."""
+    """Call `call` every `seconds` seconds on another thread, while the block runs."""
     ended = threading.Event()
 
     def repeat() -> None:
@@ -31,9 +31,9 @@ def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
 
 
 def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """The same items, made on another thread: at most `depth` of them, the one that is in use among them.
+    """The same items, computed on another thread. At most `depth` exist at a time, with the one in use.
 
-    An exception comes where it would have come.
+    An exception is raised at the same place in the sequence.
     """
     source, end = iter(items), object()
     pool = ThreadPoolExecutor(1, "ahead")

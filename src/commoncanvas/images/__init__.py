@@ -1,2 +1,1 @@
-"""Images in and out of bytes. Of ours this imports what needs no other package only,
-so that a process that decodes starts fast."""
+"""Decode, check and encode images. Keep imports here few, so that decoding processes start fast."""

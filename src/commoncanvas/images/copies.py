@@ -1,8 +1,7 @@
-"""Candidates for what a picture is a copy of, resized, recompressed or cropped a little, by perceptual hash. Pure.
+"""Find the original of a resized, recompressed or slightly cropped copy, by perceptual hash. Pure.
 
-A crop is undone as far as can be: the query is also hashed with its borders repeated outwards, in the splits of a
-crop between two sides. And each bit counts by how sure it is: one that hangs on a coefficient near the median, as half
-of a symmetric drawing's do, is chance.
+To reverse a crop, the query is also hashed with its borders extended, for several crops. Each bit has a weight: a bit
+is uncertain if its coefficient is near the median, as for half of the bits of a symmetric drawing.
 """
 
 from __future__ import annotations
@@ -19,32 +18,32 @@ from PIL import Image
 CANDIDATES = 32
 
 _CANVAS = 160
-_PADS = ((0, 0), (8, 0), (4, 4), (0, 8))  # of 160 pixels: 5 % of a side, on one end, both, or the other
-# A copy's coefficients are off by some 5 % of the picture's mean one after a crop, by 100 after recompression alone
-# (of coefficients up to 500,000), and by what a shift of a fraction of one of the 32 pixels changes: whole pixels are
-# cropped, and a symmetric drawing is no longer quite that. Errors are long-tailed: not even a large one is quite sure.
+_PADS = ((0, 0), (8, 0), (4, 4), (0, 8))  # of 160 pixels: 5 % of a side, at one end, at both, or at the other
+# Errors of a copy's coefficients: after a crop about 5 % of the picture's mean coefficient; after recompression about
+# 100 (coefficients are up to 500,000); and the effect of a shift by a fraction of one of the 32 pixels, because crops
+# remove whole pixels. Errors are long-tailed: even the bit of a large coefficient is not certain.
 _CROP_ERROR, _NOISE, _SHIFT, _NEVER_SURE = 0.05, 100.0, 0.2, 0.01
 _DOUBTFUL = 0.25
 _FEWEST_BITS = 16
 _CHANCE = 2.0**-12
-"""Share of unrelated hashes that are looked at more closely, for each supposed crop."""
+"""Fraction of unrelated hashes that pass the first comparison, for each assumed crop."""
 _SURE = 16.0
-"""Evidence that makes a copy of one hash; of N hashes log2(N) more, so that chance does no more harm among many."""
+"""Evidence needed for a copy among one hash. Among N hashes, log2(N) is added, so that chance matches stay as rare."""
 _PIECE = 1 << 15
 
-# DCT-II as ImageHash's phash takes it: 8 of 32 frequencies, not normalised.
+# DCT-II as in ImageHash's phash: 8 of 32 frequencies, not normalised.
 _COSINES = 2 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64)
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for: hashes of a picture as it is and as it may have been."""
+    """Hashes of a picture, and of its V variants with an assumed crop reversed."""
 
     hashes: NDArray[np.uint64]
     masks: NDArray[np.uint64]
-    """[V] the bits that count at first sight."""
+    """[V] the bits used in the first comparison."""
     wrong: NDArray[np.float64]
-    """[V, 64] the chance that a bit is not the original's, first bit first; up to 0.5."""
+    """[V, 64] probability that a bit differs from the original's, up to 0.5; first bit first."""
 
 
 def make_query(image: NDArray[np.uint8]) -> Query:
@@ -65,7 +64,7 @@ def make_query(image: NDArray[np.uint8]) -> Query:
         shifted.append(sum(np.abs(_coefficients(one)) for one in gradients))
     values = np.array(coefficients)
     margins = values - np.median(values, axis=1, keepdims=True)
-    # The first coefficient is the picture's brightness, which says nothing of how much there is to be seen.
+    # The first coefficient is the picture's brightness. It says nothing about its structure.
     error = _NOISE + _CROP_ERROR * np.sqrt(np.square(values[:, 1:]).mean(1, keepdims=True))
     error = error + _SHIFT * np.array(shifted)
     wrong = np.maximum(_NEVER_SURE, np.exp(-np.abs(margins) / error) / 2)
@@ -75,22 +74,22 @@ def make_query(image: NDArray[np.uint8]) -> Query:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A hash that may be the query's: its index, the bits that differ, the bits that count."""
+    """A hash that may match the query: its index, the number of different bits, the number of compared bits."""
 
     index: int
     distance: int
     bits: int
     evidence: float
-    """How many times likelier the hash is as the query's than by chance, the logarithm to base 2."""
+    """log2 of the likelihood ratio: a copy of the query against chance."""
 
 
 def find_candidates(query: Query, hashes: NDArray[np.uint64], limit: int = CANDIDATES) -> list[Candidate]:
-    """The `limit` most likely of [N] hashes, the most likely first; all N are compared."""
+    """The `limit` most likely of [N] hashes, most likely first. Compares all N."""
     bits = np.bitwise_count(query.masks)
     most = [_most_differing(int(count)) for count in bits]
     places: list[NDArray[np.int64]] = []
     variants: list[NDArray[np.int64]] = []
-    # In pieces that stay in the processor's cache, one variant after the other.
+    # Compare in pieces that fit into the processor's cache, one variant after the other.
     for start in range(0, len(hashes), _PIECE):
         piece = hashes[start : start + _PIECE]
         differing, counts = np.empty_like(piece), np.empty(len(piece), np.uint8)
@@ -122,10 +121,10 @@ def find_candidates(query: Query, hashes: NDArray[np.uint64], limit: int = CANDI
 
 
 def find_copy(query: Query, hashes: NDArray[np.uint64]) -> Candidate | None:
-    """The one of [N] hashes that is surely the query's, where no pixels are left to compare. None if none is.
+    """The one of [N] hashes that surely matches the query, when no pixels can be compared; None if none does.
 
-    Of a plain shape or a smooth gradient, whose hash says little, nothing is sure; of two drawings that differ in a
-    detail, both are.
+    A plain shape or smooth gradient never matches, because its hash says little. Two drawings that differ only in a
+    detail match each other.
     """
     found = find_candidates(query, hashes, limit=1)
     return found[0] if found and found[0].evidence >= _SURE + log2(len(hashes)) else None
@@ -133,7 +132,7 @@ def find_copy(query: Query, hashes: NDArray[np.uint64]) -> Candidate | None:
 
 @cache
 def _most_differing(bits: int) -> int:
-    """How many of `bits` may differ, so that of unrelated hashes no more than _CHANCE pass."""
+    """How many of `bits` may differ, so that at most a fraction _CHANCE of unrelated hashes passes."""
     chance, count = 0.5**bits, 0
     while chance <= _CHANCE:
         count += 1
@@ -142,13 +141,13 @@ def _most_differing(bits: int) -> int:
 
 
 def _coefficients(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[32, 32] -> [64] what the bits of the perceptual hash are made of."""
+    """[32, 32] -> [64] coefficients of the perceptual hash."""
     values: NDArray[np.float64] = (_COSINES @ pixels @ _COSINES.T).reshape(-1)
     return values
 
 
 def _packed(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """[V, 64] bits, the first as the highest -> [V]."""
+    """[V, 64] bits -> [V] hashes. The first bit becomes the highest."""
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 

@@ -1,5 +1,5 @@
-"""Processes that decode strangers' images: one that hangs or crashes costs its own image, and threads that wait for
-them leave the interpreter to the network.
+"""Decode untrusted images in other processes. If one hangs or crashes, only its image fails. Threads that wait for a
+result release the interpreter for network work.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 DECODE_SECONDS = 60.0
-"""An image that takes longer is given up: a second or two is what the largest allowed one takes."""
+"""Longest time to decode an image. The largest allowed image takes one or two seconds."""
 ORPHAN_SECONDS = 5.0
-"""What has not ended so long after its time ends itself: its parent, which would have killed it, is gone."""
+"""A process ends itself this long after its limit: its parent, which should have killed it, no longer runs."""
 START_SECONDS = 60.0
-"""So long it may take to import what decodes."""
+"""Longest time for a process to start and import its modules."""
 START_PAUSES_S = (1.0, 5.0)
-"""Memory or files that are short now may not be a moment later."""
+"""Pauses before a new try to start: memory or file handles may become free."""
 ROOM_BYTES = 1 << 30
-"""Address space that a process may take beyond what it starts with; a large image has LARGE_PIXEL_BYTES more for each
-of the task's `max_pixels`, and every one FILE_COPIES times its file."""
+"""Address space that a process may use in addition to its size at the start. Added to it: for a large image,
+LARGE_PIXEL_BYTES for each of the task's `max_pixels`; for every image, FILE_COPIES times its file."""
 LARGE_PIXEL_BYTES = 8
 FILE_COPIES = 3
 _READY = "ready"
@@ -44,17 +44,17 @@ _MAIN = "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders i
 
 
 class Task(Protocol[T_co]):
-    """What is done with a file, in another process. Raises ImageError."""
+    """Processes a file in another process. Raises ImageError."""
 
     @property
     def max_pixels(self) -> int: ...
 
     def __call__(self, data: bytes, formats: Sequence[str], large: AbstractContextManager[Any]) -> T_co:
-        """`formats` are what the file may be; what takes much memory is done inside `large`."""
+        """`formats`: allowed formats of the file. Work that needs much memory is done inside `large`."""
 
 
 class Decoders(Generic[T]):
-    """At most `processes` of them, started as they are needed; called from any thread, each call has one to itself."""
+    """Up to `processes` decoding processes, started when needed. Thread-safe: each call uses one process alone."""
 
     def __init__(self, task: Task[T], processes: int, timeout_s: float = DECODE_SECONDS) -> None:
         large = threading.Lock()
@@ -64,23 +64,23 @@ class Decoders(Generic[T]):
         for decoder in reversed(self._all):
             self._idle.put(decoder)
 
-    def __call__(self, data: bytes, formats: Sequence[str], **said: Any) -> T:
-        """As the task, which is told what is `said` of this file; ImageError also for what takes too long (timeout) or
-        ends its process (internal).
+    def __call__(self, data: bytes, formats: Sequence[str], **options: Any) -> T:
+        """Run the task on a file; `options` are passed to the task.
 
-        DecoderError where no process can be started.
+        Raises ImageError, also if the task takes too long (timeout) or its process ends (internal). Raises DecoderError
+        if no process can be started.
         """
         decoder = self._idle.get()
         try:
-            return decoder(data, formats, **said)
+            return decoder(data, formats, **options)
         finally:
             self._idle.put(decoder)
 
     def close(self) -> None:
-        """End the processes; what they are at fails. The next call would start new ones."""
+        """End the processes; running tasks fail. A later call starts new processes."""
         for decoder in self._all:
             decoder.kill()
-        with self._closing:  # two that each had half of them would wait for each other
+        with self._closing:  # else two threads could each hold half of the decoders, and wait for each other
             idle = [self._idle.get() for _ in self._all]
             for decoder in idle:
                 decoder.bury()
@@ -95,11 +95,11 @@ class _Decoder(Generic[T]):
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
-    def __call__(self, data: bytes, formats: Sequence[str], **said: Any) -> T:
+    def __call__(self, data: bytes, formats: Sequence[str], **options: Any) -> T:
         held = False
         pipe = self._pipe or self._start()
         try:
-            pipe.send((tuple(formats), len(data), said))
+            pipe.send((tuple(formats), len(data), options))
             pipe.send_bytes(data)
             answer = self._answer(pipe)
             if isinstance(answer, _Ask):
@@ -107,8 +107,8 @@ class _Decoder(Generic[T]):
                 pipe.send(_READY)
                 answer = self._answer(pipe)
         except (EOFError, OSError) as error:
-            raise ImageError("internal", f"its decoder ended: exit status {self.bury()}") from error
-        except BaseException:  # Ctrl-C: its answer would be taken for that of the next file
+            raise ImageError("internal", f"its decoder ended with exit status {self.bury()}") from error
+        except BaseException:  # after Ctrl-C, the next file would get this file's answer
             self.bury()
             raise
         finally:
@@ -133,10 +133,10 @@ class _Decoder(Generic[T]):
                 status = self.bury()
                 if pause is None:
                     ended = isinstance(error, EOFError | ConnectionError)
-                    said = f"exit status {status}" if ended else getattr(error, "strerror", None) or error
+                    reason = f"exit status {status}" if ended else getattr(error, "strerror", None) or error
                     raise DecoderError(
-                        f"no process that decodes images can be started: {said}; "
-                        "free memory or allow more open files (ulimit -n), or use fewer --workers, and run it again"
+                        f"no process to decode images can be started: {reason}; "
+                        "free memory, allow more open files (ulimit -n) or use fewer --workers, and run it again"
                     ) from error
             time.sleep(pause)
         raise AssertionError
@@ -144,24 +144,24 @@ class _Decoder(Generic[T]):
     def _started(self) -> Connection[Any, Any]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            # Not by multiprocessing, which would run the user's main module once more.
+            # multiprocessing would run the user's main module again, so use subprocess.
             code = _MAIN.format(path=sys.path, fd=theirs.fileno())
             command = [sys.executable, "-c", code]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
             self._pipe = pipe = Connection(ours.detach())
         pipe.send((self._task, self._timeout_s + ORPHAN_SECONDS))
         if not pipe.poll(START_SECONDS):
-            raise TimeoutError(f"it takes longer than {START_SECONDS:g} s")
+            raise TimeoutError(f"the start takes longer than {START_SECONDS:g} s")
         pipe.recv()
         return pipe
 
     def kill(self) -> None:
-        """From any thread; whoever waits for an answer sees that there is none."""
+        """Kill the process. Safe from any thread; a thread that waits for an answer gets an error."""
         if self._process:
             self._process.kill()
 
     def bury(self) -> int | None:
-        """Kill it, and forget it; its exit status. The next call starts another."""
+        """Kill the process and return its exit status. The next call starts a new process."""
         self.kill()
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
@@ -171,7 +171,7 @@ class _Decoder(Generic[T]):
 
 
 class _Ask:
-    """May I decode a large one?"""
+    """A process asks whether it may decode a large image."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class _Failure:
 
 
 class _Turn:
-    """Lets one process at a time decode a large image: the other end holds the lock, whatever becomes of this one."""
+    """Lets one process at a time decode a large image. The parent holds the lock, even if this process dies."""
 
     def __init__(self, pipe: Connection[Any, Any], seconds: float, room: _Room, max_pixels: int) -> None:
         self._pipe = pipe
@@ -202,11 +202,11 @@ class _Turn:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The answer says that it is done."""
+        """Do nothing: the parent releases the lock when it gets the answer."""
 
 
 class _Room:
-    """This process's memory: what it has now, and ROOM_BYTES more. An allocation beyond that fails."""
+    """Limits this process's memory to its current size plus ROOM_BYTES. A larger allocation fails."""
 
     def __init__(self) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -221,8 +221,10 @@ class _Room:
 
 
 def serve(fd: int) -> None:
-    """What a process does, until the other end of the socket `fd` is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; the parent decides
+    """The main loop of a decoding process. It ends when the other end of the socket `fd` is closed."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes of a terminal; the parent handles it
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):
@@ -232,21 +234,21 @@ def serve(fd: int) -> None:
         pipe.send(_READY)
         while True:
             _end_after(0)
-            formats, size, said = pipe.recv()
+            formats, size, options = pipe.recv()
             room.allow(FILE_COPIES * size)
             data = pipe.recv_bytes()
             _end_after(seconds)
             answer: Any
             try:
-                answer = task(data, formats, turn, **said)
+                answer = task(data, formats, turn, **options)
             except ImageError as error:
                 answer = _Failure(error.status, str(error))
             except Exception as error:
-                # One row in millions that does what nobody has thought of must not end the run, each time anew.
+                # An unexpected error in one of millions of rows must not end every run.
                 answer = _Failure("internal", f"{type(error).__name__}: {error}")
             pipe.send(answer)
 
 
 def _end_after(seconds: float) -> None:
-    """By the kernel, since a decoder that hangs may hold the interpreter's lock; 0: not at all."""
+    """End this process after `seconds`; 0: never. The kernel does it, because a hanging decoder may hold the GIL."""
     signal.setitimer(signal.ITIMER_REAL, seconds)

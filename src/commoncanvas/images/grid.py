@@ -1,4 +1,4 @@
-"""Pictures of pictures: grids with a label under each."""
+"""Grids of images with a label under each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FONT_SIZE, LINE_HEIGHT, MAX_LINES = 15, 20, 3
 def labelled_grid(
     images: Sequence[Image.Image], labels: Sequence[str], columns: int | None = None
 ) -> Image.Image:
-    """A white sheet of images, each CELL pixels wide, its label below in at most three lines.
+    """A white sheet of images, each CELL pixels wide, with its label below in at most three lines.
 
-    `columns` defaults to as many as make the sheet about square, eight at most.
+    Default for `columns`: the sheet is about square, with at most eight columns.
     """
     columns = columns or min(8, max(1, math.ceil(math.sqrt(len(images)))))
     font = _font()
@@ -46,14 +46,14 @@ def labelled_grid(
 def _font() -> ImageFont.FreeTypeFont:
     import matplotlib
 
-    # DejaVu Sans comes with matplotlib and has Latin, Greek, Cyrillic and Arabic letters; Pillow's own has fewer.
+    # matplotlib contains DejaVu Sans, with Latin, Greek, Cyrillic and Arabic letters. Pillow's font has fewer.
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), FONT_SIZE
     )
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """`text` in at most MAX_LINES lines of `width` pixels; what doesn't fit ends in an ellipsis."""
+    """`text` in at most MAX_LINES lines of `width` pixels. Longer text is cut and ends in an ellipsis."""
     lines: list[str] = [""]
     for word in text.split():
         joined = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""What a file says before a pixel is decoded: its format, sizes and samples; and why it can't be read, if so."""
+"""Read a file's header: format, size and samples, or the reason why it can't be read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from commoncanvas.images import exif
 from commoncanvas.images.kinds import kind_of
 
 WEB_FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "heif")
-"""What strangers' bytes may be: the formats whose readers are fuzzed. SVG's is not, and draws what it is told to."""
+"""Formats allowed for untrusted files: their readers are fuzzed. The SVG reader is not, and SVGs contain commands."""
 READS = (*WEB_FORMATS, "svg")
 SWAPS_SIDES = (5, 6, 7, 8)
-"""EXIF orientations that turn an image by 90 degrees."""
+"""EXIF orientations that rotate an image by 90 degrees."""
 MAX_BANDS = 4
-"""Colours and alpha; CMYK may have one more."""
+"""Three colours and alpha. CMYK may have one more."""
 
 _LOADERS = {f"VipsForeignLoad{'Nsgif' if name == 'gif' else name.capitalize()}Buffer": name for name in READS}
 _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "double": 8}
 _COEFFICIENT_BYTES = 2
 _PHOTOMETRIC, _COMPRESSION, _YCBCR, _JPEGS = 262, 259, 6, (6, 7)
-# What the readers say of a file that is sound, but of a kind that they can't read.
+# Messages of the readers about intact files of a kind that they can't read.
 _UNSUPPORTED = re.compile(
     r"not been built in|not (implemented|supported|configured)|unsupported(?! marker)|out of range$|bad labq format",
     re.IGNORECASE,
@@ -35,30 +35,30 @@ _UNSUPPORTED = re.compile(
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before a pixel is decoded; sides as seen, after orientation."""
+    """What is known of a file before decoding. Width and height are those of the upright image."""
 
     format: str
     width: int
     height: int
     profiled: bool
-    """Its colours need a profile to become sRGB."""
+    """Whether a colour profile is needed to convert to sRGB."""
     bands: int = 3
-    """Colours, and alpha if there is one."""
+    """Number of colours, plus one for alpha."""
     sample: str = "uchar"
-    """The type of a sample, by libvips' name for it."""
+    """Type of a sample, as libvips names it."""
     interpretation: str = "srgb"
-    """What its colours are, by libvips' name for it."""
+    """Colour space, as libvips names it."""
     orientation: int = 1
-    """EXIF's, 1 to 8; 1 is upright."""
+    """EXIF orientation, 1 to 8; 1 is upright."""
     animated: bool = False
     many_scans: bool = False
-    """A JPEG's pixels come in more than one pass, as a progressive one's do."""
+    """A JPEG with several passes over its pixels, such as a progressive one."""
     strict: bool = False
-    """A JPEG of which libjpeg warned of nothing, to its last byte; known once it is decoded."""
+    """A JPEG without any libjpeg warning to its last byte. Known only after decoding."""
     camera: str | None = None
-    """What EXIF says of maker and model."""
+    """Maker and model from EXIF."""
     taken_at: str | None = None
-    """When EXIF says the photo was taken, ISO 8601, in the camera's time where no zone is given."""
+    """Date and time from EXIF, in ISO 8601; in the camera's local time if no zone is given."""
 
     @property
     def scalable(self) -> bool:
@@ -66,16 +66,16 @@ class Header:
 
     @property
     def pixel_bytes(self) -> int:
-        """What a pixel's samples take, or the coefficients that they are made of where these come in several passes."""
+        """Bytes per decoded pixel. With several passes, the coefficients are in memory, which may need more."""
         return self.bands * max(_SAMPLE_BYTES[self.sample], _COEFFICIENT_BYTES if self.many_scans else 1)
 
 
 def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
-    """Raises ImageError for bytes that are no image of one of `formats`, whatever their name says: not_an_image,
-    unsupported_format, or truncated for one that is damaged.
+    """Read the header of a file in one of `formats`; its name does not matter. Raises ImageError: not_an_image,
+    unsupported_format, or truncated if it is damaged.
     """
-    pyvips.vips_lib.vips_error_clear()  # where warnings about earlier images wait
-    # Looked up before anything is opened: libvips knows formats that strangers' bytes should not be fed to.
+    pyvips.vips_lib.vips_error_clear()  # this buffer may hold warnings about earlier images
+    # Check the format before anything is opened: some readers of libvips are not safe for untrusted files.
     loader = pyvips.vips_lib.vips_foreign_find_load_buffer(data, len(data))
     format = _LOADERS.get(pyvips.ffi.string(loader).decode()) if loader != pyvips.ffi.NULL else None
     if format is None or format not in formats:
@@ -85,9 +85,7 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
     except pyvips.Error as error:
         raise broken(error) from error
     if format == "tiff" and _is_plain_ycbcr(data):
-        raise ImageError(
-            "unsupported_format", "tiff in YCbCr, which is not converted here; save it with RGB samples"
-        )
+        raise ImageError("unsupported_format", "tiff in YCbCr can't be converted; save it with RGB samples")
     fields = set(image.get_fields())
     width, height = image.width, image.height
     orientation = image.get("orientation") if "orientation" in fields else 1
@@ -98,7 +96,7 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
         raise ImageError(
             "unsupported_format",
             f"{format} with {image.bands} bands of {image.format} samples; "
-            f"save it with {most} bands at most (colours and alpha), of 8 or 16 bits",
+            f"save it with at most {most} bands (colours and alpha) of 8 or 16 bits",
         )
     return Header(
         format,
@@ -117,9 +115,9 @@ def read_header(data: bytes, formats: Sequence[str] = READS) -> Header:
 
 
 def broken(error: pyvips.Error) -> ImageError:
-    """What it means that libvips opened a file and can't read it."""
+    """The ImageError for a file that libvips opened but can't read."""
     lines = [line.strip() for line in str(error.detail or error.message).splitlines()]
-    # libheif, which looks for what lies behind a file's end, says so once a try.
+    # libheif tries to read after the end of a file, and reports each try.
     reason = one_line("; ".join(dict.fromkeys(line for line in lines if line and "bad seek" not in line)))
     if "out of memory" in reason:
         return out_of_memory()
@@ -129,23 +127,22 @@ def broken(error: pyvips.Error) -> ImageError:
 
 
 def out_of_memory() -> ImageError:
-    return ImageError("too_many_pixels", "it takes more memory to decode than an image may have here")
+    return ImageError("too_many_pixels", "decoding it takes more memory than an image may use")
 
 
 def _unreadable(kind: str | None, formats: Sequence[str]) -> ImageError:
     listed = ", ".join(formats)
     if kind is None:
-        return ImageError("not_an_image", f"not an image of a format that is read here ({listed})")
+        return ImageError("not_an_image", f"not an image in a supported format ({listed})")
     if kind in formats:
         return ImageError("truncated", f"damaged or cut short: it begins as {kind}, but can't be opened")
     return ImageError(
-        "unsupported_format",
-        f"{kind} is not a format that is read here ({listed}); convert it to one of them",
+        "unsupported_format", f"{kind} is not a supported format ({listed}); convert it to one of them"
     )
 
 
 def _is_plain_ycbcr(data: bytes) -> bool:
-    """Whether a TIFF holds YCbCr other than in JPEGs (TIFF 6.0, sections 2 and 21): libvips takes it for RGB."""
+    """Whether a TIFF has YCbCr samples without JPEG (TIFF 6.0, sections 2 and 21). libvips reads them as RGB."""
     order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
 
     def number(place: int, size: int) -> int:
@@ -167,6 +164,6 @@ def _is_plain_ycbcr(data: bytes) -> bool:
 
 def _animated(format: str, image: Any, fields: Container[str], data: bytes) -> bool:
     if format == "png":
-        # libvips reads an animated PNG as the still one it begins with.
+        # libvips reads only the first frame of an animated PNG.
         return b"acTL" in data[: data.find(b"IDAT")]
     return format in ("gif", "webp") and "n-pages" in fields and image.get("n-pages") > 1

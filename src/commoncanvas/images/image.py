@@ -1,7 +1,7 @@
-"""Images in and out of bytes: decode, resize, hash, encode. No files and no network here.
+"""Decode, resize, hash and encode images in memory. No files and no network here.
 
-What comes from outside is read by libvips: many formats behind one reader, shrunk while it is decoded; most JPEGs by
-`images.jpeg`. What the catalog stores is small; Pillow writes and reads it at a fifth of libvips' overhead an image.
+libvips reads images from outside: it knows many formats and shrinks while it decodes. `images.jpeg` reads most JPEGs.
+The catalog's stored images are small: Pillow reads and writes them with a fifth of libvips' overhead per image.
 """
 
 from __future__ import annotations
@@ -34,24 +34,22 @@ MAX_PIXELS = 200_000_000
 ANIMATED = ("first", "refuse")
 
 MAX_PIXEL_BYTES = 6
-"""An image may take so many bytes when it is decoded for each of `max_pixels`: twice 8 bits of three colours."""
+"""Most decoded bytes per pixel of `max_pixels`: three colours of 16 bits."""
 LARGE_BYTES = 150_000_000
-"""Images that take more are decoded one at a time, by however many processes."""
+"""Images that need more bytes are decoded one at a time, across all processes."""
 LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383}
-"""Pixels a side that a format can hold; PNG holds any."""
+"""Longest side in pixels that a format allows. PNG has no limit."""
 _TURNED = {1: 0, 3: 180, 6: 270, 8: 90}
-"""EXIF's orientations that mirror nothing -> by how many degrees counterclockwise they turn."""
+"""EXIF orientations without mirroring -> their counterclockwise rotation in degrees."""
 
-# No operation is repeated here, so libvips' cache of them would only hold memory; and images are worked on
-# side by side, so threads within one would only get in each other's way.
+# No operation is repeated here, so libvips' cache would only use memory. Images are processed in parallel, so threads
+# within one image would only slow each other down.
 pyvips.cache_set_max(0)
 pyvips.vips_lib.vips_concurrency_set(1)
 
 
 def target_size(width: int, height: int, size: int, side: Side, enlarge: bool = False) -> tuple[int, int]:
-    """(width, height) with the longest or shortest side at `size`; never larger than it was, unless
-    `enlarge`.
-    """
+    """(width, height) with the longest or shortest side at `size`. Never enlarges, unless `enlarge`."""
     factor = size / (max if side == "longest" else min)(width, height)
     if factor >= 1 and not enlarge:
         return width, height
@@ -67,12 +65,11 @@ def load(
     animated: Animated = "first",
     large: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 (it has no state)
 ) -> tuple[NDArray[np.uint8], Header]:
-    """An image file -> uint8 [H, W, 3] in sRGB, upright, white where it was transparent, `side` at `size`.
+    """An image file -> uint8 [H, W, 3] in sRGB, upright, on white if it is transparent, with `side` at `size`.
 
-    Drawings (SVG) are rendered at that size, pixels never enlarged; of an animation the first frame is taken, or it
-    is refused. What takes more than LARGE_BYTES is decoded inside `large`. For one thread at a time.
-    Raises ImageError: not_an_image, unsupported_format, truncated, refused, or too_many_pixels, which is seen before
-    anything is decoded.
+    SVG drawings are rendered at that size; raster images are never enlarged. Of an animation, the first frame is used,
+    or the file is refused. An image that needs more than LARGE_BYTES is decoded inside `large`. Not thread-safe.
+    Raises ImageError: not_an_image, unsupported_format, truncated, refused, or too_many_pixels (found before decoding).
     """
     forget_warnings()
     header = read_header(data, formats)
@@ -110,7 +107,7 @@ def _decoded(data: bytes, width: int, height: int, header: Header) -> tuple[NDAr
 
 def _thumbnail(data: bytes, width: int, height: int, header: Header) -> Any:
     if header.scalable:
-        # Parsed once less than by `thumbnail_buffer`.
+        # `thumbnail_buffer` would parse the file twice.
         image = pyvips.Image.svgload_buffer(data, scale=max(width / header.width, height / header.height))
         if (image.width, image.height) != (width, height):
             image = image.thumbnail_image(width, height=height, size="force")
@@ -123,18 +120,18 @@ def _thumbnail(data: bytes, width: int, height: int, header: Header) -> Any:
         width,
         height=height,
         size="force",
-        # As a loader's option: libvips 8.18 doesn't hand on the `fail_on` of `thumbnail_buffer` itself.
+        # Set as a loader option: libvips 8.18 ignores the `fail_on` of `thumbnail_buffer` itself.
         option_string="[fail_on=error]",
-        # Only where needed: the transform costs more than all the rest of a small image.
+        # Only if needed: for a small image, this transform costs more than everything else.
         **({"output_profile": "srgb"} if header.profiled else {}),
     )
 
 
 def turned(array: NDArray[np.uint8], header: Header, rotation: int) -> tuple[NDArray[np.uint8], Header]:
-    """What `load` made of a file that `rotation` degrees (a multiple of 90) counterclockwise turn upright.
+    """The result of `load`, rotated upright. `rotation`: counterclockwise degrees (a multiple of 90) for the file.
 
-    They count from the pixels as the file has them, as Open Images' do, so what EXIF has turned is not turned twice. 0
-    says nothing, and a mirrored file lies as EXIF says.
+    The rotation is relative to the file's pixels, as in Open Images, so a rotation that EXIF already gave is not
+    applied twice. 0 means unknown. A mirrored file is left as EXIF says.
     """
     if not rotation or header.orientation not in _TURNED:
         return array, header
@@ -145,7 +142,7 @@ def turned(array: NDArray[np.uint8], header: Header, rotation: int) -> tuple[NDA
 
 
 def image_columns(file: bytes, header: Header, array: NDArray[np.uint8], stored: bytes) -> dict[str, Any]:
-    """The image columns of a row: what was fetched, and what is stored of it, whose pixels are `array`."""
+    """The image columns of a row: the fetched `file`, and the bytes to store, whose pixels are `array`."""
     height, width = array.shape[:2]
     return {
         "image": stored,
@@ -160,7 +157,7 @@ def image_columns(file: bytes, header: Header, array: NDArray[np.uint8], stored:
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """An image as the catalog stores it -> uint8 [H, W, 3], sRGB. Raises ImageError."""
+    """A stored image -> uint8 [H, W, 3], sRGB. Raises ImageError."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("RGB"))
@@ -169,17 +166,17 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 
 
 def encode_image(array: NDArray[np.uint8], format: Format, quality: int = 95) -> bytes:
-    """uint8 [H, W, 3], sRGB -> a file of `format`, with no metadata. The same pixels give the same bytes.
+    """uint8 [H, W, 3], sRGB -> a file of `format` without metadata. The same pixels give the same bytes.
 
-    `quality` (1 to 100) is JPEG's and WebP's; JPEG keeps full colour resolution from 90 on. Raises ImageError
-    (too_many_pixels) for a side that is longer than the format can hold.
+    `quality` (1 to 100) is for JPEG and WebP; from 90 on, JPEG keeps full colour resolution. Raises ImageError
+    (too_many_pixels) if a side is longer than the format allows.
     """
     height, width = array.shape[:2]
     if max(height, width) > LONGEST_SIDE.get(format, max(height, width)):
         raise ImageError(
             "too_many_pixels",
-            f"{width:,} x {height:,} pixels, and {format} holds {LONGEST_SIDE[format]:,} a side; "
-            "store it as png, or smaller, or by its longest side",
+            f"{width:,} x {height:,} pixels, but {format} allows {LONGEST_SIDE[format]:,} per side; "
+            "store it as PNG, at a smaller size, or by its longest side",
         )
     image, file = Image.fromarray(array), io.BytesIO()
     match format:
@@ -193,7 +190,7 @@ def encode_image(array: NDArray[np.uint8], format: Format, quality: int = 95) ->
 
 
 def square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """[H, W, 3] -> [size, size, 3]: the middle square, resized (antialiased Lanczos)."""
+    """[H, W, 3] -> [size, size, 3]: the centre square, resized (antialiased Lanczos)."""
     height, width = array.shape[:2]
     if (height, width) == (size, size):
         return array
@@ -204,7 +201,7 @@ def square(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def phash(array: NDArray[np.uint8]) -> int:
-    """The 64-bit perceptual hash of [H, W, 3]: ImageHash's `phash`, its first bit the highest."""
+    """The 64-bit perceptual hash of [H, W, 3]: ImageHash's `phash`; its first bit is the highest bit."""
     bits = imagehash.phash(Image.fromarray(array)).hash.reshape(-1)
     return int.from_bytes(np.packbits(bits).tobytes())
 
@@ -220,7 +217,7 @@ def _to_rgb(image: Any) -> NDArray[np.uint8]:
 
 
 def readable(image: bytes | None) -> NDArray[np.uint8] | None:
-    """A stored image, uint8 [H, W, 3]; None if it can't be read."""
+    """A stored image as uint8 [H, W, 3]; None if it can't be read."""
     try:
         return decode(image or b"")
     except ImageError:

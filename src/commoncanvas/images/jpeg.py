@@ -1,6 +1,4 @@
-"""JPEGs, nearly all of a photo catalog: decoded by libjpeg-turbo at the scale that is needed, and judged by libjpeg's
-warnings.
-"""
+"""Decode JPEGs with libjpeg-turbo at the needed scale, and use libjpeg's warnings to find damage."""
 
 from __future__ import annotations
 
@@ -16,11 +14,11 @@ from PIL import Image
 from commoncanvas.images.header import SWAPS_SIDES, Header
 
 MAX_SCANS = 100
-"""A JPEG with more, each of them a pass over the whole image, is left to libvips, which refuses it."""
+"""Each scan is a pass over the whole image. A JPEG with more goes to libvips, which refuses it."""
 SCALED_SIDE = 320
-"""JPEGs with a shorter shorter side are left to libvips: little is gained there, and libjpeg's rounding weighs more."""
+"""JPEGs whose shorter side is smaller go to libvips: little time is saved, and libjpeg's rounding matters more."""
 MISPLACED = 0.05
-"""Pixels that libvips may have over, half of it to either side; else Pillow resizes, in twice the time."""
+"""Most pixels by which libvips' result may be too long, half at each end. Else Pillow resizes, in twice the time."""
 
 HARMLESS = (
     r"Corrupt JPEG data: \d+ extraneous bytes before marker 0x[0-9a-f]{2}",
@@ -28,18 +26,18 @@ HARMLESS = (
     r"Unknown Adobe color transform code \d+",
     r"Warning: unknown JFIF revision number \d+\.\d+",
 )
-"""Warnings of libjpeg (regular expressions) after which every pixel is still what was encoded. After any other, such as
-"premature end of data segment", what is missing is grey, or what follows is shifted."""
+"""Warnings of libjpeg (regular expressions) that don't affect pixels. After any other, such as "premature end of data
+segment", pixels are grey or shifted."""
 
 _harmless = re.compile("|".join(HARMLESS))
 _EVEN_CHROMA = ("444", "420", "Gray")
-"""Subsamplings of which libjpeg scales the colours no more than the brightness; of others it leaves half a side's."""
-# Steps down and to the right that set the others, and the turned ones after their sides are swapped, upright.
+"""Subsamplings for which libjpeg scales colours and brightness equally. In others, colours get half the resolution."""
+# EXIF orientation -> steps down and to the right that make the image upright, after a swap of sides if it is turned.
 _FLIPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 
 
 class _Counts(logging.Handler):
-    """libjpeg tells the first warning of each pass over a file only; libvips logs how many there were."""
+    """Reads the number of warnings from libvips' log. libjpeg reports only the first warning of each pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,26 +53,24 @@ logging.getLogger("pyvips").addHandler(_counts)
 
 
 def forget_warnings() -> None:
-    """Of files that were read before."""
-    pyvips.vips_lib.vips_error_clear()  # where warnings wait too
+    """Forget the warnings of earlier files."""
+    pyvips.vips_lib.vips_error_clear()  # this buffer also holds warnings
     _counts.most = 0
 
 
 def damage() -> str | None:
-    """Of what libjpeg warned since `forget_warnings`, what means that pixels are missing or wrong."""
-    said: str = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode(errors="replace")
-    warnings = [
-        line.removeprefix("VipsJpeg: ") for line in said.splitlines() if line.startswith("VipsJpeg: ")
-    ]
+    """libjpeg's warning since `forget_warnings` that means missing or wrong pixels; None if there is none."""
+    log: str = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode(errors="replace")
+    warnings = [line.removeprefix("VipsJpeg: ") for line in log.splitlines() if line.startswith("VipsJpeg: ")]
     for warning in warnings:
         if not _harmless.fullmatch(warning):
             return warning
-    # A harmless one hides what comes after it.
+    # A harmless warning hides the warnings after it.
     return f"{_counts.most} warnings, the first: {warnings[0]}" if warnings and _counts.most > 1 else None
 
 
 def is_strict(data: bytes) -> bool:
-    """Whether libjpeg warns of nothing, not even of bytes behind the last pixel; at the quickest scale."""
+    """Whether libjpeg gives no warning, not even about bytes after the last pixel. Decodes at the fastest scale."""
     try:
         simplejpeg.decode_jpeg(data, "RGB", min_factor=8)
     except ValueError:
@@ -83,10 +79,10 @@ def is_strict(data: bytes) -> bool:
 
 
 def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[np.uint8] | None:
-    """A JPEG without a profile, upright at (width, height); None for one that libvips must judge.
+    """A JPEG without a profile, upright at (width, height); None if libvips must decode it.
 
-    Decoded at the smallest of libjpeg's scales that isn't below the target. libvips, which leaves itself a factor of
-    two, takes half as long again.
+    Decodes at libjpeg's smallest scale that is not below the target. libvips decodes at twice the size, and takes 1.5
+    times as long.
     """
     if header.many_scans and data.count(b"\xff\xda") > MAX_SCANS:
         return None
@@ -94,7 +90,7 @@ def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[n
     turned = header.orientation in SWAPS_SIDES
     if turned:
         columns, rows, width, height = rows, columns, height, width
-    # libjpeg rounds sides up, so a scaled side may be a pixel longer than what it shows; that must not be too small.
+    # libjpeg rounds sides up, so a scaled side may be a pixel longer than its content. The content must not be smaller.
     eighths = max(-(-8 * width // columns), -(-8 * height // rows))
     try:
         if simplejpeg.decode_jpeg_header(data)[3] not in _EVEN_CHROMA:
@@ -102,7 +98,7 @@ def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[n
         least = {"min_width": -(-columns * eighths // 8), "min_height": -(-rows * eighths // 8)}
         array = simplejpeg.decode_jpeg(data, "RGB", **least)
     except (ValueError, MemoryError):
-        return None  # damaged, or worse only to a strict eye
+        return None  # damaged, or only not strictly valid
     array = _resize_scaled(array, columns * eighths / 8, rows * eighths / 8, width, height)
     if turned:
         array = array.swapaxes(0, 1)
@@ -113,8 +109,8 @@ def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[n
 def _resize_scaled(
     array: NDArray[np.uint8], shown_width: float, shown_height: float, width: int, height: int
 ) -> NDArray[np.uint8]:
-    """What libjpeg scaled -> (width, height). Of its last column and row only a part may be shown: to stretch them to
-    the target's edges would shift all the others, which costs 10 dB and more.
+    """libjpeg's scaled pixels -> (width, height). The last column and row may be only partly filled: if they were
+    stretched to the edge, all pixels would shift, which costs 10 dB and more.
     """
     across, down = shown_width / width, shown_height / height
     if across == down == 1:
@@ -133,7 +129,7 @@ def _resize_scaled(
 
 
 def _extended(array: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """Its last row and column repeated, to [rows, columns, 3]; a third of what libvips' `embed` takes."""
+    """Repeat the last row and column, to [rows, columns, 3]. Takes a third of the time of libvips' `embed`."""
     height, width = array.shape[:2]
     if (height, width) == (rows, columns):
         return array
@@ -145,8 +141,8 @@ def _extended(array: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.u
 
 
 def _padded(count: int, shrink: float) -> int | None:
-    """`count` pixels and a few more, so that they make a whole number of shrunk ones: libvips shares out what is over
-    to both ends. None where a few don't do it, as with a shrink of 1.005.
+    """`count` plus a few pixels, so that shrinking gives a whole number: libvips puts half of a remainder at each end.
+    None if a few pixels are not enough, as with a shrink of 1.005.
     """
     over = [abs(made - round(made)) for made in ((count + more) / shrink for more in range(12))]
     if min(over) > MISPLACED:

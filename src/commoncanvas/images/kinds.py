@@ -1,4 +1,4 @@
-"""What a file is by the bytes that it begins with, whether it can be read here or not. Pure."""
+"""Recognise image formats by their first bytes, also formats that can't be read here. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TGA_END = b"TRUEVISION-XFILE.\0"
 
 
 def kind_of(data: bytes) -> str | None:
-    """The picture format that `data` begins as; None for what is none of those that are known here."""
+    """The image format of `data`, by its first bytes; None if it is unknown."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:

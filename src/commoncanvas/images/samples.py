@@ -1,4 +1,4 @@
-"""Samples that are neither 8 nor 16 bits without a sign: a file doesn't say which value is white, its values do."""
+"""Convert samples that are not unsigned 8 or 16 bits. Such a file doesn't say which value is white: its values must."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _OF_ANY_RANGE = ("b-w", "grey16", "srgb", "rgb16", "scrgb", "multiband", "histog
 
 
 def is_odd(header: Header) -> bool:
-    """Whether an image's samples are numbers of any range; Lab's, XYZ's and CMYK's have one."""
+    """Whether the samples may have any range. Lab, XYZ and CMYK samples have a known range."""
     return header.sample not in _PLAIN and header.interpretation in _OF_ANY_RANGE
 
 
 def in_levels(image: Any) -> Any:
-    """A libvips image of such samples -> one of which libvips knows what is white: linear light from 0 to 1, or levels
-    up to 255 or 65,535, whichever holds its colours. Raises ImageError (unsupported_format) for what no picture has.
+    """Convert such a libvips image so that white is known: linear light from 0 to 1, or levels up to 255 or 65,535, the
+    smallest that fits. Raises ImageError (unsupported_format) for values that can't be colours.
 
-    Of floats those with a mean of 1 at most are light, since a few may be brighter than white.
+    Floats with a mean of at most 1 are linear light; a few of them may be brighter than white.
     """
     alpha = image.bands in (2, 4)
     colours = image[: image.bands - 1] if alpha else image
@@ -37,5 +37,5 @@ def in_levels(image: Any) -> Any:
             return image.cast("ushort").copy(interpretation="grey16" if grey else "rgb16")
     raise ImageError(
         "unsupported_format",
-        f"values from {low:g} to {high:g}, which are no colours; save it with 8 or 16 bits a sample",
+        f"values from {low:g} to {high:g} are not colours; save it with 8 or 16 bits per sample",
     )

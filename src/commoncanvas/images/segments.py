@@ -1,7 +1,7 @@
-"""Of what a stored file consists: whether it holds the pixels and what it takes to show them, and nothing else. Pure.
+"""Check that an image file contains only pixels and the data needed to show them. Pure.
 
-A list of what may be there, not of what may not: programs invent segments and chunks, with places, names and whole
-second images in them. What follows a JPEG's last pixel is not seen here, but by `jpeg.is_strict`.
+The lists say what is allowed, because programs invent segments and chunks with places, names and even second images.
+Bytes after a JPEG's last pixel are not found here, but by `jpeg.is_strict`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 
-# Segments that decoding needs: sequential and progressive frames of Huffman codes, tables, restarts, scans.
+# Segments needed for decoding: sequential and progressive frames with Huffman codes, tables, restarts, scans.
 _JPEG_NEEDED = frozenset((0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD))
-# JFIF without a thumbnail; Adobe's, which says how colours are coded, without its further flags.
+# JFIF without a thumbnail; Adobe's colour coding, without other flags.
 _JPEG_KNOWN = {
     0xE0: re.compile(rb"JFIF\0\x01[\0-\x02][\0-\x02].{4}\0\0", re.DOTALL),
     0xEE: re.compile(rb"Adobe\0[\x64\x65][\0\x40\x80\xc0]\0\0\0[\0-\x02]"),
 }
 _SCAN_END = re.compile(rb"\xff[^\0\xd0-\xd7]", re.DOTALL)
-# Pixels, and what says that they are sRGB or how large they are to be shown, in the few bytes that this takes.
+# Chunk -> allowed size: pixels, sRGB, and physical size.
 _PNG_CHUNKS = {
     b"IHDR": 13,
     b"PLTE": None,
@@ -32,7 +32,7 @@ _SRGB_GAMMA = (45455).to_bytes(4)
 
 
 def is_plain(data: bytes, format: str) -> bool:
-    """Whether a file of `format` (jpeg, png or webp), which can be decoded, holds nothing but its pixels."""
+    """Whether a decodable file of `format` (jpeg, png or webp) contains only its pixels."""
     return _PLAIN[format](data)
 
 
@@ -64,14 +64,14 @@ def _png(data: bytes) -> bool:
     width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
     depth, colour, interlaced = data[24], data[25], data[28]
     row = 1 + -(-width * depth * (3 if colour == 2 else 1) // 8)
-    # As many bytes as its rows take, and nothing behind them, packed or not.
+    # Exactly the bytes of its rows, and nothing after them, compressed or not.
     unpacking = zlib.decompressobj()
     rows = unpacking.decompress(packed, height * row + 1)
     return not interlaced and len(rows) == height * row and unpacking.eof and not unpacking.unused_data
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content; an unknown one for what is none, and for what follows the end."""
+    """Kind and content of each chunk; an unknown kind for anything else, and for bytes after the end."""
     place, kind = 8, b""
     while place < len(data):
         size = int.from_bytes(data[place : place + 4])
@@ -84,7 +84,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _webp(data: bytes) -> bool:
-    """The simple form: one chunk of pixels, lossy or lossless, as long as the file is."""
+    """The simple form: one chunk of pixels, lossy or lossless, that fills the file."""
     size = int.from_bytes(data[16:20], "little")
     return data[12:16] in (b"VP8 ", b"VP8L") and 20 + size + size % 2 == len(data) == 8 + int.from_bytes(
         data[4:8], "little"

@@ -1,4 +1,4 @@
-"""What decoders do with a file: make a catalog's row of it, or only its pixels."""
+"""The tasks of decoders: turn a file into a catalog row, or only into pixels."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from commoncanvas.images.segments import is_plain
 Row = dict[str, Any]
 
 MAX_BYTES = 100_000_000
-"""Larger files are not read."""
+"""Larger files are refused."""
 LOOK_PIXELS = 512
-"""The longest side at which a picture is looked at."""
+"""Longest side of an image that `look` returns."""
 
 
 @dataclass(frozen=True)
 class Decode:
-    """A file and the formats that it may have -> the image columns of its row, camera and date among them."""
+    """A file and its allowed formats -> the image columns of its row, with camera and date."""
 
     size: int = 512
     side: Side = "longest"
@@ -67,10 +67,10 @@ class Decode:
 
 @dataclass(frozen=True)
 class Store(Decode):
-    """As `Decode`, without camera and date, for files that a source brings along: one that is already as the catalog
-    stores images (small enough, sRGB, nothing but pixels in it) stays byte for byte what it is.
+    """Like `Decode`, without camera and date, for image files in a source. A file stays unchanged if the catalog could
+    store it as it is: small enough, sRGB, only pixels in it.
 
-    Any other is encoded anew, so that no EXIF, and no place in it, comes along.
+    Any other file is encoded again, so that no EXIF data, such as a place, is stored.
     """
 
     def __call__(
@@ -100,7 +100,7 @@ class Store(Decode):
 
 @dataclass(frozen=True)
 class Look:
-    """A file -> uint8 [H, W, 3], its longest side at `size`, as `load` makes it."""
+    """A file -> uint8 [H, W, 3] with its longest side at `size` (see `load`)."""
 
     size: int = LOOK_PIXELS
     max_pixels: int = MAX_PIXELS
@@ -116,8 +116,8 @@ atexit.register(_lookers.close)
 
 
 def look(data: bytes) -> NDArray[np.uint8]:
-    """A stranger's file -> uint8 [H, W, 3] in sRGB, 512 pixels at most, decoded in another process, which stays for the
-    next file. Raises ImageError, DecoderError.
+    """An untrusted file -> uint8 [H, W, 3] in sRGB, at most 512 pixels per side. Another process decodes it, and stays
+    for the next file. Raises ImageError, DecoderError.
     """
     if len(data) > MAX_BYTES:
         raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")

@@ -1,1 +1,1 @@
-"""Networks that are taken as they are, where their files are found and how they are loaded, and what computes them."""
+"""Pretrained networks: finding their files, loading them, and the devices that run them."""

@@ -1,4 +1,4 @@
-"""The licence of a model, as the card in its folder or on the hub states it."""
+"""The licence of a model, from the model card in its folder or on the hub."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from commoncanvas.models.loading import PACKAGED, beside
 CARD = "README.md"
 UNKNOWN = "unknown"
 MAX_BYTES = 1 << 16
-"""Of a card, whose front matter is at its begin."""
+"""Bytes to read of a card: its front matter is at the beginning."""
 _FRONT = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
-# Names of licences for noncommercial use or research alone, among the hub's ids and in `license_name`.
+# Names of licences that allow only noncommercial use or research, among the hub's ids and in `license_name`.
 _NONCOMMERCIAL = re.compile(
     r"(?<![a-z])(non-?_?commercial|nc|research(-only)?|amlr|deepfloyd-if-license)(?![a-z])"
 )
 
 
 def card_license(model: str) -> str:
-    """The licence that the model card states, in its words; several with commas; UNKNOWN if it states none."""
+    """The licence in the model card, unchanged; several are joined with commas; UNKNOWN if there is none."""
     if model in PACKAGED:
         return PACKAGED[model]
     path = beside(model, CARD)
@@ -41,12 +41,12 @@ def card_license(model: str) -> str:
 
 
 def _words(values: list[object]) -> list[str]:
-    """The texts among what a stranger's card says."""
+    """The non-empty texts among values of an untrusted card."""
     return [one_line(value) for value in values if isinstance(value, str) and value.strip()]
 
 
 def permits(license: str, policy: licenses.Policy) -> bool:
-    """Whether a model card's licence lets a model of `policy` be built on it, as far as its name says."""
+    """Whether a model with this licence may be used for a model of `policy`, judged by the licence's name."""
     if policy == licenses.Policy.NONCOMMERCIAL:
         return True
     for name in license.split(", "):

@@ -1,4 +1,4 @@
-"""Devices that a training can be planned on: what their makers' data sheets say of them."""
+"""Devices for which a training can be planned, with figures from their data sheets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from commoncanvas.core.errors import CommonCanvasError
 
 @dataclass(frozen=True)
 class Device:
-    """`peak`: dense FLOP/s of matrix products in bf16 (with sums in fp32), without sparsity, a multiply-add being two;
-    `memory`: bytes. `source`: the data sheet that says so. `reported`: the names that a driver gives it, which
-    `torch.cuda.get_device_name` returns. `bf16`: False where the device has none: its peak is fp16's.
+    """`peak`: dense FLOP/s of matrix products in bf16 (with sums in fp32), without sparsity; a multiply-add counts as
+    two. `memory`: bytes. `source`: the data sheet. `reported`: names that `torch.cuda.get_device_name` returns.
+    `bf16`: False if the device has no bf16; then `peak` is for fp16.
     """
 
     name: str
@@ -26,7 +26,7 @@ _A100 = "NVIDIA A100 Tensor Core GPU data sheet (1758950 r4): 312, the same for 
 _H100 = "NVIDIA H100 Tensor Core GPU data sheet"
 _V100 = "NVIDIA V100 data sheet (1165301 r5)"
 
-# Where a data sheet gives a figure with sparsity alone, the dense one is half of it.
+# If a data sheet gives only a figure with sparsity, the dense figure is half of it.
 DEVICES = {
     device.name: device
     for device in (
@@ -60,8 +60,8 @@ DEVICES = {
             "h100-nvl",
             835e12,
             94e9,
-            # The first sheets had a pair's sum, at the SXM's clock.
-            "NVIDIA's page of the H100: H100 NVL, as torchtitan has it from there (tools/utils.py)",
+            # The first data sheets gave the sum of a pair, at the SXM's clock.
+            "NVIDIA's page of the H100: H100 NVL, as quoted in torchtitan (tools/utils.py)",
             ("NVIDIA H100 NVL",),
         ),
         Device(
@@ -107,22 +107,20 @@ DEVICES = {
 
 
 def device_of(name: str) -> Device:
-    """The device called `name`, in any case. Raises CommonCanvasError for one that isn't in the table."""
+    """The device called `name`, ignoring case. Raises CommonCanvasError if it isn't in the table."""
     device = DEVICES.get(name.lower())
     if device is None:
-        raise CommonCanvasError(
-            f"--device {name}: there are figures of {', '.join(DEVICES)}; give one of them"
-        )
+        raise CommonCanvasError(f"--device {name} is not known; choose one of: {', '.join(DEVICES)}")
     return device
 
 
 def reported_as(name: str) -> Device | None:
-    """The device that a driver calls `name`; None for one that isn't in the table.
+    """The device that a driver calls `name`; None if it isn't in the table.
 
-    The whole name counts: an `NVIDIA GeForce RTX 4090 Laptop GPU`, an `NVIDIA GB200` or a part of an A100 (`... MIG
-    1g.10gb`) is another device, with another peak.
+    The complete name must match: an `NVIDIA GeForce RTX 4090 Laptop GPU`, an `NVIDIA GB200` or a part of an A100 (`...
+    MIG 1g.10gb`) is another device with another peak.
     """
-    bare = name.removeprefix("NVIDIA ")  # which drivers before 2021 left out
+    bare = name.removeprefix("NVIDIA ")  # drivers before 2021 left it out
     return next(
         (
             device

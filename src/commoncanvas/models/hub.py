@@ -1,4 +1,4 @@
-"""Where a model's files are: in a folder, in the hub's cache, or on the hub, which is asked once whether it answers."""
+"""Find a model's files: in a folder, in the hub's cache, or on the hub."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from commoncanvas.core.text import one_line
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 TIMEOUT_S = 5.0
 REMEMBERED_S = 60.0
-"""How long the hub's silence is remembered, so that a model's many files don't wait for it one by one."""
+"""How long an unreachable hub is remembered, so that a model's many files don't wait one by one."""
 
 
 def looks_like_a_path(model: str) -> bool:
-    """Whether `model` can only be a folder: it is there, is no `owner/name`, or lies in a folder that is here."""
+    """Whether `model` can only be a folder: it exists, is not `owner/name`, or its parent folder exists."""
     if Path(model).exists() or not HUB_ID.fullmatch(model):
         return True
     return "/" in model and Path(model).parent.is_dir()
 
 
 def unreachable() -> str | None:
-    """Why the hub can't be asked; None if it answers. Nothing is tried again."""
+    """Why the hub can't be used; None if it answers. Does not retry."""
     return _unreachable(time.monotonic() // REMEMBERED_S)
 
 
@@ -34,16 +34,16 @@ def _unreachable(moment: float) -> str | None:
     from huggingface_hub import constants, get_session
 
     if constants.is_offline_mode():
-        return "HF_HUB_OFFLINE forbids to ask the hub"
+        return "HF_HUB_OFFLINE is set"
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT_S)
-    except Exception as error:  # of whichever HTTP library the hub's client uses
+    except Exception as error:  # the type depends on the HTTP library of the hub's client
         return f"{constants.ENDPOINT} can't be reached ({one_line(error) or type(error).__name__})"
     return None
 
 
 def locate(model: str, what: str = "model") -> None:
-    """Raise ModelError, which names `what`, unless `model` is a folder, is in the hub's cache, or the hub answers."""
+    """Raise ModelError, which names `what`, unless `model` is a folder or in the hub's cache, or the hub answers."""
     if Path(model).exists():
         return
     recipe = f"{model}.yaml"
@@ -52,19 +52,21 @@ def locate(model: str, what: str = "model") -> None:
             f"{what} {model} is not trained yet; train it first: commoncanvas train {quote(recipe)}"
         )
     if looks_like_a_path(model):
-        raise ModelError(f"{what} {model} is no folder here; train or download it, or name its folder")
+        raise ModelError(
+            f"{what} {model}: there is no such folder; train or download it, or give another folder"
+        )
     reason = unreachable()
     if reason and not _cached(model):
         raise ModelError(
-            f"{what} {model} is no folder here and not in the hub's cache, and {reason}; train or download it, and "
-            "name its folder"
+            f"{what} {model}: there is no such folder, it is not in the hub's cache, and {reason}; train or download "
+            "it, and give its folder"
         )
 
 
 def find(
     model: str, name: str, subfolder: str = "", revision: str | None = None, what: str = "model"
 ) -> Path | None:
-    """The file `name` of a folder or hub id; None if it has none. Raises ModelError if the hub can't be asked."""
+    """The file `name` of a folder or hub id; None if it has none. Raises ModelError if the hub can't be used."""
     locate(model, what)
     if Path(model).exists():
         path = Path(model, subfolder, name)
@@ -89,24 +91,24 @@ def find(
             )
         )
     except EntryNotFoundError as error:
-        if isinstance(error, LocalEntryNotFoundError) and not local:  # the connection broke
+        if isinstance(error, LocalEntryNotFoundError) and not local:  # the connection was lost
             raise ModelError(f"{what} {model} can't be read: {one_line(error)}") from error
         return None
     except GatedRepoError as error:
         raise ModelError(
-            f"{what} {model} wants its terms accepted: do so at https://huggingface.co/{model}, then run hf auth login"
+            f"{what} {model}: you must accept its terms at https://huggingface.co/{model}, then run hf auth login"
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"{what} {model} is no folder here, and the hub has no model of that name for you to see; train or "
-            "download it, and name its folder"
+            f"{what} {model}: there is no such folder, and the hub has no such model that you can access; train or "
+            "download it, and give its folder"
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{what} {model} can't be read: {one_line(error)}") from error
 
 
 def _cached(model: str) -> bool:
-    """Whether the hub's cache has something of a hub id."""
+    """Whether the hub's cache has any file of a hub id."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 

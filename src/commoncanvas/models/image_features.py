@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 feature maps of images, the same for an image whatever batch it is in."""
+"""EfficientNet-Lite0 feature maps of images. An image's features don't depend on its batch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def image_features(
 
 
 def fill(tensor: Tensor, batch_size: int) -> Tensor:
-    """Zero rows after the last, up to `batch_size` of them in all.
+    """Add zero rows at the end, up to `batch_size` rows in total.
 
-    Kernels, and so the last bits of a sum, are chosen by shape: one shape for all makes a row independent of its batch.
+    The shape decides which kernel runs, and so the last bits of a sum. With one shape, a row doesn't depend on its
+    batch.
     """
     padding = tensor.new_zeros((batch_size - len(tensor), *tensor.shape[1:]))
     return torch.cat([tensor, padding])

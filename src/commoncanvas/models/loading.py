@@ -1,4 +1,4 @@
-"""What a model folder or a hub's repository says of itself, read the same way whichever it is."""
+"""Read the JSON files of a model folder or a hub repository."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from commoncanvas.core.text import one_line
 from commoncanvas.models.hub import find
 
 WHOLE = ("model_index.json", "provenance.json")
-"""What tells a whole pipeline's folder."""
+"""Files that mark the folder of a complete pipeline."""
 PACKAGED = {"minilm": "apache-2.0", "efficientnet-lite0": "apache-2.0"}
-"""Models that come as packages, with their licences: see NOTICE."""
+"""Models that are pip packages -> their licences; see NOTICE."""
 PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 def read_json(
     model: str, name: str, subfolder: str = "", revision: str | None = None, what: str = "model"
 ) -> dict[str, Any]:
-    """The JSON file `name` of a folder or hub id; {} if it has none. Raises ModelError if it can't be read."""
+    """The JSON file `name` of a folder or hub id; {} if it is missing. Raises ModelError if it can't be read."""
     path = find(model, name, subfolder, revision, what)
     if path is None:
         return {}
@@ -32,7 +32,7 @@ def read_json(
 
 
 def components(model: str, what: str = "model") -> dict[str, str]:
-    """The parts of a diffusers pipeline, each with its class; {} if `model` isn't one."""
+    """Part -> class of a diffusers pipeline; {} if `model` isn't a pipeline."""
     index = read_json(model, "model_index.json", what=what)
     if index:
         return {
@@ -41,7 +41,7 @@ def components(model: str, what: str = "model") -> dict[str, str]:
             if isinstance(part, list) and len(part) == 2 and isinstance(part[1], str)
         }
     parts: dict[str, str] = {}
-    for name in PARTS:  # a folder that has some of a pipeline's
+    for name in PARTS:  # a folder with only some parts of a pipeline
         if (Path(model) / name).is_dir():
             config = read_json(model, "config.json", name, what=what)
             parts[name] = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
@@ -49,9 +49,9 @@ def components(model: str, what: str = "model") -> dict[str, str]:
 
 
 def beside(model: str, name: str) -> Path | None:
-    """The file `name` of a model: in its folder, in that of the pipeline which it is a part of, or in a hub id's root.
+    """The file `name` of a model: in its folder, in the folder of its pipeline, or in the root of a hub id.
 
-    Raises ModelError for a hub id that can't be asked.
+    Raises ModelError if the hub can't be used.
     """
     if not Path(model).exists():
         return None if model in PACKAGED else find(model, name)

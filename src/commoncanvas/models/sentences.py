@@ -1,4 +1,4 @@
-"""Sentence embeddings by all-MiniLM-L6-v2: how near two texts are in meaning."""
+"""Sentence embeddings by all-MiniLM-L6-v2: how similar two texts are in meaning."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _model() -> tuple[Any, BertModel]:
 
 @torch.no_grad()
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Texts -> float32 [N, 384] of unit norm: states averaged over the text's tokens, as the model was trained."""
+    """Texts -> float32 [N, 384] of unit norm: the mean of the states of a text's tokens, as in the model's training."""
     tokenizer, model = _model()
     parts: list[NDArray[np.float32]] = []
     for start in range(0, len(texts), BATCH):
@@ -44,9 +44,9 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def agreement(texts: Sequence[str], others: Sequence[str]) -> tuple[float, float]:
-    """Mean cosine between each text and its counterpart, and the same with the counterparts moved round by half.
+    """Mean cosine between each text and its counterpart, and the same with counterparts rotated by half the list.
 
-    The second figure is the baseline: what texts of these two kinds have in common whatever they describe.
+    The second figure is the baseline: the similarity of two unrelated texts of these kinds.
     """
     first, second = embed(texts), embed(others)
     shuffled = np.roll(second, max(1, len(second) // 2), axis=0)

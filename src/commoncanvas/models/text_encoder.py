@@ -1,4 +1,4 @@
-"""Frozen text encoders: loading, and the states that the network attends to.
+"""Frozen text encoders: load them, and compute the text states that the network attends to.
 
 Shapes: B texts, L tokens (the recipe's text_length), D the encoder's width, P the width of the pooled state.
 """
@@ -26,29 +26,29 @@ CLASSES = {
     "mt5": "MT5EncoderModel",
     "umt5": "UMT5EncoderModel",
 }
-"""transformers' class for each type of model; AutoModel for others."""
+"""Model type -> class in transformers; AutoModel for others."""
 MASKED = ("bert", "t5", "mt5", "umt5", "gemma", "gemma2", "gemma3_text")
-"""Types that must not see padding themselves; their states of padding are kept all the same."""
+"""Types that must not attend to padding. Their states of padding are kept anyway."""
 PLAIN = "plain"
 PROMPTS: dict[str, Callable[[str], str]] = {
     PLAIN: lambda text: text,
     "pixart": lambda text: text.lower().strip(),
 }
-"""What pipelines make of a prompt before they encode it: diffusers' of Stable Diffusion nothing, PixArt's what its
-`_text_preprocessing` does with `clean_caption=False`.
+"""How pipelines change a prompt before they encode it. In diffusers, Stable Diffusion doesn't change it; PixArt applies
+`_text_preprocessing` with `clean_caption=False`.
 """
 PROBE = " A Red \u00c9clair "
-"""A text that tells whether an encoder minds capitals, and spaces at the ends."""
+"""A text that shows whether an encoder distinguishes capitals, and spaces at the ends."""
 
 
 PAIR = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
-"""SDXL's."""
+"""The two encoders of SDXL."""
 
 
 def encoder_names(model: str, parts: dict[str, str]) -> tuple[str, ...]:
-    """The folders of the encoders in a pipeline of `parts`, or ("",) for an encoder's own folder.
+    """The folders of the encoders in a pipeline with `parts`, or ("",) for the folder of a single encoder.
 
-    Raises ModelError for a pipeline whose encoders are neither one nor SDXL's pair.
+    Raises ModelError for a pipeline without exactly one encoder or SDXL's pair.
     """
     if not parts:
         return ("",)
@@ -57,13 +57,13 @@ def encoder_names(model: str, parts: dict[str, str]) -> tuple[str, ...]:
         return tuple(encoders)
     has = ", ".join(f"{name} {kind}" for name, kind in encoders.items()) or "none"
     raise ModelError(
-        f"{WHAT} {model}: the encoders of this pipeline ({has}) are neither one alone nor SDXL's pair; give a pipeline "
-        "with such, or one of these encoders, in a folder of its own with its tokenizer"
+        f"{WHAT} {model}: this pipeline's encoders ({has}) are neither a single encoder nor SDXL's pair; give another "
+        "pipeline, or one of these encoders with its tokenizer in a separate folder"
     )
 
 
 def text_encoder_path(model: str) -> str:
-    """A folder or hub id; `minilm` is the all-MiniLM-L6-v2 that the pip package brings. Raises MissingExtraError."""
+    """A folder or hub id; for `minilm` the all-MiniLM-L6-v2 of the pip package. Raises MissingExtraError."""
     if model != MINILM:
         return model
     try:
@@ -81,18 +81,19 @@ def minilm_weights() -> Path:
 
 
 class TextEncoder:
-    """A tokenizer and a frozen encoder, or SDXL's pair of them, that condition exactly as the exported pipeline will.
+    """A tokenizer and a frozen encoder, or SDXL's pair. It gives the same text states as the exported pipeline.
 
-    Every text is padded or cut to `length` tokens. The states of padding are kept: a U-Net sees them in training as it
-    will in a plain diffusers pipeline, a transformer in neither (`masks`). `use_attention_mask` in the encoder's
-    configuration makes the pipeline (and this) hide padding from the encoder itself.
+    Every text is padded or cut to `length` tokens. The states of padding are kept: a U-Net attends to them in training
+    and in a diffusers pipeline; a transformer attends to them in neither (`masks`). `use_attention_mask` in the
+    encoder's configuration makes the pipeline (and this class) hide padding from the encoder itself.
 
-    The states are those of the last layer, after the final norm: with SD2's own encoder, which lacks OpenCLIP-H's last
-    layer, the penultimate ones. `skip` takes off so many layers more, as for an encoder that has them all. SDXL's pair
-    gives the last but one of each, before any norm, side by side, and the second's pooled state.
+    The states are those of the last layer, after the final norm. SD2's encoder lacks OpenCLIP-H's last layer, so its
+    states are OpenCLIP-H's penultimate ones. `skip` removes more layers from the end, for an encoder that has them all.
+    SDXL's pair gives the penultimate states of both encoders, without norm, concatenated, and the second's pooled
+    state.
 
-    `prompts`, of PROMPTS, is what the pipeline makes of a prompt, and this of a text; an encoder to which that is all
-    the same stays plain.
+    `prompts`, a key of PROMPTS, says how the pipeline and this class change a prompt. It is PLAIN if the encoder's
+    tokens don't change.
     """
 
     def __init__(self, model: str, length: int, skip: int = 0, prompts: str = PLAIN) -> None:
@@ -111,12 +112,12 @@ class TextEncoder:
         ]
         self.encoders: list[Any] = [encoder for encoder, _ in loaded]
         self.tokenizers = [tokenizer for _, tokenizer in loaded]
-        # A loader's thread may ask for masks while a pipeline sets the tokenizer's padding otherwise.
+        # A loader's thread may compute masks while a pipeline changes the tokenizer's padding.
         self._masking = copy.deepcopy(self.tokenizers[0])
         self.width: int = sum(encoder.config.hidden_size for encoder in self.encoders)
-        made_of_it = [PROBE, PROMPTS[prompts](PROBE)]
-        tells_apart = any(len(set(map(tuple, each(made_of_it).input_ids))) > 1 for each in self.tokenizers)
-        self.prompts = prompts if tells_apart else PLAIN
+        variants = [PROBE, PROMPTS[prompts](PROBE)]
+        differ = any(len(set(map(tuple, each(variants).input_ids))) > 1 for each in self.tokenizers)
+        self.prompts = prompts if differ else PLAIN
         self.pooled_width: int = self.encoders[-1].config.projection_dim if self.pair else 0
 
     def _load(self, model: str, path: str, name: str, words: str, skip: int) -> tuple[nn.Module, Any]:
@@ -127,7 +128,7 @@ class TextEncoder:
         if name == "text_encoder_2":
             architecture = "CLIPTextModelWithProjection"
         encoder: Any = load_network(getattr(transformers, architecture), path, WHAT, subfolder=name)
-        # By its class where a pipeline says it: AutoTokenizer looks for a config.json, which is with the encoder.
+        # Use the class that the pipeline names: AutoTokenizer needs config.json, which is in the encoder's folder.
         tokenizer: Any = load_tokenizer(
             getattr(transformers, words, transformers.AutoTokenizer),
             path,
@@ -140,18 +141,18 @@ class TextEncoder:
                 f"text encoder {model} reads {positions} tokens at most; set text_length {self.length} to that or less"
             )
         if tokenizer.pad_token is None:
-            raise ModelError(f"text encoder {model} has no padding token, which texts are filled up with")
+            raise ModelError(f"text encoder {model} has no padding token, which is needed to pad texts")
         if kind in MASKED:
             encoder.config.use_attention_mask = True
         if skip:
-            _take_off(encoder, skip, model)
+            _remove_layers(encoder, skip, model)
         tokenizer.model_max_length = self.length
         tokenizer.padding_side = "right"
         return encoder.requires_grad_(False), tokenizer
 
     @property
     def encoder(self) -> Any:
-        """The one, where there is no pair."""
+        """The only encoder, if there is no pair."""
         return self.encoders[0]
 
     @property
@@ -160,7 +161,7 @@ class TextEncoder:
 
     @property
     def modules(self) -> nn.ModuleList:
-        """What has weights."""
+        """The modules that have weights."""
         return nn.ModuleList(self.encoders)
 
     def place(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
@@ -173,7 +174,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-        """Texts -> states [B, L, D], and the pooled state [B, P] where the encoders are a pair."""
+        """Texts -> states [B, L, D], and for SDXL's pair the pooled state [B, P]."""
         if not self.pair:
             return self._run(self.encoder, self.tokenizer, texts)[0], None
         outputs = [
@@ -183,11 +184,11 @@ class TextEncoder:
         return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[-1][0]
 
     def masks(self, texts: Sequence[str]) -> Tensor:
-        """Which tokens of each text are not padding, bool [B, L], for networks that must not attend to it."""
+        """Which tokens are not padding, bool [B, L], for networks that must not attend to padding."""
         return cast(Tensor, self._tokens(self._masking, texts).attention_mask.bool())
 
     def are_cut(self, texts: Sequence[str]) -> list[bool]:
-        """Which texts have more than `length` tokens, so that their ends are not read."""
+        """Which texts have more than `length` tokens, and so lose their ends."""
         prompts = [PROMPTS[self.prompts](text) for text in texts]
         return [len(ids) > self.length for ids in self._masking(prompts, verbose=False).input_ids]
 
@@ -205,13 +206,13 @@ class TextEncoder:
         return encoder(tokens.input_ids.to(device), attention_mask=mask, **options)
 
 
-def _take_off(encoder: Any, skip: int, model: str) -> None:
-    """Leave out the last `skip` layers of a CLIP encoder, for good: the exported pipeline then needs no clip_skip."""
+def _remove_layers(encoder: Any, skip: int, model: str) -> None:
+    """Remove the last `skip` layers of a CLIP encoder permanently, so that the exported pipeline needs no clip_skip."""
     inner = getattr(encoder, "text_model", encoder)
     layers = getattr(getattr(inner, "encoder", None), "layers", None)
     if layers is None or not encoder.config.model_type.startswith("clip") or skip >= len(layers):
         raise ModelError(
-            f"text encoder {model}: text_skip {skip} is for CLIP's encoders, of more layers than that"
+            f"text encoder {model}: text_skip {skip} needs a CLIP encoder with more than {skip} layers"
         )
     inner.encoder.layers = layers[:-skip]
     encoder.config.num_hidden_layers -= skip

@@ -1,4 +1,4 @@
-"""Frozen variational autoencoders: loading, the latent of an image, and the latents' statistics.
+"""Frozen variational autoencoders: load them, encode images as latents, and normalise latents.
 
 Shapes: B images, C latent channels, H and W latent cells; pixels are RGB in [-1, 1].
 """
@@ -25,14 +25,14 @@ CLASSES = ("AutoencoderKL", "AutoencoderDC")
 
 
 def load_vae(model: str) -> VAE:
-    """The frozen autoencoder in a folder or of a hub id, be it alone or a pipeline's `vae`. Raises ModelError."""
+    """The frozen autoencoder in a folder or of a hub id, alone or as a pipeline's `vae`. Raises ModelError."""
     folder = Path(model)
     subfolder = "vae" if "vae" in components(model, "VAE") else ""
     if folder.exists() and not (folder / subfolder / "config.json").is_file():
         raise ModelError(f"{model} is not a VAE's folder: it has no config.json; train one, or give a hub id")
     kind = read_json(model, "config.json", subfolder, what="VAE").get("_class_name", "AutoencoderKL")
     if kind not in CLASSES:
-        raise ModelError(f"VAE {model} is a {kind}; known here: {', '.join(CLASSES)}")
+        raise ModelError(f"VAE {model} is a {kind}, which is not supported; use one of: {', '.join(CLASSES)}")
     vae: VAE = load_network(getattr(diffusers, kind), model, "VAE", subfolder=subfolder)
     vae.requires_grad_(False)
     return vae
@@ -51,8 +51,8 @@ def to_images(pixels_BCHW: Tensor) -> NDArray[np.uint8]:
 
 @torch.no_grad()
 def posterior(vae: VAE, pixels_BCHW: Tensor, deviation: bool = False) -> Tensor:
-    """Pixels -> the posterior's mean [B, C, H, W], before scaling; with `deviation` mean and standard deviation
-    [B, 2, C, H, W]. What AutoencoderDC gives is its one latent.
+    """Pixels -> the posterior's mean [B, C, H, W], before scaling; with `deviation`, mean and standard deviation
+    [B, 2, C, H, W]. AutoencoderDC has no distribution: the result is its latent.
     """
     encoded = vae.encode(pixels_BCHW)
     if isinstance(vae, AutoencoderDC):
@@ -66,7 +66,7 @@ def posterior(vae: VAE, pixels_BCHW: Tensor, deviation: bool = False) -> Tensor:
 
 
 def downsampling(vae: VAE) -> int:
-    """Pixels a side of what one cell of the latent stands for."""
+    """Pixels per latent cell, along one side."""
     blocks = (
         vae.config.encoder_block_out_channels
         if isinstance(vae, AutoencoderDC)
@@ -77,7 +77,7 @@ def downsampling(vae: VAE) -> int:
 
 
 def latent_side(vae: VAE, size: int) -> int:
-    """Cells a side of the latent of a square image of `size` pixels. Raises ModelError if it doesn't divide."""
+    """Latent cells along one side of a square image of `size` pixels. Raises ModelError if `size` isn't divisible."""
     factor = downsampling(vae)
     if size % factor:
         raise ModelError(f"image size {size} is not a multiple of the VAE's downsampling factor {factor}")
@@ -86,10 +86,10 @@ def latent_side(vae: VAE, size: int) -> int:
 
 @torch.no_grad()
 def fold_normalisation(vae: AutoencoderKL, mean_C: Tensor, std_C: Tensor) -> None:
-    """Make the latents of a VAE zero-mean and unit-variance a channel, without changing what it reconstructs.
+    """Give the latents of a VAE zero mean and unit variance per channel, without changing its reconstructions.
 
-    The affine map goes into the 1x1 convolutions on either side of the latent, so that the result is an ordinary
-    AutoencoderKL with scaling_factor 1. `quant_conv` puts out mean and log-variance; a log-variance only shifts.
+    The 1x1 convolutions before and after the latent absorb the affine map, so the result is an ordinary AutoencoderKL
+    with scaling_factor 1. `quant_conv` returns mean and log-variance; scaling only shifts a log-variance.
     """
     channels = vae.config.latent_channels
     quant, post = vae.quant_conv, vae.post_quant_conv
@@ -102,12 +102,12 @@ def fold_normalisation(vae: AutoencoderKL, mean_C: Tensor, std_C: Tensor) -> Non
 
 
 def weights_sha256(folder_or_module: Path | torch.nn.Module) -> str:
-    """Digest of a model's weights: of the tensors, in order of their names."""
+    """Digest of a model's weights: of its file, or of its tensors in order of their names."""
     if isinstance(folder_or_module, Path):
         return hashlib.sha256(folder_or_module.read_bytes()).hexdigest()
     digest = hashlib.sha256()
     for name, tensor in sorted(folder_or_module.state_dict().items()):
         digest.update(name.encode())
-        # As bytes, since numpy has no bfloat16.
+        # As bytes, because numpy has no bfloat16.
         digest.update(tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,6 +1,6 @@
-"""How raw latents become what a network sees: the exact inverse of what the exported pipeline does before it decodes.
+"""Scale raw latents for a network: the exact inverse of what the exported pipeline does before it decodes.
 
-One table says what each of diffusers' pipelines undoes; training, statistics and evaluation all go by it.
+One table says what each diffusers pipeline undoes. Training, statistics and evaluation all use it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ UNDOES: dict[str, tuple[str, ...]] = {
     "StableDiffusionXLPipeline": ("scaling_factor", *STATISTICS),
     "PixArtAlphaPipeline": ("scaling_factor",),
 }
-"""Fields of a VAE's configuration that a pipeline takes back. None takes back a `shift_factor`, so that a network sees
-latents without that shift.
+"""Pipeline -> fields of a VAE's configuration that it undoes. No pipeline undoes a `shift_factor`, so latents are not
+shifted by it.
 """
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Latents [B, C, H, W] -> (latents - mean) * factor, by channel."""
+    """Latents [B, C, H, W] -> (latents - mean) * factor, per channel."""
 
     factor: Tensor
     """[C]."""
@@ -42,13 +42,13 @@ class Scaling:
 
 
 def scaling_of(vae: VAE, model: str, pipeline: str) -> Scaling:
-    """For the VAE of `model` in diffusers' class `pipeline`.
+    """The scaling for the VAE of `model` in diffusers' class `pipeline`.
 
-    Raises ModelError for a VAE with something that this pipeline doesn't take back.
+    Raises ModelError if the VAE has a scaling that this pipeline doesn't undo.
     """
     if pipeline not in UNDOES:
         raise ModelError(
-            f"VAE {model}: what a {pipeline} does with latents is not known here; known: {', '.join(UNDOES)}"
+            f"VAE {model}: pipeline {pipeline} is not supported; the supported ones are: {', '.join(UNDOES)}"
         )
     config, channels = vae.config, vae.config.latent_channels
     factor_C, mean_C = torch.full((channels,), float(config.scaling_factor)), torch.zeros(channels)
@@ -57,8 +57,8 @@ def scaling_of(vae: VAE, model: str, pipeline: str) -> Scaling:
         return Scaling(factor_C, mean_C)
     if not set(STATISTICS) <= set(UNDOES[pipeline]) or len(stated) < len(STATISTICS):
         raise ModelError(
-            f"VAE {model} has {' and '.join(stated)}, which a {pipeline} doesn't take back; choose another VAE, or a "
-            "U-Net with SDXL's pair of text encoders, whose pipeline takes back both"
+            f"VAE {model} has {' and '.join(stated)}, which a {pipeline} doesn't undo; use another VAE, or a U-Net "
+            "with SDXL's pair of text encoders, whose pipeline undoes both"
         )
     mean_C, std_C = (torch.tensor(getattr(config, name)).float().flatten() for name in STATISTICS)
     return Scaling(factor_C / std_C, mean_C)

@@ -1,6 +1,5 @@
-"""Pretrained networks, tokenizers and processors: loaded whole, or refused in one line. A model's own code never runs.
-
-Every `from_pretrained` of the package is here.
+"""Load pretrained networks, tokenizers and processors completely, or raise a one-line error. A model's own code never
+runs. All calls of `from_pretrained` in this package are here.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from commoncanvas.models.hub import find, locate, unreachable
 from commoncanvas.models.loading import read_json
 
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
-"""Whose classes the parts of a pipeline may be."""
+"""Libraries whose classes a pipeline's parts may have."""
 VARIANTS = ("fp16", "bf16")
-"""Names of weights in half precision, read where a model has no others."""
+"""Variants with half-precision weights, used if a model has no others."""
 POOLER = "pooler."
-"""Weights on top of a text encoder that no pipeline reads; many checkpoints have none."""
+"""Weights on top of a text encoder that no pipeline uses. Many checkpoints don't have them."""
 ATTENTION = (None, "eager", "sdpa")
-"""What a configuration may ask for; other implementations are fetched from the hub, and run."""
+"""Allowed attention implementations. Others would be downloaded from the hub and run."""
 DESCRIPTIONS = ("tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 CLASS_FIELDS = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
-"""Fields of DESCRIPTIONS by which transformers takes any class of its own."""
+"""Fields of DESCRIPTIONS that can name any class of transformers."""
 SHOWN = 3
 
 
@@ -46,10 +45,10 @@ def load_network(
     as_kind: str = "",
     dtype: torch.dtype = torch.float32,
 ) -> Any:
-    """The network in a folder or of a hub id, as its class `kind` of transformers or diffusers, for evaluation.
+    """Load the network in a folder or of a hub id as class `kind` of transformers or diffusers, in evaluation mode.
 
-    Raises ModelError, which begins with `what` and `model`, and names `as_kind`, unless each of its weights is in its
-    files, and each weight in them has its place.
+    Raises ModelError unless the files contain exactly the network's weights. The message begins with `what` and
+    `model`, and names `as_kind`.
     """
     locate(model, what)
     config = read_json(model, "config.json", subfolder, revision, what)
@@ -69,9 +68,9 @@ def load_network(
     missing = set(report["missing_keys"])
     unread = {name for name in missing if name.startswith(POOLER)}
     for name in unread:
-        nn.init.zeros_(network.get_parameter(name))  # not random: digests count them
-    says = config.get("model_type") or config.get("_class_name")
-    _complain(f"{what} {model}", says, network, missing - unread, report["unexpected_keys"])
+        nn.init.zeros_(network.get_parameter(name))  # zeros, not random values, because digests include them
+    stated = config.get("model_type") or config.get("_class_name")
+    _check_weights(f"{what} {model}", stated, network, missing - unread, report["unexpected_keys"])
     network.eval()
     return network
 
@@ -85,19 +84,19 @@ def load_tokenizer(
     revision: str | None = None,
     as_kind: str = "",
 ) -> Any:
-    """The tokenizer or processor in a folder or of a hub id, as its class `kind`. Raises ModelError."""
+    """Load the tokenizer or processor in a folder or of a hub id as class `kind`. Raises ModelError."""
     locate(model, what)
     names = [(kind.__name__, "the pipeline")]
     for file in DESCRIPTIONS:
         fields = read_json(model, file, subfolder, revision, what)
         names += [(fields[field], file) for field in CLASS_FIELDS if isinstance(fields.get(field), str)]
     for name, where in names:
-        _check_class(name, f"{what} {model}: class {name}, which {where} asks for,")
+        _check_class(name, f"{what} {model}: class {name}, which {where} names,")
     return _loaded(kind, model, what, subfolder, revision, as_kind)
 
 
 def _check_class(name: str, what: str) -> None:
-    """Raise ModelError for the name of a class of transformers that is none of a tokenizer or processor."""
+    """Raise ModelError if `name` is a class of transformers but not a tokenizer or processor."""
     kind = getattr(transformers, name, None)
     known = (
         transformers.PreTrainedTokenizerBase,
@@ -107,20 +106,20 @@ def _check_class(name: str, what: str) -> None:
         transformers.AutoTokenizer,
         transformers.AutoProcessor,
     )
-    # A class whose packages are missing says so when it is loaded.
+    # A class with missing packages raises its own error when it is loaded.
     if kind is None or isinstance(kind, DummyObject) or (isinstance(kind, type) and issubclass(kind, known)):
         return
-    raise ModelError(f"{what} is no tokenizer or processor of transformers; choose another model")
+    raise ModelError(f"{what} is not a tokenizer or processor of transformers; use another model")
 
 
 def load_pipeline(model: str) -> Any:
-    """The diffusers pipeline in a model folder or of a hub id, without a safety checker. Raises ModelError."""
+    """Load the diffusers pipeline in a model folder or of a hub id, without a safety checker. Raises ModelError."""
     what = "model"
     index = read_json(model, "model_index.json", what=what)
     kind = index.get("_class_name")
     if not isinstance(kind, str) or not hasattr(diffusers, kind):
         raise ModelError(
-            f"{what} {model} is of class {kind}, which diffusers doesn't have; code of its own is never run"
+            f"{what} {model} is of class {kind}, which diffusers doesn't have; a model's own code is never run"
         )
     networks: dict[str, Any] = {"safety_checker": None}
     for name, part in index.items():
@@ -130,8 +129,8 @@ def load_pipeline(model: str) -> Any:
         found = getattr(LIBRARIES.get(library), class_name, None)
         if found is None:
             raise ModelError(
-                f"{what} {model}: its {name} is {library}'s {class_name}, and neither diffusers nor transformers has "
-                "it; code of its own is never run"
+                f"{what} {model}: its {name} is {library}'s {class_name}, which neither diffusers nor transformers "
+                "has; a model's own code is never run"
             )
         if issubclass(found, nn.Module):
             networks[name] = load_network(found, model, f"{name} of", subfolder=name)
@@ -142,7 +141,7 @@ def load_pipeline(model: str) -> Any:
 
 @contextmanager
 def no_questions() -> Iterator[None]:
-    """For other libraries that load by transformers: it refuses a model's own code, where it would ask a person."""
+    """For other libraries that load with transformers: refuse a model's own code without asking the user."""
     before, dynamic_module_utils.TIME_OUT_REMOTE_CODE = dynamic_module_utils.TIME_OUT_REMOTE_CODE, 0
     try:
         yield
@@ -151,7 +150,7 @@ def no_questions() -> Iterator[None]:
 
 
 def refuse_code(config: dict[str, Any], what: str) -> None:
-    """Raise ModelError for a configuration that has kernels fetched from the hub, which would be run."""
+    """Raise ModelError if a configuration would download kernels from the hub and run them."""
     for name, value in _fields(config):
         wants = value if name in ("use_kernels", "kernel_config") else None
         if name.removeprefix("_").startswith(("attn_implementation", "experts_implementation")):
@@ -159,8 +158,8 @@ def refuse_code(config: dict[str, Any], what: str) -> None:
             wants = next((one for one in values if one not in ATTENTION), None)
         if wants:
             raise ModelError(
-                f"{what}: {name} {wants!r} in its config.json asks for code from the hub, which is never run; take the "
-                "field out"
+                f"{what}: {name} {wants!r} in its config.json needs code from the hub, which is never run; remove the "
+                "field"
             )
 
 
@@ -178,20 +177,22 @@ def _loaded(
         )
     except CommonCanvasError:
         raise
-    except Exception as error:  # what broken files make these libraries raise has no one base
+    except Exception as error:  # these libraries raise many types for broken files
         files = ("config.json", *DESCRIPTIONS)
         if any("auto_map" in read_json(model, name, subfolder, revision) for name in files):
-            reason = "it needs code of its own (auto_map), which is never run; choose a model that transformers knows"
+            reason = (
+                "it needs its own code (auto_map), which is never run; use a model that transformers supports"
+            )
         else:
             reason = one_line(error) or type(error).__name__
-        kind_said = f" as {as_kind}" if as_kind else ""
-        raise ModelError(f"{what} {model} can't be loaded{kind_said}: {reason}") from error
+        kind_text = f" as {as_kind}" if as_kind else ""
+        raise ModelError(f"{what} {model} can't be loaded{kind_text}: {reason}") from error
 
 
-def _complain(
-    what: str, says: str | None, network: Any, missing: Iterable[str], unexpected: Iterable[str]
+def _check_weights(
+    what: str, stated: str | None, network: Any, missing: Iterable[str], unexpected: Iterable[str]
 ) -> None:
-    """Raise ModelError for weights that are missing, or that have no place in a part which the network has."""
+    """Raise ModelError for missing weights, and for unexpected weights in a part that the network has."""
     parts = dict(network.named_children())
     other = [name for name in unexpected if "." in name and name.partition(".")[0] in parts]
     faults = [
@@ -201,8 +202,8 @@ def _complain(
     ]
     if faults:
         raise ModelError(
-            f"{what} {' and '.join(faults)}: as {type(network).__name__} it is incomplete, or of another kind (its "
-            f"config.json says {says}); get it anew, or choose another"
+            f"{what} {' and '.join(faults)}: it is not a complete {type(network).__name__} (its config.json says "
+            f"{stated}); download it again, or use another model"
         )
 
 
@@ -211,7 +212,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _variant(kind: Any, model: str, subfolder: str, revision: str | None) -> str | None:
-    """None, or the one of VARIANTS that the model has its only weights in."""
+    """The one of VARIANTS in which the model has weights, if it has no plain weights; else None."""
     stem = "diffusion_pytorch_model" if issubclass(kind, ModelMixin) else "model"
     for variant in (None, *VARIANTS):
         infix = f".{variant}" if variant else ""
@@ -222,7 +223,7 @@ def _variant(kind: Any, model: str, subfolder: str, revision: str | None) -> str
 
 
 def _fields(config: Any) -> Iterator[tuple[str, Any]]:
-    """Every field of a configuration, and of those within it."""
+    """All fields of a configuration, also nested ones."""
     if isinstance(config, dict):
         for name, value in config.items():
             yield name, value

@@ -1,4 +1,4 @@
-"""The page of a column of captions: its figures, and the best and worst with their pictures and credits."""
+"""The page about a column of captions: figures, and the best and worst captions with their images and credits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from commoncanvas.pages.histogram import histogram, trimmed
 from commoncanvas.pages.report import bars, write_page
 
 LONGEST = 60
-"""Words from which on captions are counted together."""
+"""Captions with this many words or more are counted together."""
 
 
 def write_captions_page(found: CaptionReport, out: str | Path) -> None:
-    """Write the page of `found` at `out`. All text is escaped, and only http(s) links are made.
+    """Write the page about `found` to `out`. All text is escaped, and only http(s) URLs become links.
 
-    Raises CatalogError, or CommonCanvasError where the page can't be written.
+    Raises CatalogError, or CommonCanvasError if the page can't be written.
     """
     catalog = Catalog.open(found.uri, version=found.version)
     rules = {f"{name}: {RULES[name][1]}": count for name, count in found.taken_by.items()}
@@ -56,7 +56,7 @@ def _lengths(lengths: Mapping[int, int]) -> str:
 
 
 def _clean(counts: Mapping[str, int]) -> dict[str, int]:
-    """The same with names that can do the page no harm; names that become one are counted together."""
+    """The same counts with names that are safe to show. Names that become equal are counted together."""
     cleaned: dict[str, int] = {}
     for name, count in counts.items():
         shown = clean(name) or "(nothing)"
@@ -65,7 +65,7 @@ def _clean(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _shown(catalog: Catalog, scored: Sequence[Scored]) -> list[tuple[Scored, str, Credit, bytes | None]]:
-    """Each with its caption as it can be shown, its credit and a WebP file."""
+    """Each caption with its safe text, the image's credit and a WebP thumbnail."""
     rows = catalog.take(np.array([one.row_id for one in scored], np.uint64), [*COLUMNS, "image"]).to_pylist()
     return [
         (one, clean(one.caption) or "", credit(row), thumbnail(row["image"]))

@@ -1,4 +1,4 @@
-"""The page of a model: what it draws for its prompts, its figures, what it learned from and whom to credit."""
+"""The page about a model: its samples, figures, training data and credits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from commoncanvas.training.log import read_log
 
 REQUIRES = ("name", "task", "catalog", "recipe", "rows", "licenses", "result_license", "training", "seed")
 CREDITED = 1000
-"""Credits on the page at most; the model folder's credits.csv has all."""
+"""Most credits on the page. The model folder's credits.csv has all."""
 
 
 def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
-    """Write the page of `found`, one file, at `out`. All text is escaped, and only http(s) links are made.
+    """Write the page about `found`, one file, to `out`. All text is escaped, and only http(s) URLs become links.
 
-    Raises ModelError for a model whose record lacks what is told, CommonCanvasError where the page can't be written.
+    Raises ModelError if the model's record lacks a needed field, CommonCanvasError if the page can't be written.
     """
     record = read_provenance(found.model, REQUIRES)
     rows = read_rows(found.model)
@@ -68,7 +68,7 @@ def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
 
 
 def training_facts(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page says of how a diffusion model was trained and sampled."""
+    """Facts for the page on how a diffusion model was trained and sampled."""
     return {
         "network": "Transformer" if record["recipe"].get("transformer") else "U-Net",
         "images": record["rows"]["train"],
@@ -84,7 +84,7 @@ def training_facts(record: Mapping[str, Any], evaluation: Mapping[str, Any]) -> 
 
 
 def grid_of(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
-    """The samples of an evaluation, whose files are in `folder`."""
+    """The samples of an evaluation, with files in `folder`."""
     return [
         (
             sample["prompt"],
@@ -97,7 +97,7 @@ def grid_of(folder: Path, evaluation: Mapping[str, Any]) -> list[GridItem]:
 
 
 def losses_of(model: Path) -> list[tuple[float, float]]:
-    """Step and loss of each entry of the log of a model's run; none where its run isn't beside it."""
+    """(step, loss) of each entry in the log of a model's run; empty if the run's folder is not next to the model."""
     model = model.resolve()
     log = model.with_name(f"{model.name}-run") / "log.jsonl"
     return [(entry["step"], entry["loss"]) for entry in read_log(log) if "loss" in entry]
@@ -125,6 +125,6 @@ def _credits(file: Path, gone: frozenset[str]) -> Iterator[dict[str, str | None]
 
 
 def _small(file: Path) -> bytes:
-    """An image's file, or a thumbnail if that is smaller."""
+    """An image's bytes, or its thumbnail's if they are fewer."""
     data = file.read_bytes()
     return min(data, thumbnail(data) or data, key=len)

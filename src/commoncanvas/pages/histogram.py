@@ -1,4 +1,4 @@
-"""Histograms as inline SVG, made by hand: the page's own fonts and colours, and nothing to install."""
+"""Histograms as inline SVG, with the page's fonts and colours, and without another package."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from html import escape
 
 WIDTH, HEIGHT = 640, 190
 _BOTTOM, _TOP = 24, 20
-"""Pixels for the names under the bars, and the figures over them."""
+"""Pixels for the names under the bars, and for the figures above them."""
 _CHARACTER = 7.0
-"""Width of a character of a name, about."""
+"""Approximate width of a character in pixels."""
 
 
 def histogram(bars: Sequence[tuple[str, int]], title: str) -> str:
-    """(name, count) pairs -> SVG, a bar each, in their order. `title` is what a screen reader says.
+    """(name, count) pairs -> SVG with one bar each, in the given order. `title` is for screen readers.
 
-    Names that would run into each other are left out, figures too; each bar says both when pointed at.
+    Names and figures that would overlap are left out. Each bar shows both under the mouse pointer.
     """
     most = max((count for _, count in bars), default=0)
     step = WIDTH / max(len(bars), 1)
@@ -58,9 +58,11 @@ def short(count: int) -> str:
 def window(
     years: Mapping[int, int], now: int, longest: int = 40, tail: float = 0.005
 ) -> list[tuple[str, int]]:
-    """Years as bars without gaps, up to `now`; what a clock that was never set says is put together at the ends.
+    """Years as bars without gaps, up to `now`. Years outside, as from a camera clock that was never set, are summed at
+    the ends.
 
-    At most `longest` years, and none of the first years that together have less than `tail` of the images.
+    At most `longest` years. The first years are left out if together they have less than a fraction `tail` of the
+    images.
     """
     past = {year: count for year, count in years.items() if year <= now}
     later = sum(years.values()) - sum(past.values())
@@ -80,12 +82,12 @@ def window(
 
 
 def trimmed(bars: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Without empty bars at the ends."""
-    there = [place for place, (_, count) in enumerate(bars) if count]
-    return list(bars[there[0] : there[-1] + 1]) if there else []
+    """`bars` without empty bars at the ends."""
+    filled = [place for place, (_, count) in enumerate(bars) if count]
+    return list(bars[filled[0] : filled[-1] + 1]) if filled else []
 
 
 def _every(names: Sequence[str], step: float) -> int:
-    """Each so many-th name has room."""
+    """The step between names, so that they don't overlap."""
     longest = max(map(len, names), default=0) + 1
     return max(1, -(-int(longest * _CHARACTER) // max(int(step), 1)))

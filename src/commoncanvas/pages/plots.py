@@ -1,11 +1,11 @@
-"""Charts for the report, as SVG that follows the reader's light or dark scheme."""
+"""Charts for the report, as SVG that follows the reader's light or dark colour scheme."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
-# Colours that matplotlib writes down and `themed` replaces by the page's own.
+# Placeholder colours for matplotlib. `themed` replaces them by the page's colours.
 INK, RULE, FAINT, LINE = "#010101", "#020202", "#030303", "#040404"
 THEME = """<style>
 :root { --ink: #5d6166; --rule: #e4e2dd; --faint: #b9d8cd; --line: #0b6b50 }
@@ -13,12 +13,12 @@ THEME = """<style>
   :root { --ink: #a3a8ae; --rule: #2e3236; --faint: #2c5548; --line: #63d2a8 }
 }
 </style>"""
-# A loss that falls by more than this is drawn on a logarithmic scale.
+# A loss that falls by a larger factor is drawn on a logarithmic scale.
 LOG_RATIO = 8.0
 
 
 def loss_chart(points: Sequence[tuple[float, float]], *, width: float = 5.0, height: float = 2.7) -> str:
-    """(step, loss) pairs -> SVG text: the logged losses faint, their running mean strong. Sizes in inches."""
+    """(step, loss) pairs -> SVG text: losses as a faint line, their running mean as a strong line. Sizes in inches."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,7 +50,7 @@ def loss_chart(points: Sequence[tuple[float, float]], *, width: float = 5.0, hei
 
 
 def running_mean(values: Sequence[float], share: float = 0.06) -> list[float]:
-    """Each value's mean with its neighbours, in a window of `share` of all, shorter near the ends."""
+    """The mean of each value and its neighbours. The window is a fraction `share` of all, shorter at the ends."""
     reach = int(len(values) * share / 2)
     means: list[float] = []
     for index in range(len(values)):
@@ -61,7 +61,7 @@ def running_mean(values: Sequence[float], share: float = 0.06) -> list[float]:
 
 
 def themed(svg: str) -> str:
-    """matplotlib's SVG as an element of a page, its four colours the page's own."""
+    """matplotlib's SVG as an element of a page, with the page's four colours."""
     for colour, name in ((INK, "ink"), (RULE, "rule"), (FAINT, "faint"), (LINE, "line")):
         svg = svg.replace(colour, f"var(--{name})")
     body = svg[svg.index("<svg") :]

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with everything in it, to be sent to anyone."""
+"""The report of a run: one HTML file that contains everything, so that it can be sent to anyone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from commoncanvas.pages.plots import loss_chart
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 GridItem = tuple[str, bytes, str, bytes | None]
-"""Prompt, PNG made for it, who wrote the prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
+"""Prompt, generated PNG, kind of prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
 Caption = tuple[bytes, str, str | None]
-"""Image file (PNG, JPEG or WebP), the caption that the model wrote, the image's true name if there is one."""
+"""Image file (PNG, JPEG or WebP), the model's caption, the image's true name if known."""
 
 COMMANDS = (
     "make install",
@@ -50,12 +50,12 @@ def write_report(
     commands: Sequence[str] = COMMANDS,
     more_credits: str = "",
 ) -> Path:
-    """Write the page at `out` and return its path.
+    """Write the page to `out`, and return its path. All text is escaped, and only http(s) URLs become links.
 
-    `summary`: the keys of summary.json; a figure that is missing or None shows as a dash, and `training.network` says
-    what the diffusion model is. `losses`: (step, loss) pairs by task. `catalog_stats`: counts, or counts by name.
-    `credits`: a row an image, with `title`, `creator`, `creator_url`, `page_url`, `license`, `license_url`. All text is
-    escaped, and only http(s) links are made. `more_credits`: where those are that the page has no room for.
+    `summary`: the keys of summary.json; missing figures and None are shown as a dash; `training.network` names the
+    kind of diffusion model. `losses`: task -> (step, loss) pairs. `catalog_stats`: counts, or counts by name.
+    `credits`: one dict per image, with `title`, `creator`, `creator_url`, `page_url`, `license`, `license_url`.
+    `more_credits`: where to find the credits that are not on the page.
     """
     training = summary.get("training") or {}
     titles = LOSS_TITLES | ({"diffusion": training["network"]} if "network" in training else {})
@@ -96,7 +96,7 @@ def write_report(
 
 
 def environment() -> Environment:
-    """What the pages' templates are filled in by: everything is escaped, and what is missing is an error."""
+    """The Jinja environment of all pages. It escapes everything, and a missing value is an error."""
     made = Environment(
         loader=PackageLoader("commoncanvas.pages"),
         autoescape=True,
@@ -122,7 +122,7 @@ def environment() -> Environment:
 
 
 def write_page(out: str | Path, template: str, **values: Any) -> None:
-    """Fill in `template` and put it at `out`, whole or not at all. Raises CommonCanvasError if it can't be written."""
+    """Render `template` and write it to `out` atomically. Raises CommonCanvasError if it can't be written."""
     page = environment().get_template(template).render(program=f"CommonCanvas {__version__}", **values)
     _write(Path(out), page)
 
@@ -136,9 +136,7 @@ def _write(path: Path, page: str) -> None:
 
 
 def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, float]]:
-    """(name, count, share of the largest), largest first; what comes after the first `most` is summed up as
-    one.
-    """
+    """(name, count, fraction of the largest count), largest first. At most `most`; the last one sums up the rest."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     if len(ordered) > most:
         rest = ordered[most - 1 :]
@@ -148,7 +146,7 @@ def bars(counts: Mapping[str, int], most: int = 12) -> list[tuple[str, int, floa
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) as a reader wants them: `images_seen: 12000` -> ('images seen', '12,000')."""
+    """(name, value) pairs for people to read: `images_seen: 12000` -> ('images seen', '12,000')."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -173,7 +171,7 @@ def _scalar(value: Any) -> str:
 
 
 def picture(data: bytes) -> str:
-    """A data URI of an image file, its type by its first bytes (PNG, JPEG or WebP)."""
+    """A data URI of an image file (PNG, JPEG or WebP, recognised by its first bytes)."""
     kinds = {b"\xff\xd8": "image/jpeg", b"RI": "image/webp"}
     return data_uri(data, kinds.get(data[:2], "image/png"))
 

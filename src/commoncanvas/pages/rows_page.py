@@ -1,4 +1,4 @@
-"""The page of some rows of a catalog: what they say beside their pictures, and duplicates beside what they copy."""
+"""The page about some rows of a catalog: their metadata and images, and duplicates next to their originals."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from commoncanvas.table.schema import DUPLICATE_OF
 from commoncanvas.table.sql import listed
 
 Side = tuple[str, Credit | None, bytes | None]
-"""An id, whom to credit for the picture, and the picture as a WebP file."""
+"""An id, the image's credit, and its thumbnail as a WebP file."""
 
 
 def write_rows_page(found: ShownRows, out: str | Path) -> None:
-    """Write the page of `found` at `out`: one file, thumbnails included. All text is escaped, only http(s) links are
-    made. Raises CommonCanvasError if it can't be written.
+    """Write the page about `found` to `out`: one file with thumbnails. All text is escaped, and only http(s) URLs
+    become links. Raises CommonCanvasError if it can't be written.
     """
     catalog = Catalog.open(found.uri, version=found.version)
     ids = {row["image_id"] or "" for row in found.rows} | set(found.kept)

@@ -1,4 +1,4 @@
-"""The page of a catalog's statistics: one HTML file with figures, plots and a random sheet of credited thumbnails."""
+"""The page of a catalog's statistics: one HTML file with figures, plots and random thumbnails with credits."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def write_stats_page(
     seed: int = 0,
     thumbnails: int = THUMBNAILS,
 ) -> CatalogStats:
-    """Count the rows that the SQL `where` lets in and write the page at `out`; returns what is on it.
+    """Count the rows that meet the SQL `where`, and write the page to `out`; returns the statistics on it.
 
-    Thumbnails are drawn at random from all images that are stored and under a licence that lets anyone use them;
-    the same `seed` over the same catalog draws the same. All text is escaped, and only http(s) links are made.
-    Raises CatalogError, or CommonCanvasError where the page can't be written.
+    Thumbnails are chosen at random from all stored images whose licence lets anyone use them. The same `seed` and
+    catalog give the same thumbnails. All text is escaped, and only http(s) URLs become links.
+    Raises CatalogError, or CommonCanvasError if the page can't be written.
     """
     if seed < 0:
-        raise CatalogError(f"seed {seed} draws no thumbnails; give 0 or more")
+        raise CatalogError(f"seed {seed} is negative; give 0 or more")
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     sample = Sample(thumbnails, seed)
@@ -69,7 +69,7 @@ def write_stats_page(
 
 
 def _charts(found: CatalogStats) -> dict[str, str]:
-    """Name -> SVG; none where there is nothing to be shown."""
+    """Name -> SVG, without empty charts."""
     bars = {
         "years": window(found.years, datetime.now(UTC).year),
         "short_sides": trimmed(_sides(found.short_sides)),
@@ -90,7 +90,7 @@ def _sides(sides: Mapping[int, int]) -> list[tuple[str, int]]:
 
 
 def _clean(counts: Mapping[str, int]) -> dict[str, int]:
-    """The same with names that can do the page no harm; names that become one are counted together."""
+    """The same counts with names that are safe to show. Names that become equal are counted together."""
     cleaned: dict[str, int] = {}
     for name, count in counts.items():
         shown = clean(name) or "no name"
@@ -99,13 +99,13 @@ def _clean(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _in_order(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
-    """(name, count, share of the largest), as they come."""
+    """(name, count, fraction of the largest count), in the given order."""
     largest = max(counts.values(), default=0) or 1
     return [(name, count, count / largest) for name, count in counts.items()]
 
 
 def _sheet(catalog: Catalog, sample: Sample) -> list[tuple[Credit, bytes]]:
-    """Credit and WebP file of each image of the sample that can be read."""
+    """Credit and WebP thumbnail of each readable image in the sample."""
     found = []
     for row in catalog.take(sample.row_ids, [*COLUMNS, "image"]).to_pylist() if len(sample.row_ids) else []:
         small = thumbnail(row.pop("image"))

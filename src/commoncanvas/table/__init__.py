@@ -1,1 +1,1 @@
-"""One Lance table, a row an image: columns that stages add, rows that imports append, and what was taken down."""
+"""The Lance table with one row per image: imports add rows, stages add columns, takedowns remove rows."""

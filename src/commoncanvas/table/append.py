@@ -1,8 +1,8 @@
-"""Adding rows: each image once, however many there are and however many processes add at once.
+"""Add rows, each image once, even if several processes add at the same time.
 
-Rows are appended, which never conflicts, so that an import need not look through the table for every group: it knows
-which ids are there, in 12 bytes each. When another process added rows meanwhile, ids that both have are found after the
-fact: of two rows with one id the later one goes, by whichever import sees it first.
+Rows are appended, which never conflicts. An import keeps all known ids in memory, 12 bytes each, so it need not search
+the table for each group. If another process adds the same id meanwhile, the import that notices it first deletes the
+later row.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from commoncanvas.table.snapshot import Snapshot
 
 FRAGMENT_ROWS = 4096
-"""Rows of a fragment at most: writing a fragment's images holds them in memory (4,096 of 100 KB: 0.4 GB)."""
+"""Most rows of a fragment. A write holds a fragment's images in memory (4,096 of 100 KB: 0.4 GB)."""
 PART_ROWS = 4 * FRAGMENT_ROWS
-"""Rows that are written at once, at most: a part is held in memory, and another is made meanwhile."""
+"""Most rows per write. One part is in memory while the next one is made."""
 GROUP_ROWS = 4 * PART_ROWS
-"""Rows of a commit, about: a commit writes a manifest that lists every fragment."""
+"""About this many rows per commit. A commit writes a manifest that lists every fragment."""
 GROUP_BYTES = 256 << 20
-"""And bytes of a part or a commit, about: what is not committed is lost with the process."""
+"""About this many bytes per part or commit. Uncommitted rows are lost if the process ends."""
 SCAN_ROWS = 1 << 17
 CONFLICT_RETRIES = 50
 RESOLVED_AT_ONCE = 10_000
@@ -54,63 +54,63 @@ def add(
     allow_lookalikes: bool = False,
 ) -> tuple[int, int]:
     """See `Catalog.add`."""
-    catalog.add_columns(SCHEMA)  # those that this version knows and an older one didn't
+    catalog.add_columns(SCHEMA)  # an older version of the program may have made the table with fewer
     with explaining(f"catalog {catalog.uri}: its rows can't be read"):
         adder = Adder(catalog)
     namesakes = namesakes or Namesakes(Report())
     filler: Filler | None = None
     given = refused = filled = 0
-    held_back: list[str] = []
+    lookalikes: list[str] = []
     try:
         for part in ahead(regroup(batches, PART_ROWS, GROUP_BYTES)):
             with explaining(f"catalog {catalog.uri}: rows can't be added"):
                 out = adder.stones.refused(part)
                 refused += int(out.sum())
-                out |= namesakes.hold(part, adder.stones.keys, adder.has)
+                out |= namesakes.skip(part, adder.stones.keys, adder.has)
                 allowed = part.filter(pa.array(~out)) if out.any() else part
-                allowed, held = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
-                held_back += held
+                allowed, refused_ids = TakenDown.of(adder.stones, allow_lookalikes).without(allowed)
+                lookalikes += refused_ids
                 given += len(allowed)
                 new = adder.write_new(allowed)
                 if new < len(allowed) and brings_images(allowed):
-                    adder.commit()  # a row that waits for its image may be among those
+                    adder.commit()  # they may include rows without an image, which the filler fills
                     filler = filler or Filler(adder)
                     filled += filler.fill(allowed)
     finally:
-        # What was read before an error is kept.
+        # Keep the rows that were read before an error.
         with explaining(f"catalog {catalog.uri}: rows can't be added"):
             adder.commit()
     if refused:
-        say(f"{catalog.uri}: {counted(refused, 'rows')} left out, taken down before")
+        say(f"{catalog.uri}: {counted(refused, 'rows')} skipped, taken down earlier")
     if namesakes.people:
         say(str(namesakes))
-    say_held_back(catalog.uri, held_back)
+    say_held_back(catalog.uri, lookalikes)
     if filled:
-        say(f"{catalog.uri}: {counted(filled, 'rows')} that waited for an image now filled")
+        say(f"{catalog.uri}: {counted(filled, 'rows')} without an image got one")
     catalog.refresh()
     return adder.added, given - adder.added
 
 
 class Adder:
-    """Appends rows, and knows the id of every row up to one."""
+    """Appends rows. Knows the ids of all rows below `horizon`."""
 
     def __init__(self, catalog: Snapshot) -> None:
         self.catalog = catalog
         self.stones = Tombstones(catalog.uri, catalog.storage_options)
         self.known = KnownIds()
         self.horizon = 0
-        """Rows with smaller row ids were looked at. Lance gives row ids in the order of commits."""
+        """Rows with smaller row ids were read. Lance gives row ids in the order of commits."""
         self.fragments: set[int] = set()
         self.added = 0
-        """Rows that are there because of it."""
+        """Rows that it added."""
         self._waiting = _Waiting()
-        # Doubles are what an import leaves that was killed between its commit and its check.
+        # An import that was killed between its commit and its check leaves duplicate ids.
         self._resolve(self._learn(catalog.dataset, catalog.dataset.get_fragments(), KnownIds()))
 
     def write_new(self, table: pa.Table) -> int:
-        """Write the rows of `table` whose id is new, and commit them when there are enough; returns how many.
+        """Write the rows of `table` whose id is new, and commit when there are enough; returns how many it wrote.
 
-        None of them is to be of those that `stones` refuses.
+        The caller has removed the rows that `stones` refuses.
         """
         new = self._new(table)
         if len(new):
@@ -122,11 +122,11 @@ class Adder:
         return len(new)
 
     def has(self, image_ids: list[str]) -> NDArray[np.bool_]:
-        """[N] True for the ids that are in the table, or will be with the next commit."""
+        """[N] True for ids that are in the table or in the next commit."""
         return self.known.contains(image_ids) | self._waiting.ids.contains(image_ids)
 
     def commit(self) -> None:
-        """Commit what was written, less what was added or taken down by others since."""
+        """Commit the written rows, then delete those that other processes added or took down meanwhile."""
         mine, self._waiting = self._waiting, _Waiting()
         if not mine.rows:
             return
@@ -139,25 +139,25 @@ class Adder:
         self.catalog.dataset = after
         fresh = [part for part in after.get_fragments() if part.fragment_id not in self.fragments]
         own = self.own(fresh, mine.fragments)
-        double = self._learn(
+        duplicates = self._learn(
             after, [part for part in fresh if part.fragment_id not in self.fragments], mine.ids
         )
         self.known.take_in(mine.ids)
-        # The commit gave them the last row ids.
+        # The committed rows have the highest row ids.
         last = after.scanner(columns=[], with_row_id=True, fragments=own[-1:]).to_table()
         self.horizon = int(last["_rowid"].to_numpy().max()) + 1
         added = range(self.horizon - mine.rows, self.horizon)
-        oldest = self._resolve(double)
+        oldest = self._resolve(duplicates)
         others = [image_id for image_id, row_id in oldest.items() if row_id not in added]
         self.added += mine.rows - int(mine.ids.contains(others).sum())
         self.stones.refresh()
         if len(self.stones.table) > mine.stones:
             self._take_down(after, own)
 
-    def own(self, there: Iterable[Any], written: Iterable[Any]) -> list[Any]:
-        """Those fragments of a table that were committed of `written`, which need not be looked at any more."""
+    def own(self, fragments: Iterable[Any], written: Iterable[Any]) -> list[Any]:
+        """Those of a table's `fragments` that are in `written`. They are marked as read."""
         paths = {file.path for fragment in written for file in fragment.files}
-        found = [part for part in there if part.metadata.files[0].path in paths]
+        found = [part for part in fragments if part.metadata.files[0].path in paths]
         self.fragments |= {part.fragment_id for part in found}
         return found
 
@@ -169,7 +169,7 @@ class Adder:
             self.remove(rows.filter(pa.array(self.stones.keys.mask(rows)))["image_id"].to_pylist())
 
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> list[Any]:
-        """Fragments of `rows`, which are not in the table until they are committed."""
+        """Fragments of `rows`. They are not in the table before a commit."""
         written: list[Any] = lance.fragment.write_fragments(
             rows,
             self.catalog.dataset,
@@ -187,7 +187,7 @@ class Adder:
             newest.delete(f"image_id IN ({chosen})", conflict_retries=CONFLICT_RETRIES)
 
     def _new(self, table: pa.Table) -> pa.Table:
-        """The rows whose id is not known, the first of each."""
+        """The rows with new ids; of repeated ids the first row."""
         ids = table["image_id"].to_pylist()
         first = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
         rows = np.array(sorted(first.values()), np.int64)
@@ -196,32 +196,32 @@ class Adder:
         return table if len(rows) == len(table) else table.take(rows)
 
     def _learn(self, dataset: Any, fresh: list[Any], mine: KnownIds) -> set[str]:
-        """Look at the rows of others, in fragments that came in since; returns the ids that are there twice, or in
-        `mine` too.
+        """Read the ids in new fragments of other processes; returns ids that the table has twice, or that are also in
+        `mine`.
         """
         self.fragments |= {part.fragment_id for part in fresh}
-        double: set[str] = set()
+        duplicates: set[str] = set()
         reached = self.horizon
         scanner = dataset.scanner(
             columns=["image_id"], with_row_id=True, batch_size=SCAN_ROWS, fragments=fresh
         )
         for batch in scanner.to_batches() if fresh else ():
             row_ids = batch["_rowid"].to_numpy()
-            # A compaction puts old rows, with their ids, into new fragments.
+            # A compaction moves old rows, with their row ids, into new fragments.
             ids = batch["image_id"].filter(pa.array(row_ids >= self.horizon)).to_pylist()
             known = self.known.contains(ids) | mine.contains(ids)
-            double |= set(compress(ids, known.tolist()))
+            duplicates |= set(compress(ids, known.tolist()))
             if len(set(ids)) < len(ids):
-                double |= {image_id for image_id, times in Counter(ids).items() if times > 1}
+                duplicates |= {image_id for image_id, times in Counter(ids).items() if times > 1}
             self.known.add(ids)
             reached = max(reached, int(row_ids.max(initial=0)) + 1)
         self.horizon = reached
-        return double
+        return duplicates
 
-    def _resolve(self, double: set[str]) -> dict[str, int]:
+    def _resolve(self, duplicates: set[str]) -> dict[str, int]:
         """Delete all but the oldest row of each id; returns the row ids of the oldest, by id."""
         kept: dict[str, int] = {}
-        ids = iter(double)
+        ids = iter(duplicates)
         while chunk := list(islice(ids, RESOLVED_AT_ONCE)):
             newest = lance.dataset(self.catalog.uri, storage_options=self.catalog.storage_options)
             found = newest.scanner(
@@ -243,14 +243,14 @@ class Adder:
 
 
 class _Waiting:
-    """Fragments that are written and not committed."""
+    """Fragments that are written but not committed."""
 
     def __init__(self) -> None:
         self.fragments: list[Any] = []
         self.ids = KnownIds()
         self.rows = self.bytes = 0
         self.stones = 0
-        """Tombstones that were known when the first row was let in."""
+        """Number of tombstones when the first row was written."""
 
     def add(self, fragments: list[Any], table: pa.Table) -> None:
         self.fragments += fragments

@@ -1,7 +1,7 @@
-"""Running a stage over the table: workers write new columns of fragments, one driver commits them in groups.
+"""Run a stage on the table: workers write new columns of fragments, and one driver commits them in groups.
 
-A fragment is worked on in slices of about a minute, so that a crash costs no more than that. A slice whose fragment
-has changed meanwhile doesn't land: the rows still missing are done again.
+A fragment is processed in slices of about a minute, so a crash loses at most that. If a slice's fragment changed
+meanwhile, the slice is not committed, and its missing rows are processed again.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from commoncanvas.table.snapshot import Snapshot
 
 COMMIT_SECONDS = 3.0
-"""The driver commits what has come in this often: a commit writes a manifest that lists every fragment."""
+"""Seconds between commits of the driver. A commit writes a manifest that lists every fragment."""
 SLICE_SECONDS = 60.0
-"""A worker hands in what it has of a fragment after this long."""
+"""After so many seconds, a worker returns the finished part of a fragment."""
 REOPEN_SECONDS = 3.0
-"""A worker looks for newer versions this often, so that two runs at once don't do each other's rows again."""
+"""Seconds after which a worker opens the newest version, so that parallel runs don't repeat each other's rows."""
 
 NOTE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Computed:
-    """New columns of the first rows of `row_ids`, all of one fragment, in memory."""
+    """New columns of the first rows of `row_ids`, all from one fragment, in memory."""
 
     dataset: Any
     fragment: Any
@@ -59,9 +59,9 @@ class Computed:
 
 @dataclass
 class FragmentWork:
-    """What engines map: fragment id -> a slice of its pending rows, or None if there are none.
+    """The function that engines map: fragment id -> a slice of its pending rows, or None if there are none.
 
-    A process that gets it more than once in a run goes on with the stage that it has set up.
+    A process that receives it again in the same run uses the stage that it has already set up.
     """
 
     uri: str
@@ -71,9 +71,9 @@ class FragmentWork:
     on_progress: Callable[[int], object] | None
     only: RowIds | None = None
     done: dict[int, RowIds] = field(default_factory=dict)
-    """Rows done by earlier slices of this run: one that `todo` still names after its work isn't done twice."""
+    """Rows done by earlier slices of this run. They are not done again, even if `todo` still matches them."""
     elsewhere: bool = False
-    """Whether it runs in other processes than the driver's."""
+    """Whether it runs in another process than the driver."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     _ready: bool = False
     _opened: tuple[float, Any] | None = None
@@ -97,7 +97,7 @@ class FragmentWork:
         return replace(self, storage_options=None), self.storage_options
 
     def reopen(self) -> None:
-        """See the newest version from here on."""
+        """Use the newest version from now on."""
         self._opened = None
 
     def __call__(self, fragment_id: int) -> Slice | None:
@@ -109,13 +109,13 @@ class FragmentWork:
                 return self.write(end.value) if end.value else None
 
     def compute(self, fragment_id: int) -> Generator[None, None, Computed | None]:
-        """What the stage makes of a fragment's pending rows, in order, for about SLICE_SECONDS, or until it fails: what
-        it had made by then counts. Yields after each batch.
+        """Run the stage on a fragment's pending rows, in order, for about SLICE_SECONDS or until it fails. Results from
+        before a failure are returned. Yields after each batch.
         """
         self.setup()
         dataset = self._dataset()
         fragment = dataset.get_fragment(fragment_id)
-        if fragment is None:  # compacted or emptied by somebody else meanwhile
+        if fragment is None:  # another process compacted or emptied it meanwhile
             return None
         row_ids = self._pending(dataset, fragment)
         if not len(row_ids):
@@ -143,7 +143,7 @@ class FragmentWork:
         return Computed(dataset, fragment, row_ids, results, failure)
 
     def write(self, computed: Computed) -> Slice:
-        """Write new column files of a fragment, which nobody sees until they are committed."""
+        """Write new column files of a fragment. They are invisible before a commit."""
         dataset, fragment = computed.dataset, computed.fragment
         columns = pa.Table.from_batches(computed.results)
         done = len(columns)
@@ -151,7 +151,7 @@ class FragmentWork:
         for outdated in self._outdated(dataset, fragment, row_ids):
             columns = columns.append_column(outdated, pa.nulls(done, outdated.type))
         columns = columns.append_column("_rowid", pa.array(row_ids, pa.uint64()))
-        with explaining(f"catalog {self.uri}: what {self.stage.name} made can't be written"):
+        with explaining(f"catalog {self.uri}: results of {self.stage.name} can't be written"):
             metadata, fields = fragment.update_columns(columns)
         return Slice(
             fragment.fragment_id,
@@ -168,7 +168,7 @@ class FragmentWork:
     def _prepared(
         self, dataset: Any, row_ids: RowIds
     ) -> Generator[tuple[pa.RecordBatch, Callable[[], pa.RecordBatch]]]:
-        """Batches, each with the call that finishes it; of a stage with a model, made ready on another thread."""
+        """Batches, each with the function that computes its result; a Preparing stage prepares on another thread."""
         stage = self.stage
 
         def made() -> Generator[tuple[pa.RecordBatch, Callable[[], pa.RecordBatch]]]:
@@ -190,7 +190,7 @@ class FragmentWork:
                 self.stage.busy_s += time.monotonic() - began
 
     def _outdated(self, dataset: Any, fragment: Any, row_ids: RowIds) -> list[pa.Field]:
-        """Columns in which some of the rows have a value that was made of what is about to change."""
+        """Columns with values in these rows that were made from columns about to change."""
         outdated = []
         for name in derived(dataset.schema, [column.name for column in self.stage.writes]):
             scanner = dataset.scanner(
@@ -220,7 +220,7 @@ class FragmentWork:
 
 
 _set_up: dict[str, Stage] = {}
-"""The one stage that this process, if it is a worker, has set up, by its run."""
+"""Run -> stage that this worker process has set up; at most one."""
 _setting_up = threading.Lock()
 
 
@@ -232,20 +232,20 @@ def run(
     on_progress: Callable[[int], object] | None = None,
     only: RowIds | None = None,
 ) -> int:
-    """See `Catalog.backfill`. `only`: row ids; others are left alone."""
+    """See `Catalog.backfill`. `only`: ids of the rows to process."""
     engine = engine or LocalEngine()
     catalog.refresh()
     catalog.check_columns(stage.reads)
     catalog.add_columns(stage.writes)
-    # A wrong filter fails here, in one line.
+    # An invalid filter fails here, with a one-line error.
     catalog.count(all_of(stage.todo, where))
     elsewhere = not engine.shares_memory
-    # A worker may be in another folder.
+    # A worker may run in another folder.
     uri = catalog.uri if "://" in catalog.uri else str(Path(catalog.uri).absolute())
     report = None if elsewhere else on_progress
     work = FragmentWork(uri, catalog.storage_options, stage, where, report, only, elsewhere=elsewhere)
     fragment_ids = [fragment.fragment_id for fragment in catalog.dataset.get_fragments()]
-    # Two runs at once start at different places, so that they share the work instead of racing for it.
+    # Parallel runs start at different fragments, so that they share the work and don't repeat it.
     start = random.randrange(len(fragment_ids)) if fragment_ids else 0
     fragment_ids = fragment_ids[start:] + fragment_ids[:start]
 
@@ -287,15 +287,15 @@ def _run(
                         rows += _land(catalog, waiting, work, again, on_progress)
                         waiting, committed_at = [], time.monotonic()
         finally:
-            # Also when a stage raises: what is finished is kept.
+            # Keep finished work, even if the stage raises an error.
             rows += _land(catalog, waiting, work, again, on_progress)
         fragment_ids = again
     return rows
 
 
 def _results(work: FragmentWork, engine: Engine, fragment_ids: list[int]) -> Generator[Slice | None]:
-    """Slices as the engine makes them; of a stage with a model in this process one is written, on another thread, while
-    the model is at the next. The model stays on this thread: on another one torch is a quarter slower on a CPU.
+    """Slices in the engine's order. For a Preparing stage in this process, another thread writes a slice while the
+    model runs on the next. The model stays on this thread: on another thread torch is a quarter slower on a CPU.
     """
     here = isinstance(engine, LocalEngine) and engine.shares_memory and engine.workers == 1
     if not here or not isinstance(work.stage, Preparing):
@@ -317,7 +317,7 @@ def _results(work: FragmentWork, engine: Engine, fragment_ids: list[int]) -> Gen
             except GeneratorExit:
                 raise
             except BaseException as error:
-                failure = error  # once what is being written has landed
+                failure = error  # raised after the slice that is being written
             if writing:
                 yield writing.result()
                 writing = None
@@ -354,7 +354,7 @@ def _land(
     again: list[int],
     on_progress: Callable[[int], object] | None,
 ) -> int:
-    """Commit slices; returns the rows that landed, appends to `again` the fragments that still have work."""
+    """Commit slices; returns the number of committed rows, and appends fragments with work left to `again`."""
     landed, lost = commit(catalog, waiting)
     for made in landed:
         if not made.finished:

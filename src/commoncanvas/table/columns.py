@@ -1,4 +1,4 @@
-"""What a column that a model made is made of, in its field's metadata, and which columns hang on which."""
+"""The origin of columns that a model made, stored in field metadata, and dependencies between columns."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import pyarrow as pa
 from commoncanvas.core.errors import ModelError
 
 KEY = b"commoncanvas"
-"""Metadata that makes a column the one it is."""
+"""Metadata that identifies a column."""
 FINGERPRINT = "fingerprint"
-"""A setting of columns whose rows say themselves of what they were made: the column that says it."""
+"""A setting: the name of the column that stores, for each row, what its value was made from."""
 ABOUT_KEY = b"commoncanvas.about"
-"""Metadata that is told of a column; another path to the same weights doesn't make another column."""
+"""Metadata that only describes a column. The same weights at another path make the same column."""
 
 
 @dataclass(frozen=True)
 class ColumnInfo:
-    """Who made a column, and of what.
+    """Which model made a column, and from what.
 
-    `sources`: each column that it was made of, with the digest of the weights that made that one in its turn (None: no
-    model did). `shape`: of one row's value, () for a scalar. `model`: the maker's name or path, as it was given.
-    `trained_on`: what the maker learned from (see `provenance.origin`), None if that isn't recorded. `settings`: what
-    else decides the values, such as a prompt; JSON values. `revision`: the hub's commit, None for a folder's model.
-    `license`: what the maker's model card states, None if nobody looked.
+    `sources`: each source column, with the digest of the weights that made it (None: no model made it). `shape`: of
+    one row's value, () for a scalar. `model`: the model's name or path, as the user gave it. `trained_on`: the model's
+    training data (see `provenance.origin`), None if not recorded. `settings`: what else determines the values, such as
+    a prompt; JSON values. `revision`: commit on the hub, None for a local folder. `license`: stated in the model card,
+    None if the card was not read.
     """
 
     sha256: str
@@ -48,7 +48,7 @@ class ColumnInfo:
 
     @property
     def made_by(self) -> str:
-        """Maker, sources and settings in a few words, for messages."""
+        """Model, sources and settings in a few words, for messages."""
         sources = ", ".join(name + (f" by {digest[:12]}" if digest else "") for name, digest in self.sources)
         settings = ", ".join(
             f"{name} {value!r}" for name, value in self.settings.items() if name != FINGERPRINT
@@ -56,15 +56,15 @@ class ColumnInfo:
         return f"{self.model} ({self.sha256[:12]}) from {sources}" + (f" with {settings}" if settings else "")
 
     def check(self, sha256: str) -> None:
-        """Raise ModelError if what was loaded to make the column has another digest."""
+        """Raise ModelError if the loaded weights have another digest."""
         if sha256 != self.sha256:
             raise ModelError(
-                f"model {self.model} has other weights on {socket.gethostname()} ({sha256[:12]}) than where the run "
-                f"was started ({self.sha256[:12]}); put the same ones there"
+                f"model {self.model} has other weights on {socket.gethostname()} ({sha256[:12]}) than on the machine "
+                f"that started the run ({self.sha256[:12]}); copy the same weights to both"
             )
 
     def field(self, name: str, kind: pa.DataType | None = None) -> pa.Field:
-        """The field `name`: of type `kind`, by default fp16 values in the column's shape."""
+        """The field `name` of type `kind`; default: fp16 values in the column's shape."""
         kind = kind or pa.list_(pa.float16(), int(np.prod(self.shape)))
         identity: dict[str, Any] = {"sha256": self.sha256, "sources": self.sources, "shape": self.shape}
         if self.settings:
@@ -79,7 +79,7 @@ class ColumnInfo:
 
     @classmethod
     def of(cls, field: pa.Field) -> Self | None:
-        """What stands in a field's metadata; None for a column that no model made."""
+        """Read a field's metadata; None for a column that no model made."""
         metadata = field.metadata or {}
         try:
             identity, about = json.loads(metadata[KEY]), json.loads(metadata[ABOUT_KEY])
@@ -100,14 +100,14 @@ class ColumnInfo:
 
 
 def sources_of(schema: pa.Schema, names: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
-    """`ColumnInfo.sources` for a column that is to be made of the columns `names`."""
+    """`ColumnInfo.sources` for a column made from the columns `names`."""
     infos = {name: ColumnInfo.of(schema.field(name)) for name in names}
     return tuple((name, info.sha256 if info else None) for name, info in infos.items())
 
 
 def derived(schema: pa.Schema, names: Iterable[str]) -> list[str]:
-    """Columns made of `names`, or of columns that were, in the schema's order, without `names` themselves; and without
-    those whose rows can tell when what they were made of has changed.
+    """Columns made directly or indirectly from `names`, in the schema's order, without `names` themselves. Columns with
+    a FINGERPRINT are left out: their rows show when a source changed.
     """
     given = set(names)
     infos = {field.name: info for field in schema if (info := ColumnInfo.of(field))}
@@ -121,7 +121,7 @@ def derived(schema: pa.Schema, names: Iterable[str]) -> list[str]:
 
 
 def same_column(existing: pa.Field, wanted: pa.Field) -> bool:
-    """Whether two fields have one type and one meaning."""
+    """Whether two fields have the same type and meaning."""
     return bool(existing.type.equals(wanted.type)) and _identity(existing) == _identity(wanted)
 
 

@@ -1,6 +1,6 @@
-"""New columns of fragments, written but seen by nobody, and the commit that makes many of them one version.
+"""New columns of fragments, and the commit that makes many of them one version. They are invisible before it.
 
-The commit is optimistic: a slice lands only if its fragment is still the one that was read.
+The commit is optimistic: a slice is committed only if its fragment did not change since it was read.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Slice:
     version: int
     row_ids: RowIds
     read: str
-    """The fragment's metadata as it was read, JSON."""
+    """The fragment's metadata when it was read, as JSON."""
     written: str
-    """Its metadata with the new columns, JSON."""
+    """Its metadata with the new columns, as JSON."""
     fields: list[int]
     finished: bool
     counted: Any = None
-    """What a stage that is Counting has counted meanwhile, elsewhere than in the driver's process."""
+    """Counts of a Counting stage in another process than the driver's."""
     failure: Exception | None = None
-    """What ended it early; the run ends with it, once what was made before has landed."""
+    """The error that ended the slice early. The run raises it after it commits the finished rows."""
 
 
 def commit(catalog: Snapshot, slices: list[Slice]) -> tuple[list[Slice], list[Slice]]:
-    """Commit slices as one version; returns those that landed, and those whose fragment has changed since."""
+    """Commit slices as one version; returns the committed slices, and those whose fragment changed meanwhile."""
     lost: list[Slice] = []
     version = min((made.version for made in slices), default=0)
     while slices:
@@ -54,14 +54,14 @@ def commit(catalog: Snapshot, slices: list[Slice]) -> tuple[list[Slice], list[Sl
             )
             break
         except CommitConflictError:
-            # Something else was committed since. Slices whose fragment it left alone are still good.
+            # Another process committed meanwhile. Slices are still valid if their fragment did not change.
             latest = lance.dataset(catalog.uri, storage_options=catalog.storage_options)
             version = latest.version
             untouched = [_untouched(latest, made) for made in slices]
             lost += [made for made, good in zip(slices, untouched, strict=True) if not good]
             slices = [made for made, good in zip(slices, untouched, strict=True) if good]
         except (OSError, ValueError) as error:
-            raise CatalogError(f"catalog {catalog.uri} can't be committed to: {reason(error)}") from error
+            raise CatalogError(f"catalog {catalog.uri} can't be changed: {reason(error)}") from error
     catalog.refresh()
     return slices, lost
 

@@ -1,4 +1,4 @@
-"""What `fetch_status` can say, and the error that carries it."""
+"""The values of `fetch_status`, and the error that carries one."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ STATUSES = (
     LOOKS_TAKEN_DOWN,
     "internal",
 )
-"""Everything that `fetch_status` can say. `refused`: what the metadata or the server asked of us is not safe to do.
-`changed`: it is not the file that the list states.
-`unsupported_format`: an image, but of a kind that can't be read here. `truncated`: an image that is damaged or cut
-short. `too_many_pixels`: also too many bytes when it is decoded, or a side too long for the stored format.
-`opted_out`: the server says that no model should learn from it. `taken_down`: the file is one that was taken down;
-`looks_taken_down`: its perceptual hash says that it is a copy of one. `internal`: a fault of ours, which cost one row.
+"""All values of `fetch_status`. `refused`: the metadata or the server asks for something unsafe.
+`changed`: the file differs from the one that the source states.
+`unsupported_format`: an image in a format that we can't read. `truncated`: a damaged or incomplete image.
+`too_many_pixels`: too many pixels, too many bytes after decoding, or a side too long for the stored format.
+`opted_out`: the server says that no model may learn from it. `taken_down`: the file was taken down.
+`looks_taken_down`: its perceptual hash matches an image that was taken down. `internal`: a bug in CommonCanvas.
 """
 
 
 class FetchError(Exception):
-    """Bytes that can't be had; `status` is one of STATUSES.
+    """Bytes that can't be fetched; `status` is one of STATUSES.
 
-    `transient`: asking once more may help, after `wait_s` if the server said so. `busy`: the server asks for less.
+    `transient`: a retry may help, after `wait_s` seconds if the server gave a time. `busy`: the server asks for fewer
+    requests.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class FetchError(Exception):
 
 
 def http_status(code: int) -> str:
-    """The status that an HTTP answer without the whole file means; as http_5xx what HTTP knows no class for."""
+    """The status for an HTTP response without the complete file; http_5xx for codes outside HTTP's classes."""
     if code in (404, 410):
         return "not_found"
     if code in (401, 403, 451):

@@ -1,8 +1,8 @@
-"""Rows that wait for their image get it where a later source brings it along, so that nothing is fetched twice.
+"""Fill rows without an image from a later source that has the image, so that it need not be fetched.
 
-Such a row is written anew, at the table's end, and goes where it was, in one commit: what that costs hangs on the rows
-that are filled. To write the image column of their fragments (as `Catalog.backfill` does) would write every image that
-these have, for each group of rows that comes in, since a source's order is seldom that of the table.
+One commit deletes the old row and appends the filled one, so the cost depends on the number of filled rows.
+`Catalog.backfill` would rewrite all images of a fragment, for every group of rows, because a source's order is seldom
+the table's order.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def brings_images(table: pa.Table) -> bool:
 
 
 class Appending(Protocol):
-    """What is about to append rows to a catalog, some of which are there and only wait for their image."""
+    """Appends rows to a catalog. Some of them are already in the catalog, without an image."""
 
     catalog: Snapshot
 
     def write(self, rows: pa.Table | pa.RecordBatchReader) -> list[Any]:
-        """Fragments of `rows`, which are not in the table until they are committed."""
+        """Fragments of `rows`. They are not in the table before a commit."""
 
-    def own(self, there: Iterable[Any], written: Iterable[Any]) -> list[Any]:
-        """Take those fragments of a table for one's own that were committed of `written`."""
+    def own(self, fragments: Iterable[Any], written: Iterable[Any]) -> list[Any]:
+        """Those of a table's `fragments` that are in `written`. They are marked as read."""
 
 
 class Filler:
-    """Knows which rows had no image when it was made, 12 bytes each."""
+    """Knows the rows that had no image when it was created, in 12 bytes each."""
 
     def __init__(self, adder: Appending) -> None:
         self.adder = adder
@@ -60,9 +60,9 @@ class Filler:
         )
 
     def fill(self, table: pa.Table) -> int:
-        """Put the images of `table` into the rows with the same ids that still have none; returns how many it did.
+        """Put the images of `table` into rows with the same ids that still have none; returns the number of rows.
 
-        All of them in one commit or none. Raises CatalogError where others change these rows again and again.
+        It fills all rows in one commit, or none. Raises CatalogError if other processes keep changing these rows.
         """
         row_ids = self.lacking.candidates(table["image_id"].to_pylist())
         if not len(row_ids):
@@ -76,7 +76,7 @@ class Filler:
             self.catalog.refresh()
             now = self._waiting(row_ids, images, table)
             places, now = now.select(_PLACE), now.drop_columns(_PLACE)
-            # What others do to the fragments meanwhile is seldom done to these rows.
+            # If other processes changed the fragments but not these rows, the written files are still valid.
             if not now.equals(old):
                 self._discard(written)
                 old, written = now, self._write(now, images, table) if len(now) else []
@@ -86,12 +86,12 @@ class Filler:
                 return len(now)
         self._discard(written)
         raise CatalogError(
-            f"catalog {self.catalog.uri}: others change the rows that wait for images again and again; "
+            f"catalog {self.catalog.uri}: other processes keep changing the rows without images; "
             "stop them and run the import again"
         )
 
     def _waiting(self, row_ids: RowIds, images: dict[str, int], table: pa.Table) -> pa.Table:
-        """What the rows that are to be filled have, without what they get."""
+        """The rows to fill, without the columns that get new values."""
         dataset = self.catalog.dataset
         got = {name for name in _IMAGE if name in table.column_names and name != "fetch_status"}
         columns = [name for name in dataset.schema.names if name not in got]
@@ -111,7 +111,7 @@ class Filler:
         return self.adder.write(pa.RecordBatchReader.from_batches(schema, batches()))
 
     def _land(self, places: pa.Table, written: list[Any]) -> bool:
-        """Commit `written` in place of the rows at `places`; False if somebody changed their fragments meanwhile."""
+        """Replace the rows at `places` by `written`; False if another process changed their fragments meanwhile."""
         dataset = self.catalog.dataset
         fragments = places["_rowaddr"].to_numpy() >> np.uint64(32)
         order = np.argsort(fragments, kind="stable")
@@ -150,7 +150,9 @@ class Filler:
 
 
 def _filled(old: pa.Table, new: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The image as `new` has it, its other values where `old` has none; what was made of these is made anew."""
+    """`old` with the image columns of `new`, and with other values of `new` where `old` has null. Columns made from
+    these become null, so that stages compute them again.
+    """
     given = [name for name in new.column_names if name not in ("image_id", "source")]
     outdated = derived(schema, given)
     columns = []

@@ -1,4 +1,4 @@
-"""What each condition of a filter takes in turn, counted for models of either policy."""
+"""Count the rows that each condition of a filter drops, for each licence policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from commoncanvas.table.table import Catalog
 
 @dataclass(frozen=True)
 class Step:
-    """What one condition took from the rows that those before it had left, for models of either policy."""
+    """Rows that one condition drops after the conditions before it, for each policy."""
 
     name: str
     why: str
@@ -23,7 +23,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Steps:
-    """All conditions in turn, of `rows`; what is left for either policy."""
+    """All conditions in order, starting from `rows` rows, and the rows left for each policy."""
 
     rows: int
     steps: tuple[Step, ...]
@@ -32,9 +32,9 @@ class Steps:
 
 
 def count_steps(catalog: Catalog, conditions: Sequence[Condition], within: str | None = None) -> Steps:
-    """Count the rows that `within` lets in and that meet the first condition, the first two, and so on.
+    """Count the rows in `within` that meet the first condition, the first two, and so on.
 
-    A licence condition counts as that of either policy, whichever the filter is for. Raises CatalogError.
+    A licence condition is replaced by the condition of each policy. Raises CatalogError.
     """
     counted: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""Filters with names: SQL kept in the table's own configuration, beside the tag of the version that it was made on."""
+"""Saved filters: SQL in the table's configuration, each with a tag of the version that it was made on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from commoncanvas.table.table import Catalog
 
 FETCHED = "fetch_status = 'ok'"
 _KEY = "commoncanvas.filter."
-# Also a tag's name, which Lance is strict about; of digits alone it would read as a version's number.
+# The name is also a tag, and Lance restricts tag names. Digits alone would look like a version number.
 _NAME = re.compile(r"(?!\d+$)(?!.*(\.\.|\.lock$|\.$))[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RETRIES = 50
 _CREATED = "_row_created_at_version"
@@ -26,10 +26,10 @@ _CREATED = "_row_created_at_version"
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of a filter: SQL over the columns, and what is wrong with rows that don't meet it.
+    """One condition of a filter: SQL over the columns, and `why` rows that don't meet it are dropped.
 
-    `computed`: the column that it is on, if `curate` computes it: rows without a value there have not been curated.
-    `licence`: it is that of a policy's licences.
+    `computed`: the condition's column, if `curate` computes it. Rows without a value there are not curated yet.
+    `licence`: whether it is the condition of a licence policy.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Condition:
 
 
 def saved_conditions(catalog: Catalog) -> dict[str, tuple[Condition, ...]]:
-    """Name -> conditions, of every filter that the catalog's version knows."""
+    """Name -> conditions, of all filters in the catalog's version."""
     config: dict[str, str] = catalog.dataset.config()
     return {
         key.removeprefix(_KEY): tuple(Condition(**each) for each in json.loads(config[key]))
@@ -50,19 +50,19 @@ def saved_conditions(catalog: Catalog) -> dict[str, tuple[Condition, ...]]:
 
 
 def saved_filters(catalog: Catalog | str | Path) -> dict[str, str]:
-    """Name -> SQL expression, of every filter that the catalog's version knows."""
+    """Name -> SQL expression, of all filters in the catalog's version."""
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     return {name: where_of(conditions) for name, conditions in saved_conditions(catalog).items()}
 
 
 def where_of(conditions: Iterable[Condition]) -> str:
-    """SQL of the rows that meet all of them."""
+    """SQL for the rows that meet all conditions."""
     return all_of(*(condition.where for condition in conditions))
 
 
 def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
-    """The SQL expression saved as `name`. Raises CatalogError, listing the names there are."""
+    """The SQL expression saved as `name`. Raises CatalogError that lists all names."""
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     filters = saved_filters(catalog)
@@ -74,49 +74,49 @@ def saved_filter(catalog: Catalog | str | Path, name: str) -> str:
 
 
 def expression(catalog: Catalog, where: str | None) -> str | None:
-    """SQL of `where`: of the saved filter of that name, if the catalog's version has one; else `where` itself."""
+    """The SQL of the saved filter `where`, if the catalog's version has one; else `where` itself."""
     return None if where is None else saved_filters(catalog).get(where, where)
 
 
 def tagged_filter(catalog: Catalog, version: int | str | None) -> str | None:
-    """The SQL that was saved with the tag `version`; None for a version that is none of a filter's."""
+    """The SQL of the filter whose tag is `version`; None if `version` is not a filter's tag."""
     return saved_filters(catalog).get(version) if isinstance(version, str) else None
 
 
 def conditions_of(catalog: Catalog, where: str | None, version: int | str | None) -> list[str]:
-    """SQL of `where`, itself or by its name; and if a filter was saved with the tag `version`, of that one, and of the
-    rows that were there then. Raises CatalogError if that tag is gone.
+    """SQL conditions for `where` (SQL or a filter's name). If `version` is a filter's tag: also that filter, and the
+    condition that a row existed then. Raises CatalogError if the tag was deleted.
     """
     named = expression(catalog, where)
     conditions = [] if named is None else [named]
     if tagged := tagged_filter(catalog, version):
         if version not in (tags := catalog.tags()):
-            raise CatalogError(f"catalog {catalog.uri} has the filter {version} and no longer its tag")
+            raise CatalogError(f"catalog {catalog.uri} has the filter {version}, but its tag was deleted")
         conditions = [tagged, *conditions, f"{_CREATED} <= {tags[version]}"]
     return list(dict.fromkeys(conditions))
 
 
 def open_rows(uri: str, version: int | str | None) -> Catalog:
-    """The catalog that has the rows of `version`: that version, or for the tag of a saved filter, which says which
-    rows, the newest, with the columns that were made since. Raises CatalogError.
+    """The catalog at `version`. For a saved filter's tag: the newest version, because it has columns that were made
+    later, and the filter selects the rows. Raises CatalogError.
     """
     newest = Catalog.open(uri)
     return newest if version is None or tagged_filter(newest, version) else Catalog.open(uri, version)
 
 
 def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:
-    """SQL of the rows that one of `filters` at least lets in, each itself or by its name; of none no condition."""
+    """One SQL condition for rows that at least one of `filters` (SQL or names) selects; an empty list for none."""
     each = [all_of(expression(catalog, where)) for where in filters]
     return [" OR ".join(each)] if each else []
 
 
 def left_after(catalog: Catalog, conditions: Sequence[str]) -> list[int]:
-    """How many rows meet the first condition, the first two, and so on."""
+    """The number of rows that meet the first condition, the first two, and so on."""
     return [catalog.count(all_of(*conditions[: count + 1])) for count in range(len(conditions))]
 
 
 def describe_counts(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
-    """`left_after` in words: what each condition leaves of all rows, up to the one that leaves none."""
+    """`left_after` in words: the rows left after each condition, up to the first that leaves none."""
     words = [counted(catalog.count(), "rows")]
     for condition, count in zip(conditions, left, strict=True):
         words.append(f"{count:,} with {shortened(condition)}")
@@ -126,25 +126,25 @@ def describe_counts(catalog: Catalog, conditions: Sequence[str], left: Sequence[
 
 
 def why_none(catalog: Catalog, conditions: Sequence[str]) -> str:
-    """Why a stage had nothing to do on the rows that meet all `conditions`."""
+    """Why a stage found no work in the rows that meet all `conditions`."""
     left = left_after(catalog, conditions)
     if left[-1]:
-        return f"nothing to do, {counted(left[-1], 'rows')} have it already"
-    return f"no row to do: of {describe_counts(catalog, conditions, left)}{remedy(catalog, conditions, left)}"
+        return f"nothing to do; {counted(left[-1], 'rows')} have it already"
+    return f"no row matches: {describe_counts(catalog, conditions, left)}{remedy(catalog, conditions, left)}"
 
 
 def remedy(catalog: Catalog, conditions: Sequence[str], left: Sequence[int]) -> str:
-    """The command that lets rows meet the first condition that none meets; empty if there is none for it."""
+    """The command that helps if no row is fetched; empty if another condition is the first that no row meets."""
     if conditions[left.index(0)] != FETCHED:
         return ""
     return f"; to fetch the images: commoncanvas catalog fetch --catalog {shlex.quote(catalog.uri)}"
 
 
 def save_filter(catalog: Catalog, name: str, where: str | Sequence[Condition]) -> None:
-    """Keep a filter, SQL or a list of conditions, as `name`, and tag the newest version, which then has it, so as well.
+    """Save a filter (SQL or conditions) as `name`, and tag the resulting version with `name`.
 
-    Saved again, unchanged, at the same version it changes nothing; killed in between, the next call does what is
-    left. Raises CatalogError for an expression that is no SQL over the columns, and where `name` stands for something
+    Saving the same filter again at the same version changes nothing. If a call is killed, the next call completes it.
+    Raises CatalogError if the expression is not valid SQL over the columns, or if `name` is already used for something
     else.
     """
     if isinstance(where, str):
@@ -152,15 +152,15 @@ def save_filter(catalog: Catalog, name: str, where: str | Sequence[Condition]) -
     expression = where_of(where)
     check_name(catalog, name, expression)
     catalog.count(expression)
-    said = json.dumps([asdict(condition) for condition in where])
+    saved = json.dumps([asdict(condition) for condition in where])
     for attempt in range(_RETRIES):
         catalog.refresh()
         if saved_filters(catalog).get(name) == expression:
             break
         try:
-            catalog.dataset.update_config({_KEY + name: said})
+            catalog.dataset.update_config({_KEY + name: saved})
         except OSError as error:
-            # Somebody else changed the configuration at the same time: look again.
+            # Another process changed the configuration at the same time: try again.
             if "ncompatible" not in str(error) or attempt == _RETRIES - 1:
                 raise CatalogError(
                     f"catalog {catalog.uri}: filter {name} can't be saved: {reason(error)}"
@@ -172,14 +172,12 @@ def check_name(catalog: Catalog, name: str, expression: str) -> None:
     """Raise CatalogError if `expression` could not be saved as `name`."""
     if not _NAME.fullmatch(name):
         raise CatalogError(
-            f"{name!r} is no name of a filter; write a letter, then letters, digits, _ or -, as in c-v1"
+            f"{name!r} is not a valid filter name; use a letter, then letters, digits, _ or -, as in c-v1"
         )
     tagged = catalog.tags().get(name)
     if tagged is None:
         return
-    there = saved_filters(Catalog.open(catalog.uri, name, catalog.storage_options)).get(name)
-    if there != expression:
-        what = "another filter" if there else "no filter"
-        raise CatalogError(
-            f"tag {name} of {catalog.uri} stands for version {tagged} and {what}; use another name"
-        )
+    existing = saved_filters(Catalog.open(catalog.uri, name, catalog.storage_options)).get(name)
+    if existing != expression:
+        kind = "another filter" if existing else "no filter"
+        raise CatalogError(f"tag {name} of {catalog.uri} is version {tagged} with {kind}; use another name")

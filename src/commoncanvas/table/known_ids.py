@@ -1,4 +1,4 @@
-"""Which image ids a table has, in little memory: so that an import of any number of rows adds each once."""
+"""Sets of image ids in little memory, so that an import of any size adds each id once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ Fingerprints = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
 BITS = 4
-"""A set is in 2**BITS parts, by the highest bits: a search or a merge takes room for one of them at a time."""
+"""A set has 2**BITS parts, by the highest bits. A search or a merge holds one part in memory at a time."""
 SPILLED = 1 << 20
-"""Ids that a set holds in memory before they go to disk."""
+"""Ids that a set keeps in memory before it writes them to disk."""
 FILTER_BITS = 28
-"""Of 2**FILTER_BITS bits, each id on disk sets one: of 10^7 ids that are not there, 4 in 100 are looked for on disk."""
+"""Each id on disk sets one of 2**FILTER_BITS bits. With 10^7 ids on disk, 4 in 100 new ids need a search on disk."""
 
 
 class KnownIds:
-    """A set of ids as 96-bit fingerprints, 12 bytes each; that any two of 10^8 look alike has a chance of 10^-13.
+    """A set of ids as 96-bit fingerprints, 12 bytes each. The chance that any two of 10^8 ids collide is 10^-13.
 
-    It is made of runs of growing size, each sorted, as in a log-structured merge tree: adding stays cheap however many
-    there are. The newest are in memory, up to SPILLED ids; the others in files of `tempfile`'s folder, which have no
-    name, so that they go with the process however it ends.
+    The ids are in sorted runs of growing size, as in a log-structured merge tree, so adding stays cheap. The newest
+    runs are in memory, up to SPILLED ids. The others are in unnamed temporary files, which vanish with the process.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class KnownIds:
         self._add(_sorted(_fingerprints(ids)))
 
     def take_in(self, others: KnownIds) -> None:
-        """Add all of `others`, which are few enough to be in memory."""
+        """Add all of `others`. They must be in memory."""
         assert not others._spilled
         for run in others._recent:
             self._add(run)
@@ -79,35 +78,35 @@ class KnownIds:
         self._recent = []
 
     def contains(self, ids: Sequence[str]) -> NDArray[np.bool_]:
-        """[N] True where an id is in the set."""
+        """[N] True for ids in the set."""
         wanted = _fingerprints(ids)
         order = np.argsort(wanted[0], kind="stable")
         wanted = wanted[0][order], wanted[1][order]
-        among = np.zeros(len(ids), bool)
+        known = np.zeros(len(ids), bool)
         for run in self._recent:
-            among |= _among(run, wanted)
+            known |= _in_run(run, wanted)
         if self._spilled:
             byte, bit = _bits(wanted[0])
             maybe = np.flatnonzero(self._filter[byte] & bit)
-            asked = _split((wanted[0][maybe], wanted[1][maybe]))
+            split = _split((wanted[0][maybe], wanted[1][maybe]))
             for spilled in self._spilled:
-                among[maybe] |= np.concatenate([spilled.among(part, some) for part, some in enumerate(asked)])
+                known[maybe] |= np.concatenate([spilled.has(part, some) for part, some in enumerate(split)])
         found = np.empty(len(ids), bool)
-        found[order] = among
+        found[order] = known
         return found
 
 
 class Seen:
-    """Ids that come one by one, in little memory: 32 MB, and 12 bytes an id on disk (see KnownIds)."""
+    """A set of ids that are added one by one: 32 MB of memory, and 12 bytes per id on disk (see KnownIds)."""
 
     def __init__(self) -> None:
-        # A bit an id says of most new ones that they are new; the others are looked for.
+        # One bit per id: if it is not set, the id is new. Else a search decides.
         self._bits = bytearray(1 << (FILTER_BITS - 3))
         self._recent: set[str] = set()
         self._known = KnownIds()
 
     def first(self, id: str) -> bool:
-        """Whether `id` comes for the first time."""
+        """Add `id`; True if it is new."""
         place = hash(id) & ((1 << FILTER_BITS) - 1)
         bit = 1 << (place & 7)
         if self._bits[place >> 3] & bit and (id in self._recent or self._known.contains([id]).any()):
@@ -121,10 +120,10 @@ class Seen:
 
 
 class _Spilled:
-    """A sorted run in a file: the first 64 bits of all its fingerprints, and the other 32 in another."""
+    """A sorted run in two files: the first 64 bits of all fingerprints, and the other 32 bits."""
 
     def __init__(self, parts: Iterable[Fingerprints]) -> None:
-        """From the parts of the run, in their order, of which one is in memory at a time."""
+        """`parts`: the parts of the run in order. One at a time is in memory."""
         self._files = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         ends = [0]
         for first, second in parts:
@@ -139,15 +138,15 @@ class _Spilled:
         return self._slices[-1][1]
 
     def part(self, number: int) -> Fingerprints:
-        """Mapped from the files, for as long as it is used."""
+        """Part `number`, memory-mapped."""
         start, end = self._slices[number]
-        if start == end:  # nothing can't be mapped
+        if start == end:  # an empty range can't be mapped
             return np.empty(0, np.uint64), np.empty(0, np.uint32)
         return self._mapped(0, np.uint64, start, end), self._mapped(1, np.uint32, start, end)
 
-    def among(self, number: int, wanted: Fingerprints) -> NDArray[np.bool_]:
+    def has(self, number: int, wanted: Fingerprints) -> NDArray[np.bool_]:
         """[N] Which of the sorted `wanted` part `number` has."""
-        return _among(self.part(number) if len(wanted[0]) else wanted, wanted)
+        return _in_run(self.part(number) if len(wanted[0]) else wanted, wanted)
 
     def _mapped(self, file: int, dtype: Any, start: int, end: int) -> NDArray[Any]:
         offset = start * np.dtype(dtype).itemsize
@@ -155,13 +154,13 @@ class _Spilled:
 
 
 class KnownRows:
-    """Which rows an id may be that of, in 12 bytes a row: those whose id has the same 32 bits of a fingerprint.
+    """Finds rows by id, in 12 bytes per row. It compares only 32 bits of each id's fingerprint.
 
-    That is the right one and, of 10^8, seldom another: whoever asks reads the rows anyway, with their ids.
+    So it may return another row too, though rarely among 10^8 rows. Callers read the rows and compare the ids.
     """
 
     def __init__(self, batches: Iterable[tuple[Sequence[str], NDArray[np.uint64]]]) -> None:
-        """From batches of ids and as many row ids."""
+        """`batches`: pairs of ids and their row ids."""
         parts: list[tuple[NDArray[Any], NDArray[Any]]]
         parts = [(np.empty(0, np.uint32), np.empty(0, np.uint64)) for _ in range(1 << BITS)]
         counts = [0] * len(parts)
@@ -174,17 +173,17 @@ class KnownRows:
                 start, counts[number] = counts[number], counts[number] + int(np.count_nonzero(chosen))
                 for array, values in zip(part, given, strict=True):
                     if counts[number] > len(array):
-                        # In place: many small arrays would leave as much again in holes when they are joined.
+                        # Resize in place: joining many small arrays would take twice the memory.
                         array.resize(counts[number] * 9 // 8, refcheck=False)
                     array[start : counts[number]] = values[chosen]
-        # One part after the other, as the sort takes as much again.
+        # Sort one part at a time, because a sort takes twice the memory.
         self._parts = [_sorted_rows(*parts.pop(0), count) for count in counts]
 
     def __len__(self) -> int:
         return sum(len(prints) for prints, _ in self._parts)
 
     def candidates(self, ids: Sequence[str]) -> NDArray[np.uint64]:
-        """Row ids, each once and in order, among which are all that rows with one of `ids` had."""
+        """Distinct row ids in ascending order. All rows with one of `ids` are included."""
         wanted = np.unique(_short(ids))
         found = []
         for number, (prints, row_ids) in enumerate(self._parts):
@@ -207,13 +206,13 @@ def _sorted_rows(
     return prints[order], row_ids[order]
 
 
-def _among(run: Fingerprints, wanted: Fingerprints) -> NDArray[np.bool_]:
-    """[N] Which of the sorted `wanted` the sorted `run` has."""
+def _in_run(run: Fingerprints, wanted: Fingerprints) -> NDArray[np.bool_]:
+    """[N] Which of the sorted `wanted` are in the sorted `run`."""
     (first, second), (wanted_first, wanted_second) = run, wanted
     found = np.zeros(len(wanted_first), bool)
     at = np.searchsorted(first, wanted_first)
     candidates = np.full(len(found), len(first) > 0)
-    # One step nearly always: neighbours that share the first 64 bits are a matter of chance.
+    # This takes nearly always one step: two ids rarely share the first 64 bits.
     while candidates.any():
         candidates &= at < len(first)
         here = np.minimum(at, len(first) - 1)
@@ -224,7 +223,7 @@ def _among(run: Fingerprints, wanted: Fingerprints) -> NDArray[np.bool_]:
 
 
 def _bits(first: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """[N] Which byte of the filter an id is in, and its bit there. By the lowest bits: the parts are by the highest."""
+    """[N] Each id's byte in the filter, and its bit there. Uses the lowest bits, as the parts use the highest."""
     place = first & np.uint64((1 << FILTER_BITS) - 1)
     return (place >> np.uint64(3)).astype(np.intp), np.uint8(1) << (place & np.uint64(7)).astype(np.uint8)
 
@@ -234,14 +233,14 @@ def _joined(*runs: Fingerprints) -> Fingerprints:
 
 
 def _split(run: Fingerprints) -> list[Fingerprints]:
-    """What is sorted, by its highest BITS bits."""
+    """Split a sorted run by its highest BITS bits."""
     edges = np.arange(1, 1 << BITS, dtype=np.uint64) << np.uint64(64 - BITS)
     cuts = np.searchsorted(run[0], edges)
     return list(zip(np.split(run[0], cuts), np.split(run[1], cuts), strict=True))
 
 
 def _fingerprints(ids: Sequence[str]) -> Fingerprints:
-    """By Python's own keyed hash (SipHash), whose key is another in every process: nobody can prepare collisions."""
+    """By Python's keyed hash (SipHash). Its key differs in every process, so nobody can prepare collisions."""
     first = np.fromiter(map(hash, ids), np.int64, len(ids)).view(np.uint64)
     second = np.fromiter(map(hash, map("#".__add__, ids)), np.int64, len(ids))
     return first, second.astype(np.uint32)

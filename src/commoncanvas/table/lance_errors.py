@@ -1,4 +1,4 @@
-"""What Lance says, in the one line that a user can act on."""
+"""Lance's errors as one line that a user can act on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from commoncanvas.table.sql import abridged, check_literals, parts
 _ABOUT_A_FILTER = re.compile(
     "invalid user input|schema error|sql|plan|cast|type|filter expression", re.IGNORECASE
 )
-# Lance ends its messages with the place in its own source code.
+# Lance adds its own prefixes to messages, and at the end the line of its source code.
 _PREFIXES = re.compile(
     r"^(Schema error: |Error (during planning|(parsing|tokenizing) (statement|function)|resolving filter expression): ?"
     r"|SELECT 1 FROM t WHERE ?|Invalid user input: )+",
@@ -27,14 +27,14 @@ _RUST_PLACE = re.compile(r",? ?/\S+\.rs:\d+(:\d+)?.*", re.DOTALL)
 
 
 def reason(error: Exception) -> str:
-    """The message of one of Lance's errors without what means something to its authors only."""
+    """The message of a Lance error, without the parts that are only for Lance's developers."""
     text = _RUST_PLACE.sub("", str(error)).removeprefix("Invalid user input: ")
     return with_remedy(_OF_LANCE.sub("", " ".join(text.split())).rstrip("."))
 
 
 @contextmanager
 def explaining(what: str) -> Iterator[None]:
-    """Raise Lance's errors as CatalogError: `what`, and the reason."""
+    """Raise Lance's errors as CatalogError, with `what` before the reason."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -43,7 +43,7 @@ def explaining(what: str) -> Iterator[None]:
 
 @contextmanager
 def explaining_filter(dataset: Any, filter: str | None) -> Iterator[None]:
-    """Raise CatalogError if the SQL `filter` is not valid, its cause first; other errors stay what they are."""
+    """Raise CatalogError if the SQL `filter` is not valid, with the cause first. Other errors are raised unchanged."""
     if filter is not None:
         check_literals(filter)
     try:
@@ -53,7 +53,7 @@ def explaining_filter(dataset: Any, filter: str | None) -> Iterator[None]:
             raise
         raise _not_valid(dataset, filter, error) from error
     except BaseException as error:
-        # What Lance's authors have not thought of, which Python takes for no Exception.
+        # A panic in Lance's Rust code. It is a BaseException, but no Exception.
         if filter is None or type(error).__name__ != "PanicException":
             raise
         raise _not_valid(dataset, filter, ValueError(f"Lance can't read it ({error})")) from error
@@ -61,7 +61,7 @@ def explaining_filter(dataset: Any, filter: str | None) -> Iterator[None]:
 
 def _not_valid(dataset: Any, filter: str, error: Exception) -> CatalogError:
     part, error = _at_fault(dataset, filter, error)
-    cause = one_line(_PREFIXES.sub("", _quoting(reason(error), part)), 200)
+    cause = one_line(_PREFIXES.sub("", _without_filter(reason(error), part)), 200)
     cause, unknown, _ = cause.partition(". Valid fields are ")
     columns = f": {', '.join(dataset.schema.names)}" if unknown else ""
     return CatalogError(
@@ -71,7 +71,7 @@ def _not_valid(dataset: Any, filter: str, error: Exception) -> CatalogError:
 
 
 def _at_fault(dataset: Any, filter: str, error: Exception) -> tuple[str, Exception]:
-    """Of the conditions that `all_of` put together the one that is wrong by itself, and what is wrong with it."""
+    """The invalid condition among those that `all_of` joined, and its error."""
     for part in parts(filter):
         if part != filter:
             try:
@@ -81,9 +81,9 @@ def _at_fault(dataset: Any, filter: str, error: Exception) -> tuple[str, Excepti
     return filter, error
 
 
-def _quoting(said: str, filter: str) -> str:
-    """What Lance says without the filter that it quotes in full."""
-    return said.replace(f" {' '.join(filter.split())}", "")
+def _without_filter(message: str, filter: str) -> str:
+    """Lance's `message` without the complete filter that it repeats."""
+    return message.replace(f" {' '.join(filter.split())}", "")
 
 
 def describe(field: pa.Field) -> str:

@@ -1,4 +1,4 @@
-"""Purge: what was taken down leaves the disk, and is looked for afterwards."""
+"""Purge: delete the bytes of taken-down images from the disk, then check that none is left."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 WAIT_S = 5
 ROWS_AT_ONCE = 256
-"""Rows that are rewritten at a time: each has its image in memory."""
+"""Rows that are rewritten at a time, with their images in memory."""
 
 
 @dataclass(frozen=True)
 class PurgeReport:
-    """No byte of `images` images is left in `files` files of `bytes` bytes in all; `tags` went."""
+    """No byte of `images` images is left in `files` files of `bytes` bytes in total; `tags` were deleted."""
 
     images: int
     files: int
@@ -43,12 +43,12 @@ class PurgeReport:
     tags: tuple[str, ...]
 
 
-def held(
+def matching_rows(
     dataset: Any, keys: Keys, columns: Sequence[str] = ("image_id",), fragments: Sequence[Any] | None = None
 ) -> pa.Table:
-    """`columns` and `_rowid` of the rows that `keys` mean in one version, or in some fragments of it.
+    """`columns` and `_rowid` of the rows that match `keys` in one version, or in some of its fragments.
 
-    Rows that are only marked as deleted are among them, for their bytes are there too; their `_rowid` is null.
+    Rows that are only marked as deleted are included, because their bytes still exist; their `_rowid` is null.
     """
     scanner = dataset.scanner(
         columns=list(columns),
@@ -64,28 +64,28 @@ def held(
     return pa.concat_tables(found)
 
 
-def live(rows: pa.Table) -> pa.Table:
-    """Rows of `held` that are not marked as deleted."""
+def not_deleted(rows: pa.Table) -> pa.Table:
+    """Rows of `matching_rows` that are not marked as deleted."""
     return rows.filter(rows["_rowid"].is_valid())
 
 
 def purge(catalog: Catalog, stones: Tombstones, exclusive: bool = False) -> PurgeReport:
-    """Rewrite and drop files until nothing of the rows with a tombstone is left, then look.
+    """Rewrite and delete files until nothing is left of the rows with a tombstone, then search all files.
 
-    Tags whose versions hold such rows are deleted, and so is every old version without a tag: who is reading one
-    meanwhile fails. Killed, it is done by the next call. Raises CatalogError if something is left: then `exclusive`
-    (nobody else is at work on the catalog) also removes files that a killed process left behind.
+    Tags whose versions contain such rows are deleted, and all old versions without a tag. A process that reads one of
+    them fails. If the call is killed, the next call completes it. Raises CatalogError if something is left. `exclusive`
+    (no other process uses the catalog) also deletes files that a killed process left.
     """
     tags = _drop_tags(catalog, stones)
     _rewrite(catalog, Keys(image_ids=stones.keys.image_ids))
     catalog.cleanup(timedelta(0), exclusive=exclusive)
     catalog.refresh()
-    images, files, size = _look(catalog, stones)
+    images, files, size = _search_files(catalog, stones)
     return PurgeReport(images, files, size, tags)
 
 
-def steadily(catalog: Catalog, work: Callable[[], T]) -> T:
-    """What `work` returns, which reads versions that another purge may take away under it: then it is done again."""
+def retry_if_purged(catalog: Catalog, work: Callable[[], T]) -> T:
+    """The result of `work`. It is repeated if another purge deletes a version while `work` reads it."""
     for _ in range(CONFLICT_RETRIES):
         catalog.refresh()
         try:
@@ -93,7 +93,7 @@ def steadily(catalog: Catalog, work: Callable[[], T]) -> T:
         except (OSError, ValueError) as error:
             if "not found" not in str(error).lower():
                 raise
-    raise CatalogError(f"catalog {catalog.uri} is purged by others again and again; wait for them")
+    raise CatalogError(f"catalog {catalog.uri}: other processes keep purging it; wait until they end")
 
 
 def _drop_tags(catalog: Catalog, stones: Tombstones) -> tuple[str, ...]:
@@ -101,9 +101,11 @@ def _drop_tags(catalog: Catalog, stones: Tombstones) -> tuple[str, ...]:
 
     def holding() -> list[str]:
         tags = catalog.tags().items()
-        return [tag for tag, version in tags if len(held(catalog.dataset.checkout_version(version), ids))]
+        return [
+            tag for tag, version in tags if len(matching_rows(catalog.dataset.checkout_version(version), ids))
+        ]
 
-    tags = steadily(catalog, holding)
+    tags = retry_if_purged(catalog, holding)
     for tag in tags:
         if tag in catalog.tags():
             catalog.delete_tag(tag)
@@ -111,9 +113,9 @@ def _drop_tags(catalog: Catalog, stones: Tombstones) -> tuple[str, ...]:
 
 
 def _rewrite(catalog: Catalog, ids: Keys) -> None:
-    """Write the fragments that hold marked rows anew, without them, and nothing else."""
+    """Rewrite only the fragments that contain marked rows, without these rows."""
     for _ in range(CONFLICT_RETRIES):
-        holding, others = steadily(catalog, partial(_sorted_out, catalog, ids))
+        holding, others = retry_if_purged(catalog, partial(_split_fragments, catalog, ids))
         if not holding:
             break
         options = {
@@ -130,33 +132,33 @@ def _rewrite(catalog: Catalog, ids: Keys) -> None:
         except (OSError, ValueError, CommitConflictError) as error:
             if not re.search("conflict|not found", str(error), re.IGNORECASE):
                 raise CatalogError(f"catalog {catalog.uri} can't be rewritten: {reason(error)}") from error
-            # Somebody else changed a fragment in between. What was written may hold rows of another takedown.
+            # Another process changed a fragment meanwhile. The written files may contain rows of its takedown.
             storage = Storage(catalog.uri, catalog.storage_options)
             for fragment in (each for result in written for each in result.new_fragments):
                 for file in fragment.files:
                     storage.delete(f"data/{file.path}")
     else:
         raise CatalogError(
-            f"catalog {catalog.uri} is changed by others faster than it can be purged; stop them and run this again"
+            f"catalog {catalog.uri}: other processes change it faster than it can be purged; stop them and try again"
         )
     if catalog.dataset.list_indices():
         catalog.dataset.optimize.optimize_indices(retrain=True)
         catalog.refresh()
 
 
-def _sorted_out(catalog: Catalog, ids: Keys) -> tuple[list[int], list[int]]:
-    """Fragments that hold marked rows with these ids, and all others."""
+def _split_fragments(catalog: Catalog, ids: Keys) -> tuple[list[int], list[int]]:
+    """Fragments that contain marked rows with these ids, and all others."""
     holding: list[int] = []
     others: list[int] = []
     for fragment in catalog.dataset.get_fragments():
         marked = fragment.metadata.deletion_file is not None
-        holds = marked and len(held(catalog.dataset, ids, fragments=[fragment])) > 0
+        holds = marked and len(matching_rows(catalog.dataset, ids, fragments=[fragment])) > 0
         (holding if holds else others).append(fragment.fragment_id)
     return holding, others
 
 
-def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
-    """Search every file; (images, files, bytes) searched for and through. Raises CatalogError if something is left."""
+def _search_files(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
+    """Search all files for all images; returns (images, files, bytes). Raises CatalogError if something is left."""
     owners: dict[int, set[str]] = defaultdict(set)
     for stone in stones.table.select(["image_id", "windows"]).to_pylist():
         for window in stone["windows"] or ():
@@ -164,7 +166,7 @@ def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
     ids = Keys(image_ids=stones.keys.image_ids)
     storage = Storage(catalog.uri, catalog.storage_options)
     search = Search(owners)
-    fragments = steadily(catalog, partial(_fragments_of_files, catalog))
+    fragments = retry_if_purged(catalog, partial(_fragments_of_files, catalog))
     left: dict[str, set[str]] = {}
     files = {path: size for path, size in storage.files().items() if not path.startswith(f"{FOLDER}/")}
     with progress("look", sum(files.values()), unit="bytes") as bar:
@@ -181,21 +183,21 @@ def _look(catalog: Catalog, stones: Tombstones) -> tuple[int, int, int]:
     for _ in range(WAIT_S):
         if not left:
             break
-        time.sleep(1)  # what another purge had to give up, it removes itself
-        there = storage.files()
-        left = {path: images for path, images in left.items() if path in there}
+        time.sleep(1)  # another purge may still delete files that it could not commit
+        existing = storage.files()
+        left = {path: images for path, images in left.items() if path in existing}
     if left:
-        held = counted(len(set().union(*left.values())), "images")
+        images_left = counted(len(set().union(*left.values())), "images")
         raise CatalogError(
-            f"bytes of {held} are still in {counted(len(left), 'files')} of {catalog.uri} that no version of it "
-            f"uses, such as {min(left)}: a process that is at work there, or was killed, wrote them; when none is at "
-            "work, run this again with --exclusive"
+            f"bytes of {images_left} are still in {counted(len(left), 'files')} of {catalog.uri} that no version uses, "
+            f"such as {min(left)}; a running or killed process wrote them. If no other process uses the catalog, run "
+            "this again with --exclusive"
         )
     return len(set().union(*owners.values())), len(files), sum(files.values())
 
 
 def _fragments_of_files(catalog: Catalog) -> dict[str, list[Any]]:
-    """Data file -> the fragments, in the newest and the tagged versions, that it belongs to."""
+    """Data file -> its fragments in the newest and the tagged versions."""
     found: dict[str, list[Any]] = defaultdict(list)
     for version in {catalog.version, *catalog.tags().values()}:
         for fragment in catalog.dataset.checkout_version(version).get_fragments():
@@ -205,7 +207,7 @@ def _fragments_of_files(catalog: Catalog) -> dict[str, list[Any]]:
 
 
 def _unexplained(found: set[int], search: Search, fragments: list[Any]) -> set[int]:
-    """`found` without what is in images of rows that stay: simple drawings may have pieces in common."""
+    """`found` without windows in images of rows that stay: simple drawings may share pieces."""
     for fragment in fragments:
         if not found:
             break
@@ -217,7 +219,7 @@ def _unexplained(found: set[int], search: Search, fragments: list[Any]) -> set[i
 
 
 def _ids_in(storage: Storage, path: str, options: dict[str, str] | None, ids: Keys) -> set[str]:
-    """Image ids of rows taken down, in a data file of no version: its strings may be compressed, so it is decoded."""
+    """Ids of taken-down rows in a data file that no version uses. Its strings may be compressed, so decode it."""
     if not path.endswith(".lance"):
         return set()
     uri = f"{storage.uri}/{path}"
@@ -226,5 +228,5 @@ def _ids_in(storage: Storage, path: str, options: dict[str, str] | None, ids: Ke
             return set()
         rows = LanceFileReader(uri, options, columns=["image_id"]).read_all().to_table()
     except (OSError, ValueError):
-        return set()  # not written to its end; its bytes have been searched all the same
+        return set()  # the file is incomplete; its bytes were searched anyway
     return set(rows.filter(pa.array(ids.mask(rows)))["image_id"].to_pylist())

@@ -1,6 +1,6 @@
-"""Rows that are taken down leave the table; their tombstones stay.
+"""Remove rows that are taken down from the table, and write their tombstones.
 
-First the tombstones are written, then the rows are deleted: killed at any moment, the same call does the rest.
+Tombstones are written before rows are deleted. If a call is killed, the same call again completes it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas.table.append import CONFLICT_RETRIES
 from commoncanvas.table.lance_errors import explaining
-from commoncanvas.table.purge import held, live, steadily
+from commoncanvas.table.purge import matching_rows, not_deleted, retry_if_purged
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.takedown_request import Found, Request, find, tombstones
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
@@ -22,23 +22,23 @@ CAME_BACK = "came back after an earlier takedown"
 def rows_to_remove(
     catalog: Catalog, request: Request, stones: Tombstones, near: bool = False
 ) -> tuple[Found, list[dict[str, Any]]]:
-    """The rows that a request, or an earlier one, is about, and the tombstones to keep. Raises CatalogError."""
+    """The rows that this or an earlier request matches, and the tombstones to write. Raises CatalogError."""
 
     def both() -> tuple[Found, list[dict[str, Any]]]:
         found = find(catalog, request, stones, near)
         return found, tombstones(catalog, request, found)
 
-    return steadily(catalog, both)
+    return retry_if_purged(catalog, both)
 
 
 def remove(catalog: Catalog, stones: Tombstones, kept: Sequence[Mapping[str, Any]], reason: str) -> None:
-    """Keep the tombstones `kept`, and delete every row that any tombstone is about. Raises CatalogError."""
+    """Write the tombstones `kept`, and delete every row that matches any tombstone. Raises CatalogError."""
     stones.record(kept, reason)
     _delete(catalog, stones)
 
 
 def remove_again(catalog: Catalog) -> None:
-    """Delete what earlier requests were about, should it have come back. Raises CatalogError."""
+    """Delete rows that match earlier requests and came back. Raises CatalogError."""
     catalog.refresh()
     stones = Tombstones(catalog.uri, catalog.storage_options)
     stones.refresh()
@@ -48,14 +48,14 @@ def remove_again(catalog: Catalog) -> None:
 
 
 def _delete(catalog: Catalog, stones: Tombstones) -> None:
-    """Mark every row that has a tombstone as deleted, also those that somebody adds meanwhile."""
+    """Mark every row that has a tombstone as deleted, even if another process adds such rows meanwhile."""
     for _ in range(CONFLICT_RETRIES):
-        found = steadily(catalog, lambda: held(catalog.dataset, stones.keys, COLUMNS))
-        rows = live(found)["_rowid"].to_pylist()
+        found = retry_if_purged(catalog, lambda: matching_rows(catalog.dataset, stones.keys, COLUMNS))
+        rows = not_deleted(found)["_rowid"].to_pylist()
         if not rows:
             return
         for start in range(0, len(rows), DELETE_AT_ONCE):
             chosen = ", ".join(map(str, rows[start : start + DELETE_AT_ONCE]))
             with explaining(f"catalog {catalog.uri}: rows can't be deleted"):
-                # By row id: the condition stands in Lance's transaction file.
+                # Select by row id: Lance's transaction file stores the condition, and must not name the image.
                 catalog.dataset.delete(f"_rowid IN ({chosen})", conflict_retries=CONFLICT_RETRIES)

@@ -1,7 +1,7 @@
-"""Images that were taken down and come back under another id: what is compared when an image's bytes arrive.
+"""Recognise images that were taken down and come back under another id.
 
-A tombstone keeps the digest of the file and a perceptual hash, and no picture. So the pixels can't be compared, as
-look-up does after its candidates by the hash: what the hash alone says must do.
+A tombstone stores the digest of the file and a perceptual hash, but no image. So the hash alone must decide; `lookup`
+can also compare pixels.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from commoncanvas.table.sql import quoted
 from commoncanvas.table.tombstones import Tombstones
 
 NAMED = 10
-"""So many rows that were held back are named; the others have the status too."""
+"""Most refused rows that a notice names. The others have the status too."""
 
 
 @dataclass(frozen=True)
 class TakenDown:
-    """Digests and perceptual hashes of the images that were taken down, to compare arriving images with."""
+    """Digests and perceptual hashes of images that were taken down, to compare new images with."""
 
     digests: frozenset[str] = frozenset()
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     image_ids: tuple[str | None, ...] = ()
-    """Of `hashes`; None for a file that was in no row."""
+    """The image of each hash; None for a file that was in no row."""
 
     @classmethod
     def of(cls, stones: Tombstones, allow_lookalikes: bool = False) -> TakenDown:
-        """What the tombstones say, as of their last `refresh`; only the digests with `allow_lookalikes`."""
+        """From the tombstones at their last `refresh`. With `allow_lookalikes`: digests only."""
         table = stones.table
         digests = frozenset(pc.unique(table["sha256"]).drop_null().to_pylist())
         if allow_lookalikes:
@@ -52,26 +52,26 @@ class TakenDown:
         return bool(self.digests) or len(self.hashes) > 0
 
     def held_back(self, sha256: str | None, image: bytes) -> tuple[str, str] | None:
-        """`fetch_status` and `fetch_error` of a row with the stored `image`, whose file has the digest `sha256`.
+        """`fetch_status` and `fetch_error` if a row must not get the stored `image`; else None.
 
-        None if the row may have it.
+        `sha256`: digest of the original file.
         """
         if sha256 in self.digests:
-            return TAKEN_DOWN, "the same file was taken down, under this id or another"
+            return TAKEN_DOWN, "the same file was taken down, under this id or another id"
         if not len(self.hashes):
             return None
         try:
             query = make_query(decode(image))
         except ImageError:
-            return None  # what can't be decoded shows nothing
+            return None  # it can't be decoded, so nobody can see it
         found = find_copy(query, self.hashes)
         if found is None:
             return None
         other = self.image_ids[found.index] or "a file"
-        return LOOKS_TAKEN_DOWN, f"looks like {other}, which was taken down; --allow-lookalikes lets it in"
+        return LOOKS_TAKEN_DOWN, f"looks like {other}, which was taken down; to store it: --allow-lookalikes"
 
     def without(self, rows: pa.Table) -> tuple[pa.Table, list[str]]:
-        """`rows` of the catalog with a status in place of each image that is held back, and the ids of those."""
+        """`rows` with a status instead of each refused image, and the ids of the refused ones."""
         if not self or "image" not in rows.column_names:
             return rows, []
         digests = rows["sha256"].to_pylist() if "sha256" in rows.column_names else [None] * len(rows)
@@ -81,17 +81,17 @@ class TakenDown:
         ]
         if not any(reasons):
             return rows, []
-        held = pa.array([reason is not None for reason in reasons])
+        refused = pa.array([reason is not None for reason in reasons])
         for number, name in enumerate(("fetch_status", "fetch_error")):
-            said = pa.array([None if reason is None else reason[number] for reason in reasons], pa.string())
+            values = pa.array([None if reason is None else reason[number] for reason in reasons], pa.string())
             if name not in rows.column_names:
                 rows = rows.append_column(name, pa.nulls(len(rows), pa.string()))
-            rows = _replaced(rows, name, pc.if_else(held, said, rows[name]))
+            rows = _replaced(rows, name, pc.if_else(refused, values, rows[name]))
         for column in IMAGE:
             if column.name in rows.column_names and column.name not in ("fetch_status", "fetch_error"):
                 nothing = pa.scalar(None, rows[column.name].type)
-                rows = _replaced(rows, column.name, pc.if_else(held, nothing, rows[column.name]))
-        return rows, rows["image_id"].filter(held).to_pylist()
+                rows = _replaced(rows, column.name, pc.if_else(refused, nothing, rows[column.name]))
+        return rows, rows["image_id"].filter(refused).to_pylist()
 
 
 def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
@@ -100,12 +100,12 @@ def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
 
 
 def say_held_back(uri: str, image_ids: Sequence[str]) -> None:
-    """Name rows that look like what was taken down, and say how to let one in."""
+    """Print the rows whose images look like taken-down images, and the command that stores one anyway."""
     if not image_ids:
         return
     shown = ", ".join(image_ids[:NAMED]) + (", ..." if len(image_ids) > NAMED else "")
     say(
-        f"{counted(len(image_ids), 'images')} held back, as they look like what was taken down from {uri}: {shown}; "
-        f"if one is another picture, let it in: commoncanvas catalog fetch --catalog {shlex.quote(uri)} "
-        f'--allow-lookalikes --where "image_id = {quoted(image_ids[0])}", or its import with --allow-lookalikes'
+        f"{counted(len(image_ids), 'images')} not stored, as they look like images that were taken down from {uri}: "
+        f"{shown}; to store one that is a different image: commoncanvas catalog fetch --catalog {shlex.quote(uri)} "
+        f'--allow-lookalikes --where "image_id = {quoted(image_ids[0])}", or import it with --allow-lookalikes'
     )

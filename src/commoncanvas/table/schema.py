@@ -1,4 +1,4 @@
-"""The columns that every catalog has from its first row on. Later stages add theirs."""
+"""The columns of every new catalog. Stages add more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from commoncanvas.core.errors import CatalogError
 FORMAT = 1
 FORMAT_KEY = b"commoncanvas.format"
 
-# The key makes Lance refuse two concurrent merge-inserts of one id; without it both would land.
+# The key makes Lance reject one of two concurrent merge-inserts of the same id.
 _KEY = {"lance-schema:unenforced-primary-key": "true"}
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -22,7 +22,7 @@ IDENTITY = (
     pa.field("source_id", pa.string()),
     pa.field("page_url", pa.string()),
     pa.field("image_url", pa.string()),
-    # Where else the same image is, for when the first place doesn't give it.
+    # A second URL of the same image, used if the first one fails.
     pa.field("image_url_2", pa.string()),
 )
 PROVENANCE = (
@@ -36,7 +36,7 @@ PROVENANCE = (
     pa.field("camera", pa.string()),
     pa.field("taken_at", _TIME),
     pa.field("uploaded_at", _TIME),
-    # Human text that may be trained on; what a model writes goes into `caption`.
+    # Human text to train on. Text by a model is in `caption`.
     pa.field("label", pa.string()),
 )
 IMAGE = (
@@ -50,34 +50,34 @@ IMAGE = (
     pa.field("fetch_status", pa.string()),
     pa.field("fetch_error", pa.string()),
 )
-# What a list states of the file that is at `image_url`; in catalogs of sources that state it.
+# What a source states about the file at `image_url`. Only some sources have these columns.
 STATED_BYTES = pa.field("stated_bytes", pa.int64())
 STATED_MD5 = pa.field("stated_md5", pa.string())  # 32 hexadecimal digits
 STATED_ROTATION = pa.field("stated_rotation", pa.int16())  # degrees counterclockwise: 90, 180 or 270
 STATED = (STATED_BYTES, STATED_MD5, STATED_ROTATION)
 COUNTRY = pa.field("country", pa.string())
-"""ISO 3166-1 alpha-2 code of the country that a picture was taken in, in capitals. No coordinates are ever stored."""
+"""ISO 3166-1 alpha-2 code, in capitals, of the country where a picture was taken. Coordinates are never stored."""
 
 # Names of columns that `curate` computes.
 SHARPNESS, NSFW, COLOURS = "sharpness", "nsfw_opennsfw", "colours_8"
 DUPLICATE_OF = "duplicate_of"
 CHECKED = "duplicate_distance"
-"""The distance at which a row was last compared with all others; null: not yet."""
+"""The distance used when the row was last compared with all others; null if it never was."""
 
 SCHEMA = pa.schema([*IDENTITY, *PROVENANCE, *IMAGE], metadata={FORMAT_KEY: str(FORMAT).encode()})
 
 
 def to_batch(rows: Iterable[Mapping[str, Any]], more: Sequence[pa.Field] = ()) -> pa.RecordBatch:
-    """Rows as dicts of base columns, and of `more` -> a batch of SCHEMA and those; columns left out are null.
+    """Rows as dicts -> a batch with the columns of SCHEMA and `more`. Missing values are null.
 
-    Raises CatalogError for a key that is no such column or a value of another type.
+    Raises CatalogError for an unknown column or a value of the wrong type.
     """
     listed = list(rows)
     schema = pa.schema([*SCHEMA, *more], metadata=SCHEMA.metadata)
     names = schema.names
     unknown = {key for row in listed for key in row} - set(names)
     if unknown:
-        raise CatalogError(f"rows have columns that no catalog has: {', '.join(sorted(unknown))}")
+        raise CatalogError(f"rows have unknown columns: {', '.join(sorted(unknown))}")
     try:
         columns = [pa.array([row.get(field.name) for row in listed], field.type) for field in schema]
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -86,9 +86,9 @@ def to_batch(rows: Iterable[Mapping[str, Any]], more: Sequence[pa.Field] = ()) -
 
 
 def regroup(batches: Iterable[pa.RecordBatch], rows: int, max_bytes: int) -> Iterator[pa.Table]:
-    """The same rows in tables of exactly `rows`; fewer where they would be much more than `max_bytes`, and at the end.
+    """Group the rows into tables of at most `rows` rows and about `max_bytes` bytes.
 
-    An error of `batches` comes after the rows before it.
+    If `batches` raises an error, the rows before it are returned first.
     """
     waiting: list[pa.RecordBatch] = []
     count = size = 0

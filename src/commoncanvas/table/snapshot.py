@@ -1,4 +1,4 @@
-"""One version of the Lance table, a row an image: opening, reading, columns, versions and tags."""
+"""One version of the Lance table, with one row per image: opening, reading, columns, versions and tags."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from commoncanvas.table.schema import FORMAT, FORMAT_KEY, SCHEMA
 from commoncanvas.table.storage import without_password
 
 EXISTS = re.compile(r"already exists|/_versions/0\.manifest was not found")
-"""What Lance says of a table that is to be version 1 and is there, depending on when it notices."""
+"""Lance's message if a new table already exists. It depends on when Lance notices."""
 EMPTY = {"_transactions", "_versions"}
-"""Lance's folders in a table that has no rows."""
+"""Lance's folders in a table without rows."""
 
 
 class Snapshot:
-    """The table as it is at one version, without the ways to add rows and to run stages, which `Catalog` has.
+    """The table at one version. `Catalog` adds the methods to add rows and run stages.
 
-    What is read is the version that was newest when it was opened, or last changed through this object;
-    `refresh` moves to the newest. Any number of processes may read and change one table at once.
+    It reads the version that was newest when it was opened or last changed through this object; `refresh` moves
+    to the newest. Several processes may read and change one table at the same time.
     """
 
     def __init__(
@@ -63,29 +63,29 @@ class Snapshot:
 
     @classmethod
     def create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Self:
-        """Make an empty catalog. Raises CatalogError if there is something at `uri` already."""
+        """Create an empty catalog. Raises CatalogError if `uri` already exists."""
         try:
             dataset = _create(without_password(str(uri)), storage_options)
         except (OSError, ValueError) as error:
             if EXISTS.search(str(error)):
                 raise CatalogError(
-                    f"catalog {uri} exists already; open it, or choose another place"
+                    f"catalog {uri} exists already; open it, or choose another path"
                 ) from error
-            raise CatalogError(f"catalog {uri} can't be made: {reason(error)}") from error
+            raise CatalogError(f"catalog {uri} can't be created: {reason(error)}") from error
         return cls(dataset, storage_options)
 
     @classmethod
     def open(
         cls, uri: str | Path, version: int | str | None = None, storage_options: dict[str, str] | None = None
     ) -> Self:
-        """Open the newest version, or to read only, the one of a number or a tag. Raises CatalogError."""
+        """Open the newest version, or (read-only) the version with a number or tag. Raises CatalogError."""
         try:
             dataset = lance.dataset(without_password(str(uri)), storage_options=storage_options)
         except (OSError, ValueError) as error:
             if "not found" in str(error).lower():
                 raise CatalogError(
                     f"there is no catalog at {uri}; "
-                    f"make one with: commoncanvas catalog import SOURCE --catalog {uri}"
+                    f"create one with: commoncanvas catalog import SOURCE --catalog {uri}"
                 ) from error
             raise CatalogError(f"catalog {uri} can't be opened: {reason(error)}") from error
         written = (dataset.schema.metadata or {}).get(FORMAT_KEY)
@@ -101,7 +101,7 @@ class Snapshot:
 
     @classmethod
     def open_or_create(cls, uri: str | Path, storage_options: dict[str, str] | None = None) -> Self:
-        """The catalog at `uri`, made if there is none; several processes may do so at once."""
+        """Open the catalog at `uri`, or create it. Several processes may do so at the same time."""
         try:
             return cls.create(uri, storage_options)
         except CatalogError as error:
@@ -117,9 +117,9 @@ class Snapshot:
     # Changing
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
-        """Add all-null columns, those that are not there yet.
+        """Add the missing columns, filled with null.
 
-        Raises CatalogError if one is there with another type or metadata.
+        Raises CatalogError if a column exists with another type or metadata.
         """
         self.must_be_newest("given columns")
         while True:
@@ -131,14 +131,14 @@ class Snapshot:
                 elif not same_column(self.schema.field(field.name), field):
                     raise CatalogError(
                         f"column {field.name} of {self.uri} is {describe(self.schema.field(field.name))}, "
-                        f"not {describe(field)}; drop the column or give the new one another name"
+                        f"not {describe(field)}; drop the column, or give the new column another name"
                     )
             if not missing:
                 return
             try:
                 self.dataset.add_columns(missing)
             except CommitConflictError:
-                continue  # somebody else changed the table in between: look again
+                continue  # another process changed the table meanwhile: try again
             except OSError as error:
                 if "already exists" not in str(error):
                     raise CatalogError(
@@ -146,9 +146,9 @@ class Snapshot:
                     ) from error
 
     def drop_columns(self, names: Sequence[str]) -> list[str]:
-        """Remove columns that a stage added, and what was made of them, all or none; returns the names.
+        """Drop columns that a stage added, and all columns made from them, in one commit; returns the names.
 
-        Raises CatalogError for one that every catalog has.
+        Raises CatalogError for a column that every catalog has.
         """
         self.must_be_newest("changed")
         for name in names:
@@ -175,7 +175,7 @@ class Snapshot:
         batch_size: int = 1024,
         with_row_id: bool = False,
     ) -> Iterator[pa.RecordBatch]:
-        """Batches of at most `batch_size` rows, in the table's order; on request with `_rowid` (uint64)."""
+        """Batches of at most `batch_size` rows, in the table's order; optionally with `_rowid` (uint64)."""
         self.check_columns(columns)
         with explaining_filter(self.dataset, where):
             yield from self.dataset.scanner(
@@ -193,7 +193,7 @@ class Snapshot:
         with_row_id: bool = False,
         limit: int | None = None,
     ) -> pa.Table:
-        """The same as `scan`, in one table; `limit` rows at most."""
+        """Like `scan`, as one table of at most `limit` rows."""
         self.check_columns(columns)
         with explaining_filter(self.dataset, where):
             return self.dataset.scanner(
@@ -201,41 +201,38 @@ class Snapshot:
             ).to_table()
 
     def count(self, where: str | None = None) -> int:
-        """Rows for which the SQL expression `where` is true."""
+        """Number of rows that meet the SQL expression `where`."""
         with explaining_filter(self.dataset, where):
             return int(self.dataset.count_rows(where))
 
     def take(self, row_ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        """Rows by stable row id, in the order given, repeated where an id is. CatalogError if one is missing."""
+        """Rows by stable row id, in the given order; ids may repeat. Raises CatalogError if a row is missing."""
         self.check_columns(columns)
         if not len(row_ids):
             return pa.schema([self.schema.field(name) for name in columns]).empty_table()
         found = take_rows(self.dataset, row_ids, columns)
         if len(found) != len(row_ids):
-            there = take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
-            missing = np.setdiff1d(row_ids, there)
+            existing = take_rows(self.dataset, np.unique(row_ids), ["_rowid"])["_rowid"].to_numpy()
+            missing = np.setdiff1d(row_ids, existing)
             raise CatalogError(
                 f"catalog {self.uri} (version {self.version}) has no row {missing[0]}"
                 f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}; "
-                "open the version that the ids are from"
+                "open the version that has these ids"
             )
         return found
 
     # Versions
 
     def tag(self, name: str) -> None:
-        """Name this version, so that no clean-up takes it away. Raises CatalogError if the name stands for
-        another.
-        """
+        """Tag this version, so that no clean-up deletes it. Raises CatalogError if another version has the tag."""
         existing = self.tags().get(name)
         if existing == self.version:
             return
         if existing is not None:
             raise CatalogError(
-                f"tag {name} of {self.uri} stands for version {existing}, not {self.version}; "
-                "use another name"
+                f"tag {name} of {self.uri} is version {existing}, not {self.version}; use another name"
             )
-        with explaining(f"catalog {self.uri}: tag {name!r} can't be made"):
+        with explaining(f"catalog {self.uri}: tag {name!r} can't be created"):
             self.dataset.tags.create(name, self.version)
 
     def tags(self) -> dict[str, int]:
@@ -243,7 +240,7 @@ class Snapshot:
         return {name: int(tag["version"]) for name, tag in self.dataset.tags.list().items()}
 
     def delete_tag(self, name: str) -> None:
-        """Forget a tag; its version stays until a clean-up. Raises CatalogError if there is no such tag."""
+        """Delete a tag. Its version stays until a clean-up. Raises CatalogError if there is no such tag."""
         if name not in self.tags():
             raise CatalogError(
                 f"catalog {self.uri} has no tag {name}; it has: {', '.join(self.tags()) or 'none'}"
@@ -251,11 +248,10 @@ class Snapshot:
         self.dataset.tags.delete(name)
 
     def cleanup(self, older_than: timedelta = timedelta(days=1), *, exclusive: bool = False) -> int:
-        """Delete versions older than `older_than` except tagged ones, and the files that only they used;
-        returns bytes.
+        """Delete untagged versions older than `older_than`, and the files that only they used; returns bytes.
 
-        Files that a killed process left behind look like another's work in progress and stay for seven days,
-        unless `exclusive` says that no other process is at work on the table.
+        Files of a killed process look like another process's unfinished work. They stay for seven days, unless
+        `exclusive` says that no other process uses the table.
         """
         self.must_be_newest("cleaned up")
         stats = self.dataset.cleanup_old_versions(
@@ -263,10 +259,10 @@ class Snapshot:
         )
         return int(stats.bytes_removed)
 
-    # Saying what is wrong
+    # Checks
 
     def must_be_newest(self, what: str) -> None:
-        """Raise CatalogError for a version that was opened to read only."""
+        """Raise CatalogError if the version was opened read-only. `what`: the action, as in "can't be `what`"."""
         if self.pinned:
             raise CatalogError(
                 f"catalog {self.uri} is open at version {self.version} and can't be {what}; "
@@ -274,7 +270,7 @@ class Snapshot:
             )
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        """Raise CatalogError, naming them, if columns aren't there."""
+        """Raise CatalogError that names the missing columns, if any."""
         missing = [
             name for name in columns if name not in self.schema.names and name not in ("_rowid", "_rowaddr")
         ]
@@ -286,13 +282,13 @@ class Snapshot:
 
 
 def _create(uri: str, storage_options: dict[str, str] | None) -> Any:
-    """Commit an empty table as version 1, which of several processes one can do.
+    """Commit an empty table as version 1. If several processes try, one succeeds.
 
-    Lance's `write_dataset` would put a later creator's empty table on top of what was added to an earlier one's
+    Lance's `write_dataset` could replace a table that another process has already created and filled
     (https://github.com/lance-format/lance/issues/4451).
     """
     folder = Path(uri)
-    # What a killed creation has left is Lance's own; anything else is somebody's.
+    # A killed creation leaves only Lance's folders. Anything else belongs to the user.
     if "://" not in uri and folder.exists() and not (folder.is_dir() and _names(folder) <= EMPTY):
         raise FileExistsError(f"{uri} already exists")
     return lance.LanceDataset.commit(

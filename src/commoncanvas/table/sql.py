@@ -1,4 +1,4 @@
-"""SQL conditions put together. Pure."""
+"""Join, check and shorten SQL conditions. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from commoncanvas.core.errors import CatalogError
 
-# Texts and names in quotes, in which a bracket or a dash means nothing; then what does.
+# Quoted texts and names, in which brackets and dashes have no meaning; then comments and brackets.
 _TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--|/\*|[()]""")
-# Texts and names in quotes; then placeholders and kinds of texts that SQL knows, and Lance ends on with a panic.
+# Quoted texts and names; then (in the group) placeholders and text prefixes, which make Lance panic.
 _LITERALS = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|(\$|\?|(?<!:):(?=[A-Za-z_])|(?<!\w)[bBnNrR](?='))"""
 )
@@ -17,10 +17,10 @@ _LISTS = re.compile(r"\bIN \(([^()]{60,})\)")
 
 
 def all_of(*conditions: str | None) -> str:
-    """Rows for which every one of `conditions` is true; None is left out.
+    """SQL for rows that meet all `conditions`; None is ignored.
 
-    Raises CatalogError for one that doesn't end by itself, such as `1=1) OR (1=1`: beside it the others would mean
-    something else, and rows come in that a licence policy keeps out.
+    Raises CatalogError for an incomplete condition, such as `1=1) OR (1=1`. It would change the meaning of the others
+    and let in rows that a licence policy excludes.
     """
     given = [condition for condition in conditions if condition is not None]
     for condition in given:
@@ -29,28 +29,28 @@ def all_of(*conditions: str | None) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as SQL writes it."""
+    """`text` as an SQL literal."""
     return "'{}'".format(text.replace("'", "''"))
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Texts as SQL's IN wants them, without the brackets."""
+    """Texts as a list for SQL's IN, without the brackets."""
     return ", ".join(map(quoted, texts))
 
 
 def abridged(condition: str) -> str:
-    """A condition for people to read: of long lists only the begin, 200 characters in all."""
+    """A condition for people to read: long lists are cut, and the whole is cut to 200 characters."""
     short = _LISTS.sub(lambda found: f"IN ({found[1][:30]}…)", condition)
     return short if len(short) <= 200 else f"{short[:150]} … {short[-40:]}"
 
 
 def check_literals(condition: str) -> None:
-    """Raise CatalogError for a placeholder or a kind of text that Lance's SQL has not."""
+    """Raise CatalogError for a placeholder or text prefix that Lance's SQL doesn't support."""
     found = next((match for match in _LITERALS.finditer(condition) if match[1]), None)
     if found:
         around = condition[max(0, found.start() - 10) : found.end() + 20]
         raise CatalogError(
-            f"{found[1]} in filter {around!r} is no value of SQL; write texts as 'text' and values as they are"
+            f"{found[1]} in filter {around!r} is not supported; write texts as 'text', and numbers without quotes"
         )
 
 
@@ -58,20 +58,20 @@ def _check_whole(condition: str) -> None:
     depth = 0
     for token in _TOKENS.findall(condition):
         if token in ("--", "/*"):
-            raise CatalogError(f"condition {condition!r} has a comment in it; write it without")
+            raise CatalogError(f"condition {condition!r} contains a comment; remove the comment")
         depth += {"(": 1, ")": -1}.get(token, 0)
         if depth < 0:
             break
     if depth:
         raise CatalogError(
-            f"condition {condition!r} has brackets that don't match; close what it opens, and no more"
+            f"condition {condition!r} has brackets that don't match; close each open bracket once"
         )
     if not condition.strip():
-        raise CatalogError("a condition is empty; leave it out, or write SQL over the catalog's columns")
+        raise CatalogError("a condition is empty; remove it, or write SQL over the catalog's columns")
 
 
 def parts(condition: str) -> list[str]:
-    """The conditions that `all_of` put together; a condition that it didn't make is one part."""
+    """The conditions that `all_of` joined. Any other condition is one part."""
     found: list[str] = []
     depth = start = 0
     for token in _TOKENS.finditer(condition):

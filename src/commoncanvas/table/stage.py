@@ -1,4 +1,4 @@
-"""What a stage is: a small object that reads some columns of a batch of rows and returns new ones."""
+"""The protocol of a stage: an object that reads columns of a batch of rows and returns new columns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from commoncanvas.core.errors import CatalogError
 
 
 class Stage(Protocol):
-    """Reads columns, writes columns. Running, resuming and committing are `Catalog.backfill`'s job.
+    """Reads columns, writes columns. `Catalog.backfill` runs, resumes and commits it.
 
-    With an engine of several processes the stage is pickled, so it should load its models in `setup`; with
-    one of several threads it is called from all of them at once.
+    An engine with several processes pickles the stage, so it should load its models in `setup`. An engine with
+    several threads calls it from all of them at the same time.
     """
 
     @property
@@ -23,26 +23,26 @@ class Stage(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Columns of the batches that it is called with."""
+        """Columns of the input batches."""
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
-        """Columns that it returns; missing ones are added to the table, type and metadata as here."""
+        """Columns that it returns. Missing ones are added to the table, with this type and metadata."""
 
     @property
     def done_column(self) -> str:
-        """One of `writes`: non-null in each row that has been processed, also in one that failed."""
+        """One of `writes`: non-null in each processed row, also if the row failed."""
 
     @property
     def batch_size(self) -> int:
-        """At most this many rows a call."""
+        """Most rows per call."""
 
     @property
     def todo(self) -> str:
-        """SQL of the rows that are work; normally `f"{done_column} IS NULL"`."""
+        """SQL for the rows to process; normally `f"{done_column} IS NULL"`."""
 
     def setup(self) -> None:
-        """Called once a worker, before the first batch."""
+        """Called once per worker, before the first batch."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Rows of `reads` -> as many rows of `writes`, in the same order."""
@@ -50,15 +50,13 @@ class Stage(Protocol):
 
 @runtime_checkable
 class Preparing(Protocol):
-    """What a stage may be besides: one that has a model, and readies a batch on another thread while the model is at
-    the one before.
-    """
+    """Optional protocol of a stage with a model: it prepares a batch on another thread while the model runs."""
 
     busy_s: float
-    """Seconds that the model was at work; counted by whoever runs the stage."""
+    """Seconds that the model ran. The code that runs the stage counts them."""
 
     def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
-        """What the stage would return for `batch`, by a call to come."""
+        """A function that returns the stage's result for `batch`."""
 
 
 @runtime_checkable
@@ -72,13 +70,13 @@ class Partial(Protocol):
 
 @runtime_checkable
 class Counting(Protocol):
-    """What a stage may be besides: with an engine of other processes, what its copies count comes home."""
+    """Optional protocol of a stage that counts: copies in other processes send their counts to the driver."""
 
     def take_counts(self) -> Any:
-        """What has been counted since the last call; from then on it is counted from nothing."""
+        """Return the counts, and reset them."""
 
     def add_counts(self, counts: Any) -> None:
-        """Count what another took."""
+        """Add the counts of another copy."""
 
 
 def check_result(stage: Stage, batch: pa.RecordBatch, result: pa.RecordBatch) -> None:
@@ -95,7 +93,7 @@ def check_result(stage: Stage, batch: pa.RecordBatch, result: pa.RecordBatch) ->
     if unmarked and not isinstance(stage, Partial):
         raise CatalogError(
             f"stage {stage.name} left {stage.done_column} null in {unmarked} of {len(batch)} rows, "
-            "which would come back as work for ever; fix the stage"
+            "so they would be processed again and again; fix the stage"
         )
 
 

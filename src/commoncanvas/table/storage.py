@@ -1,4 +1,4 @@
-"""The files of a catalog, in a folder or an object store: those that Lance has written, and our own few beside them."""
+"""The files of a catalog, in a folder or an object store: Lance's files and a few of our own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
 
 FOLDER = "_commoncanvas"
-"""Our own files are in here, where a copy or a move of the catalog takes them along; Lance leaves it alone."""
+"""Folder of our own files, inside the catalog: it is copied and moved with it. Lance ignores it."""
 CHUNK = 1 << 23
 
 
@@ -29,7 +29,7 @@ class Storage:
         self.root = root.rstrip("/")
 
     def files(self, folder: str = "") -> dict[str, int]:
-        """Path under the root -> bytes, of everything in `folder`; none if there is no such folder."""
+        """Path under the root -> size in bytes, of all files in `folder`; empty if the folder is missing."""
         place = f"{self.root}/{folder}".rstrip("/")
         selector = fs.FileSelector(place, allow_not_found=True, recursive=True)
         found = [info for info in self.filesystem.get_file_info(selector) if info.type == fs.FileType.File]
@@ -41,12 +41,12 @@ class Storage:
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        """A file that appears complete or not at all, in place of one there is; of several at once the last stays.
+        """Write or replace a file atomically. If several processes write it, the last one wins.
 
-        Raises CatalogError where it can't be written.
+        Raises CatalogError if it can't be written.
         """
         whole = f"{self.root}/{path}"
-        # An object store shows an object when it is complete.
+        # In an object store, an object becomes visible when it is complete.
         partial = f"{whole}.{uuid.uuid4()}.part" if isinstance(self.filesystem, fs.LocalFileSystem) else whole
         try:
             self.filesystem.create_dir(whole.rpartition("/")[0], recursive=True)
@@ -65,12 +65,12 @@ class Storage:
             self.filesystem.delete_file(f"{self.root}/{path}")
 
     def delete_folder(self, folder: str) -> None:
-        """And everything in it; those above stay."""
+        """Delete `folder` and everything in it. Its parents stay."""
         with suppress(FileNotFoundError):
             self.filesystem.delete_dir(f"{self.root}/{folder}")
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """A file's bytes, CHUNK at a time; none if it has gone meanwhile."""
+        """A file's bytes, CHUNK at a time; none if the file no longer exists."""
         try:
             with self.filesystem.open_input_file(f"{self.root}/{path}") as file:
                 while chunk := file.read(CHUNK):
@@ -80,19 +80,19 @@ class Storage:
 
 
 def without_password(uri: str) -> str:
-    """`uri` itself. Raises CatalogError if it has a password in it, which would stand in messages and records."""
-    # A password may have a slash or a question mark in it; no bucket or folder is called with a colon before an @.
+    """`uri` itself. Raises CatalogError if it contains a password: messages and records would show it."""
+    # A password may contain a slash or a question mark. No bucket or folder has a colon before an @ in its name.
     if re.match(r"[^/?#]+://(?:[^/?#]*|[^/?#@]*:.*)@", uri):
         shown = f"{uri.partition('://')[0]}://{uri.rpartition('@')[2]}"
         raise CatalogError(
-            f"{shown} was given with a user or a password in front of the @; leave them out of the address and set "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or those of your store"
+            f"{shown} has a user or a password before the @; remove them from the URI and set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or the variables of your store"
         )
     return uri
 
 
 def _filesystem(uri: str, options: dict[str, str]) -> tuple[Any, str]:
-    """As `pyarrow.fs` names it, with the options that Lance knows an S3 store by."""
+    """The `pyarrow.fs` filesystem and path of `uri`. `options`: Lance's storage options for S3."""
     if "://" not in uri:
         return fs.LocalFileSystem(), str(Path(uri).absolute())
     scheme, _, rest = uri.partition("://")

@@ -14,10 +14,10 @@ from commoncanvas.table.stage import Stage
 
 
 class Catalog(Snapshot):
-    """A snapshot of the table, and the ways to change it.
+    """A snapshot of the table, with methods to change it.
 
-    What is read is the version that was newest when it was opened, or last changed through this object;
-    `refresh` moves to the newest. Any number of processes may read and change one table at once.
+    It reads the version that was newest when it was opened or last changed through this object; `refresh` moves
+    to the newest. Several processes may read and change one table at the same time.
     """
 
     def add(
@@ -27,14 +27,13 @@ class Catalog(Snapshot):
         *,
         allow_lookalikes: bool = False,
     ) -> tuple[int, int]:
-        """Add rows whose `image_id` isn't in the table; returns (added, already there).
+        """Add rows whose `image_id` isn't in the table; returns (added, already in the table).
 
-        Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are committed as they
-        come, in fragments of 4,096, so an import that is killed has added whole groups, and one that is run again
-        adds the rest. Any number of processes may add at once, the same rows too. What was taken down stays out,
-        and what may be by somebody who was taken down is held back by `namesakes`; how many rows that were is said.
-        An image that looks like one that was taken down is held back, unless `allow_lookalikes`: its row gets the
-        status `looks_taken_down`, and is named.
+        Batches have columns of the table, at least `image_id` and `source`. Every 65,536 rows are one commit, in
+        fragments of 4,096. If an import is killed, run it again: it adds the rest. Several processes may add at the
+        same time, even the same rows. Rows that were taken down are skipped. `namesakes` skips rows whose creator may
+        be a person who was taken down. A notice counts both. An image that looks like a taken-down image is not stored,
+        unless `allow_lookalikes`: its row gets the status `looks_taken_down`, and a notice names it.
         """
         self.must_be_newest("added to")
         return append.add(self, batches, namesakes, allow_lookalikes)
@@ -47,14 +46,13 @@ class Catalog(Snapshot):
         where: str | None = None,
         on_progress: Callable[[int], object] | None = None,
     ) -> int:
-        """Run `stage` over the rows that it has `todo` and that the SQL `where` lets in; returns how many
-        rows it did.
+        """Run `stage` on the rows that match its `todo` and the SQL `where`; returns the number of rows processed.
 
-        Missing columns are added. Where a row is done once more, what was made of the columns that change is
-        reset to null, to be made once more too. Work lands fragment by fragment, in one commit every few
-        seconds; killed at any moment, the next call does what is left. An exception of the stage is raised as
-        it is, after the finished work has landed. `on_progress` gets the rows done since its last call
-        (negative: rows that must be done again, since somebody else changed their fragment meanwhile).
+        Missing columns are added. If a row is processed again, the columns made from its changed columns are reset to
+        null. Work is committed every few seconds, fragment by fragment; if the call is killed, the next call does
+        the rest. An exception of the stage is raised unchanged, after finished work is committed. `on_progress` gets
+        the rows processed since its last call (negative: rows to process again, because another process changed
+        their fragment meanwhile).
         """
         self.must_be_newest("filled")
         return backfill.run(self, stage, engine, where, on_progress)

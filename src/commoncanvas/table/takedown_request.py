@@ -1,4 +1,4 @@
-"""A takedown request: what it asks for, and which rows of a catalog that is."""
+"""A takedown request, and the rows of a catalog that it matches."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from commoncanvas.images.image import phash
 from commoncanvas.images.tasks import look
 from commoncanvas.table.byte_search import windows
 from commoncanvas.table.namesakes import naming
-from commoncanvas.table.purge import held, live
+from commoncanvas.table.purge import matching_rows, not_deleted
 from commoncanvas.table.rows import take_rows
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import COLUMNS, Keys, Tombstones
 
 NEAR_BITS = 8
-"""Perceptual hashes (64 bits) that differ in so many bits at most are of images that look alike."""
+"""Two images look alike if their perceptual hashes (64 bits) differ in at most so many bits."""
 READ_AT_ONCE = 64
 NAMED = 5
-"""So many people are named when a name stands for several. An address with more names is no single person's."""
+"""Most people that a message names. A URL with more creator names than this belongs to no single person."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, before any table has been looked at."""
+    """A takedown request, before any table is read."""
 
     ids: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Request:
     files: Mapping[str, str] | None = None
     """sha256 of an image file -> its path."""
     phashes: tuple[int, ...] = ()
-    """Of `files`, in their order."""
+    """Perceptual hashes of `files`, in the same order."""
 
     @classmethod
     def of(
@@ -57,14 +57,12 @@ class Request:
         list_file: str | Path | None,
         files: Sequence[str | Path],
     ) -> Request:
-        """Read the files that it names. Raises CatalogError, also for a word that is empty."""
+        """Make a request, and read its files. Raises CatalogError, also for an empty id, URL or creator."""
         ids, urls = ([text.strip() for text in texts] for texts in (ids, urls))
         creator = None if creator is None else creator.strip()
         if "" in (*ids, *urls, creator):
-            # A variable that a script forgot to set; the person would be told that their works are gone.
-            raise CatalogError(
-                "an id, URL or creator to take down is empty; say which is meant, or leave it out"
-            )
+            # A script may have an unset variable. Without an error, the user would think that the images are removed.
+            raise CatalogError("an id, URL or creator to take down is empty; give a value, or leave it out")
         listed = _lines(list_file) if list_file is not None else []
         images = {hashlib.sha256(data := _read(path)).hexdigest(): (str(path), data) for path in files}
         return cls(
@@ -79,7 +77,7 @@ class Request:
         return bool(self.ids or self.urls or self.creator or self.files)
 
     def keys(self) -> Keys:
-        """All of it but a creator's name, which alone may stand for several people."""
+        """The keys of the request, without a creator's name: several people may have the same name."""
         return Keys(
             image_ids=frozenset(self.ids),
             urls=frozenset(self.urls),
@@ -88,7 +86,7 @@ class Request:
         )
 
     def mask(self, rows: pa.Table) -> NDArray[np.bool_]:
-        """[N] True for the rows that are asked for."""
+        """[N] True for the rows that the request matches."""
         found = self.keys().mask(rows)
         if self.creator:
             found |= called(rows["creator"], self.creator)
@@ -97,36 +95,35 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """The rows of a request. Tables have COLUMNS, `_rowid` and `_rowaddr`, or none of the last."""
+    """The rows of a request. Tables have COLUMNS and `_rowid`; some also have `_rowaddr`."""
 
     rows: pa.Table
-    """Of the newest version."""
+    """Rows to remove, in the newest version."""
     copies: int
-    """Those among them that are there only as the same file, byte for byte."""
+    """Number of `rows` that match only because their file is the same, byte for byte."""
     near: dict[str, int]
     """Rows that look alike and stay -> bits in which the perceptual hashes differ."""
     namesakes: dict[str, int]
-    """People who may be the creator that is asked for, and stay -> their rows."""
+    """People who may be the requested creator, and whose rows stay -> number of rows."""
     tags: dict[str, int]
-    """Tag -> rows in its version."""
+    """Tag -> matching rows in its version."""
     elsewhere: dict[int, pa.Table]
-    """Version of a tag -> rows that the newest hasn't any more."""
+    """Version of a tag -> matching rows that the newest version no longer has."""
     shared: frozenset[str]
-    """Addresses of these rows that rows which stay have too, so that they can't keep anything out; in their
-    normal form."""
+    """Normalised URLs of these rows that other rows have too. They can't be used to keep rows out."""
     creators: tuple[dict[str, Any], ...]
     """Tombstones of creators."""
     unknown: tuple[str, ...]
-    """What was asked for and is in none of these rows, nor in a tombstone."""
+    """Parts of the request that match no row and no tombstone."""
 
 
 def find(catalog: Catalog, request: Request, stones: Tombstones, near: bool) -> Found:
-    """The rows that a request, or an earlier one, is about. Raises CatalogError for a creator who can't be told."""
-    asked = _scan(catalog, lambda rows: request.mask(rows) | stones.keys.mask(rows))
-    names = _names(request, asked)
-    creators = _creators(catalog, request, stones, asked, names)
-    copies, alike, bits, shared, namesakes = _beside(catalog, request, asked, names)
-    rows = pa.concat_tables([asked, copies, *([alike] if near else [])])
+    """The rows that this or an earlier request matches. Raises CatalogError if the creator is unknown or ambiguous."""
+    direct = _scan(catalog, lambda rows: request.mask(rows) | stones.keys.mask(rows))
+    names = _names(request, direct)
+    creators = _creators(catalog, request, stones, direct, names)
+    copies, alike, bits, shared, namesakes = _related(catalog, request, direct, names)
+    rows = pa.concat_tables([direct, copies, *([alike] if near else [])])
     tags, elsewhere = _in_tags(catalog, request, stones, rows)
     everywhere = pa.concat_tables(
         [rows.select(COLUMNS), *(each.select(COLUMNS) for each in elsewhere.values())]
@@ -145,7 +142,7 @@ def find(catalog: Catalog, request: Request, stones: Tombstones, near: bool) -> 
 
 
 def tombstones(catalog: Catalog, request: Request, found: Found) -> list[dict[str, Any]]:
-    """The tombstones of a request (see tombstones.SCHEMA), read while the images are still there."""
+    """The tombstones of a request (see tombstones.SCHEMA). Reads the images, so call it before they are deleted."""
     stones: list[dict[str, Any]] = [*found.creators]
     for version, rows in [(catalog.version, found.rows), *found.elsewhere.items()]:
         dataset = catalog.dataset.checkout_version(version)
@@ -173,7 +170,7 @@ def _stone(row: dict[str, Any], hashes: Mapping[str, list[int]], shared: frozens
 
 
 def _scan(catalog: Catalog, mask: Callable[[pa.Table], NDArray[np.bool_]]) -> pa.Table:
-    """COLUMNS and `_rowid` of the rows that `mask` means."""
+    """COLUMNS and `_rowid` of the rows that `mask` selects."""
     parts = [
         pa.schema([*(catalog.schema.field(name) for name in COLUMNS), ("_rowid", pa.uint64())]).empty_table()
     ]
@@ -184,7 +181,7 @@ def _scan(catalog: Catalog, mask: Callable[[pa.Table], NDArray[np.bool_]]) -> pa
 
 
 def _names(request: Request, rows: pa.Table) -> frozenset[str]:
-    """The names of the creator that is asked for, in their normal form."""
+    """The requested creator's names in normal form; empty if there are more than NAMED."""
     if not request.creator:
         return frozenset()
     mine = rows.filter(pa.array(Request(creator=request.creator).mask(rows)))
@@ -195,25 +192,25 @@ def _names(request: Request, rows: pa.Table) -> frozenset[str]:
 def _creators(
     catalog: Catalog, request: Request, stones: Tombstones, rows: pa.Table, names: frozenset[str]
 ) -> tuple[dict[str, Any], ...]:
-    """Tombstones of the creator that is asked for, who is called `names`."""
+    """Tombstones of the requested creator, whose names are `names`."""
     name = request.creator
     if not name:
         return ()
     mine = rows.filter(pa.array(Request(creator=name).mask(rows)))
     urls = {normal_url(url): url for url in mine["creator_url"].to_pylist() if url}
-    lasting = "://" in name or "@" in name  # an address, or an id that means one person on any page
+    lasting = "://" in name or "@" in name  # a URL, or an id that identifies one person everywhere
     if len(urls) > 1 and not lasting:
         some = sorted(urls.values())[:NAMED]
         raise CatalogError(
-            f"creator {name} stands for {len(urls)} people in {catalog.uri}: {', '.join(map(redacted, some))}; "
-            "pass --creator with one of these addresses"
+            f"creator {name} matches {len(urls)} people in {catalog.uri}: {', '.join(map(redacted, some))}; "
+            "pass --creator with one of these URLs"
         )
     if _is_known(name, stones.keys):
         return ()
     if not len(mine) and not lasting:
         raise CatalogError(
-            f"no row of {catalog.uri} is by creator {name}{_nearly(catalog, name)}; to keep somebody out in advance, "
-            "pass their address"
+            f"no row of {catalog.uri} is by creator {name}{_similar(catalog, name)}; to keep a person out in advance, "
+            "pass their URL"
         )
     near = sorted(set[int]().union(*map(near_marks, names)))
     return (
@@ -223,27 +220,27 @@ def _creators(
     )
 
 
-def _nearly(catalog: Catalog, name: str) -> str:
-    """Who is nearly called so, in words; empty if nobody is."""
+def _similar(catalog: Catalog, name: str) -> str:
+    """Creators with a similar name, in words; empty if there are none."""
     keys = Keys(creator_near=frozenset(near_marks(name)))
     people = Counter(naming(_scan(catalog, keys.near)))
     listed = ", ".join(f"{who}: {counted(rows, 'rows')}" for who, rows in people.most_common(NAMED))
-    return f" (nearly called so: {listed})" if listed else ""
+    return f" (similar names: {listed})" if listed else ""
 
 
 def _is_known(creator: str, keys: Keys) -> bool:
-    """Whether a name, an address or a user id is that of somebody whose works were taken down."""
+    """Whether a name, URL or user id belongs to a person who was taken down."""
     if "://" in creator:
         return keys.people.who(None, creator) is Who.SAME
     ids = {user_id(url) for url in keys.creator_urls}
     return keys.people.who(creator, None) is Who.SAME or user_id(creator) in ids
 
 
-def _beside(
+def _related(
     catalog: Catalog, request: Request, rows: pa.Table, names: frozenset[str]
 ) -> tuple[pa.Table, pa.Table, dict[str, int], frozenset[str], dict[str, int]]:
-    """Of the rows that aren't in `rows`: exact copies, those that look alike and how much, addresses in common, and
-    people whose name is near one of `names` with the number of their rows.
+    """From the rows that are not in `rows`: exact copies; rows that look alike; their distances in bits; URLs that both
+    have; people with a name similar to one of `names`, with their number of rows.
     """
     same = Keys(sha256s=frozenset(pc.unique(rows["sha256"]).drop_null().to_pylist()))
     urls = Addresses(
@@ -285,7 +282,7 @@ def _beside(
 
 
 def _distance(phashes: pa.ChunkedArray, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """[N] bits in which each hash differs from the nearest of `wanted`; 64 where there is none."""
+    """[N] bits between each hash and the nearest of `wanted`; 64 for a row without a hash."""
     valid = phashes.is_valid().to_numpy()
     values = pc.fill_null(phashes, 0).to_numpy().astype(np.uint64)
     nearest = np.full(len(values), 64, np.int64)
@@ -301,13 +298,13 @@ def _in_tags(
     keys = request.keys() | stones.keys | Keys(image_ids=images)
     seen, counts, elsewhere = set(images), dict[str, int](), dict[int, pa.Table]()
     for tag, version in catalog.tags().items():
-        there = live(held(catalog.dataset.checkout_version(version), keys, COLUMNS))
-        if not len(there):
+        tagged = not_deleted(matching_rows(catalog.dataset.checkout_version(version), keys, COLUMNS))
+        if not len(tagged):
             continue
-        counts[tag] = len(there)
-        new = [image_id not in seen for image_id in there["image_id"].to_pylist()]
+        counts[tag] = len(tagged)
+        new = [image_id not in seen for image_id in tagged["image_id"].to_pylist()]
         if any(new):
-            elsewhere[version] = there.filter(pa.array(new))
+            elsewhere[version] = tagged.filter(pa.array(new))
             seen.update(elsewhere[version]["image_id"].to_pylist())
     return counts, elsewhere
 
@@ -330,7 +327,7 @@ def _lines(path: str | Path) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogError(
-            f"{path} can't be read: {error}; give a text file of ids or URLs, one a line"
+            f"{path} can't be read: {error}; give a text file of ids or URLs, one per line"
         ) from error
     return [line.strip() for line in lines if line.strip()]
 
@@ -347,5 +344,5 @@ def _phash(path: str | Path, data: bytes) -> int:
         return phash(look(data))
     except ImageError as error:
         raise CatalogError(
-            f"{path} is no image that can be read: {error}; give the file as it was published"
+            f"{path} can't be read as an image: {error}; give the file as it was published"
         ) from error

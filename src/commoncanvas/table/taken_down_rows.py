@@ -1,4 +1,4 @@
-"""Rows that an older version of the catalog still has, and that were taken down since."""
+"""Rows in an older version of the catalog that were taken down later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCAN_ROWS = 65536
 
 
 def taken_down(catalogs: Iterable[Catalog]) -> Keys:
-    """What was taken down from any of `catalogs` up to now, whatever their versions."""
+    """Keys of everything taken down from `catalogs` until now, whatever their versions."""
     keys = Keys()
     for catalog in catalogs:
         stones = Tombstones(catalog.uri, catalog.storage_options)
@@ -23,7 +23,7 @@ def taken_down(catalogs: Iterable[Catalog]) -> Keys:
 
 
 def rows_of(catalog: Catalog, keys: Keys, where: str | None = None) -> pa.Table:
-    """`image_id` and `_rowid` of the rows of the catalog's version that `where` lets in and `keys` mean."""
+    """`image_id` and `_rowid` of the rows that meet `where` and match `keys`, in the catalog's version."""
     found = [pa.table({"image_id": pa.array([], pa.string()), "_rowid": pa.array([], pa.uint64())})]
     if keys == Keys():
         return found[0]
@@ -37,5 +37,5 @@ def rows_of(catalog: Catalog, keys: Keys, where: str | None = None) -> pa.Table:
 
 
 def without(row_ids: Sequence[int]) -> list[str]:
-    """SQL that lets in all rows but these; of none no condition."""
+    """SQL conditions that exclude these rows; an empty list if there are none."""
     return [f"_rowid NOT IN ({', '.join(map(str, row_ids))})"] if row_ids else []

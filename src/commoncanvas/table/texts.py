@@ -1,4 +1,4 @@
-"""Which text an image has: that of the first of some columns that is set. In Arrow and in SQL, which agree."""
+"""The text of an image: from the first of several columns that is set. In Arrow and in SQL, with the same result."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TEXT = ("label", "caption")
-"""Columns that an image's text comes from, if nobody says otherwise."""
+"""Default columns for an image's text."""
 
 
 def first_set(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
-    """Of each row the first non-null of those `columns` that there are."""
+    """The first non-null value of `columns` in each row. Missing columns are ignored."""
     nothing = pa.chunked_array([pa.nulls(len(table), pa.string())])
     return pc.coalesce(nothing, *(table[name] for name in columns if name in table.column_names))
 
 
 def first_set_name(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
-    """Of each row the name of the column that `first_set` takes."""
+    """The name of the column that `first_set` uses for each row."""
     names = {
         name: pc.if_else(pc.is_valid(table[name]), name, pa.scalar(None, pa.string()))
         for name in columns
@@ -29,10 +29,10 @@ def first_set_name(table: pa.Table, columns: Sequence[str]) -> pa.ChunkedArray:
 
 
 def first_set_sql(columns: Sequence[str]) -> str:
-    """SQL of the same."""
+    """`first_set` as SQL."""
     return columns[0] if len(columns) == 1 else f"coalesce({', '.join(columns)})"
 
 
 def first_text(row: Mapping[str, Any], columns: Sequence[str] = TEXT) -> str | None:
-    """Of a row as people see it the first that isn't blank."""
+    """The first text of a row that isn't blank, for people to read."""
     return next((text for name in columns if (text := row.get(name)) and text.strip()), None)

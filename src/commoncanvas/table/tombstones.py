@@ -1,7 +1,7 @@
-"""Tombstones: what is kept of an image that was taken down, so that it stays out. No image, no name.
+"""Tombstones: the record of an image that was taken down, so that it stays out. It has no image and no name.
 
-They are in the catalog's own storage, one Parquet file for each takedown, so that any number of processes can write
-some at once: making a Lance table is not atomic (https://github.com/lance-format/lance/issues/4451).
+They are in the catalog's storage, one Parquet file per takedown, so that several processes can write at the same time.
+A Lance table can't be created atomically (https://github.com/lance-format/lance/issues/4451).
 """
 
 from __future__ import annotations
@@ -26,52 +26,52 @@ PLACE = f"{FOLDER}/tombstones"
 
 SCHEMA = pa.schema(
     [
-        # Null in the record of a creator, whose later images stay out too.
+        # Null in a creator's tombstone, which also keeps later images out.
         pa.field("image_id", pa.string()),
         pa.field("source", pa.string()),
         pa.field("sha256", pa.string()),
         pa.field("phash", pa.uint64()),
         pa.field("page_url", pa.string()),
         pa.field("image_url", pa.string()),
-        # An address, or the platform's user id within one.
+        # The creator's URL, or the platform's user id in it.
         pa.field("creator_url", pa.string()),
-        # Of the name (`name_hash`), where rows have no more of the creator than that.
+        # `name_hash` of the creator's name, for rows that have only the name.
         pa.field("creator_sha256", pa.string()),
-        # `near_marks` of the creator's names: hashes, by which a person is told who may be the same.
+        # `near_marks` of the creator's names: hashes to find similar names, which a person must check.
         pa.field("creator_near", pa.list_(pa.uint64())),
-        # Hashes of short pieces of the stored bytes (see byte_search.py), to look for what is left of them.
+        # Hashes of short pieces of the stored bytes (see byte_search.py), to search files for remains.
         pa.field("windows", pa.list_(pa.uint64())),
         pa.field("reason", pa.string()),
         pa.field("date", pa.timestamp("us", tz="UTC")),
     ]
 )
 COLUMNS = ("image_id", "source", "creator", "creator_url", "page_url", "image_url", "sha256", "phash")
-"""Columns of the catalog that `Keys` looks at, or a tombstone keeps."""
+"""Columns of the catalog that `Keys` reads or a tombstone stores."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What rows are recognised by; one that has any of these is meant."""
+    """Keys of rows. A row matches if it has any one of them."""
 
     image_ids: frozenset[str] = frozenset()
     urls: frozenset[str] = frozenset()
-    """Of the page or the image."""
+    """URLs of pages and images."""
     sha256s: frozenset[str] = frozenset()
     creator_urls: frozenset[str] = frozenset()
-    """Addresses, or user ids that they end with."""
+    """URLs of creators, or the user ids that the URLs end with."""
     creator_names: frozenset[str] = frozenset()
-    """`name_hash` of names: of rows that have no address of their creator."""
+    """`name_hash` of names, for rows without a creator URL."""
     creator_near: frozenset[int] = frozenset()
-    """`near_marks` of names: `near` finds their rows, `mask` doesn't."""
+    """`near_marks` of names. `near` finds their rows; `mask` doesn't."""
 
     @cached_property
     def addresses(self) -> Addresses:
-        """`urls`, in every spelling."""
+        """`urls` in all spellings."""
         return Addresses(self.urls)
 
     @cached_property
     def people(self) -> People:
-        """The creators, in every spelling."""
+        """The creators in all spellings."""
         ids = [url for url in self.creator_urls if "://" not in url]
         return People(self.creator_urls - set(ids), ids, self.creator_names, self.creator_near)
 
@@ -86,7 +86,7 @@ class Keys:
         )
 
     def mask(self, rows: pa.Table) -> NDArray[np.bool_]:
-        """[N] True for the rows that are meant. `rows` may lack any of COLUMNS."""
+        """[N] True for the rows that match. `rows` may lack any of COLUMNS."""
         found = np.zeros(len(rows), np.bool_)
         for name, wanted in (("image_id", self.image_ids), ("sha256", self.sha256s)):
             if wanted and name in rows.column_names:
@@ -97,7 +97,7 @@ class Keys:
         return found | self.people.masks(rows)[0]
 
     def near(self, rows: pa.Table) -> NDArray[np.bool_]:
-        """[N] True for the rows whose creator may be one of these people, and a person has to say."""
+        """[N] True for the rows whose creator may be one of these people. A person must decide."""
         return self.people.masks(rows)[1]
 
 
@@ -111,7 +111,7 @@ class Tombstones:
         self._keys = Keys()
 
     def refresh(self) -> bool:
-        """Read what others have written; whether there was anything new."""
+        """Read tombstones that other processes wrote; True if there are new ones."""
         new = {path for path in self._storage.files(PLACE) if path.endswith(".parquet")} - self._files
         if new:
             read = [pq.read_table(pa.BufferReader(self._storage.read(path))) for path in sorted(new)]
@@ -130,15 +130,15 @@ class Tombstones:
         return self._keys
 
     def refused(self, rows: pa.Table) -> NDArray[np.bool_]:
-        """[N] True for the rows that were taken down and must not be added. The newest tombstones count."""
+        """[N] True for the rows that were taken down and must not be added. Reads the newest tombstones first."""
         self.refresh()
         return self._keys.mask(rows)
 
     def record(self, stones: Iterable[Mapping[str, Any]], reason: str) -> int:
-        """Keep tombstones (dicts of SCHEMA's columns), those that say something new; returns how many."""
+        """Write the new ones of `stones` (dicts of SCHEMA's columns); returns how many."""
         self.refresh()
-        there = {_identity(row) for row in self._table.to_pylist()}
-        new = {_identity(stone): stone for stone in stones if _identity(stone) not in there}
+        known = {_identity(row) for row in self._table.to_pylist()}
+        new = {_identity(stone): stone for stone in stones if _identity(stone) not in known}
         if new:
             about = {"reason": reason, "date": datetime.now(UTC)}
             rows = pa.Table.from_pylist([{**stone, **about} for stone in new.values()], schema=SCHEMA)
@@ -166,7 +166,7 @@ def _keys(table: pa.Table) -> Keys:
 
 
 def _current(table: pa.Table) -> pa.Table:
-    """A file of tombstones, as it is or as an earlier version wrote it, in SCHEMA."""
+    """A file of tombstones in SCHEMA. Earlier versions of the program wrote fewer columns."""
     columns = [
         table[field.name].cast(field.type)
         if field.name in table.column_names

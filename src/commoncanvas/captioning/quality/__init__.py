@@ -1,1 +1,1 @@
-"""How good captions are, and which to drop."""
+"""Report the quality of captions, and drop bad ones."""

@@ -1,4 +1,4 @@
-"""How well captions fit their images, by CLIP (open_clip's models, from a folder, the hub, or by open_clip's names)."""
+"""CLIP scores of captions and images, with open_clip models from a folder, the hub, or open_clip's list of names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClipModel:
     """Embeds images and texts into one space."""
 
     def __init__(self, model: str, pretrained: str | None = None, device: str = "auto") -> None:
-        """`model`: a folder with open_clip_config.json and weights, `hf-hub:...`, or one of open_clip's names, with
+        """`model`: a folder with open_clip_config.json and weights, `hf-hub:...`, or an open_clip name together with
         the `pretrained` tag of its weights. Raises MissingExtraError, ModelError.
         """
         try:
@@ -43,22 +43,20 @@ class ClipModel:
         name = f"{FOLDER}{Path(model).absolute()}" if Path(model).is_dir() else model
         if ":" not in name and pretrained is None:
             raise ModelError(
-                f"CLIP model {model} is no folder; give one, hf-hub:..., or also --clip-pretrained"
+                f"CLIP model {model} is not a folder; give a folder, hf-hub:..., or also --clip-pretrained"
             )
-        # Pages and columns are handed on; where the folder was is nobody's business.
+        # Pages and columns are shared with others, so they must not show the folder's path.
         self.name = Path(model).resolve().name if Path(model).is_dir() else model
         self.name += f", {pretrained}" if ":" not in name else ""
         try:
             _refuse_code(name)
             with no_questions():
-                # Without its weights it would be one of random weights, and a warning.
+                # Else, without weights, open_clip would only warn and use random weights.
                 self._network, self._transform = open_clip.create_model_from_pretrained(
                     name, pretrained=pretrained, weights_only=True
                 )
                 self._tokenizer: Any = open_clip.get_tokenizer(name)
-        except (
-            Exception
-        ) as error:  # what a broken file makes open_clip, torch and safetensors raise has no one base
+        except Exception as error:  # open_clip, torch and safetensors raise many types for a broken file
             raise ModelError(
                 f"CLIP model {model} can't be loaded: {' '.join(str(error).split())[:300]}"
             ) from error
@@ -66,11 +64,11 @@ class ClipModel:
         self._network.to(self._device).eval()
 
     def sha256(self) -> str:
-        """Of the weights."""
+        """The digest of the weights."""
         return weights_sha256(self._network)
 
     def prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """uint8 [H, W, 3] -> what the model takes; from any thread."""
+        """uint8 [H, W, 3] -> the model's input. Thread-safe."""
         pixels: torch.Tensor = self._transform(Image.fromarray(image))
         return pixels
 
@@ -97,7 +95,7 @@ class ClipModel:
 
 
 class ClipStage:
-    """Captions -> the cosine with their image in `<column>_clip`, -1 to 1; NaN where the image can't be read."""
+    """Captions -> the cosine with their image in `<column>_clip`, -1 to 1; NaN if the image can't be read."""
 
     name = "CLIP scores"
     batch_size = BATCH
@@ -115,7 +113,7 @@ class ClipStage:
         """Nothing to load."""
 
     def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
-        """Decode and resize; what is returned lets the model score."""
+        """Decode and resize the images; the returned function runs the model."""
         images, captions = (batch[name].to_pylist() for name in self.reads)
         arrays = map(readable, images)
         prepared = [None if array is None else self.clip.prepare(array) for array in arrays]
@@ -138,7 +136,7 @@ class ClipStage:
 
 
 def _refuse_code(name: str) -> None:
-    """Raise ModelError for a configuration that has its tokenizer load with code of the model's own."""
+    """Raise ModelError if the tokenizer's configuration would run code from the model's folder."""
     if name.startswith(FOLDER):
         path = Path(name.removeprefix(FOLDER)) / CONFIG
     elif name.startswith(HUB):

@@ -1,4 +1,4 @@
-"""The command that takes bad captions out: null, and a status that says by which rule."""
+"""The command that drops bad captions: it sets them to null, and their status to the rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCAN_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Least:
-    """The rule `min-clip`: captions whose cosine with their image, in the column `scores`, is below `cosine`."""
+    """The rule `min-clip`: drop captions whose cosine with their image, in the column `scores`, is below `cosine`."""
 
     cosine: float
     scores: str
@@ -37,13 +37,13 @@ class Least:
         return f"{MIN_CLIP}={self.cosine:g}"
 
     def bad(self, score: float | None) -> bool:
-        """No score, or NaN since the image can't be read, is no bad one."""
+        """A missing score, or NaN for an unreadable image, is not bad."""
         return score is not None and score < self.cosine
 
 
 @dataclass
 class DropStage:
-    """Captions -> null, with the status of the first rule that takes them."""
+    """Sets bad captions to null, with the status of the first rule that matches."""
 
     column: str
     rules: Sequence[Rule]
@@ -74,7 +74,7 @@ class DropStage:
         """Nothing to load."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        # A caption that has changed since it was judged may be good by now: it stays. Its score is null then.
+        # A caption that changed since it was checked may be good, so it stays. Its score is null.
         names = [rule.status for rule in self.rules] + [status(MIN_CLIP)] * (self.least is not None)
         captions, statuses = (batch[name].to_pylist() for name in self.reads[:2])
         taken = first_of(judged(batch, self.column, self.rules, self.least))
@@ -96,19 +96,19 @@ def drop_captions(
     clip: ClipModel | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Take out the captions in `column` that one of `rules` takes (see `rules.RULES`), or only count them.
+    """Drop the captions in `column` that match one of `rules` (see `rules.RULES`). With `dry_run`, only count them.
 
-    `min_clip`: also those whose cosine with their image by `clip` is below that; what `clip` finds is kept in
-    `<column>_clip`, and made anew where a caption is. A caption becomes null, its status `dropped_<rule>`; earlier
-    versions of the table still have it. Returns how many captions there were, how many each rule takes on its own and
-    in the order given (the rules' statuses), and how many are taken by all together. Killed and run again, it does
-    what is left. Raises CatalogError.
+    `min_clip`: also drop captions whose cosine with their image, by `clip`, is lower. The cosines are stored in
+    `<column>_clip`, and computed again for new captions. A dropped caption becomes null, with the status
+    `dropped_<rule>`; earlier versions of the table still have it. Returns the number of captions, the number that each
+    rule matches alone and in the given order, and the number dropped. If it was killed, run it again: it does the
+    rest. Raises CatalogError.
     """
     parsed = parse_rules(rules)
     if not parsed and min_clip is None:
-        raise CatalogError(f"no rule was given; there are: {known()}, and --min-clip")
+        raise CatalogError(f"no rule was given; the rules are: {known()}, and --min-clip")
     if min_clip is None and clip is not None:
-        raise CatalogError("a CLIP model alone drops nothing; give --min-clip too, a cosine such as 0.2")
+        raise CatalogError("--clip alone drops nothing; also give --min-clip, a cosine such as 0.2")
     if min_clip is not None and (clip is None or not -1 <= min_clip <= 1):
         raise CatalogError(
             f"min-clip {min_clip:g}: give a cosine from -1 to 1, such as 0.2, and a model: --clip"
@@ -118,8 +118,8 @@ def drop_captions(
     done = f"{column}_status"
     if done not in table.schema.names:
         raise CatalogError(
-            f"column {column} of {table.uri} has no {done} to say what was dropped; write it with: "
-            f"commoncanvas caption --column {column} --overwrite"
+            f"column {column} of {table.uri} has no column {done}, which is needed to mark dropped captions; make it "
+            f"with: commoncanvas caption --column {column} --overwrite"
         )
     condition = all_of(f"{column} IS NOT NULL", expression(table, where))
     scoring = least = None
@@ -158,7 +158,7 @@ def drop_captions(
 def judged(
     batch: pa.RecordBatch, column: str, rules: Sequence[Rule], least: Least | None
 ) -> NDArray[np.bool_]:
-    """N rows -> [N, rules]: which rule takes which; a row without a caption is taken by none. `least` comes last."""
+    """N rows -> [N, rules]: which rules match which row; `least` comes last. None matches a row without a caption."""
     columns = [
         [caption is not None and rule.bad(caption) for caption in batch[column].to_pylist()] for rule in rules
     ]
@@ -168,14 +168,14 @@ def judged(
 
 
 def first_of(bad: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """[N, rules] -> [N]: the first rule that takes each, -1 for none."""
+    """[N, rules] -> [N]: the first rule that matches each row, -1 for none."""
     return np.where(bad.any(1), bad.argmax(1), -1)
 
 
 def _batches(
     table: Catalog, column: str, condition: str, least: Least | None, scoring: ClipStage | None
 ) -> Iterator[pa.RecordBatch]:
-    """The captions with their row ids, and scores if they count; by `scoring` they are made here, to be thrown away."""
+    """Captions with their row ids, and with scores if needed. `scoring` computes scores here, without storing them."""
     if scoring is None:
         columns = [column, *([least.scores] if least else [])]
         yield from table.scan(columns, condition, batch_size=SCAN_ROWS, with_row_id=True)

@@ -1,4 +1,4 @@
-"""How well a sample of captions fits its images, and human text: each figure beside that of shuffled captions."""
+"""How well a sample of captions fits its images and human text, each with the figure for shuffled captions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from commoncanvas.captioning.quality.clip import ClipModel
 
 HUMAN = ("label", "title", "description")
-"""Columns of human text that captions are compared with, the first that is set."""
+"""Columns of human text to compare captions with. The first that is set is used."""
 TAKEN = 256
-"""Images in memory at once."""
+"""Images in memory at a time."""
 BLOCK = 1024
-"""Rows of the matrix of all pairs in memory at once."""
+"""Rows of the matrix of all pairs in memory at a time."""
 ALIKE = 1e-6
-"""Cosines that differ by less are of the same words."""
+"""Cosines with a smaller difference count as equal (the same words)."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well captions fit what they are compared with, over `rows` drawn at random.
+    """How well captions fit their images or texts, for `rows` random rows.
 
-    `matched`: the mean score of a caption with its own; `shuffled`: with all the others'. `retrieval`: the share of
-    images or texts whose own caption is the nearest of all, by chance 1 / rows.
+    `matched`: mean score of a caption with its own image or text. `shuffled`: mean score with all others. `retrieval`:
+    fraction of images or texts whose own caption is the nearest; by chance 1 / rows.
     """
 
     rows: int
@@ -42,21 +42,21 @@ class Fit:
 
 
 class Fitted(NamedTuple):
-    """The fit of a sample, and of each of its N rows that could be compared."""
+    """The fit of a sample, and of its N rows that could be compared."""
 
     fit: Fit
     cosines: NDArray[np.float64]
     scores: NDArray[np.float64]
-    """What is shown of the cosines: the same, or CLIP scores."""
+    """The scores to show: the cosines, or CLIP scores."""
     row_ids: NDArray[np.uint64]
 
 
 def fit(
     first_ND: NDArray[np.float32], second_ND: NDArray[np.float32], *, factor: float = 1.0, least: float = -1.0
 ) -> tuple[Fit, NDArray[np.float64]]:
-    """Unit vectors of N >= 2 things and of their captions -> how well they fit, and each pair's cosine [N].
+    """Unit vectors of N >= 2 images or texts and of their captions -> their fit, and the cosine of each pair [N].
 
-    A score is `factor` times the cosine, or times `least` where the cosine is below that.
+    A score is `factor * max(cosine, least)`.
     """
     first_ND, second_ND = first_ND.astype(np.float64), second_ND.astype(np.float64)
     matched_N = np.einsum("nd,nd->n", first_ND, second_ND)
@@ -66,7 +66,7 @@ def fit(
         cosines_BN = first_ND[start : start + BLOCK] @ second_ND.T
         own_B = matched_N[start : start + BLOCK, None]
         total += factor * float(np.maximum(cosines_BN, least).sum())
-        # Its own is the nearest; those that are as near (the same words) share the place.
+        # Count 1 if its own caption is the nearest, shared equally with captions that are as near (the same words).
         beaten_B = (cosines_BN > own_B + ALIKE).any(1)
         nearest += float(np.where(beaten_B, 0.0, 1 / (cosines_BN >= own_B - ALIKE).sum(1)).sum())
     shuffled = (total - matched) / (count * (count - 1))
@@ -76,8 +76,8 @@ def fit(
 def fit_images(
     catalog: Catalog, column: str, row_ids: NDArray[np.uint64], clip: ClipModel | None
 ) -> Fitted | None:
-    """CLIP scores, max(100 * cosine, 0): CLIPScore (arXiv 2104.08718) with 100 for its factor of 2.5, as torchmetrics
-    has it. Images that can't be read are left out; None if fewer than two are left, or without a model.
+    """CLIP scores, max(100 * cosine, 0): CLIPScore (arXiv 2104.08718) with a factor of 100 instead of 2.5, as in
+    torchmetrics. Unreadable images are left out. None if fewer than two are left, or without a model.
     """
     if clip is None:
         return None
@@ -99,7 +99,7 @@ def fit_images(
 
 
 def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fitted | None:
-    """Sentence cosines with the first of HUMAN that a row has; None if fewer than two have any, or without MiniLM."""
+    """Sentence cosines with a row's first text of HUMAN. None if fewer than two rows have one, or without MiniLM."""
     from commoncanvas.models.sentences import embed
 
     names = [name for name in HUMAN if name in catalog.schema.names and name != column]

@@ -1,4 +1,4 @@
-"""What the captions of a column are like: their words, and how well they fit their images."""
+"""Report on the captions of a column: their words, and how well they fit their images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOP = 10
 
 
 class TextSurvey:
-    """Counts words as captions stream by; memory grows with different words, and by 8 bytes a caption."""
+    """Counts words in a stream of captions. Memory: the different words, and 8 bytes per caption."""
 
     def __init__(self) -> None:
         self.captions = 0
@@ -48,11 +48,11 @@ class TextSurvey:
     def add(self, captions: Sequence[str]) -> None:
         hashes = np.empty(len(captions), np.uint64)
         for place, caption in enumerate(captions):
-            said = words(caption)
-            self.lengths[len(said)] += 1
-            self.vocabulary.update(said)
-            self.openings[" ".join(said[:OPENING_WORDS])] += 1
-            self.taken["empty"] += not said
+            found = words(caption)
+            self.lengths[len(found)] += 1
+            self.vocabulary.update(found)
+            self.openings[" ".join(found[:OPENING_WORDS])] += 1
+            self.taken["empty"] += not found
             self.taken["repeats"] += repeats(caption)
             if opened := opening(caption):
                 self.taken["boilerplate"] += 1
@@ -60,26 +60,26 @@ class TextSurvey:
             self.not_ascii += not caption.isascii()
             self.taken["leftovers"] += leftovers(caption)
             hashes[place] = text_hash(caption)
-            self._measure(said)
+            self._measure(found)
         self.captions += len(captions)
         self._hashes.append(hashes)
-        if len(self.openings) > 200_000:  # what is rare so far won't be among the first
+        if len(self.openings) > 200_000:  # rare openings will not become frequent
             self.openings = Counter(dict(self.openings.most_common(50_000)))
 
-    def _measure(self, said: Sequence[str]) -> None:
-        self._stretch.update(said)
-        self._in_stretch += len(said)
+    def _measure(self, found: Sequence[str]) -> None:
+        self._stretch.update(found)
+        self._in_stretch += len(found)
         if self._in_stretch >= 10_000:
             self._stretches.append(len(self._stretch))
             self._stretch, self._in_stretch = set(), 0
 
     @property
     def stretch(self) -> float | None:
-        """Different words in 10,000; None if there are fewer."""
+        """Different words per 10,000 words; None for fewer than 10,000 words."""
         return float(np.mean(self._stretches)) if self._stretches else None
 
     def shared(self) -> tuple[int, int, dict[int, int]]:
-        """Different captions, captions that are not alone, and the hashes of the most frequent with their counts."""
+        """The number of different captions, the number of repeated ones, and hash -> count of the most frequent."""
         if not self.captions:
             return 0, 0, {}
         found, counts = np.unique(np.concatenate(self._hashes), return_counts=True)
@@ -100,24 +100,22 @@ def caption_report(
     sample: int = 1000,
     seed: int = 0,
 ) -> CaptionReport:
-    """Look at the captions in `column` of fetched images that `where` (SQL, or a saved filter's name) lets in.
+    """Report on the captions in `column` of fetched images that meet `where` (SQL, or a saved filter's name).
 
-    All are read for what their words are like. `sample` of them, drawn by `seed`, are compared with their images by
-    `clip`, and with human text by all-MiniLM-L6-v2, if it is there. Raises CatalogError.
+    Words are counted in all captions. `clip` compares `sample` captions, chosen at random with `seed`, with their
+    images; all-MiniLM-L6-v2, if installed, compares them with human text. Raises CatalogError.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     check_text(catalog, column)
     if seed < 0:
-        raise CatalogError(f"seed {seed} draws no captions; give 0 or more")
+        raise CatalogError(f"seed {seed} is negative; give 0 or more")
     if sample < 2:
-        raise CatalogError(
-            f"sample {sample}: give at least 2 captions, so that there are others to compare with"
-        )
+        raise CatalogError(f"sample {sample}: give at least 2, so that a caption can be compared with others")
     condition = all_of("fetch_status = 'ok'", expression(catalog, where))
-    there = all_of(condition, f"{column} IS NOT NULL")
+    captioned = all_of(condition, f"{column} IS NOT NULL")
     survey, ids = TextSurvey(), []
-    for batch in catalog.scan([column], there, batch_size=SCAN_ROWS, with_row_id=True):
+    for batch in catalog.scan([column], captioned, batch_size=SCAN_ROWS, with_row_id=True):
         survey.add(batch[column].to_pylist())
         ids.append(batch["_rowid"].to_numpy())
     row_ids = np.concatenate(ids) if ids else np.empty(0, np.uint64)
@@ -127,7 +125,7 @@ def caption_report(
     ranked = by_clip or by_human
     best, worst = [], []
     if ranked:
-        # By cosine: CLIP scores of 0 are all alike.
+        # Sort by cosine, because many CLIP scores may be 0.
         order = np.argsort(-ranked.cosines, kind="stable")
         shown = min(SHOWN, len(order) // 2)
         best, worst = (
@@ -153,7 +151,7 @@ def caption_report(
         vocabulary_of_10k_words=survey.stretch,
         distinct=distinct,
         shared=shared,
-        top_captions=_named(catalog, column, there, top),
+        top_captions=_named(catalog, column, captioned, top),
         top_openings=dict(survey.openings.most_common(TOP)),
         top_boilerplate=dict(survey.boilerplate.most_common(TOP)),
         taken_by=survey.taken,
@@ -170,12 +168,12 @@ def caption_report(
 
 
 def check_text(catalog: Catalog, column: str) -> None:
-    """Raise CatalogError if `column` isn't there, or holds no texts."""
+    """Raise CatalogError if `column` is missing or contains no text."""
     catalog.check_columns([column])
     kind = catalog.schema.field(column).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise CatalogError(
-            f"column {column} of {catalog.uri} holds {kind}, not text; give a column of captions"
+            f"column {column} of {catalog.uri} contains {kind}, not text; give a column of captions"
         )
 
 
@@ -199,10 +197,10 @@ def _statuses(catalog: Catalog, column: str, condition: str | None) -> dict[str,
     return dict(counts.most_common())
 
 
-def _named(catalog: Catalog, column: str, there: str | None, top: dict[int, int]) -> dict[str, int]:
-    """The captions that the hashes `top` are of, read once more until all are found."""
+def _named(catalog: Catalog, column: str, where: str | None, top: dict[int, int]) -> dict[str, int]:
+    """The captions of the hashes `top`, with their counts. Reads the column again until all are found."""
     missing, named = dict(top), {}
-    for batch in catalog.scan([column], there, batch_size=SCAN_ROWS) if top else ():
+    for batch in catalog.scan([column], where, batch_size=SCAN_ROWS) if top else ():
         for caption in batch[column].to_pylist():
             if (key := text_hash(caption)) in missing:
                 named[caption] = missing.pop(key)

@@ -1,4 +1,4 @@
-"""The report of captions as the terminal shows it."""
+"""The caption report, and its table for the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """A caption and its score, by `CaptionReport.ranked_by`."""
+    """A caption and its score. `CaptionReport.ranked_by` names the score."""
 
     row_id: int
     image_id: str
@@ -29,43 +29,43 @@ class Scored:
 
 @dataclass(frozen=True, repr=False)
 class CaptionReport(Printed):
-    """Counts are of rows that the filter lets in; words are runs of letters and digits, small."""
+    """All counts are of rows that meet `where`. Words are sequences of letters and digits, in lower case."""
 
     uri: str
     version: int
     column: str
     where: str | None
     rows: int
-    """Of fetched images."""
+    """Number of fetched images."""
     captions: int
     statuses: dict[str, int]
     made_by: dict[str, Any] | None
     """Model, revision and settings of the column; None if no model wrote it."""
     words_mean: float
     words_quantiles: dict[str, int]
-    """Words a caption: least, 5 %, half, 95 %, most."""
+    """Quantiles of words per caption: least, 5 %, half, 95 %, most."""
     lengths: dict[int, int]
     vocabulary: int
     """Different words in all captions."""
     vocabulary_of_10k_words: float | None
-    """Different words among 10,000, the mean over stretches of so many; None if there are fewer."""
+    """Mean number of different words per 10,000 words; None for fewer than 10,000 words."""
     distinct: int
-    """Different captions."""
+    """Number of different captions."""
     shared: int
-    """Captions that another image has too."""
+    """Number of captions that another image also has."""
     top_captions: dict[str, int]
     top_openings: dict[str, int]
     top_boilerplate: dict[str, int]
-    """Openings that the rule `boilerplate` takes, as their words are."""
+    """Openings that the rule `boilerplate` matches."""
     taken_by: dict[str, int]
-    """Captions that a rule without a number would take."""
+    """Rule without a number -> captions that it would drop."""
     not_ascii: int
-    """Captions with a character that isn't ASCII, such as an accent, an emoji or another script."""
+    """Captions with a non-ASCII character, such as an accent, an emoji or another script."""
     sample: int
-    """Captions that were drawn by `seed` to be compared."""
+    """Captions chosen at random with `seed` to be compared."""
     seed: int
     clip: Fit | None
-    """Agreement with the images, by `clip_model`; the rows are those whose image can be read."""
+    """Agreement with the images, by `clip_model`, for rows with a readable image."""
     clip_model: str | None
     human: Fit | None
     """Sentence cosine with human text."""
@@ -77,7 +77,7 @@ class CaptionReport(Printed):
         return asdict(self)
 
     def render(self) -> RenderableType:
-        """What the terminal shows."""
+        """The table that the terminal shows."""
         return render(self)
 
 
@@ -95,7 +95,7 @@ def render(found: CaptionReport) -> RenderableType:
         count_table("opening", found.top_openings, found.captions, of="captions"),
         count_table("boilerplate", found.top_boilerplate, found.captions, of="captions"),
         count_table(
-            "rule", {f"{n}: {RULES[n][1]}": c for n, c in found.taken_by.items()}, found.captions, of="takes"
+            "rule", {f"{n}: {RULES[n][1]}": c for n, c in found.taken_by.items()}, found.captions, of="drops"
         ),
     ]
     return Group(
@@ -107,39 +107,39 @@ def render(found: CaptionReport) -> RenderableType:
 
 
 def summary(found: CaptionReport) -> list[str]:
-    """What the report says in sentences."""
+    """The report in sentences."""
     lines = [f"{counted(found.captions, 'captions')} of {counted(found.rows, 'fetched images')}"]
     if found.made_by:
         settings = ", ".join(f"{name} {value}" for name, value in found.made_by.items() if value is not None)
-        lines.append(clean(f"written by {settings}") or "")
+        lines.append(clean(f"made with {settings}") or "")
     if not found.captions:
         return lines
     quantiles = found.words_quantiles
     lines += [
-        f"{found.words_mean:.1f} words on average ({quantiles['5 %']} to {quantiles['95 %']} in nine of ten, at most "
-        f"{quantiles['most']}); {found.vocabulary:,} different words"
-        + (f", {found.vocabulary_of_10k_words:,.0f} in 10,000" if found.vocabulary_of_10k_words else ""),
-        f"{found.distinct:,} different captions; {found.shared:,} are another image's too; "
-        f"{found.not_ascii:,} have characters beyond ASCII",
+        f"{found.words_mean:.1f} words on average (nine of ten captions: {quantiles['5 %']} to {quantiles['95 %']}; "
+        f"longest: {quantiles['most']}); {found.vocabulary:,} different words"
+        + (f", {found.vocabulary_of_10k_words:,.0f} per 10,000" if found.vocabulary_of_10k_words else ""),
+        f"{found.distinct:,} different captions; {found.shared:,} are also used by another image; "
+        f"{found.not_ascii:,} have non-ASCII characters",
         *agreement(found),
     ]
     return lines
 
 
 def agreement(found: CaptionReport) -> list[str]:
-    """How well captions fit, or why that isn't known."""
-    drawn = f"of {found.sample:,} drawn by seed {found.seed}"
+    """How well captions fit, or why this is unknown."""
+    drawn = f"of {found.sample:,} random captions (seed {found.seed})"
     lines = []
     if found.clip:
-        lines.append(f"CLIP score by {clean(found.clip_model)} {_fit(found.clip, '.1f')}")
+        lines.append(f"CLIP score by {clean(found.clip_model)}: {_fit(found.clip, '.1f')}")
         if found.clip.rows < found.sample:
-            lines.append(f"{found.sample - found.clip.rows:,} {drawn} have an image that can't be read")
+            lines.append(f"{found.sample - found.clip.rows:,} {drawn} have an unreadable image")
     elif found.clip_model:
-        lines.append(f"no CLIP score: fewer than two {drawn} have an image that can be read")
+        lines.append(f"no CLIP score: fewer than two {drawn} have a readable image")
     else:
         lines.append("no CLIP score: give --clip")
     if found.human:
-        lines.append(f"sentence cosine with human text {_fit(found.human, '.3f')}")
+        lines.append(f"sentence cosine with human text: {_fit(found.human, '.3f')}")
     else:
         lines.append(
             f"no sentence cosine: fewer than two {drawn} have human text, or the model isn't installed"
@@ -149,6 +149,6 @@ def agreement(found: CaptionReport) -> list[str]:
 
 def _fit(found: Fit, digits: str) -> str:
     return (
-        f"{found.matched:{digits}}, shuffled {found.shuffled:{digits}}; nearest of {found.rows:,} in "
-        f"{found.retrieval:.1%}, by chance {found.chance:.1%}"
+        f"{found.matched:{digits}}, shuffled {found.shuffled:{digits}}; own caption is the nearest of "
+        f"{found.rows:,} for {found.retrieval:.1%}, by chance {found.chance:.1%}"
     )

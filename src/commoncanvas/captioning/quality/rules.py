@@ -1,6 +1,6 @@
-"""What is wrong with a caption, by its words alone. Pure.
+"""Rules that find bad captions by their words. Pure.
 
-A rule is a function of a caption; `min-words=3` is a rule with a number. Each is a line in RULES.
+A rule is a function of a caption. Some rules have a number, such as `min-words=3`. Each rule is a line in RULES.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ _OPENING = re.compile(
 )
 _LEFTOVER = re.compile(r"<[a-z/!|][^>]*>|https?://|www\.|\[/?[a-z]+\]|\ufffd|```", re.IGNORECASE)
 REPEATED_WORDS = 4
-"""A phrase of up to so many words is looked for."""
+"""Longest repeated phrase to search for, in words."""
 REPEATED_TIMES = 3
 
 
 def words(caption: str) -> list[str]:
-    """The words of a caption, small, without punctuation."""
+    """The words of a caption, in lower case, without punctuation."""
     return _WORD.findall(caption.lower())
 
 
 def opening(caption: str) -> str | None:
-    """The words by which it says that it is a picture ("a photo of"); None if it opens otherwise."""
+    """The first words, if they say that this is a picture, such as "a photo of"; else None."""
     found = _OPENING.match(" ".join(words(caption)))
     return found[0] if found else None
 
 
 def boilerplate(caption: str) -> bool:
-    """Whether it opens by saying that it is a picture."""
+    """Whether the caption begins by saying that this is a picture."""
     return opening(caption) is not None
 
 
 def repeats(caption: str) -> bool:
-    """Whether a phrase of at most REPEATED_WORDS words comes REPEATED_TIMES times in a row ("a dog a dog a dog")."""
-    said = words(caption)
+    """Whether a phrase of up to REPEATED_WORDS words occurs REPEATED_TIMES times in a row ("a dog a dog a dog")."""
+    found = words(caption)
     for length in range(1, REPEATED_WORDS + 1):
-        same = 0  # words in a row that are as the one `length` before
-        for place in range(length, len(said)):
-            same = same + 1 if said[place] == said[place - length] else 0
+        same = 0  # consecutive words equal to the word `length` places before
+        for place in range(length, len(found)):
+            same = same + 1 if found[place] == found[place - length] else 0
             if same == length * (REPEATED_TIMES - 1):
                 return True
     return False
 
 
 def leftovers(caption: str) -> bool:
-    """Whether it holds markup, an address, or what could not be decoded."""
+    """Whether the caption contains markup, a URL, or undecodable characters."""
     return bool(_LEFTOVER.search(caption))
 
 
@@ -63,14 +63,14 @@ Bad = Callable[[str], bool]
 RULES: dict[str, tuple[Callable[[int], Bad], str]] = {
     "empty": (lambda _: lambda caption: not words(caption), "no words"),
     "repeats": (lambda _: repeats, "a phrase three times in a row"),
-    "refusal": (lambda _: refusal, "the model refuses, or speaks of itself"),
+    "refusal": (lambda _: refusal, "the model refuses, or speaks about itself"),
     "not-a-caption": (lambda _: not_a_caption, "JSON, code, a model's thoughts, words to the user"),
-    "boilerplate": (lambda _: boilerplate, 'opens with "a picture of" and the like'),
-    "leftovers": (lambda _: leftovers, "markup, an address, or what could not be decoded"),
-    "min-words": (lambda least: lambda caption: len(words(caption)) < least, "fewer words than so many"),
-    "max-words": (lambda most: lambda caption: len(words(caption)) > most, "more words than so many"),
+    "boilerplate": (lambda _: boilerplate, 'begins with "a picture of" or similar words'),
+    "leftovers": (lambda _: leftovers, "markup, a URL, or undecodable characters"),
+    "min-words": (lambda least: lambda caption: len(words(caption)) < least, "fewer than N words"),
+    "max-words": (lambda most: lambda caption: len(words(caption)) > most, "more than N words"),
 }
-"""Name -> the rule with its number, and what it takes, in words."""
+"""Name -> a function that makes the rule from its number, and a description of the captions that it drops."""
 NUMBERED = ("min-words", "max-words")
 
 
@@ -78,7 +78,7 @@ NUMBERED = ("min-words", "max-words")
 class Rule:
     name: str
     text: str
-    """As it was given, with its number."""
+    """As the user wrote it, with its number."""
     bad: Bad
 
     @property
@@ -87,11 +87,11 @@ class Rule:
 
 
 MIN_CLIP = "min-clip"
-"""The rule that looks at the image too; see `dropping`."""
+"""The rule that also uses the image; see `drop`."""
 
 
 def status(name: str) -> str:
-    """What a caption that the rule `name` took has for a status."""
+    """The status of a caption that the rule `name` dropped."""
     return f"dropped_{name.replace('-', '_')}"
 
 
@@ -99,12 +99,12 @@ STATUSES = tuple(map(status, (*RULES, MIN_CLIP)))
 
 
 def parse_rules(names: Sequence[str]) -> list[Rule]:
-    """Rules by name, `min-words=3` with their number. Raises CatalogError for others, and for one that comes twice."""
+    """Rules by name, with their number as in `min-words=3`. Raises CatalogError for unknown and repeated rules."""
     rules = []
     for text in names:
         name, equals, number = text.partition("=")
         if name not in RULES:
-            raise CatalogError(f"there is no rule {text!r}; there are: {known()}")
+            raise CatalogError(f"there is no rule {text!r}; the rules are: {known()}")
         if (name in NUMBERED) != bool(equals) or (equals and not number.isdecimal()):
             raise CatalogError(f"rule {text!r}: write {_shown(name)}")
         rules.append(Rule(name, text, RULES[name][0](int(number or 0))))
@@ -115,7 +115,7 @@ def parse_rules(names: Sequence[str]) -> list[Rule]:
 
 
 def known() -> str:
-    """All rules, as one writes them."""
+    """All rules, as users write them."""
     return ", ".join(map(_shown, RULES))
 
 
