@@ -273,7 +273,7 @@ def test_one_file_that_is_gone_says_nothing_about_the_folder(photos: Path, tmp_p
     csv(photos, "file,license", "a.jpg,CC0", "b.png,CC0", "gone.jpg,CC0")
     report = import_("folder", tmp_path / "c.lance", path=photos)
     assert report.skipped["file missing"] == 1
-    assert not any("looked for" in note for note in report.notes)
+    assert not any("names files that are not in" in note for note in report.notes)
 
 
 def test_metadata_that_is_not_utf_8_is_said_once_with_what_to_do(photos: Path, tmp_path: Path) -> None:

@@ -199,12 +199,12 @@ def test_paths_that_start_elsewhere_are_an_error_that_names_the_folder(
     report = nothing.value.report
     assert not uri.exists() and report.new == 0
     assert "nothing was imported: 60 file missing" in str(nothing.value)
-    looked = f"files that scans.csv names were searched in {path}"
+    missing = f"scans.csv names files that are not in {path}"
     if (given, prefix) == (".", ""):
         # Two folders below: too far to look for.
-        assert report.notes == [f"{looked}; the names must start from there"]
+        assert report.notes == [f"{missing}; paths must start from that folder"]
     else:
-        assert report.notes == [f"{looked}; they are in {fits}: import that folder"]
+        assert report.notes == [f"{missing}; they are in {fits}: import that folder"]
     assert [line.partition(": ")[2].partition(" (")[0] for line in report.complaints] == [
         *["file missing"] * 10,
         *["no metadata"] * 10,

@@ -240,7 +240,7 @@ Exported by {program} from version {version} of a catalog.
 
 {limits}
 
-Each image has its own licence, which its row names. No single licence covers all images. This is not legal advice.
+Each row states the licence of its image. Only that licence applies to the image. This is not legal advice.
 
 ## Creators
 

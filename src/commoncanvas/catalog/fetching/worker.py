@@ -48,11 +48,11 @@ class Place:
     def check(self, data: bytes) -> None:
         """Raise FetchError unless `data` matches the size and MD5 that the source states."""
         if self.stated_bytes is not None and len(data) != self.stated_bytes:
-            raise FetchError("changed", f"{len(data):,} bytes, but the list states {self.stated_bytes:,}")
+            raise FetchError("changed", f"{len(data):,} bytes, but the source states {self.stated_bytes:,}")
         if self.stated_md5 is not None:
             found = hashlib.md5(data, usedforsecurity=False).hexdigest()
             if found != self.stated_md5.lower():
-                raise FetchError("changed", f"its MD5 is {found}, but the list states {self.stated_md5}")
+                raise FetchError("changed", f"its MD5 is {found}, but the source states {self.stated_md5}")
 
 
 @dataclass

@@ -50,7 +50,7 @@ class TakedownReport(Printed):
     namesakes: dict[str, int]
     """Creators who may be the requested person, and stay -> their rows. The user has to decide."""
     unknown: tuple[str, ...]
-    """Requested ids and URLs that are not in the catalog; later imports skip them."""
+    """Requested ids, URLs and files that are not in the catalog; later imports skip them."""
     purged: PurgeReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def takedown(
     """
     request = Request.of(id, creator, url, list_file, file)
     if request and not reason:
-        raise CatalogError('a takedown needs a reason, which its tombstones keep; pass --reason "..."')
+        raise CatalogError('a takedown needs a reason for its tombstones; pass --reason "..."')
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     catalog.refresh()

@@ -109,11 +109,11 @@ class Folder(RowSource):
             (metadata,) = self.metadata
             better = self.images.better_folder(self._missing, [metadata.parent])
             advice = (
-                f"they are in {better}: import that folder" if better else "the names must start from there"
+                f"they are in {better}: import that folder" if better else "paths must start from that folder"
             )
             # If only a few files are missing, the folder is probably right.
             if better or report.skipped["file missing"] + report.skipped["outside the folder"] > found:
-                report.note(f"files that {metadata.name} names were searched in {self.root}; {advice}")
+                report.note(f"{metadata.name} names files that are not in {self.root}; {advice}")
         if not self.metadata and report.skipped["no metadata"] and (lists := self._lists()):
             report.note(
                 f"not read: {', '.join(lists[:_SHOWN])}; if one of them describes the images, name it with --metadata"

@@ -125,7 +125,7 @@ def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, including the names of its fields, at any depth; without recursion."""
+    """All texts in a value, including the names of its fields, at any depth, without recursion."""
     waiting = [value]
     while waiting:
         match waiting.pop():

@@ -82,8 +82,8 @@ class Table(RowSource):
                     yield row
             if _not_found(report) > before:
                 report.note(
-                    f"files that {listing.path.name} names were searched in {listing.folder.root}; for images in "
-                    f"another folder: commoncanvas catalog import folder FOLDER --metadata {listing.path}"
+                    f"{listing.path.name} names files that are not in {listing.folder.root}; if they are in another "
+                    f"folder: commoncanvas catalog import folder FOLDER --metadata {listing.path}"
                 )
 
     def _listings(self, options: SourceOptions) -> Iterator[Listing]:
