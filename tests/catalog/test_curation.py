@@ -326,13 +326,13 @@ def test_a_name_is_not_used_up_by_a_filter_of_nothing(gallery: Gallery) -> None:
     gallery.catalog.add([to_batch([row])])
     with pytest.raises(CatalogError) as raised:
         curate(gallery.catalog, min_side=64, name="c-v1")
-    said = (
-        "not saved as c-v1, for no row is left: of 1 row, 0 with fetch_status = 'ok'; to fetch the images: "
-    )
+    said = "not saved as c-v1: no row is left: 1 row, 0 with fetch_status = 'ok'; to fetch the images: "
     assert said + "commoncanvas catalog fetch" in str(raised.value)
     assert not saved_filters(gallery.catalog)
     fetch(gallery.catalog)
-    with pytest.raises(CatalogError, match=r"of 1 row, 1 with fetch_status.*, 0 with original_width >= 500"):
+    with pytest.raises(
+        CatalogError, match=r"left: 1 row, 1 with fetch_status.*, 0 with original_width >= 500"
+    ):
         curate(gallery.catalog, min_side=500, name="c-v1")
     assert curate(gallery.catalog, min_side=64, name="c-v1").noncommercial == 1
 

@@ -332,7 +332,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_as_one_never_killed(
         elif (tmp_path / "killed.partial/.export/state.json").exists():
             with pytest.raises(
                 SourceError,
-                match=r"an export that was cut off: .*killed.partial has (\d+ of|no README|not got)",
+                match=r"an incomplete export: .*killed.partial (has (\d+ of|no README)|was not renamed)",
             ):
                 make_source("img2dataset", SourceOptions((tmp_path / "killed.partial",)))
     assert kills >= 2
@@ -380,7 +380,7 @@ def test_an_export_has_its_name_only_when_all_of_it_is_there(
             for path in (partial, partial / "data"):
                 with pytest.raises(
                     SourceError,
-                    match=r"an export that was cut off: .*out.partial has (\d+ of|no README|not got)",
+                    match=r"an incomplete export: .*out.partial (has (\d+ of|no README)|was not renamed)",
                 ):
                     make_source(source, SourceOptions((path,)))
     assert allowed > 2
@@ -400,7 +400,7 @@ def test_an_export_that_was_cut_off_in_its_place_by_an_older_version_goes_on(
     export("parquet", catalog, out, shard_size="9")
     before = digest(out)
     (out / "README.md").unlink()
-    with pytest.raises(SourceError, match=r"has no README.md; run that export again"):
+    with pytest.raises(SourceError, match=r"has no README.md; run the export again"):
         make_source("huggingface", SourceOptions((out,)))
     export("parquet", catalog, out, shard_size="9")
     assert digest(out) == before
@@ -410,7 +410,7 @@ def test_an_export_that_was_cut_off_in_its_place_by_an_older_version_goes_on(
 def test_what_stands_where_an_export_is_written_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "notes.txt").write_text("mine")
-    with pytest.raises(CatalogError, match=r"out.partial is there already and is no export"):
+    with pytest.raises(CatalogError, match=r"out.partial already exists and is not an export"):
         export("parquet", catalog, tmp_path / "out")
 
 
@@ -448,7 +448,7 @@ def test_mistakes_are_one_line_and_leave_no_folder_of_data(
 def test_a_folder_of_something_else_is_left_alone(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(CatalogError, match="is no export"):
+    with pytest.raises(CatalogError, match="mine already exists and is not an export"):
         export("parquet", catalog, tmp_path / "mine")
     export("parquet", catalog, tmp_path / "out")
     with pytest.raises(CatalogError, match=r"holds another export .*format"):
@@ -479,7 +479,7 @@ def test_a_takedown_during_an_export_is_not_in_it(
     report = export("webdataset", catalog.uri, tmp_path / "out", shard_size="20")
     assert (report.rows, report.left_out["taken down"]) == (ROWS - 2, 2)
     shown = " ".join(capsys.readouterr().err.split())
-    assert "2 rows taken down meanwhile; the export is written again without" in shown
+    assert "2 rows taken down during the export; it is written again without them" in shown
     assert not {"photos:03", "photos:20"} & {
         json.loads(files["json"])["image_id"] for files in tars(tmp_path / "out").values()
     }
@@ -494,7 +494,7 @@ def test_places_that_can_t_be_renamed_are_refused_first(
     (tmp_path / "here/in").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here/in")
     for out in (".", "..", tmp_path / "here", "/", "in/../.", Path.home()):
-        with pytest.raises(CatalogError, match="choose a folder of its own"):
+        with pytest.raises(CatalogError, match="choose a separate folder"):
             export("parquet", catalog, out)
     monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "disk")
     with pytest.raises(CatalogError, match="disk is a mount point"):

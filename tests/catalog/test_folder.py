@@ -129,15 +129,15 @@ def test_every_bad_csv_row_is_named_with_its_line_field_and_fault(photos: Path, 
     report = import_("folder", tmp_path / "c.lance", path=photos)
     assert report.new == 1
     assert report.complaints == [
-        "metadata.csv:4: duplicate (a.jpg is at metadata.csv:2 already)",
+        "metadata.csv:4: duplicate (a.jpg is already at metadata.csv:2)",
         "metadata.csv:5: unknown licence (field license: 'CC BY 5.0')",
         "metadata.csv:6: no licence (field license is empty)",
-        "metadata.csv:7: no creator (CC-BY-4.0 demands attribution and field creator is empty)",
+        "metadata.csv:7: no creator (CC-BY-4.0 demands attribution, but field creator is empty)",
         "metadata.csv:8: file missing (field file: 'missing.jpg')",
         "metadata.csv:9: outside the folder (field file: '../outside.jpg')",
         "metadata.csv:10: outside the folder (field file: '/etc/passwd')",
-        "metadata.csv:11: no file named (none of " + ", ".join(fields.ALIASES["file"]) + " is set)",
-        "metadata.csv:12: wrong column count (3 fields, the header has 4)",
+        "metadata.csv:11: no file name (none of " + ", ".join(fields.ALIASES["file"]) + " is set)",
+        "metadata.csv:12: wrong column count (3 fields, but the header has 4)",
         "metadata.csv:13: bad encoding (field 'creator' is not UTF-8)",
         "metadata.csv:14: malformed row (',' expected after '\"')",
     ]
@@ -164,8 +164,8 @@ def test_every_bad_json_line_is_named_and_costs_itself(photos: Path, tmp_path: P
     assert report.remarks == {"kept without taken_at": 1, "kept without page_url": 1}
     named = [complaint.split(": ")[0] for complaint in report.complaints]
     assert named[:6] == [f"metadata.jsonl:{line}" for line in (2, 3, 4, 5, 6, 7)]
-    assert "metadata.jsonl:8: kept without taken_at ('yesterday' is no date)" in report.complaints
-    assert "b.png: no metadata (metadata.jsonl has no row for it that can be read)" in report.complaints
+    assert "metadata.jsonl:8: kept without taken_at ('yesterday' is not a date)" in report.complaints
+    assert "b.png: no metadata (metadata.jsonl has no readable row for it)" in report.complaints
     assert rows(tmp_path / "c.lance")["sub/c.jpg"]["tags"] == ["1", "x"]
 
 
@@ -258,12 +258,12 @@ def test_columns_in_another_language_are_asked_for_and_a_second_about_rights_is_
     with pytest.raises(SourceError, match=r"no column with licences; .*license=NAME.* it has: Datei, Lizenz"):
         imported()
     with pytest.raises(
-        NothingImportedError, match="no column names creators; name it with --column creator=NAME"
+        NothingImportedError, match="no column with creators was found; name it with --column creator=NAME"
     ):
         imported(license="Lizenz")
     report = imported(license="Lizenz", creator="Urheber")
     assert report.new == 2
-    assert report.notes[0].startswith("columns that were not read: Nutzung; if one of them speaks of rights")
+    assert report.notes[0].startswith("columns that were not read: Nutzung; if one of them is about rights")
     report = imported(license="Lizenz", creator="Urheber", license_url="Nutzung")
     assert report.new == 1 and report.skipped["contradictory licences"] == 1
     assert not any("not read" in note for note in report.notes)
@@ -273,14 +273,14 @@ def test_one_file_that_is_gone_says_nothing_about_the_folder(photos: Path, tmp_p
     csv(photos, "file,license", "a.jpg,CC0", "b.png,CC0", "gone.jpg,CC0")
     report = import_("folder", tmp_path / "c.lance", path=photos)
     assert report.skipped["file missing"] == 1
-    assert not any("looked for" in note for note in report.notes)
+    assert not any("names files that are not in" in note for note in report.notes)
 
 
 def test_metadata_that_is_not_utf_8_is_said_once_with_what_to_do(photos: Path, tmp_path: Path) -> None:
     (photos / "metadata.csv").write_bytes(b"file,license,title\na.jpg,CC0,one\nb.png,CC0,zw\xf6lf\n")
     report = import_("folder", tmp_path / "c.lance", path=photos)
-    assert report.notes[0].startswith("only UTF-8 is read; save the metadata as that")
-    assert "b.png: no metadata (metadata.csv has no row for it that can be read)" in report.complaints
+    assert report.notes[0].startswith("the metadata must be UTF-8; save it as UTF-8")
+    assert "b.png: no metadata (metadata.csv has no readable row for it)" in report.complaints
 
 
 def test_a_csv_with_semicolons_is_read_as_excel_writes_it(photos: Path, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_list_that_is_not_read_and_a_licence_that_is_not_known_say_what_to_do(
     (photos / "list.csv").write_text("file,license\nb.png,Gemeinfrei\n")
     with pytest.raises(SourceError, match=r"not read: .*list\.csv; if .* name it with --metadata"):
         import_("folder", tmp_path / "c.lance", path=photos)
-    with pytest.raises(SourceError, match=r"'Gemeinfrei'.*write a licence by its English name"):
+    with pytest.raises(SourceError, match=r"'Gemeinfrei'.*write each licence as its English name"):
         import_("folder", tmp_path / "c.lance", path=photos, metadata=photos / "list.csv")
 
 
@@ -409,7 +409,7 @@ def test_what_is_wrong_with_the_whole_is_one_line_and_makes_no_catalog(photos: P
         ({"path": photos / "nowhere"}, "is not a folder"),
         ({"path": photos, "license": "CC BY 4.0"}, "CC-BY-4.0 demands attribution; .*--creator"),
         ({"path": photos, "metadata": photos / "x.csv"}, "is not a file"),
-        ({"path": photos, "metadata": photos / "notes.txt"}, "must be one of: .csv"),
+        ({"path": photos, "metadata": photos / "notes.txt"}, "its name must end in: .csv"),
     ]
     for arguments, message in cases:
         with pytest.raises(SourceError, match=message):
@@ -418,14 +418,14 @@ def test_what_is_wrong_with_the_whole_is_one_line_and_makes_no_catalog(photos: P
         import_("folder", uri, path=photos, license="CC BY 9")
     for text, message in (
         ("", "is empty"),
-        ("a,b\n", "names the image file"),
+        ("a,b\n", "has no column with image files"),
         ("file,file\n", "'file' twice"),
     ):
         (photos / "metadata.csv").write_text(text)
         with pytest.raises(SourceError, match=message):
             import_("folder", uri, path=photos)
     (photos / "metadata.csv").write_bytes(b"file,cr\xe9ator\n")
-    with pytest.raises(SourceError, match=r"no readable first line.*save it as UTF-8"):
+    with pytest.raises(SourceError, match=r"the first line of metadata .* can't be read: .*save it as UTF-8"):
         import_("folder", uri, path=photos)
     (photos / "metadata.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(SourceError, match=r"metadata\.csv and metadata\.parquet; choose one"):

@@ -130,9 +130,9 @@ def test_columns_are_found_by_the_map_that_the_user_gives(tmp_path: Path) -> Non
     assert (found["creator"], found["license"], found["label"]) == ("Bea", "CC-BY-4.0", "a red barn")
     assert (found["image_url"], found["fetch_status"]) == ("https://museum.example/77.jpg", "ok")
     for wrong, message in (
-        ({}, "no one column of images among img, thumb"),
+        ({}, "no unique image column among img, thumb"),
         ({"image": "picture"}, "has no column picture; it has: img"),
-        ({"picture": "img"}, "there is no column picture to map"),
+        ({"picture": "img"}, "column picture can.t be mapped"),
         ({"image": "img"}, "no column with licences"),
     ):
         with pytest.raises(SourceError, match=message):
@@ -144,7 +144,7 @@ def test_what_save_to_disk_wrote_is_read_without_datasets(tmp_path: Path, splits
     path = saved(tmp_path / "art", *(record(number) for number in range(45)), splits=splits)
     rows, report = imported("huggingface", tmp_path / "c.lance", path=path)
     # An image of two splits is one row.
-    assert (len(rows), report.skipped) == (45, {"id comes twice": 45} if len(splits) > 1 else {})
+    assert (len(rows), report.skipped) == (45, {"duplicate id": 45} if len(splits) > 1 else {})
     assert rows[by_image("art", 44)[0]]["image"] == picture(seed=44, format="PNG")
 
 
@@ -229,8 +229,8 @@ def test_ids_that_come_twice_are_refused_and_another_column_can_be_named(tmp_pat
     rows = [record(number, id=number // 2, accession=f"A.{number}") for number in range(6)]
     path = repository(tmp_path / "m", *rows, schema=schema)
     found, report = imported("huggingface", tmp_path / "c.lance", path=path)
-    assert (list(found), report.skipped) == ([f"huggingface:m/{n}" for n in range(3)], {"id comes twice": 3})
-    assert "name a column that tells rows apart with --id-column" in report.complaints[0]
+    assert (list(found), report.skipped) == ([f"huggingface:m/{n}" for n in range(3)], {"duplicate id": 3})
+    assert "name a column with unique values with --id-column" in report.complaints[0]
     assert import_("huggingface", tmp_path / "d.lance", path=path, id_column="accession").new == 6
 
 
@@ -253,8 +253,8 @@ def test_what_is_cut_off_or_not_there_is_one_line(tmp_path: Path) -> None:
         (None, "needs the PATH of a data set"),
         (tmp_path / "m", "is not a readable Parquet file"),
         (tmp_path / "s", "is not a readable Arrow stream"),
-        (tmp_path / "empty", "has no Parquet file, and save_to_disk didn't write it"),
-        (Path("/not/there"), "is not there, and no id of a data set on the hub"),
+        (tmp_path / "empty", "has no Parquet file, and is not a folder from save_to_disk"),
+        (Path("/not/there"), "does not exist, and is not a hub id"),
     ):
         with pytest.raises(SourceError, match=message):
             make_source("huggingface", options(path=bad))

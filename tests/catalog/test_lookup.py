@@ -164,7 +164,7 @@ def test_a_file_that_is_not_there_ends_the_command_with_2(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "there is no file nothere.png" in capsys.readouterr().err
+    assert "there is no file or image_id nothere.png" in capsys.readouterr().err
 
 
 def test_a_creator_is_found_alone_or_narrows_the_rest(catalog: Catalog) -> None:
@@ -235,7 +235,7 @@ def test_what_can_not_be_looked_up_is_said(catalog: Catalog, tmp_path: Path) -> 
         lookup(catalog, tmp_path / "five.tif")
     with pytest.raises(CatalogError, match=r"five\.tif can't be read as an image: tiff with 5 bands"):
         takedown(catalog, file=[tmp_path / "five.tif"], reason="a test")
-    with pytest.raises(CatalogError, match="give a file, an image_id or a URL"):
+    with pytest.raises(CatalogError, match="give a file, an image_id, a URL or a creator"):
         lookup(catalog)
     with pytest.raises(FileNotFoundError):
         lookup(catalog, tmp_path / "nowhere.png")

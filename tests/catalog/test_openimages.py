@@ -79,7 +79,7 @@ def test_every_bad_line_costs_itself_and_is_named(tmp_path: Path) -> None:
         "train.csv:8: wrong column count",
         "train.csv:9: malformed row",
         "train.csv:10: bad encoding",
-        "train.csv:11: kept unturned",
+        "train.csv:11: kept without rotation",
         "train.csv:13: wrong column count",
     ]
 
@@ -106,8 +106,8 @@ def test_several_files_are_read_and_the_older_form_without_rotation(tmp_path: Pa
 
 def test_other_lists_are_one_line(tmp_path: Path) -> None:
     path = listing(tmp_path / "boxes.csv", "1,2,3", header="ImageID,Source,LabelName")
-    with pytest.raises(SourceError, match=r"has no column OriginalURL, .* not of boxes or labels"):
+    with pytest.raises(SourceError, match=r"has no column OriginalURL, .* not lists of boxes or labels"):
         import_("openimages", tmp_path / "c.lance", path=path)
     path.write_bytes(b"\xff\xfe\n")
-    with pytest.raises(SourceError, match="no readable first line"):
+    with pytest.raises(SourceError, match=r"the first line of metadata .* can't be read"):
         import_("openimages", tmp_path / "c.lance", path=path)

@@ -19,9 +19,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     uri = tmp_path_factory.mktemp("openmoji") / "catalog.lance"
     report = import_("openmoji", uri)
     assert (report.new, report.present, report.skipped) == (4495, 0, {})
-    assert report.notes == [
-        "3,953 of 4,495 drawings have a Unicode name, the others are OpenMoji's own additions"
-    ]
+    assert report.notes == ["3,953 of 4,495 drawings have a Unicode name; OpenMoji added the others"]
     return Catalog.open(uri)
 
 
@@ -74,7 +72,7 @@ def test_tags_are_slugs_and_mark_skin_tones(catalog: Catalog) -> None:
 def test_importing_again_changes_nothing(catalog: Catalog) -> None:
     report = import_("openmoji", catalog.uri)
     assert (report.new, report.present) == (0, 4495)
-    assert str(report) == "openmoji: 0 new, 4,495 already there, 0 skipped"
+    assert str(report) == "openmoji: 0 new, 4,495 already in the catalog, 0 skipped"
 
 
 def test_drawings_are_fetched_out_of_the_package(catalog: Catalog) -> None:

@@ -172,13 +172,13 @@ def test_the_public_domain_needs_no_creator(tmp_path: Path) -> None:
 
 def test_what_is_no_answer_or_table_is_one_line(tmp_path: Path) -> None:
     for name, data, message in (
-        ("cut.json", json.dumps(answer(result())).encode()[:-30], "is no JSON, or ends in its middle"),
+        ("cut.json", json.dumps(answer(result())).encode()[:-30], "is not valid JSON, or is cut off"),
         ("empty.json", b" \n", "is empty"),
         ("latin.json", b'{"results": "\xe9"}', "not UTF-8 at byte 13"),
-        ("deep.json", b"[" * 200_000, "is no JSON"),
-        ("boxes.csv", b"ImageID,Source\n1,2\n", "is no table of Openverse's"),
+        ("deep.json", b"[" * 200_000, "is not valid JSON"),
+        ("boxes.csv", b"ImageID,Source\n1,2\n", "is not a table of Openverse"),
         ("no.parquet", b"PAR1", "is not a readable Parquet file"),
-        ("a.txt", b"", "is of no kind that source openverse reads"),
+        ("a.txt", b"", "source openverse can.t read .*a.txt; its name must end in one of"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(SourceError, match=message):

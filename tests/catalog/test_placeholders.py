@@ -52,8 +52,8 @@ def test_a_listed_size_or_digest_tells_that_another_file_is_there_now(tmp_path: 
     catalog = Catalog.open(tmp_path / "c.lance")
     assert list(statuses(catalog).values()) == [status for _, _, status in rows.values()]
     said = list(errors(catalog).values())
-    assert re.fullmatch(r"[\d,]+ bytes, where the list states [\d,]+", said[2])
-    assert re.fullmatch(r"its MD5 is [0-9a-f]{32}, where the list states [0-9a-f]{32}", said[3])
+    assert re.fullmatch(r"[\d,]+ bytes, but the source states [\d,]+", said[2])
+    assert re.fullmatch(r"its MD5 is [0-9a-f]{32}, but the source states [0-9a-f]{32}", said[3])
 
 
 def test_the_second_address_stands_in_for_a_file_that_has_changed(tmp_path: Path) -> None:

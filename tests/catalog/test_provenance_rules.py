@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import Report, fields
-from commoncanvas.catalog.importing.sources.base_row import Said, base_row, read_license
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, read_license
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.table.schema import to_batch
 from tests.catalog.imports import options
@@ -32,10 +32,10 @@ VALUES = st.one_of(
 )  # fmt: skip
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(Said.__dataclass_fields__, VALUES)))
+@given(st.fixed_dictionaries(dict.fromkeys(RawFields.__dataclass_fields__, VALUES)))
 def test_no_record_makes_a_row_that_the_table_refuses(said: dict[str, Any]) -> None:
     report = Report()
-    row = base_row("x", "1", "here", licenses.parse("CC BY 4.0"), Said(**said), report)
+    row = base_row("x", "1", "here", licenses.parse("CC BY 4.0"), RawFields(**said), report)
     assert (row is None) == (sum(report.skipped.values()) == 1)
     if row is not None:
         assert row["creator"]

@@ -272,7 +272,7 @@ def test_a_name_that_comes_twice_in_an_answer_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(
         '{"id": "1", "license": "by-nc", "license": "by", "url": "https://x.example/1"}'
     )
-    with pytest.raises(SourceError, match="the name 'license' comes twice"):
+    with pytest.raises(SourceError, match="duplicate name 'license'"):
         imported("openverse", tmp_path / "c.lance", path=tmp_path / "a.json")
 
 
@@ -287,8 +287,8 @@ def test_fields_of_one_name_in_a_record_cost_the_record(tmp_path: Path) -> None:
     rows, report = imported("folder", tmp_path / "c.lance", path=tmp_path)
     assert len(rows) == 1
     assert report.complaints[:2] == [
-        "metadata.jsonl:1: malformed JSON (the name 'license' comes twice)",
-        "metadata.jsonl:2: two fields of one name ('License' and 'license')",
+        "metadata.jsonl:1: malformed JSON (duplicate name 'license')",
+        "metadata.jsonl:2: duplicate field name ('License' and 'license')",
     ]
 
 

@@ -108,7 +108,7 @@ def test_values_of_every_kind_are_text(catalog: Catalog) -> None:
     [
         ({"columns": ["titel"]}, "no column titel"),
         ({"where": "nosuch = 1"}, "No field named nosuch"),
-        ({"limit": 0}, "limit 0 shows nothing"),
+        ({"limit": 0}, "limit 0 shows no rows"),
     ],
 )
 def test_what_means_nothing_is_one_line(catalog: Catalog, arguments: dict[str, object], message: str) -> None:

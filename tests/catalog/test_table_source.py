@@ -167,7 +167,7 @@ def test_several_images_of_a_record_and_a_missing_id_are_said(tmp_path: Path) ->
     rows, report = imported("table", tmp_path / "c.lance", path=path, columns={"id": "nr"})
     assert list(rows) == ["table:a/1"]
     assert report.complaints == [
-        "a.jsonl:1: other images left out (field url names 2, the first counts)",
+        "a.jsonl:1: only first image kept (field url names 2 images)",
         "a.jsonl:2: no id (field nr is empty)",
         "a.jsonl:3: no image (field image_url is empty)",
     ]
@@ -181,7 +181,9 @@ def test_a_folder_of_shards_is_one_list_and_two_lists_of_one_name_are_refused(tm
             write(tmp_path / name / f"part-{number}.parquet", record)
     rows, _ = imported("table", tmp_path / "c.lance", path=tmp_path / "shards")
     assert list(rows) == ["table:shards/0", "table:shards/1"]
-    with pytest.raises(SourceError, match="both called shards; import them one by one, each with a --name"):
+    with pytest.raises(
+        SourceError, match="both with the name shards; import them separately, each with its own --name"
+    ):
         imported("table", tmp_path / "c.lance", paths=(tmp_path / "shards", tmp_path / "other/shards"))
 
 
@@ -189,15 +191,15 @@ def test_what_no_row_could_say_is_one_line_before_anything_is_imported(tmp_path:
     path = write(tmp_path / "a.csv", {"Bild": "a.jpg", "Lizenz": "CC BY 4.0"})
     for said, message in (
         ({}, "no column with licences"),
-        ({"license": "CC0"}, r"no column of images among Bild, Lizenz; name it with --column image_url=NAME"),
+        ({"license": "CC0"}, r"no image column among Bild, Lizenz; name it with --column image_url=NAME"),
         ({"columns": {"image": "Foto"}}, "has no column Foto; it has: Bild, Lizenz"),
-        ({"columns": {"bild": "Bild"}}, "no column bild to map; there are: id, image_url"),
+        ({"columns": {"bild": "Bild"}}, "column bild can't be mapped; these can: id, image_url"),
         ({"columns": {"image": "Bild"}, "license": "CC BY 4.0"}, "demands attribution.*--creator"),
         ({"license": "CC0", "size": 512}, "takes no size"),
     ):
         with pytest.raises(SourceError, match=message):
             imported("table", tmp_path / "c.lance", path=path, **said)  # type: ignore[arg-type]
-    with pytest.raises(SourceError, match="of no kind that source table reads"):
+    with pytest.raises(SourceError, match=r"source table can't read .*; its name must end in one of"):
         imported("table", tmp_path / "c.lance", path=write(tmp_path / "a.txt", LIST))
     assert not (tmp_path / "c.lance").exists()
 

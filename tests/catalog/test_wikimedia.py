@@ -164,7 +164,7 @@ def test_every_bad_page_costs_itself_and_is_named(tmp_path: Path) -> None:
         "answers.jsonl:1 page File:9.jpg: kept without uploaded_at",
         "answers.jsonl:1 page File:10.jpg: kept without taken_at",
         "answers.jsonl:1 page File:11.jpg: bad encoding",
-        "answers.jsonl:2: error answer",
+        "answers.jsonl:2: error response",
         "answers.jsonl:3: no pages",
         "answers.jsonl:4 page 1: malformed JSON",
         "answers.jsonl:5: no pages",
@@ -178,8 +178,8 @@ def test_every_bad_page_costs_itself_and_is_named(tmp_path: Path) -> None:
         ({"NonFree": "true"}, "not free"),
         ({"NonFree": True}, "not free"),
         ({"NonFree": 1}, "not free"),
-        ({"DeletionReason": "<p>No <b>permission</b>\nsince May</p>"}, "up for deletion"),
-        ({"DeletionReason": "copyvio", "NonFree": "false"}, "up for deletion"),
+        ({"DeletionReason": "<p>No <b>permission</b>\nsince May</p>"}, "nominated for deletion"),
+        ({"DeletionReason": "copyvio", "NonFree": "false"}, "nominated for deletion"),
     ],
 )
 def test_what_commons_may_not_keep_is_left_out(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
@@ -200,7 +200,7 @@ def test_text_in_several_languages_is_taken_in_english(tmp_path: Path) -> None:
 
 def test_what_is_no_json_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "answer.json").write_text(json.dumps(answer(page()))[:-9])
-    with pytest.raises(SourceError, match="is no JSON, or ends in its middle"):
+    with pytest.raises(SourceError, match="is not valid JSON, or is cut off"):
         import_("wikimedia", tmp_path / "c.lance", path=tmp_path / "answer.json")
 
 

@@ -149,7 +149,7 @@ def test_what_cannot_be_used_is_named_by_line_and_counted(tmp_path: Path) -> Non
         "no photo id": 2,
         "unknown licence": 1,
         "no web address": 1,
-        "licence not for noncommercial models": 1,
+        "licence not allowed for noncommercial models": 1,
         "no creator": 1,
     }
     said = {complaint.split(" (")[0] for complaint in report.complaints}
@@ -161,7 +161,7 @@ def test_what_cannot_be_used_is_named_by_line_and_counted(tmp_path: Path) -> Non
         "dump.tsv:6: unknown licence",
         "dump.tsv:7: no web address",
         "dump.tsv:8: wrong number of columns",
-        "dump.tsv:9: licence not for noncommercial models",
+        "dump.tsv:9: licence not allowed for noncommercial models",
         "dump.tsv:10: no creator",
     }
     assert rows(catalog)[1]["title"] == "\ufffd\ufffd%"
@@ -188,7 +188,7 @@ def test_a_line_with_other_columns_and_bytes_that_are_no_text_is_counted_as_othe
 def test_a_policy_leaves_out_what_it_does_not_allow(tmp_path: Path) -> None:
     catalog, report = imported(tmp_path, text_of(range(60)), policy="commercial")
     assert {row["license"] for row in rows(catalog)} == {"CC-BY-2.0", "CC-BY-SA-2.0"}
-    assert report.skipped == {"licence not for commercial models": 40}
+    assert report.skipped == {"licence not allowed for commercial models": 40}
 
 
 def test_importing_again_and_from_two_files_adds_each_photo_once(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_dump_that_is_cut_off_is_named_and_what_came_before_is_kept(
 ) -> None:
     monkeypatch.setattr(lines, "BLOCK_BYTES", 20_000)
     whole = gzip.compress(text_of(range(3000)))
-    with pytest.raises(SourceError, match=r"dump\.tsv can't be read on from about line \d"):
+    with pytest.raises(SourceError, match=r"dump\.tsv can't be read after about line \d"):
         imported(tmp_path, whole[: len(whole) * 2 // 3])
     assert Catalog.open(tmp_path / "c.lance").count() > 500
 
@@ -266,5 +266,5 @@ def test_a_table_of_sqlite_without_row_numbers_is_one_line(extra: str, how: str,
     with sqlite3.connect(tmp_path / "dump.db") as connection:
         connection.execute(f"CREATE TABLE yfcc ({extra} photoid PRIMARY KEY, {', '.join(cells)}) {how}")
     connection.close()
-    with pytest.raises(SourceError, match=r"rename one of them|copy it into a table that isn't"):
+    with pytest.raises(SourceError, match=r"rename one of them|copy it into a table with rowids"):
         import_("yfcc100m", tmp_path / "c.lance", path=tmp_path / "dump.db")

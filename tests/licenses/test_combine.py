@@ -68,11 +68,17 @@ def test_the_result_carries_what_the_parts_demand(ids: str, result: str) -> None
 @pytest.mark.parametrize(
     ("ids", "named"),
     [
-        ("CC-BY-SA-2.0 CC-BY-NC-SA-2.0", "CC-BY-NC-SA-2.0 only as CC-BY-NC-SA-4.0, CC-BY-SA-2.0 only as"),
-        ("CC-BY-SA-4.0 CC-BY-NC-2.0", "CC-BY-SA-4.0, which lacks the NonCommercial of CC-BY-NC-2.0"),
-        ("CC-BY-SA-1.0 CC-BY-SA-4.0", "CC-BY-SA-1.0 only as CC-BY-SA-1.0, CC-BY-SA-4.0 only as"),
-        ("CC-BY-SA-1.0 CC-BY-SA-1.0-NL", "CC-BY-SA-1.0-NL only as CC-BY-SA-1.0-NL"),
-        ("CC-SA-1.0 CC-BY-2.0", "CC-SA-1.0, which lacks the Attribution of CC-BY-2.0"),
+        (
+            "CC-BY-SA-2.0 CC-BY-NC-SA-2.0",
+            "CC-BY-NC-SA-2.0 only under CC-BY-NC-SA-4.0, CC-BY-SA-2.0 only under",
+        ),
+        (
+            "CC-BY-SA-4.0 CC-BY-NC-2.0",
+            "CC-BY-SA-4.0, which lacks the NonCommercial condition of CC-BY-NC-2.0",
+        ),
+        ("CC-BY-SA-1.0 CC-BY-SA-4.0", "CC-BY-SA-1.0 only under CC-BY-SA-1.0, CC-BY-SA-4.0 only under"),
+        ("CC-BY-SA-1.0 CC-BY-SA-1.0-NL", "CC-BY-SA-1.0-NL only under CC-BY-SA-1.0-NL"),
+        ("CC-SA-1.0 CC-BY-2.0", "CC-SA-1.0, which lacks the Attribution condition of CC-BY-2.0"),
         ("CC-BY-SA", "CC-BY-SA states no version"),
         ("CC-BY-ND-2.0 CC-BY-4.0", "CC-BY-ND-2.0 forbids sharing adaptations"),
         ("CC-BY-4.0 unknown", "unknown gives no permission"),
@@ -86,7 +92,7 @@ def test_a_conflict_names_the_licences_and_what_to_do(ids: str, named: str) -> N
     assert named in combination.message
     assert any(way in combination.message for way in ("leave", "make", "find"))
     assert "\n" not in combination.message
-    with pytest.raises(LicenseError, match="no one licence can cover all"):
+    with pytest.raises(LicenseError, match="no single licence can cover all works"):
         combination.require()
 
 

@@ -380,7 +380,7 @@ def test_require_names_the_licence_the_place_and_the_way_out() -> None:
     assert require("CC BY 4.0", where="yfcc:123").id == "CC-BY-4.0"
     assert require("All rights reserved", where="yfcc:123").id == "all-rights-reserved"
     with pytest.raises(
-        LicenseError, match=r"^licence 'CC-BY-5\.0' of yfcc:123 is unknown; fix the source or "
+        LicenseError, match=r"^licence 'CC-BY-5\.0' of yfcc:123 is unknown; correct the source or "
     ):
         require("CC-BY-5.0", where="yfcc:123")
     with pytest.raises(LicenseError, match=r"'by 2\.7'"):

@@ -105,7 +105,7 @@ def test_licences_that_no_one_licence_can_cover_are_told_before_the_training(
     fetch("my.lance", size=32)
     started = init_recipe("xs", "ours.yaml", catalog="my.lance")
     assert started.conflict is not None and "CC-BY-NC-4.0" in started.conflict
-    assert "before you share the model: no one licence can cover all" in " ".join(str(started).split())
+    assert "before you share the model: no single licence can cover all" in " ".join(str(started).split())
     assert init_recipe("xs", "c.yaml", catalog="my.lance", policy="commercial").conflict is None
 
 

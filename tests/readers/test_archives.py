@@ -124,11 +124,11 @@ SOME: dict[str, tuple[bytes, set[str], dict[str, int]]] = {
     ),
 }
 BAD: dict[str, tuple[bytes, str]] = {
-    "two archives in one file": (tar(*ADA) + tar(*BEA), "something follows its end mark"),
+    "two archives in one file": (tar(*ADA) + tar(*BEA), "data follow its end mark"),
     "a header that can't be read": (broken_header(), "a file's header can't be read"),
-    "cut off": (tar(*ADA)[:-9000], "no tar archive, or was cut off"),
+    "cut off": (tar(*ADA)[:-9000], "is not a complete tar archive"),
     "zip": (zipped(), "is damaged after sample none"),
-    "empty": (b"", "no tar archive, or was cut off"),
+    "empty": (b"", "is not a complete tar archive"),
     "a sparse map without end": (
         tar(*ADA, member("b.png", b"9", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
             format=tarfile.PAX_FORMAT),
@@ -183,8 +183,10 @@ def test_packed_archives_in_a_folder_are_said(tmp_path: Path) -> None:
     for name in ("00001.tar.gz", "00002.tgz", "00003.zip"):
         (path.parent / name).write_bytes(b"x")
     _, report = imported("img2dataset", tmp_path / "c.lance", path=path.parent)
-    assert report.remarks == {"file passed over": 3}
-    with pytest.raises(SourceError, match="of no kind that source img2dataset reads"):
+    assert report.remarks == {"file ignored": 3}
+    with pytest.raises(
+        SourceError, match=r"source img2dataset can.t read .*00001.tar.gz; its name must end in one of"
+    ):
         make_source("img2dataset", options(path=path.parent / "00001.tar.gz"))
 
 
@@ -211,8 +213,8 @@ def test_a_part_that_comes_twice_is_an_error_of_its_sample(tmp_path: Path) -> No
     rows, report = imported("img2dataset", tmp_path / "c.lance", path=path, name="x")
     assert [row["source_id"] for row in rows.values()] == ["x/b"]
     assert report.complaints == [
-        "00000.tar sample a: part twice (a.png comes twice)",
-        "00000.tar sample a: scattered sample (its files don't follow each other)",
+        "00000.tar sample a: duplicate part (a.png occurs twice)",
+        "00000.tar sample a: scattered sample (its files don't follow each other in the archive)",
     ]
 
 

@@ -147,8 +147,8 @@ class OpenAICaptioner:
                     self._length = OTHER_LIMIT
                 elif temperature and not self._config.temperature and "temperature" in str(error):
                     self._temperature = False
-                    self._say_once(
-                        "temperature", "the model takes only its own temperature, so captions will differ"
+                    self._report_once(
+                        "temperature", "the model takes only its own temperature, so captions will vary"
                     )
                 else:
                     raise

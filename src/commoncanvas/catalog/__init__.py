@@ -1,4 +1,4 @@
-"""CommonCatalog: the table of images, where they come from, and who made them."""
+"""CommonCatalog: the table of images, their sources and their creators."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Credits: who made the images, as text, CSV, HTML or JSON.
+"""Credits of the images, as text, CSV, HTML or JSON.
 
-The form is the one that Creative Commons recommends: title, author, source and licence, each with its link,
-and what was changed (https://wiki.creativecommons.org/wiki/Recommended_practices_for_attribution).
+A credit has what Creative Commons recommends: title, author, source and licence, each with its link, and the changes
+(https://wiki.creativecommons.org/wiki/Recommended_practices_for_attribution).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NO_LICENSE = "licence not stated"
 
 @dataclass(frozen=True)
 class Credit:
-    """What is said of one image. None where it isn't known; links are web addresses or None."""
+    """The credit of one image. A field is None if it isn't known; links are web addresses or None."""
 
     image_id: str
     title: str | None
@@ -61,12 +61,12 @@ class Credit:
 
     @property
     def verb(self) -> str:
-        """What ties a work to its licence, in Creative Commons' words."""
+        """Creative Commons' words between a work and its licence."""
         known = licenses.parse(self.license)
         return "is marked with" if known.public_domain else "is licensed under"
 
     def text(self) -> str:
-        """One line: title, creator, licence, source, changes, with the links in brackets."""
+        """One line: title, creator, licence, source and changes, with links in brackets."""
         title = f"“{self.title}”" if self.title else UNTITLED
         parts = [f"{title} by {_linked(self.creator or NO_CREATOR, self.creator_url)}"]
         if self.license_name:
@@ -80,7 +80,7 @@ class Credit:
         return ". ".join(parts) + "."
 
     def html(self) -> str:
-        """The same with real links, everything escaped."""
+        """The same as HTML with links; all text is escaped."""
         title = _anchor(self.title or UNTITLED, self.source_url)
         creator = _anchor(self.creator or NO_CREATOR, self.creator_url)
         if self.license_name:
@@ -97,7 +97,7 @@ _FIELDS = tuple(field.name for field in fields(Credit))
 
 
 def credit(row: Mapping[str, Any]) -> Credit:
-    """The credit of a catalog row with `COLUMNS`."""
+    """Make the credit of a catalog row that has `COLUMNS`."""
     license = licenses.parse(row["license"])
     return Credit(
         image_id=row["image_id"],
@@ -119,23 +119,22 @@ def credits(
     format: str = "text",
     out: str | Path | None = None,
 ) -> int:
-    """Write the credits of the rows that `where` (SQL, or a saved filter's name) lets in, in order; returns how many.
+    """Write the credits of the rows that match `where` (SQL, or a saved filter's name), in order; returns how many.
 
-    `format`: text (a line each), csv, html (a page), json (an array, an object a line). To `out`, or to
-    stdout. Rows stream: any number of them needs little memory. In CSV a cell that a spreadsheet would run as
-    a formula gets an apostrophe before it, as OWASP advises
-    (https://owasp.org/www-community/attacks/CSV_Injection); JSON has every value as it is. Raises
-    CatalogError.
+    `format` is text (one line each), csv, html (a page) or json (an array, one object per line). It writes to `out`, or
+    to stdout. Rows stream, so memory stays small. In CSV a cell that a spreadsheet would run as a formula gets an
+    apostrophe first, as OWASP advises (https://owasp.org/www-community/attacks/CSV_Injection); JSON is unchanged.
+    Raises CatalogError.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     where = expression(catalog, where)
-    catalog.count(where)  # a wrong filter must not leave half a file
+    catalog.count(where)  # an invalid filter fails before a file is written
     return write_credits(credits_of(catalog, where), format, out)
 
 
 def credits_of(catalog: Catalog, where: str | None = None) -> Iterator[Credit]:
-    """The credit of each row that `where` lets in, in the table's order."""
+    """The credit of each row that matches `where`, in table order."""
     for batch in catalog.scan(COLUMNS, where):
         yield from map(credit, batch.to_pylist())
 
@@ -148,7 +147,7 @@ def credits_of_rows(catalog: Catalog, row_ids: NDArray[np.uint64]) -> Iterator[C
 
 
 def write_credits(credits: Iterable[Credit], format: str = "text", out: str | Path | None = None) -> int:
-    """Write credits in one of the formats of `WRITERS`; returns how many. Raises CatalogError."""
+    """Write credits in a format of `WRITERS`; returns their number. Raises CatalogError."""
     if format not in WRITERS:
         raise CatalogError(f"there is no credits format {format}; there are: {', '.join(WRITERS)}")
     with _opened(out) as file:
@@ -156,7 +155,7 @@ def write_credits(credits: Iterable[Credit], format: str = "text", out: str | Pa
 
 
 def read_credits(path: str | Path) -> Iterator[Credit]:
-    """The credits in a CSV file that `write_credits` made. Raises CatalogError."""
+    """Read the credits of a CSV file from `write_credits`. Raises CatalogError."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
@@ -232,7 +231,7 @@ a { color: light-dark(#0b5cad, #7cb8f5); text-underline-offset: 0.15em; }
 <body>
 <header>
 <h1>Image credits</h1>
-<p>Somebody made each of these images and let others use it: the people, their works, their licences.</p>
+<p>People made these images and let others use them. These are their names, works and licences.</p>
 </header>
 <ul>
 """
@@ -240,7 +239,7 @@ a { color: light-dark(#0b5cad, #7cb8f5); text-underline-offset: 0.15em; }
 
 @contextmanager
 def _opened(out: str | Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears when it is complete."""
+    """stdout, or a file that appears only when it is complete."""
     if out is None:
         yield sys.stdout
         return

@@ -1,4 +1,4 @@
-"""What an export keeps of itself in its folder, and whether that is whole."""
+"""The state that an export keeps in its folder, and whether the export is complete."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 STATE = ".export"
-"""Folder of what is needed to go on: state.json, and a record of each shard."""
+"""Folder with the state that is needed to continue: state.json and a record of each shard."""
 CARD = "README.md"
-"""It is written last."""
+"""The card, which is written last."""
 PARTIAL = ".partial"
-"""Behind the name of a folder that isn't whole yet."""
+"""Suffix of a folder that isn't complete yet."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of an export, as its record has it."""
+    """The record of one file of an export."""
 
     name: str
     rows: int
@@ -26,12 +26,12 @@ class Shard:
 
 
 def record_of(folder: Path, name: str) -> Path:
-    """Where the record of a shard is."""
+    """Path of a shard's record."""
     return folder / STATE / f"{Path(name).name}.json"
 
 
 def finished(folder: Path, name: str) -> Shard | None:
-    """The shard, if it is there as its record has it."""
+    """The shard, if its file exists and has the recorded size; else None."""
     try:
         shard = Shard(**json.loads(record_of(folder, name).read_text(encoding="utf-8")))
         return shard if (folder / name).stat().st_size == shard.bytes else None
@@ -40,7 +40,7 @@ def finished(folder: Path, name: str) -> Shard | None:
 
 
 def state_of(folder: Path) -> dict[str, Any] | None:
-    """What the export is: its arguments, version and rows; None before it has begun."""
+    """The export's arguments, version and rows; None if it has not started."""
     try:
         state: dict[str, Any] = json.loads((folder / STATE / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def state_of(folder: Path) -> dict[str, Any] | None:
 
 
 def cut_off(path: Path) -> str | None:
-    """Why the export that `path` is, or lies in, is not whole. None if it is, or if there is none."""
+    """Why the export at `path`, or around it, is incomplete. None if it is complete, or if there is no export."""
     folder = next((each for each in (path, *path.absolute().parents[:2]) if (each / STATE).is_dir()), None)
     if folder is None:
         return None
@@ -61,4 +61,4 @@ def cut_off(path: Path) -> str | None:
         return f"{folder} has {rows:,} of its {state['rows'] if state else 0:,} rows"
     if not (folder / CARD).is_file():
         return f"{folder} has no {CARD}"
-    return f"{folder} has not got its name" if folder.name.endswith(PARTIAL) else None
+    return f"{folder} was not renamed yet" if folder.name.endswith(PARTIAL) else None

@@ -1,4 +1,4 @@
-"""What imports left out: a small record of each, kept beside the tombstones. Counts and reasons; no rows, no names."""
+"""Records of what imports left out, stored beside the tombstones: counts and reasons, but no rows and no names."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PLACE = f"{FOLDER}/imports"
 
 @dataclass(frozen=True)
 class ImportRecord:
-    """What the last import of one input found in it.
+    """What the last import of one input found.
 
-    `rows` could be used, of which `refused` had been taken down before; `skipped` counts the others by reason.
+    `rows` could be used; `refused` of them were taken down before. `skipped` counts the other rows by reason.
     """
 
     source: str
@@ -31,9 +31,9 @@ class ImportRecord:
 _FIELDS = tuple(field.name for field in fields(ImportRecord))
 
 
-def fingerprint(*said: object) -> str:
-    """Tells one input from another without saying which it is: a path may be somebody's name."""
-    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:24]
+def fingerprint(*parts: object) -> str:
+    """A hash that identifies an input. Paths are hashed because they may contain a person's name."""
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:24]
 
 
 def record_import(
@@ -45,13 +45,13 @@ def record_import(
     refused: int,
     skipped: dict[str, int],
 ) -> None:
-    """Keep what an import of `input` (a `fingerprint`) found, in place of what earlier ones did.
+    """Record what an import of `input` (a `fingerprint`) found; it replaces the record of an earlier import.
 
     Raises CatalogError.
     """
     record = ImportRecord(source, rows, refused, skipped, datetime.now(UTC).isoformat())
-    with explaining(f"catalog {uri}: what was skipped can't be recorded"):
-        # One file an input, replaced whole: whoever reads it meanwhile finds the one before, or this one.
+    with explaining(f"catalog {uri}: the skipped rows can't be recorded"):
+        # One file per input, replaced as a whole: a reader sees the old record or the new one.
         Storage(uri, storage_options).write(f"{PLACE}/{input}.json", json.dumps(asdict(record)).encode())
 
 
@@ -59,6 +59,6 @@ def import_records(uri: str, storage_options: dict[str, str] | None = None) -> l
     """The record of each input, oldest first. Raises CatalogError."""
     storage = Storage(uri, storage_options)
     with explaining(f"catalog {uri}: records of its imports can't be read"):
-        said = [json.loads(storage.read(path)) for path in storage.files(PLACE) if path.endswith(".json")]
-    found = [ImportRecord(**{name: record[name] for name in _FIELDS}) for record in said]
+        records = [json.loads(storage.read(path)) for path in storage.files(PLACE) if path.endswith(".json")]
+    found = [ImportRecord(**{name: record[name] for name in _FIELDS}) for record in records]
     return sorted(found, key=lambda record: (record.date, record.source))

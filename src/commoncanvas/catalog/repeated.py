@@ -1,4 +1,4 @@
-"""The same file from many addresses: what a server shows in place of images that are gone, whatever it calls it."""
+"""Find files that many addresses gave: servers send the same placeholder for all removed images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from commoncanvas.table.sql import listed
 from commoncanvas.table.table import Catalog
 
 MANY = 5
-"""Different addresses from which on a file is none of the pictures that were to be there."""
+"""A file from this many different addresses counts as a placeholder."""
 NAMED = 3
 FETCHED = "fetch_status = 'ok' AND sha256 IS NOT NULL AND image_url LIKE 'http%'"
 
 
 def repeated(catalog: Catalog) -> dict[str, int]:
-    """sha256 -> the different addresses on the web that gave this file, where they are MANY or more; most first.
+    """sha256 -> number of different web addresses that gave this file, if MANY or more; most first.
 
-    Two passes; memory is 8 bytes a fetched row, and the addresses of such files.
+    It makes two passes. Memory: 8 bytes per fetched row, and the addresses of such files.
     """
     begins = [_begins(batch["sha256"]) for batch in catalog.scan(["sha256"], FETCHED, batch_size=1 << 16)]
     values, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *begins]), return_counts=True)
@@ -36,21 +36,24 @@ def repeated(catalog: Catalog) -> dict[str, int]:
 
 
 def without_repeated(found: dict[str, int]) -> str:
-    """SQL of the rows that have none of these files."""
+    """SQL for the rows that have none of these files."""
     return f"sha256 IS NULL OR sha256 NOT IN ({listed(sorted(found))})"
 
 
 def say_repeated(catalog: Catalog) -> None:
-    """Warn of such files, and say how to look at them."""
+    """Warn about such files, and say how to look at them."""
     found = repeated(catalog)
     for file, count in list(found.items())[:NAMED]:
         say(
-            f"{count:,} addresses gave the same file, as a server does for images that are gone; curate leaves it out; "
+            f"{count:,} addresses gave the same file, probably a placeholder for removed images; curate leaves it out; "
             f"to see it: commoncanvas catalog show --catalog {catalog.uri} --where \"sha256 = '{file}'\"",
             title="fetch:",
         )
     if len(found) > NAMED:
-        say(f"{len(found) - NAMED:,} more files came from {MANY} addresses or more each", title="fetch:")
+        say(
+            f"for {len(found) - NAMED:,} more files, {MANY} or more addresses gave the same file",
+            title="fetch:",
+        )
 
 
 def _begins(digests: pa.Array) -> NDArray[np.uint64]:

@@ -1,1 +1,1 @@
-"""Who made an image: one normal form for names and for addresses, and which rows are by whom. Pure."""
+"""Creators: normal forms for names and addresses, and the rows of each person. Pure."""

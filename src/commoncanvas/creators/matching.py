@@ -1,6 +1,6 @@
-"""Which rows of a table have one of some addresses, or are by one of some people, however these are spelled.
+"""Find the rows with given addresses or creators, in any spelling.
 
-Millions of rows go by, so Python looks at each person once, and at no address that can't be one of those.
+Tables have millions of rows. So Python checks each person only once, and only addresses that can match.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from commoncanvas.creators.urls import normal_url, user_id
 Strings: TypeAlias = pa.Array | pa.ChunkedArray
 _BETWEEN = "\x00"
 _REMEMBERED = 1 << 20
-"""People who are nobody of these, at most, that are known again: 0.1 GB."""
+"""Most non-matching people that are remembered (0.1 GB)."""
 
-# Spellings that only `normal_url` can read.
+# Spellings that only `normal_url` can normalise.
 _ODD = "|".join(
     (
         r"[^!-$&-~]",  # percent-encoding, other scripts, blanks
-        r"/\.\.?(?:[/?#]|$)|^[^/]*//[^/?#]*/*(?:[?#].*)?$|#[!/]",  # dot segments, no path, what scripts show
+        r"/\.\.?(?:[/?#]|$)|^[^/]*//[^/?#]*/*(?:[?#].*)?$|#[!/]",  # dot segments, no path, pages of a script
         r"\.php|/thumb/|/wiki/[^/]*:[^/]*/",
-        r"/;",  # a session in place of a path's last part
+        r"/;",  # a session id instead of the last part of a path
     )
 )
-# Platforms of which one place has addresses of many shapes, and the shapes that most rows have.
+# Platforms with several forms of address for the same page, and the forms that most rows have.
 _PLATFORMS = r"^[^?#]*(?:flickr\.com|flic\.kr|inaturalist|naturalista\.|biodiversity4all|argentinat)"
 _PLAIN = "|".join(
     (
@@ -47,7 +47,7 @@ _REST = r"^(?:[a-z_]+:_*)+|[^a-z0-9].*$"
 
 
 class Addresses:
-    """A set of addresses (of pages, images) that knows them in every spelling (see urls.py)."""
+    """A set of addresses of pages or images that matches any spelling (see urls.py)."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self._forms = frozenset(normal_url(url) for url in urls)
@@ -57,7 +57,7 @@ class Addresses:
         return normal_url(url) in self._forms
 
     def mask(self, urls: Strings) -> NDArray[np.bool_]:
-        """[N] True where an address is in the set; null is in none."""
+        """[N] True if an address is in the set; False for null."""
         if not self._forms:
             return np.zeros(len(urls), np.bool_)
         possible = _numpy(pc.is_in(tails(urls), value_set=self._tails, skip_nulls=True)) | odd(urls)
@@ -68,7 +68,7 @@ class Addresses:
 
 
 def odd(urls: Strings) -> NDArray[np.bool_]:
-    """[N] True for the spellings that only `normal_url` can read."""
+    """[N] True for spellings that only `normal_url` can normalise."""
     one_of_many = pc.and_not(
         pc.match_substring_regex(urls, _PLATFORMS, ignore_case=True),
         pc.match_substring_regex(urls, _PLAIN, ignore_case=True),
@@ -77,7 +77,7 @@ def odd(urls: Strings) -> NDArray[np.bool_]:
 
 
 def tails(urls: Strings) -> Strings:
-    """A piece of each address that all its spellings have, but for those that are `odd`.
+    """A part of each address that is the same in all its spellings, except in `odd` ones.
 
     It is the first letters and digits of the path's last part, in lower case.
     """
@@ -92,17 +92,17 @@ class Who(Enum):
 
 
 class People:
-    """Some creators: known by an address or a user id, and where a row has no address by the name.
+    """Some creators, identified by address or user id; if a row has no address, by name.
 
-    `ids`: user ids that addresses may end with. `names`: `name_hash` of names. `near`: `near_marks` of names; rows of
-    somebody called so, or nearly so, may be theirs.
+    `ids`: user ids at the end of addresses. `names`: `name_hash` of names. `near`: `near_marks` of names; a row with
+    the same or a similar name may belong to the person.
     """
 
     def __init__(
         self, urls: Iterable[str], ids: Iterable[str], names: frozenset[str], near: frozenset[int]
     ) -> None:
         self._urls = frozenset(normal_url(url) for url in urls)
-        # With one of these marks it would be read as an address, of which a part may be somebody else's id.
+        # An id with one of these characters would be split like an address, and a part may be another person's id.
         self._ids = frozenset(user_id(f"//x/{id}") for id in ids if not set("/?#") & set(id))
         self._names = names
         self._near = near
@@ -112,18 +112,20 @@ class People:
         return bool(self._urls or self._ids or self._names or self._near)
 
     def who(self, name: str | None, url: str | None) -> Who:
-        """Whether a creator with this name and address is one of these people, or may be."""
+        """Whether a creator with this name and address is one of these people (SAME), or may be (NEAR)."""
         if url:
             if normal_url(url) in self._urls or (self._ids and user_id(url) in self._ids):
                 return Who.SAME
-        elif name and self._called(name):
+        elif name and self._has_name(name):
             return Who.SAME
-        if name and (self._called(name) or not self._near.isdisjoint(near_marks(name) if self._near else ())):
+        if name and (
+            self._has_name(name) or not self._near.isdisjoint(near_marks(name) if self._near else ())
+        ):
             return Who.NEAR
         return Who.OTHER
 
     def masks(self, rows: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """[N] True for the rows of these people, and [N] for those that may be theirs. Rows may lack the columns."""
+        """[N] True for rows of these people, and [N] for rows that may be theirs. Rows may lack the columns."""
         if not self or not len(rows):
             return np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
         columns = [
@@ -147,25 +149,25 @@ class People:
         )
         return same, near
 
-    def _called(self, name: str) -> bool:
-        # Tombstones of earlier versions have the hash of the name as it was written.
+    def _has_name(self, name: str) -> bool:
+        # Tombstones of earlier versions have the hash of the unnormalised name.
         return bool(self._names) and (name_hash(name) in self._names or _digest(name) in self._names)
 
 
 def called(names: Strings, name: str) -> NDArray[np.bool_]:
-    """[N] True where one of `names` is a spelling of `name`."""
+    """[N] True if an entry of `names` is a spelling of `name`."""
     wanted = normal_name(name)
     known = [each for each in pc.unique(names).to_pylist() if each and normal_name(each) == wanted]
     return _numpy(pc.is_in(names, value_set=pa.array(known, names.type), skip_nulls=True))
 
 
 def person(name: str | None, url: str | None) -> str:
-    """The same text for all spellings of one creator's name and address."""
+    """A key that is equal for all spellings of a creator's name and address."""
     return f"{normal_name(name or '')}{_BETWEEN}{normal_url(url) if url else ''}"
 
 
 def name_hash(name: str) -> str:
-    """Of a name in its normal form."""
+    """Hash of a name's normal form."""
     return _digest(normal_name(name))
 
 

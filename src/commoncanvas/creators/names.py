@@ -1,4 +1,4 @@
-"""One normal form for people's names, so that all spellings of one are known as one; and what is near it. Pure."""
+"""A normal form for people's names, which is equal for all spellings, and a test for similar names. Pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _TYPOGRAPHY = {**_APOSTROPHES, **_QUOTES, **_DASHES}
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
 NO_CREATOR = "creator not stated"
 SHORT = 5
-"""A name of fewer letters and digits is near another only if the two are the same but for accents and marks."""
+"""Names with fewer letters and digits may differ only in accents and punctuation to be near."""
 LONG = 200
-"""Of longer names no spelling with a slip is near."""
+"""In longer names no typing error is accepted."""
 
 
 @lru_cache(maxsize=1 << 16)
 def normal_name(name: str) -> str:
-    """The same text for all ordinary spellings of one name; empty for what shows nothing.
+    """A text that is equal for all ordinary spellings of a name; empty if nothing is visible.
 
-    Unicode's caseless compatibility match (NFKC and case folding: The Unicode Standard, section 3.13). All kinds of
-    blanks are one, format marks (of direction, zero-width, variation selectors) are none, and typographic apostrophes,
-    quotes and dashes are a typewriter's.
+    Unicode's caseless compatibility match (NFKC and case folding: The Unicode Standard, section 3.13). White space of
+    any kind becomes one space. Format characters (direction, zero width, variation selectors) are removed. Typographic
+    apostrophes, quotes and dashes become ASCII.
     """
     if name.isascii() and name.isprintable():
         return " ".join(name.replace("`", "'").casefold().split())
@@ -43,7 +43,7 @@ def normal_name(name: str) -> str:
 
 
 def count_names(names: Iterable[str | None]) -> dict[str, int]:
-    """How often each name comes, most first; all spellings count as the most frequent one, no name as an empty one."""
+    """Name -> how often it occurs, most first. Spellings count as the most frequent one; a missing name as ""."""
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name in names:
         spellings[normal_name(name or "")][name or ""] += 1
@@ -52,12 +52,12 @@ def count_names(names: Iterable[str | None]) -> dict[str, int]:
 
 
 def near_marks(name: str) -> frozenset[int]:
-    """Hashes (64 bits) that two names have in common if they are near each other.
+    """64-bit hashes. Two names that are near each other have at least one in common.
 
-    Near are names that are the same but for accents, punctuation, blanks and the order of words, and names of SHORT
-    or more letters and digits in which one letter is another, is left out, comes twice or is swapped with the next. A
-    digit is never a slip: `user 12` is not near `user 13`. The marks are those of the name without each of its
-    letters in turn (symmetric deletion), so they can be kept where the name itself may not.
+    Names are near if they differ only in accents, punctuation, spaces or the order of words. Names of SHORT or more
+    letters and digits are also near with one typing error: a letter is replaced, missing, doubled or swapped with the
+    next one. A digit is never an error: `user 12` is not near `user 13`. The hashes are those of the name without one
+    letter, for each letter (symmetric deletion). They can be stored where the name itself may not.
     """
     normal = normal_name(name)
     words = "".join(mark if mark.isalnum() else " " for mark in _unaccented(normal)).split()

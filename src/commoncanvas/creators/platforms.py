@@ -1,7 +1,6 @@
-"""The aliases of platforms: addresses of theirs that look different and lead to one person, page or image. Pure.
+"""Aliases on platforms: different addresses that lead to the same person, page or image. Pure.
 
-A platform is one function, which gives the one place for all aliases or None for what is not its own, and one entry
-in PLATFORMS.
+A platform is a function, listed in PLATFORMS. It returns one place for all aliases, or None for foreign addresses.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """An address of the web in its normal parts: decoded, without what never matters (see urls.py)."""
+    """A web address in normalised parts: decoded, without parts that don't matter (see urls.py)."""
 
     host: str
     path: tuple[str, ...]
@@ -24,7 +23,7 @@ class Place(NamedTuple):
 
 
 def alias(place: Place) -> Place:
-    """The one place that stands for all aliases of `place`; itself where no platform knows it."""
+    """The place that represents all aliases of `place`; `place` itself if no platform knows it."""
     for platform in PLATFORMS:
         if (known := platform(place)) is not None:
             return known
@@ -39,7 +38,7 @@ _NO_PEOPLE = re.compile(
 
 
 def flickr(place: Place) -> Place | None:
-    """Photos by their number, which is unique on Flickr; people by their NSID or name, in lower case."""
+    """Flickr: photos by their number, which is unique; people by their NSID or name, in lower case."""
     host, path, query = place
     if host.endswith(("staticflickr.com", "static.flickr.com")):
         photo = re.match(r"(\d+)_", path[-1]) if path else None
@@ -60,13 +59,13 @@ def flickr(place: Place) -> Place | None:
         photo_id = dict(query).get("id")
         return Place("flickr.com", ("photo", photo_id)) if photo_id else None
     owner, *rest = (path[1:] if path[:1] in (("photos",), ("people",)) else path) or ("",)
-    # A script's page is told by its query.
+    # The query identifies the page of a script (.gne).
     if not owner or owner.endswith(".gne") or _NO_PEOPLE.fullmatch(owner):
         return None
     owner = owner.casefold()
     if rest and rest[0].isdigit() and path[0] == "photos":
         return Place("flickr.com", ("photo", rest[0]))
-    # What is behind a person's name is a view of theirs, such as `albums`; with more behind it it is one album.
+    # One part after the person's name is a view of the person, such as `albums`; two parts are one album.
     return Place("flickr.com", ("people", owner, *(rest if len(rest) > 1 else ())))
 
 
@@ -74,7 +73,7 @@ _WIKIS = re.compile(
     r"(?:.+\.)?(?:wikimedia|wikipedia|wikidata|wikisource|wikibooks|wikinews|wikiquote|wikiversity|wikivoyage"
     r"|wiktionary|mediawiki)\.org"
 )
-# `User` and `User talk` in some of the languages that photos come with; accounts are the same in all wikis.
+# `User` and `User talk` in the languages of many photos. Accounts are shared by all wikis.
 _USER = re.compile(
     r"(?:user|user talk|benutzer|benutzerin|benutzer diskussion|utilisateur|utilisatrice|discussion utilisateur"
     r"|usuario|usuaria|usuário|usuária|usuari|utente|gebruiker|overleg gebruiker|użytkownik|użytkowniczka|användare"
@@ -86,7 +85,7 @@ _FILE = re.compile(r"(?:file|image|datei|fichier|archivo|bestand) ?: ?(.+)", re.
 
 
 def wikimedia(place: Place) -> Place | None:
-    """People by their account, which is one for all wikis; the files of Commons by their name."""
+    """Wikimedia: people by their account, which is the same in all wikis; files of Commons by their name."""
     host, path, query = place
     host = host.replace(".m.", ".")
     if not _WIKIS.fullmatch(host):
@@ -104,17 +103,17 @@ def wikimedia(place: Place) -> Place | None:
     if user := _USER.fullmatch(title) or re.fullmatch(
         r"special ?: ?contributions/(.+)", title, re.IGNORECASE
     ):
-        return _titled("user", user[1].partition("/")[0])  # pages under a person's are theirs
+        return _titled("user", user[1].partition("/")[0])  # subpages belong to the same person
     redirect = re.fullmatch(r"special ?: ?(?:filepath|redirect/file)/(.+)", title, re.IGNORECASE)
     if host == "commons.wikimedia.org" and (file := redirect or _FILE.fullmatch(title)):
         return _titled("file", file[1])
     if not title or title.casefold().startswith("special"):
-        return None  # the query says which page
+        return None  # the query identifies the page
     return Place(host, ("wiki", title), tuple(pair for pair in query if pair[0] == "oldid"))
 
 
 def _titled(kind: str, title: str) -> Place:
-    """Titles begin with a capital letter, and a blank is an underscore: https://www.mediawiki.org/wiki/Manual:Title.php"""
+    """Titles start with a capital letter and have no spaces: https://www.mediawiki.org/wiki/Manual:Title.php"""
     plain = " ".join(title.replace("_", " ").split())
     return Place("wikimedia.org", (kind, f"{plain[:1].upper()}{plain[1:]}".replace(" ", "_")))
 
@@ -129,7 +128,7 @@ _NATURALISTS_PHOTOS = re.compile(
 
 
 def inaturalist(place: Place) -> Place | None:
-    """The sites of its network share people and observations; names of people are in lower case."""
+    """iNaturalist: all sites of its network share people and observations; people's names are in lower case."""
     host, path, query = place
     photos = _NATURALISTS_PHOTOS.fullmatch(host)
     if not photos and not _NATURALISTS.fullmatch(host):
@@ -138,8 +137,8 @@ def inaturalist(place: Place) -> Place | None:
         return Place("inaturalist.org", ("photo", path[1]))
     if path[:1] in (("people",), ("users",), ("calendar",), ("journal",)) and len(path) > 1:
         return Place("inaturalist.org", ("people", path[1].casefold()))
-    said = dict(query)
-    if path == ("observations",) and (person := said.get("user_id") or said.get("user_login")):
+    values = dict(query)
+    if path == ("observations",) and (person := values.get("user_id") or values.get("user_login")):
         return Place("inaturalist.org", ("people", person.casefold()))
     if path[:1] == ("observations",) and len(path) == 2 and not path[1].isdigit():
         return Place("inaturalist.org", ("people", path[1].casefold()))

@@ -1,8 +1,8 @@
-"""One normal form for the addresses of people, pages and images, so that two spellings of one are known as one.
+"""A normal form for the addresses of people, pages and images, which is equal for all spellings of an address.
 
-RFC 3986, section 6 (case, percent-encoding, path segments, scheme), with what else doesn't change where an address of
-the web leads: http or https, `www.` and `m.`, the default port, a slash at the end, marks that count visitors. Then the
-aliases of some platforms (see platforms.py). The form is for comparing: it is no address that can be asked for. Pure.
+It follows RFC 3986, section 6 (case, percent-encoding, path segments, scheme). It also removes other parts that don't
+change the target: http or https, `www.` and `m.`, the default port, a final slash, tracking parameters. Then it
+resolves the aliases of some platforms (see platforms.py). It is only for comparison and can't be requested. Pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SPLIT = re.compile(
 )
 _ENCODED = re.compile(r"(?:%[0-9a-f]{2})+", re.IGNORECASE)
 _KEPT = re.compile(r"[\x00-\x1f/?#%\x7f]")
-"""What means something else, or nothing, when it isn't percent-encoded."""
+"""Characters that stay percent-encoded, because decoding would change the meaning."""
 _MOBILE = re.compile(r"^(?:(?:www\d?|m|mobile)\.)+(?=[^.]+\.)")
 _TRACKING = re.compile(
     r"utm(_.*)?|ref|ref_src|ref_url|[a-z]*clid|mc_[ce]id|igsh(id)?|si|_ga|_gl|share|source", re.IGNORECASE
@@ -30,7 +30,7 @@ _WEB = ("http", "https", None)
 
 
 def normal_url(url: str) -> str:
-    """The same text for all ordinary spellings of one address; what is no address stays as it is, but for blanks."""
+    """A text that is equal for all ordinary spellings of an address. Other text only loses its spaces."""
     text = "".join(mark for mark in url.strip() if mark.isprintable())
     parts = _SPLIT.fullmatch(text)
     if parts is None:
@@ -41,12 +41,12 @@ def normal_url(url: str) -> str:
     if scheme not in _WEB:
         return f"{scheme}://{place}"
     fragment = parts["fragment"] or ""
-    page = f"#{_decoded(fragment)}" if fragment[:1] in ("!", "/") else ""  # a page that a script shows
+    page = f"#{_decoded(fragment)}" if fragment[:1] in ("!", "/") else ""  # a page of a script
     return f"{alias(place)}{page}"
 
 
 def user_id(url: str) -> str:
-    """What a platform calls a creator: the last part of their address, in lower case."""
+    """A platform's id for a creator: the last part of the address, in lower case."""
     return normal_url(url).partition("?")[0].rpartition("/")[2].casefold()
 
 
@@ -84,7 +84,7 @@ def _query(query: str) -> tuple[tuple[str, str], ...]:
 
 
 def _decoded(text: str) -> str:
-    """`text` without percent-encoding where that changes nothing; NFC."""
+    """Decode percent-encoding where this doesn't change the meaning, and normalise to NFC."""
     if "%" in text:
         text = _ENCODED.sub(_decode, text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -1,11 +1,9 @@
-"""The licence algebra: what a licence permits, which policy admits it, what licences make together. Pure, no
-I/O.
+"""Licences: what each permits, which policy allows it, and how licences combine. Pure, no I/O.
 
-`parse` reads what the world writes into one value, `allows` and `sql_filter` apply a policy, `combine` says
-which licence a model made from many works should carry. What can't be read is `UNKNOWN`, and unknown is never
-trained on.
+`parse` turns any spelling into a licence value. `allows` and `sql_filter` apply a policy. `combine` finds the licence
+for a model made from many works. A text that can't be read is `UNKNOWN`, and is never trained on.
 
-This is a reading of the licences for the careful, not legal advice.
+This is a careful reading of the licences, not legal advice.
 """
 
 from __future__ import annotations

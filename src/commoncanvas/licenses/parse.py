@@ -1,7 +1,7 @@
-"""Reading a licence out of what the world writes: ids, addresses, names, templates, slugs.
+"""Read a licence from any spelling: ids, addresses, names, templates, slugs.
 
-The rule throughout: every word must be understood, or the whole is `unknown`. "Not CC BY" and "CC BY-5.0" are
-unknown; no part of a text is taken for the licence because it looks like one.
+The rule: every word must be understood, otherwise the whole text is `unknown`. "Not CC BY" and "CC BY-5.0" are
+unknown. A part of a text is never used alone because it looks like a licence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from commoncanvas.core.errors import LicenseError
 from commoncanvas.licenses import spellings, wrapping
 from commoncanvas.licenses.values import ALL_RIGHTS_RESERVED, LICENSES, TOOLS, UNKNOWN, License, elements
 
-# Nothing that names one licence is longer, Creative Commons' own HTML included; a licence's whole text, pasted in, is.
+# No name of a licence is longer, not even Creative Commons' HTML; a pasted full licence text is.
 _MAX_CHARACTERS = 600
 
 _BY_ID = {id.casefold(): license for id, license in LICENSES.items()}
@@ -25,20 +25,20 @@ _BY_ELEMENTS = {(elements(unit), version, port): license for (unit, version, por
 def parse(text_or_id: str | int | None, version: str | None = None, *, source: str | None = None) -> License:
     """The licence that `text_or_id` names, or `UNKNOWN`; never raises for any text.
 
-    Read are: canonical and SPDX ids; creativecommons.org addresses of any version, port, language, scheme and
-    page; names ("CC BY 4.0", "Creative Commons Attribution-ShareAlike 4.0 International", Flickr's,
-    Wikimedia's); Wikimedia template names, with or without braces; Openverse's slug, with its `version`
-    beside it ("by-nc-sa", "2.0"); the elements' names in German, French, Spanish, Italian, Portuguese and Dutch. Case,
-    separators, dashes of all kinds and the order of the licence elements don't matter. A text may say one licence
-    several times (its name, its short name, its address in brackets or as an HTML link) and in a sentence ("Licensed
-    under ..."); where these differ, it is unknown.
+    It reads canonical and SPDX ids; creativecommons.org addresses of any version, port, language, scheme and page;
+    names ("CC BY 4.0", "Creative Commons Attribution-ShareAlike 4.0 International", names of Flickr and Wikimedia);
+    Wikimedia template names, with or without braces; Openverse's slug ("by-nc-sa") with a separate `version` ("2.0");
+    the elements' names in German, French, Spanish, Italian, Portuguese and Dutch. Case, separators, kinds of dashes and
+    the order of the elements don't matter. A text may name a licence several times (by name, short name, address in
+    brackets or HTML link) and in a sentence ("Licensed under ..."). If these differ, the result is unknown.
 
-    `source`: who wrote it, for what only they mean. With "flickr" (or "yfcc", which is Flickr's) numbers are
-    Flickr's licence ids, and its names without a version, such as "Attribution License", are version 2.0.
+    `source` is the author of the text, for spellings with a special meaning there. With "flickr" (or "yfcc", which has
+    Flickr's photos) numbers are Flickr's licence ids, and names without version, such as "Attribution License", mean
+    version 2.0.
 
-    Where one text offers several versions ("Cc-by-sa-3.0,2.5,2.0,1.0") or several licences
-    (`{{self|GFDL|cc-by-3.0}}`), a reuser may take any: the answer is the latest version and the licence with
-    the fewest conditions. What says no version keeps none: `CC-BY`, with its permissions but no address.
+    If a text offers several versions ("Cc-by-sa-3.0,2.5,2.0,1.0") or licences (`{{self|GFDL|cc-by-3.0}}`), a user may
+    choose: the result is the latest version, or the licence with the fewest conditions. Without a stated version the
+    result has none: `CC-BY`, with its permissions but without an address.
     """
     if text_or_id is None:
         return UNKNOWN
@@ -46,19 +46,19 @@ def parse(text_or_id: str | int | None, version: str | None = None, *, source: s
     return UNKNOWN if len(text) > _MAX_CHARACTERS else _parse(text, version, source)
 
 
-# A catalog of 100 million rows names a few dozen licences.
+# Even 100 million rows name only a few dozen licences.
 @lru_cache(maxsize=1 << 14)
 def _parse(text: str, version: str | None, source: str | None) -> License:
     text = wrapping.plain(text)
     stated = (version or "").strip().casefold()
-    if stated == "n/a":  # Openverse's word for none
+    if stated == "n/a":  # Openverse writes it for no version
         stated = ""
     if source is not None and not stated:
         own = spellings.OF_SOURCE.get(source.casefold(), {})
         if text in own:
             return own[text]
     license = _read_whole(text, stated)
-    # A version beside a text that names one itself must be the same one.
+    # If the text names a version too, both must be the same.
     return license if not stated or license.version == _version(stated) else UNKNOWN
 
 
@@ -69,28 +69,27 @@ def require(
     where: str,
     source: str | None = None,
 ) -> License:
-    """`parse`, for what must be known. Raises LicenseError naming the licence and `where` it stands
-    ("yfcc:123")."""
+    """`parse` that raises LicenseError for an unknown licence; `where` is its place for the message ("yfcc:123")."""
     license = parse(text_or_id, version, source=source)
     if license is UNKNOWN:
         written = " ".join(str(part) for part in (text_or_id, version) if part is not None)
         raise LicenseError(
-            f"licence {written!r} of {where} is unknown; fix the source or name one of Creative Commons' "
-            "licences, such as CC-BY-4.0 or https://creativecommons.org/licenses/by/4.0/"
+            f"licence {written!r} of {where} is unknown; correct the source or name a Creative Commons licence, "
+            "such as CC-BY-4.0 or https://creativecommons.org/licenses/by/4.0/"
         )
     return license
 
 
 def _read_whole(text: str, stated: str) -> License:
-    """What a text says, which may say the same several times: by name, short name and address."""
+    """Read a text that may name the same licence several times: by name, short name and address."""
     license = _read(text, stated)
     if license.known:
         return license
     addresses, rest = wrapping.opened(text)
-    said = [_read_address(address) for address in dict.fromkeys(addresses)]
+    found = [_read_address(address) for address in dict.fromkeys(addresses)]
     if rest:
-        said.append(_read_again(rest, stated))
-    return reduce(_narrower, said) if said else UNKNOWN
+        found.append(_read_again(rest, stated))
+    return reduce(_narrower, found) if found else UNKNOWN
 
 
 def _read_again(text: str, stated: str) -> License:
@@ -104,7 +103,7 @@ def _read_again(text: str, stated: str) -> License:
 def _read(text: str, stated: str) -> License:
     if text in _BY_ID:
         license = _BY_ID[text]
-        # "CC-BY" with its version in a field of its own is not yet the whole of what was said.
+        # "CC-BY" with the version in a separate field is read below.
         if license.version or not stated:
             return license
     if "://" in text or "creativecommons.org" in text or text.startswith("//"):
@@ -118,23 +117,23 @@ def _read(text: str, stated: str) -> License:
             return _read_name(inside, stated)
         outer, inner = _read_name(f"{before} {after}", stated), _read_name(inside, stated)
         if outer.known and inner.known:
-            # "Attribution (CC BY 4.0)": the same licence twice, of which one may leave its version out.
+            # "Attribution (CC BY 4.0)": the same licence twice; one may lack the version.
             return _narrower(outer, inner)
-        # "Attribution 2.0 (Chile)": no licence of its own inside.
+        # "Attribution 2.0 (Chile)": the brackets contain no licence.
         return UNKNOWN if inner.known else _read_name(f"{before} {inside} {after}", stated)
     return _read_name(text, stated)
 
 
 def _narrower(outer: License, inner: License) -> License:
-    """The more exact of two that permit the same; `UNKNOWN` if they don't."""
+    """The more specific of two licences that permit the same; `UNKNOWN` if they differ."""
     if outer == inner:
         return outer
     if not (outer.known and inner.known) or _terms(outer) != _terms(inner):
         return UNKNOWN
     if None in (outer.version, inner.version):
         return inner if outer.version is None else outer
-    # "Attribution 3.0 Germany (CC BY 3.0)": the port is the more exact of the two.
-    if outer.public_domain:  # two different marks
+    # "Attribution 3.0 Germany (CC BY 3.0)": the port is more specific.
+    if outer.public_domain:  # two different public domain marks
         return UNKNOWN
     if outer.version == inner.version and None in (outer.jurisdiction, inner.jurisdiction):
         return inner if outer.jurisdiction is None else outer
@@ -266,12 +265,12 @@ def _read_name(text: str, stated: str) -> License:
     unit: list[str] = []
     versions: list[str] = [_version(stated)] if stated else []
     ports: list[str] = []
-    said = set[str]()
+    fillers = set[str]()
     for word in words:
         if word in _ELEMENT_WORDS:
             unit.append(word)
         elif word == "cc" or word in _FILLERS:
-            said.add(word)
+            fillers.add(word)
         elif word in _IDLE_WORDS and unit:
             continue
         elif _VERSION.fullmatch(word):
@@ -284,9 +283,9 @@ def _read_name(text: str, stated: str) -> License:
             return UNKNOWN
     if len(set(unit)) != len(unit) or len(ports) > 1:
         return UNKNOWN
-    # A lone "by" or "nd" is a word before it is a licence, and a lone "Attribution" is another licence on
-    # Wikimedia Commons; "Attribution License" is neither.
-    if len(unit) < 2 and not versions and "cc" not in said and not (said and "attribution" in unit):
+    # A single "by" or "nd" is probably just a word, and a single "Attribution" is another licence on Wikimedia
+    # Commons. "Attribution License" is clear.
+    if len(unit) < 2 and not versions and "cc" not in fillers and not (fillers and "attribution" in unit):
         return UNKNOWN
     parts = frozenset("by" if word == "attribution" else word for word in unit)
     port = ports[0] if ports else None

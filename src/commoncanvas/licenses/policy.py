@@ -1,4 +1,4 @@
-"""Which licences a model may be trained on: the two policies, in Python and as SQL."""
+"""The two policies: which licences a model may be trained on, in Python and as SQL."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Policy(StrEnum):
     COMMERCIAL = "commercial"
     """Licences that permit commercial use (CommonCanvas-C)."""
     NONCOMMERCIAL = "noncommercial"
-    """Those, and licences that permit noncommercial use only (CommonCanvas-NC)."""
+    """The same, and licences that permit only noncommercial use (CommonCanvas-NC)."""
 
 
 def allows(license: License, policy: Policy, *, allow_no_derivatives: bool = False) -> bool:
-    """Whether `policy` lets a model be trained on a work under `license`.
+    """Whether `policy` allows training on a work under `license`.
 
-    NoDerivatives licences are out of both policies unless `allow_no_derivatives`: whether training adapts a
-    work is open, and this is the side on which nobody is wronged. What is not `reusable` (unknown, all rights
-    reserved, DevNations, Sampling) is out whatever the arguments.
+    Both policies exclude NoDerivatives licences unless `allow_no_derivatives`: it is not settled whether training
+    adapts a work, and this is the safe side. Licences that are not `reusable` (unknown, all rights reserved,
+    DevNations, Sampling) are always excluded.
     """
     return (
         license.reusable
@@ -34,10 +34,9 @@ def allows(license: License, policy: Policy, *, allow_no_derivatives: bool = Fal
 
 
 def sql_filter(policy: Policy, allow_no_derivatives: bool = False, column: str = "license") -> str:
-    """An SQL predicate over canonical ids in `column`, true for exactly the licences that `allows` lets in.
+    """An SQL predicate over canonical ids in `column`: true for exactly the licences that pass `allows`.
 
-    It lists them, so that an id that nobody knows (or NULL) is never let in by looking like one that is
-    known.
+    It lists the ids, so that an unknown id or NULL never passes.
     """
     ids = [
         license.id
@@ -49,21 +48,21 @@ def sql_filter(policy: Policy, allow_no_derivatives: bool = False, column: str =
 
 
 def named(condition: str) -> str:
-    """An SQL condition with the policy's name in place of each predicate of `sql_filter`, which is 8 KB long."""
+    """Replace each predicate of `sql_filter` (8 KB long) in an SQL condition by the policy's name."""
     for name, predicate in _predicates().items():
         condition = condition.replace(predicate, name)
     return condition
 
 
 def spelled_out(condition: str) -> str:
-    """SQL of what `named` made."""
+    """The SQL condition for the result of `named`."""
     for name, predicate in _predicates().items():
         condition = condition.replace(name, predicate)
     return condition
 
 
 def shortened(condition: str) -> str:
-    """An SQL condition for people to read: `named`, and with the number of values where it lists many."""
+    """A readable SQL condition: `named`, with long lists replaced by their number of values."""
     return _MANY.sub(lambda found: f"IN ({found[0].count(chr(39)) // 2} values)", named(condition))
 
 

@@ -1,5 +1,4 @@
-"""The spellings that follow no rule: Flickr's ids and names, public-domain tools and templates, names of
-ports."""
+"""Spellings without a rule: Flickr's ids and names, public-domain tools and templates, names of ports."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from commoncanvas.licenses.values import (
     License,
 )
 
-# flickr.photos.licenses.getInfo as it answered on 2025-06-19, the day after version 4.0 came to Flickr
+# Response of flickr.photos.licenses.getInfo on 2025-06-19, the day after Flickr added version 4.0
 # (https://www.flickr.com/services/api/flickr.photos.licenses.getInfo.html).
 _FLICKR_IDS: dict[int, License] = {
     0: ALL_RIGHTS_RESERVED,
@@ -39,7 +38,7 @@ _FLICKR_IDS: dict[int, License] = {
     16: LICENSES["CC-BY-NC-ND-4.0"],
 }
 
-# Flickr's names before that day said no version and meant 2.0, the only one it offered.
+# Before that day Flickr's names had no version and meant 2.0, the only one it offered.
 _FLICKR_NAMES: dict[str, License] = {
     "attribution-noncommercial-sharealike license": LICENSES["CC-BY-NC-SA-2.0"],
     "attribution-noncommercial license": LICENSES["CC-BY-NC-2.0"],
@@ -50,7 +49,7 @@ _FLICKR_NAMES: dict[str, License] = {
 }
 _FLICKR = _FLICKR_NAMES | {str(id): license for id, license in _FLICKR_IDS.items()}
 
-# What one source means by words that others may use in another sense. YFCC100M holds Flickr's photos.
+# Words with a special meaning in one source. YFCC100M contains Flickr's photos.
 OF_SOURCE: dict[str, dict[str, License]] = {
     "flickr": _FLICKR,
     "yfcc": _FLICKR,
@@ -59,7 +58,7 @@ OF_SOURCE: dict[str, dict[str, License]] = {
     "wikimedia": {"no restrictions": NO_KNOWN_COPYRIGHT},
 }
 
-# Under https://creativecommons.org/publicdomain/.
+# Paths below https://creativecommons.org/publicdomain/.
 PUBLIC_DOMAIN_TOOLS: dict[tuple[str, ...], License] = {
     ("zero",): CC0,
     ("zero", "1.0"): CC0,
@@ -70,14 +69,14 @@ PUBLIC_DOMAIN_TOOLS: dict[tuple[str, ...], License] = {
     ("certification", "1.0", "us"): PUBLIC_DOMAIN_CERTIFICATION,
 }
 
-# Elsewhere, as Flickr links to them; without scheme and "www.".
+# Other addresses that Flickr links to, without scheme and "www.".
 ADDRESSES: dict[str, License] = {
     "flickr.com/commons/usage": NO_KNOWN_COPYRIGHT,
     "usa.gov/copyright.shtml": US_GOVERNMENT,
     "usa.gov/government-copyright": US_GOVERNMENT,
 }
 
-# Tools without a version of their own have only ever had one.
+# These tools only ever had one version.
 ONLY_VERSION: dict[frozenset[str], list[str | None]] = {
     frozenset(("sampling",)): ["1.0"],
     frozenset(("sampling+",)): ["1.0"],
@@ -86,7 +85,7 @@ ONLY_VERSION: dict[frozenset[str], list[str | None]] = {
 }
 
 
-# What may stand beside "CC0" and "Public Domain Mark" in their names; they have only ever had the version 1.0.
+# Words that may occur beside "CC0" and "Public Domain Mark" in their names. Both only ever had version 1.0.
 _TOOL_WORDS = (
     r"cc|creative commons|1|v?\.? ?1[. _]0|v1|version|universal|licen[cs]e|waiver|deed|legal ?code|public domain|"
     r"dedication|tool"
@@ -102,13 +101,13 @@ _TOOL_NAMES = [
 
 
 def public_domain_tool(name: str) -> License | None:
-    """The value of a lower-case name with single spaces (`cc0 1.0 universal deed`), or None."""
+    """The licence for a lower-case name with single spaces (`cc0 1.0 universal deed`), or None."""
     return next((license for pattern, license in _TOOL_NAMES if pattern.fullmatch(name)), None)
 
 
-# Lower case, with every run of separators as one space.
+# Lower-case names; each run of separators is one space.
 NAMES: dict[str, License] = {
-    # Flickr's pages, and Wikimedia's template for photos that carry Flickr's mark.
+    # Names on Flickr's pages, and of Wikimedia's template for photos with Flickr's mark.
     "public domain work": PUBLIC_DOMAIN_MARK,
     "flickr public domain mark": PUBLIC_DOMAIN_MARK,
     "cc pd": PUBLIC_DOMAIN_CERTIFICATION,
@@ -140,11 +139,11 @@ _RESERVED = (
 )
 _NOTICE = r"(?:©|\(c\)|copyright\b)[^|;]{0,100}?"
 RESERVED = re.compile(rf"(?:{_NOTICE}\s*)?(?:{_RESERVED})[\s.,!-]*(?:{_NOTICE})?")
-"""Names of `ALL_RIGHTS_RESERVED`: the words alone, or beside who reserves them."""
+"""Names of `ALL_RIGHTS_RESERVED`: the words alone, or with the owner's name."""
 
-# Templates that give a reason without a country, or the United States': expired, released, not original
-# enough (https://commons.wikimedia.org/wiki/Commons:Copyright_tags/General_public_domain). Those by one other
-# country's law (PD-India, PD-Italy, ...) don't say enough for the rest of the world, and stay unknown.
+# Templates with a reason that applies everywhere or in the United States: expired, released, not original
+# enough (https://commons.wikimedia.org/wiki/Commons:Copyright_tags/General_public_domain). Templates for the law of
+# another country (PD-India, PD-Italy, ...) don't cover the rest of the world, so they stay unknown.
 _PUBLIC_DOMAIN_TEMPLATE = re.compile(
     r"pd-(?:old|anon|self|user|author|released?|heirs|art|scan|us|expired|1923|1996|ineligible|shape|text|"
     r"textlogo|simple|trivial)(?:-[a-z0-9]+)*(?: (?:notice|renewed))?"
@@ -153,13 +152,13 @@ _US_GOVERNMENT_TEMPLATE = re.compile(r"pd-us-?gov(?:-[a-z0-9]+)*")
 
 
 def public_domain_template(name: str) -> License | None:
-    """The value of a lower-case Wikimedia template name (`pd-old-100-expired`, `pd-usgov-nasa`), or None."""
+    """The licence for a lower-case Wikimedia template name (`pd-old-100-expired`, `pd-usgov-nasa`), or None."""
     if _US_GOVERNMENT_TEMPLATE.fullmatch(name):
         return US_GOVERNMENT
     return PUBLIC_DOMAIN if _PUBLIC_DOMAIN_TEMPLATE.fullmatch(name) else None
 
 
-# The names of Creative Commons' licence elements in the languages of its largest users, without accents.
+# Names of Creative Commons' licence elements in other common languages, without accents.
 TRANSLATED = (
     (
         r"nicht[\s-]?kommerziell|(?:pas d')?utilisation non[\s-]?commerciale|pas d'?utilisations? commerciales?",
@@ -184,7 +183,7 @@ TRANSLATED_FILLERS = (
     "internationaal",
 )
 
-# Creative Commons' English names of its jurisdictions, where the code isn't the name.
+# Creative Commons' English names of jurisdictions, if they differ from the code.
 _COUNTRIES = {
     "deutschland": "de", "osterreich": "at", "schweiz": "ch", "espana": "es", "italia": "it", "brasil": "br",
     "nederland": "nl", "polska": "pl", "suisse": "ch",

@@ -1,4 +1,4 @@
-"""Texts about rights that name no licence: which of them leave a licence beside them as it is. Pure."""
+"""Texts about rights that name no licence: can they contradict the licence of the same record? Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ADDRESS = re.compile(r"(?:https?:)?//\S+|www\.\S+")
 _RIGHTS_ADDRESS = re.compile(r"creativecommons|rightsstatements|licen[cs]|spdx\.org|gnu\.org|opensource")
 
 _CLAIM = re.compile(r"©|\(c\)|\bcopyright\b")
-# "© 2019 dschwen": whoever it is, in up to three words.
+# "© 2019 dschwen": a name of up to three words.
 _OWNER = re.compile(r"(?:(?:©|\(c\)|copyright)\s*)+(?:\d{4}(?:\s*[-/,]\s*\d{4})?,?\s*)?\S+(?:\s\S+){0,2}")
-# What a line of credit has beside names: "© 2019 Museum of the City, photo: Jane Doe".
+# Words besides names in a credit line: "© 2019 Museum of the City, photo: Jane Doe".
 _CREDIT_WORDS = frozenset(
     (
         *("©", "c", "copyright", "photo", "photograph", "photographer", "photography", "image", "images"),
@@ -29,29 +29,29 @@ _CREDIT_WORDS = frozenset(
         *("e", "und", "en", "van", "von", "zu", "for", "fur"),
     )
 )
-# Roots of words that grant or withhold a use, in the languages that Europe's collections are written in.
+# Roots of words that grant or forbid a use, in the languages of European collections.
 _USE_WORDS = re.compile(
     r"\b(?:reserv|riserv|vorbehalt|voorbehoud|permi[st]|prohib|forbid|forbud|verbot|verbod|interdi|restrict|"
     r"protect|licen[cst]|lizen|rights?\b|recht|droit|derecho|diritt|direit|usage|use[ds]?\b|using|uso\b|nutz|"
     r"gebruik|reproduc|copy\b|copie[ds]\b|copying|public domain|only|not?\b|non\b|never|except|without|unless|"
     r"privat|personal|editorial|royalt|fees?\b|fair use|attribution|creative common|"
     r"cc\b|cc0|by-|in copyright|under copyright|copyrighted|(?:nc|nd|arr)\b|ask\b)"
-    # Parts of words too: "noncommercial", "NoDerivatives", "unlicensed".
+    # These also match inside of words: "noncommercial", "NoDerivatives", "unlicensed".
     r"|commerc|kommerz|deriv|educat|research|academ|embargo|confidential|proprietary|licen[cs]|zastrz"
 )
 _LONGEST = 2000
-"""Characters of a text that is looked at; a longer one may say anything."""
+"""Characters. A longer text is not checked and counts as a possible contradiction."""
 _LICENCE_NAME = re.compile(
     r"(?:l?gpl|agpl|gfdl|gnu fdl|mit|apache|bsd|isc|mpl|odbl|odc|ogl|fal|wtfpl)[\sv\d.+-]*"
 )
 
 
 def may_object(text: str, license: License) -> bool:
-    """Whether `text`, which `parse` can't read, may say something else than `license` does.
+    """Whether `text`, which `parse` can't read, may contradict `license`.
 
-    It leaves the licence as it is if it is blank ("n/a"), points elsewhere ("see below", an address that isn't a
-    licence's), or only names people and places ("© 2019 Jane Doe", "Photo: City Museum"). Who claims a copyright
-    objects to the public domain. Nothing objects to a licence that gives no permission.
+    It doesn't if it is blank ("n/a"), points elsewhere ("see below", an address that isn't a licence's), or only names
+    people and places ("© 2019 Jane Doe", "Photo: City Museum"). A copyright claim contradicts the public domain.
+    Nothing contradicts a licence that gives no permission.
     """
     if not license.reusable:
         return False

@@ -1,10 +1,9 @@
-"""The licence value, and the table of every licence that CommonCanvas knows.
+"""The licence value, and the table of all licences that CommonCanvas knows.
 
-The table says which Creative Commons tools exist: unit, version and jurisdiction port, 639 in all, as
-Creative Commons' own list has them (https://github.com/creativecommons/cc-legal-tools-data,
-config/cc-legal-tools.csv). What each permits follows the licence elements and, for the retired tools,
-Creative Commons' machine-readable descriptions (https://creativecommons.org/ns,
-https://github.com/cc-archive/cc.licenserdf).
+The table lists the 639 Creative Commons tools by unit, version and jurisdiction port, as in Creative Commons' own list
+(https://github.com/creativecommons/cc-legal-tools-data, config/cc-legal-tools.csv). The permissions follow from the
+licence elements and, for retired tools, from Creative Commons' machine-readable descriptions
+(https://creativecommons.org/ns, https://github.com/cc-archive/cc.licenserdf).
 """
 
 from __future__ import annotations
@@ -16,42 +15,39 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class License:
-    """One licence, dedication or mark. Two values are equal when their ids are.
+    """A licence, dedication or mark. Two values are equal if their ids are equal.
 
-    `id` is canonical and safe inside an SQL string: SPDX's id where SPDX has one (`CC-BY-NC-SA-2.0`,
-    `CC0-1.0`, `CC-BY-3.0-DE`), and the same form where it has none. A port to a jurisdiction keeps its
-    suffix, since it is a text of its own with an address of its own, which the credits must link to.
-    `PDM-1.0` is the Public Domain Mark (SPDX: `CC-PDM-1.0`, also read).
+    `id` is canonical and safe in an SQL string. It is SPDX's id (`CC-BY-NC-SA-2.0`, `CC0-1.0`, `CC-BY-3.0-DE`), or has
+    the same form if SPDX has none. A port to a jurisdiction keeps its suffix: it is a separate text with its own
+    address, and credits must link to it. `PDM-1.0` is the Public Domain Mark (SPDX's `CC-PDM-1.0` is read too).
     """
 
     id: str
     name: str = field(compare=False)
-    """As people write it: `CC BY-NC-SA 2.0`."""
+    """Name for people: `CC BY-NC-SA 2.0`."""
     url: str | None = field(compare=False)
-    """Its canonical address; None where there is no one text to link to, as for `CC-BY` of no stated version.
-    """
+    """Canonical address; None if there is no single text, as for `CC-BY` without version."""
     version: str | None = field(compare=False)
     jurisdiction: str | None = field(compare=False)
-    """The port, in Creative Commons' own codes: `de`, `uk`, `scotland`, `igo`; None for the unported licence.
-    """
+    """The port, in Creative Commons' codes: `de`, `uk`, `scotland`, `igo`; None for the unported licence."""
     reusable: bool = field(compare=False)
-    """Whether anyone, anywhere, may reuse the work in every manner that the next four fields leave open.
-    False for `unknown`, for `all-rights-reserved` and for retired tools that cover some nations (DevNations)
-    or some kinds of adaptation (Sampling) only; what is not reusable is never trained on."""
+    """Whether everyone everywhere may reuse the work, within the next four fields.
+    False for `unknown`, for `all-rights-reserved` and for retired tools that cover only some nations (DevNations)
+    or only some adaptations (Sampling). Such works are never trained on."""
     commercial: bool = field(compare=False)
     derivatives: bool = field(compare=False)
     share_alike: bool = field(compare=False)
     attribution: bool = field(compare=False)
-    """Whether the licence itself demands credit. CommonCanvas credits every creator whatever this says."""
+    """Whether the licence demands credit. CommonCanvas credits every creator in any case."""
     public_domain: bool = field(compare=False)
-    """Dedicated to, marked as in, or stated to be in the public domain: imposes no condition."""
+    """Dedicated to the public domain, or marked or stated to be in it: there are no conditions."""
 
     def __str__(self) -> str:
         return self.id
 
     @property
     def known(self) -> bool:
-        """False for `unknown` only."""
+        """False only for `unknown`."""
         return self.id != "unknown"
 
 
@@ -59,7 +55,7 @@ _SUITE = ("by", "by-nc", "by-nc-nd", "by-nc-sa", "by-nd", "by-sa")
 _FIRST_SUITE = ("by", "by-nc", "by-nd-nc", "by-nc-sa", "by-nd", "by-sa")
 _WITHOUT_BY = ("nc", "nc-sa", "nd", "nd-nc", "sa")
 
-# (version, units, ports that these units have at this version).
+# (version, units, ports of these units in this version).
 _TOOLS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("1.0", _FIRST_SUITE, "unported fi il nl"),
     ("1.0", _WITHOUT_BY, "unported fi nl"),
@@ -84,8 +80,7 @@ _TOOLS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("4.0", _SUITE, "unported"),
 )
 
-# SPDX writes the elements of this one in the order of its successors, Creative Commons in the order of its
-# address.
+# For `by-nd-nc` SPDX uses the order of later versions; Creative Commons' address has the old order.
 _ID_UNITS = {
     "by-nd-nc": "BY-NC-ND",
     "sampling": "Sampling",
@@ -102,7 +97,7 @@ _NAME_UNITS = {
 
 
 def elements(unit: str) -> frozenset[str]:
-    """The licence elements of a unit, whatever their order: `by-nd-nc` -> {by, nd, nc}."""
+    """The licence elements of a unit, as a set: `by-nd-nc` -> {by, nd, nc}."""
     return frozenset(unit.split("-"))
 
 
@@ -120,7 +115,7 @@ def _creative_commons(unit: str, version: str | None, port: str | None) -> Licen
         commercial="nc" not in parts,
         derivatives="nd" not in parts,
         share_alike="sa" in parts,
-        # The five units without BY ask for their notice to be kept, not for credit.
+        # The five units without BY require that their notice is kept, but no credit.
         attribution=unit not in _WITHOUT_BY,
         public_domain=False,
     )
@@ -145,7 +140,7 @@ def _public_domain(
 
 
 def _closed(id: str, name: str) -> License:
-    # Grants nothing, so that there is nothing to put conditions on.
+    # It grants nothing, so it has no conditions.
     return License(
         id=id,
         name=name,
@@ -168,7 +163,7 @@ CC0 = _public_domain("CC0-1.0", "CC0 1.0", "https://creativecommons.org/publicdo
 PUBLIC_DOMAIN_MARK = _public_domain(
     "PDM-1.0", "Public Domain Mark 1.0", "https://creativecommons.org/publicdomain/mark/1.0/", "1.0"
 )
-# Retired in 2010; lived at https://creativecommons.org/licenses/publicdomain/ before.
+# Retired in 2010; its earlier address was https://creativecommons.org/licenses/publicdomain/.
 PUBLIC_DOMAIN_CERTIFICATION = _public_domain(
     "CC-PDDC",
     "Public Domain Certification 1.0 US",
@@ -176,15 +171,13 @@ PUBLIC_DOMAIN_CERTIFICATION = _public_domain(
     "1.0",
     "us",
 )
-# Somebody states that the work is in the public domain, in words of their own (Wikimedia's PD-old, PD-self,
-# ...).
+# Somebody states in other words that the work is in the public domain (Wikimedia's PD-old, PD-self, ...).
 PUBLIC_DOMAIN = _public_domain("PD", "Public domain", None, None)
-# In the public domain in the United States (17 U.S.C. 105); other countries may see it otherwise.
+# In the public domain in the United States (17 U.S.C. 105); other countries may decide differently.
 US_GOVERNMENT = _public_domain(
     "PD-USGov", "United States Government Work", "https://www.usa.gov/government-copyright", None
 )
-# The word of a Flickr Commons institution, as strong as the Public Domain Mark's "free of known
-# restrictions".
+# A statement by a Flickr Commons institution, as strong as the Public Domain Mark ("free of known restrictions").
 NO_KNOWN_COPYRIGHT = _public_domain(
     "no-known-copyright-restrictions",
     "No known copyright restrictions",
@@ -199,16 +192,14 @@ def _tools() -> Iterator[tuple[tuple[str, str | None, str | None], License]]:
             for port in ports.split():
                 key = (unit, version, None if port == "unported" else port)
                 yield key, _creative_commons(*key)
-    # What says "CC BY" and no version is known in what it permits, the same in all versions, but has no one
-    # address. Only for the six units still offered: "CC NC" without a version is hardly ever the licence NC
-    # 1.0 of 2002.
+    # "CC BY" without version: its permissions are the same in all versions, but it has no single address. Only for
+    # the six current units: "CC NC" without version hardly ever means the licence NC 1.0 of 2002.
     for unit in _SUITE:
         yield (unit, None, None), _creative_commons(unit, None, None)
 
 
 TOOLS: Mapping[tuple[str, str | None, str | None], License] = MappingProxyType(dict(_tools()))
-"""(unit, version, port) -> licence, for Creative Commons' licences. Units as in its addresses: `by-nd-nc`,
-`sampling+`."""
+"""(unit, version, port) -> licence of Creative Commons. Units are those of its addresses: `by-nd-nc`, `sampling+`."""
 
 LICENSES: Mapping[str, License] = MappingProxyType(
     {
@@ -226,4 +217,4 @@ LICENSES: Mapping[str, License] = MappingProxyType(
         )
     }
 )
-"""Every value there is, by canonical id, `all-rights-reserved` and `unknown` included."""
+"""Canonical id -> licence, for all values, including `all-rights-reserved` and `unknown`."""

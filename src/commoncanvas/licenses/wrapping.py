@@ -1,4 +1,4 @@
-"""What stands around a licence's name: dashes and blanks of other kinds, HTML, addresses, sentences. Pure."""
+"""Remove what surrounds a licence's name: special dashes and spaces, HTML, addresses, sentences. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# Words that introduce a licence, and say nothing about it.
+# Words that introduce a licence, and have no meaning of their own.
 _LEAD = re.compile(
     r"(?:spdx-license-identifier|licen[cs]e|rights|usage(?: terms)?|terms of use)\s*[:=]\s*"
     r"|(?:(?:this|the|all) )?(?:works?|images?|photos?|photographs?|pictures?|files?|content|contents|items?|media|"
@@ -25,7 +25,7 @@ _EDGES = " \t\r\n.,;:|<>\"'-"
 
 
 def plain(text: str) -> str:
-    """A text in lower case, every blank a space, every dash `-`, and without what nobody sees."""
+    """Convert to lower case, white space to a space, dashes to `-`, and remove invisible characters."""
     if "&" in text:
         text = html.unescape(text.casefold())
     text = unicodedata.normalize("NFKC", text).casefold()
@@ -49,9 +49,9 @@ def _plain_mark(mark: str) -> str:
 
 
 def opened(text: str) -> tuple[list[str], str]:
-    """(the addresses in a `plain` text, what is left of it without them, HTML and words that only introduce).
+    """(addresses in a `plain` text, the text without addresses, HTML and introducing words).
 
-    Markup that is not understood stays in the text, which then names no licence.
+    Unknown markup stays in the text, so that the text names no licence.
     """
     addresses: list[str] = []
     if "<" in text:
@@ -80,12 +80,12 @@ _BETWEEN = (
 
 
 def says_only_who(text: str) -> bool:
-    """Whether a part of a text says nothing, or just "Creative Commons"."""
+    """Whether a part of a text is empty, or only "Creative Commons"."""
     return bool(_BARE.fullmatch(text.strip()))
 
 
 def pieces(text: str) -> Iterator[list[str]]:
-    """Ways to take apart a text that says one licence several times, as by its name and its short name."""
+    """Ways to split a text that names one licence several times, for example by its name and its short name."""
     for between in _BETWEEN:
         parts = between.split(text)
         named = [part for part in parts if not says_only_who(part)]

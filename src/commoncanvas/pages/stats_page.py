@@ -20,7 +20,6 @@ from commoncanvas.pages.histogram import histogram, trimmed, window
 from commoncanvas.pages.report import bars, write_page
 
 THUMBNAILS = 48
-"""Pixels of the longest side: about 6 KB each."""
 POLICIES = ("commercial", "noncommercial", "neither")
 
 

@@ -1,1 +1,1 @@
-"""Files of strangers, row by row, in bounded memory: what can't be read is counted, and ends no import."""
+"""Read untrusted files row by row in bounded memory. Unreadable parts are counted and don't end an import."""

@@ -1,4 +1,4 @@
-"""Samples of WebDataset shards: files of a tar archive that follow each other and share a key.
+"""Samples of WebDataset shards: consecutive files of a tar archive with the same key.
 
 https://github.com/webdataset/webdataset
 """
@@ -20,47 +20,47 @@ from commoncanvas.table.report import Report
 
 TEXTS = ("json", "txt")
 MAX_TEXT_BYTES = 8 << 20
-"""Of a sample's `json` or `txt`, at most."""
+"""Limit for a sample's `json` or `txt`."""
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
-# The path up to the first dot of the base name, which has something before the dot; then the part's name.
+# The key is the path up to the first dot of the base name, but not a leading dot; the part's name follows the dot.
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
 
 
 @dataclass
 class Sample:
-    """Files of one key: the name of the part (`jpg`, `json`) -> its bytes."""
+    """Files with one key. `parts`: name of the part (`jpg`, `json`) -> bytes."""
 
     key: str
     parts: dict[str, bytes] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
-    """All its parts, also those that aren't read."""
+    """Names of all parts, even if they aren't read."""
     twice: str | None = None
-    """A part that comes twice: nobody knows which of the two belongs to the others."""
+    """The name of a duplicate part; it is unclear which one belongs to the sample."""
 
     @property
     def image(self) -> bytes | None:
-        """The picture; of several kinds the first of IMAGE_ENDINGS."""
+        """The image; of several formats the first in IMAGE_ENDINGS."""
         return next((self.parts[kind] for kind in IMAGE_ENDINGS if kind in self.parts), None)
 
 
 def check_end(path: Path) -> None:
-    """Raises SourceError for an archive without end mark: its writer was killed, and it may lack whole files."""
+    """Raises SourceError if an archive has no end mark: its writer was killed, and files may be missing."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1024))
         if size < 1024 or any(file.read()):
             raise SourceError(
-                f"{path} is no tar archive, or was cut off: it has no end mark; "
-                "remove it, or let img2dataset make it anew"
+                f"{path} is not a complete tar archive: it has no end mark; "
+                "remove it, or create it again with img2dataset"
             )
 
 
 def samples(path: Path, report: Report) -> Iterator[Sample]:
-    """The samples, each with its pictures, `json` and `txt`; MAX_BYTES of a sample at most.
+    """Yield samples with their images, `json` and `txt`; at most MAX_BYTES per sample.
 
-    What is left out of a sample goes to `report.remark`. Raises SourceError where the archive is damaged, after the
-    samples before that place, but for the last one: its other files may be what is damaged.
+    Files that are left out go to `report.remark`. If the archive is damaged, SourceError follows the samples before
+    that place. The last of these is not yielded, since the damage may concern it.
     """
     sample: Sample | None = None
     for tar, member, key, part in _members(path, report):
@@ -85,7 +85,7 @@ def samples(path: Path, report: Report) -> Iterator[Sample]:
 
 
 def scattered(path: Path) -> set[str]:
-    """Keys whose files don't all follow each other."""
+    """Keys whose files are not consecutive."""
     found: set[str] = set()
     seen: set[str] = set()
     last = None
@@ -106,12 +106,14 @@ def _members(path: Path, report: Report) -> Iterator[tuple[tarfile.TarFile, tarf
                 member = tar.next()
             if member is None:
                 break
-            tar.members = []  # type: ignore[attr-defined]  # or it would remember every file
+            tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps all files in memory
             if member.isdir():
                 continue
             name = _NAME.fullmatch(member.name.removeprefix("./"))
             if name is None:
-                report.remark(f"{path.name} file {member.name[:100]}", "file left out", "it is no sample's")
+                report.remark(
+                    f"{path.name} file {member.name[:100]}", "file left out", "it belongs to no sample"
+                )
                 continue
             key = name[1]
             yield tar, member, key, name[2].lower()
@@ -120,7 +122,7 @@ def _members(path: Path, report: Report) -> Iterator[tuple[tarfile.TarFile, tarf
 
 
 def _left_out(member: tarfile.TarInfo, room: int) -> str | None:
-    """Why a file isn't read; None if it is."""
+    """Why a file is not read; None if it is read."""
     if not member.isreg():
         return "a link or a device"
     if member.issparse():
@@ -129,14 +131,14 @@ def _left_out(member: tarfile.TarInfo, room: int) -> str | None:
 
 
 def _check_rest(path: Path, offset: int) -> None:
-    """Nothing but zeros follows the end mark; a header that can't be read looks like one to tarfile."""
+    """Check that only zeros follow the end mark: tarfile takes an unreadable header for the end mark."""
     with path.open("rb") as file:
         file.seek(offset)
         if any(file.read(tarfile.BLOCKSIZE)):
             raise tarfile.ReadError("a file's header can't be read")
         while block := file.read(1 << 20):
             if block.strip(b"\0"):
-                raise tarfile.ReadError("something follows its end mark, such as another archive")
+                raise tarfile.ReadError("data follow its end mark, such as another archive")
 
 
 @contextmanager
@@ -145,5 +147,5 @@ def _explained(path: Path, key: str) -> Iterator[None]:
         yield
     except SourceError:
         raise
-    except Exception as error:  # what stands in a header makes tarfile raise errors of many kinds
-        raise SourceError(f"{path} is damaged after sample {key}: {error}; make it anew") from error
+    except Exception as error:  # for invalid headers tarfile raises many kinds of errors
+        raise SourceError(f"{path} is damaged after sample {key}: {error}; create it again") from error

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV files: how their fields are separated and quoted, and what is lost of them, line by line."""
+"""Read rows of CSV and TSV files: detect separators and quoting, and report each line that can't be read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 
 DELIMITERS = ",;\t|"
-"""What may stand between the fields of a `.csv`; a `.tsv` has tabs."""
+"""Possible separators of a `.csv`; a `.tsv` has tabs."""
 MAX_CHARACTERS = 1_000_000
-"""Of a line, and of a field."""
+"""Limit for a line, and for a field."""
 MAX_LINES = 1000
-"""Of a row whose quoted fields hold line ends."""
+"""Limit for a row with line ends in quoted fields."""
 _SAMPLE = 1 << 20
-"""Characters by which a file's form is known."""
+"""Characters that are read to detect the format."""
 
-# What COPY writes in PostgreSQL's text format (https://www.postgresql.org/docs/current/sql-copy.html).
+# Escapes of COPY in PostgreSQL's text format (https://www.postgresql.org/docs/current/sql-copy.html).
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 _NULL, _END = r"\N", r"\."
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
@@ -31,26 +31,26 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 @dataclass(frozen=True)
 class Form:
-    """How a file's rows are written."""
+    """The format of a file's rows."""
 
     delimiter: str
     quoted: bool = True
-    """A field may stand in quotation marks, and then hold line ends. If not, each line is a row."""
+    """Fields may be quoted and then contain line ends. If False, each line is a row."""
     escaped: bool = False
-    """COPY's escapes stand for what a field can't hold."""
+    """Fields use COPY's escapes for special characters."""
     begin: int = 0
-    """Lines before the header."""
+    """Number of lines before the header."""
 
 
 class Fault(NamedTuple):
-    """Why a line is no row."""
+    """Why a line is not a valid row."""
 
     reason: str
     detail: str
 
 
 class Line(NamedTuple):
-    """One row, or a line that is none; `number` is that of its first line, `raw` all of them."""
+    """One row, or an invalid line. `number` is the number of its first line, `raw` has all its lines."""
 
     number: int
     fields: list[str | None] | Fault
@@ -58,27 +58,29 @@ class Line(NamedTuple):
 
 
 def header(path: Path) -> list[str]:
-    """The names of the columns. Raises SourceError if the first line can't be read as such."""
+    """The column names. Raises SourceError if the first line can't be read."""
     form = form_of(path)
     with _opened(path, form) as file:
         first = next(_lines(file, form), None)
     if first is None:
         raise SourceError(f"metadata {path} is empty; its first line must name the columns")
     if isinstance(first.fields, Fault):
-        raise SourceError(f"metadata {path} has no readable first line: {first.fields.detail}")
+        raise SourceError(f"the first line of metadata {path} can't be read: {first.fields.detail}")
     names = [name or "" for name in first.fields]
     try:
         ",".join(names).encode()
     except UnicodeEncodeError as error:
-        raise SourceError(f"metadata {path} has no readable first line: {error}; save it as UTF-8") from error
+        raise SourceError(
+            f"the first line of metadata {path} can't be read: {error}; save it as UTF-8"
+        ) from error
     return names
 
 
 def read_rows(path: Path, name: str, report: Report) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """(place such as `name:17`, column -> field) of each row of a file that has a `header`.
+    """Yield (place such as `name:17`, column -> field) for each row of a file with a `header`.
 
-    A field is None where COPY writes a null; bytes that aren't UTF-8 are surrogates. Each line that belongs to no row,
-    or has another number of fields than the header, goes to `report.skip`.
+    A field is None for COPY's null. Bytes that aren't UTF-8 become surrogates. Invalid lines, and lines with another
+    number of fields than the header, go to `report.skip`.
     """
     form = form_of(path)
     columns = header(path)
@@ -94,13 +96,13 @@ def read_rows(path: Path, name: str, report: Report) -> Iterator[tuple[str, dict
 
 
 def form_of(path: Path) -> Form:
-    """By the file's ending, and by what stands in its first part."""
+    """Detect the format from the file name and the first part of the file."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         if path.suffix.lower() == ".tsv":
             return _tsv_form(file.read(_SAMPLE), len(file.read(1)) == 0)
         first = file.readline(_SAMPLE)
     stated = re.fullmatch(r'"?sep=(.)"?\s*', first)
-    # Excel's line before the header; else the mark that splits the header into the most columns.
+    # Excel's `sep=` line names the separator; else choose the one that gives the most columns.
     return Form(stated[1], begin=1) if stated else Form(max(DELIMITERS, key=lambda mark: _width(first, mark)))
 
 
@@ -110,7 +112,7 @@ def _width(line: str, delimiter: str) -> int:
 
 
 def _tsv_form(sample: str, whole: bool) -> Form:
-    """A `.tsv` has no quoting unless it plainly has; and COPY's escapes if all its backslashes are such."""
+    """A `.tsv` is quoted only if this is clear. It has COPY's escapes if all its backslashes are such escapes."""
     lines = [line.removesuffix("\r") for line in sample.split("\n")]
     if not whole:
         lines.pop()
@@ -122,7 +124,7 @@ def _tsv_form(sample: str, whole: bool) -> Form:
 
 
 def _plainly_quoted(lines: list[str]) -> bool:
-    """Whether quotation marks are those of a writer who quotes: a title may begin with one, or stand in two."""
+    """Whether quotation marks are CSV quoting, and not only part of the text, such as a quoted title."""
     table = [line.split("\t") for line in lines if line]
     opened = [field for row in table for field in row if field.startswith('"')]
     if not opened:
@@ -131,12 +133,12 @@ def _plainly_quoted(lines: list[str]) -> bool:
         return True
     width = len(table[0])
     if all(_QUOTED.fullmatch(field) for field in opened):
-        # A mark within is written twice; or a column has no field without marks.
+        # Clear signs: a doubled mark within a field, or a column in which all fields are quoted.
         body = [row for row in table[1:] if len(row) == width]
         return any('""' in field[1:-1] for field in opened) or any(
             len(body) > 1 and all(row[column].startswith('"') for row in body) for column in range(width)
         )
-    # Marks that hold line ends or tabs: they join what is no row into rows, and no rows into one.
+    # Some quoted fields span lines or tabs. It is quoting if that loses fewer rows than plain lines would.
     joined = list(_quoted(StringIO("\n".join(lines), newline=""), Form("\t")))
     swallowed = sum(
         len(raw)
@@ -192,7 +194,7 @@ def _quoted(file: TextIO, form: Form) -> Iterator[Line]:
         if row is None:
             return
         if isinstance(found, Fault):
-            # A mark that is no quotation mark joins rows: only the first line is lost, the others are read again.
+            # A stray quotation mark joined several rows: skip only the first line and read the others again.
             yield Line(number, found, lines.row[:1])
             lines.give_back()
         elif found:
@@ -201,22 +203,22 @@ def _quoted(file: TextIO, form: Form) -> Iterator[Line]:
 
 
 class _Lines:
-    """The lines of a file, as `csv.reader` takes them."""
+    """The lines of a file, as an iterator for `csv.reader`."""
 
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.number = 0
         self.row: list[str | None] = []
-        """The lines of the row that is being read."""
+        """The lines of the current row."""
         self._again: deque[str | None] = deque()
 
     def begin(self) -> int:
-        """A row begins; returns the number of its first line."""
+        """Start a row; returns the number of its first line."""
         self.row = []
         return self.number + 1
 
     def give_back(self) -> None:
-        """The lines of the row but its first come again."""
+        """Read all lines of the row again, except the first."""
         self._again.extendleft(reversed(self.row[1:]))
         self.number -= len(self.row[1:])
 
@@ -232,7 +234,7 @@ class _Lines:
         if line is None:
             raise csv.Error(_TOO_LONG.detail)
         if len(self.row) > MAX_LINES:
-            raise csv.Error(f"more than {MAX_LINES:,} lines between quotation marks")
+            raise csv.Error(f"a quoted field has more than {MAX_LINES:,} lines")
         return line
 
 
@@ -240,7 +242,7 @@ _TOO_LONG = Fault("malformed row", f"a line of more than {MAX_CHARACTERS:,} char
 
 
 def _next_line(file: TextIO) -> str | None:
-    """The next line; "" at the end, and None, gone by, if it is too long."""
+    """The next line; "" at the end of the file. A line that is too long is skipped and gives None."""
     line = file.readline(MAX_CHARACTERS)
     if len(line) < MAX_CHARACTERS or line.endswith(("\n", "\r")):
         return line
@@ -252,7 +254,7 @@ def _next_line(file: TextIO) -> str | None:
 def _counted(fields: list[str | None], width: int) -> list[str | None] | Fault:
     if len(fields) == width:
         return fields
-    return Fault("wrong column count", f"{len(fields)} fields, the header has {width}")
+    return Fault("wrong column count", f"{len(fields)} fields, but the header has {width}")
 
 
 def _unescaped(field: str) -> str | None:

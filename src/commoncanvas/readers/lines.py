@@ -1,4 +1,4 @@
-"""Text files of any size, plain or compressed, as blocks of whole lines with the number of the first."""
+"""Text files of any size, plain or compressed, as blocks of whole lines with the number of the first line."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 
 BLOCK_BYTES = 8 << 20
-"""A line that is longer than a block is skipped: no metadata is."""
+"""A line longer than a block is skipped: it can't be metadata."""
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Whole lines, the last one with its newline or at the end of the file; `first` is the number of the first one."""
+    """Whole lines; only the last line of the file may lack a newline. `first` is the number of the first line."""
 
     data: bytes
     first: int
 
 
 def read_blocks(path: Path, report: Report) -> Iterator[Lines]:
-    """Raises SourceError, after the blocks before it, if the file can't be read or is cut off."""
+    """Yield blocks. If the file becomes unreadable or is cut off, SourceError follows the last readable block."""
     rest, first, skipping = b"", 1, False
     with _opened(path) as file:
         while data := _read(file, path, first):
@@ -35,7 +35,7 @@ def read_blocks(path: Path, report: Report) -> Iterator[Lines]:
             cut = data.rfind(b"\n") + 1
             lines, rest = data[:cut], data[cut:]
             if skipping and lines:
-                end = lines.find(b"\n") + 1  # where the line that is too long ends
+                end = lines.find(b"\n") + 1  # end of the line that is too long
                 lines, first, skipping = lines[end:], first + 1, False
             if lines:
                 yield Lines(lines, first)
@@ -71,5 +71,5 @@ def _read(file: IO[bytes], path: Path, line: int) -> bytes:
         return file.read(BLOCK_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(
-            f"{path} can't be read on from about line {line:,}: {error}; what came before is imported"
+            f"{path} can't be read after about line {line:,}: {error}; the rows before it are imported"
         ) from error

@@ -1,4 +1,4 @@
-"""HTML that strangers wrote becomes text, with the first link that leads to a page. Nothing of it is kept as HTML."""
+"""Convert untrusted HTML to plain text, and find its first link to a page. No HTML is kept."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _VOID = frozenset(("br", "hr", "img", "wbr", "input", "meta", "link"))
 
 
 def plain(html: str, base: str) -> tuple[str | None, str | None]:
-    """(what a reader would see, the address of its first web link); None for what there is none of.
+    """(visible text, address of the first web link); None for a missing one.
 
-    Addresses relative to `base` are made whole. Only http and https count as links: no `javascript:`, no
-    `mailto:`; nor does a link to a page that doesn't exist yet (MediaWiki's red link).
+    Relative addresses are resolved against `base`. Only http and https links count, no `javascript:` or `mailto:`, and
+    no links to pages that don't exist (MediaWiki's red links).
     """
     reader = _Reader(base)
     reader.feed(html[:MAX_CHARACTERS])
@@ -60,7 +60,7 @@ class _Reader(HTMLParser):
 
 
 def _is_hidden(attributes: dict[str, str | None]) -> bool:
-    """Commons' templates carry what machines read in elements that nobody sees."""
+    """Whether an element is invisible: templates of Commons put machine-readable data into such elements."""
     return "hidden" in attributes or bool(re.search(r"display\s*:\s*none", attributes.get("style") or ""))
 
 

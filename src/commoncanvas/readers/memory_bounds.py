@@ -1,7 +1,6 @@
-"""What a Parquet file or an Arrow stream takes in memory when it is unpacked, known before: a few bytes can stand for
-gigabytes.
+"""Compute the unpacked size of a Parquet file or Arrow stream before reading it: a few bytes can unpack to gigabytes.
 
-The formats: https://github.com/apache/parquet-format, https://arrow.apache.org/docs/format/Columnar.html
+Formats: https://github.com/apache/parquet-format, https://arrow.apache.org/docs/format/Columnar.html
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from commoncanvas.core.errors import SourceError
 from commoncanvas.readers.thrift import EndOfData, Reader
 
 BATCH_BYTES = 64 << 20
-"""Of the rows that are read at once, about."""
+"""Approximate limit for the rows that are read at once."""
 MAX_PAGE = 128 << 20
-"""Bytes of a page, and of all dictionaries of a row group, at most."""
+"""Limit in bytes for a page, and for all dictionaries of a row group."""
 MAX_PAGES = 256 << 20
-"""Bytes of the largest page and the dictionary of each column, added up: a reader holds one of each at once."""
+"""Limit in bytes for the sum of each column's largest page and dictionary: a reader holds these in memory at once."""
 MAX_LIST = 10_000_000
-"""Values of lists in a row group that may stand in less than a bit each."""
+"""Up to this many list values of a row group may use less than a bit each."""
 HEADER_BYTES = 64 << 10
-"""Bytes of a page's header, at most; pyarrow writes a hundred, and its statistics may bring some thousands."""
+"""Limit for a page header. pyarrow writes about a hundred bytes; statistics can add a few thousand."""
 _USUAL_HEADER = 1 << 10
 _DICTIONARY, _DELTA = 2, 7
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A column's part of a row group, as the footer has it: its path, bytes, and where its first pages are."""
+    """A column's part of a row group, from the footer: path, bytes, and offsets of the first pages."""
 
     column: str
     packed: int
@@ -52,9 +51,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's header says, by which its reader allocates, whatever the footer says.
+    """A page header. Readers allocate memory by it, not by the footer.
 
-    `values` are also those that are null; `longest`: bytes that one value of it can have.
+    `values` includes nulls. `longest` is the largest possible size of a value, in bytes.
     """
 
     dictionary: bool
@@ -64,9 +63,9 @@ class Page:
 
 
 def row_groups(path: Path) -> list[Group]:
-    """What the footer of a Parquet file says. Raises ValueError for one that can't be read.
+    """Read the footer of a Parquet file. Raises ValueError if it can't be read.
 
-    pyarrow's own objects end the process where a footer contradicts itself.
+    pyarrow's metadata objects crash the process if a footer is inconsistent.
     """
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
@@ -78,19 +77,19 @@ def row_groups(path: Path) -> list[Group]:
             Group(group[3], tuple(_chunk(column[3]) for column in group[1])) for group in footer.get(4, [])
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its footer lacks what Parquet demands: {error}") from error
+        raise ValueError(f"its footer lacks required fields: {error}") from error
 
 
-def _chunk(said: dict[int, Any]) -> Chunk:
-    """Of a `ColumnMetaData`."""
-    column = b".".join(said[3]).decode()
-    return Chunk(column, int(said[7]), tuple(said[place] for place in (11, 9) if said.get(place)))
+def _chunk(metadata: dict[int, Any]) -> Chunk:
+    """From a `ColumnMetaData`."""
+    column = b".".join(metadata[3]).decode()
+    return Chunk(column, int(metadata[7]), tuple(metadata[place] for place in (11, 9) if metadata.get(place)))
 
 
 def rows_at_once(path: Path, columns: Sequence[str] | None) -> int:
-    """Rows of `columns` (None: all) that take BATCH_BYTES at most, were each value the largest that it can be.
+    """How many rows of `columns` (None: all) fit into BATCH_BYTES if each value has its largest possible size.
 
-    Raises SourceError for a file that would take too much, ValueError and OSError for one that can't be read.
+    Raises SourceError if the file needs too much memory, ValueError and OSError if it can't be read.
     """
     most = BATCH_BYTES
     with path.open("rb") as raw:
@@ -111,33 +110,33 @@ def rows_at_once(path: Path, columns: Sequence[str] | None) -> int:
 
 
 def _needs(path: Path, raw: IO[bytes], chunk: Chunk, rows: int) -> tuple[int, int, int]:
-    """Bytes of a column's dictionary, of its largest page, and of a row's value at most. Raises SourceError."""
+    """Bytes of a column's dictionary, of its largest page, and of its largest value in a row. Raises SourceError."""
     dictionary = largest = unpacked = values = longest = 0
     for page in _pages(path, raw, chunk):
         if page.size > MAX_PAGE:
             raise _too_large(path, f"column {chunk.column}", page.size)
         unpacked += page.size
         if page.dictionary:
-            # A value can be as long as its dictionary, and stand in every row.
+            # One value can fill the dictionary and occur in every row.
             dictionary += page.size
         else:
             largest = max(largest, page.size)
             values += page.values
             longest = max(longest, page.longest)
-    # A row can have many values, in a list: on average so many. Of a byte, thousands can be made.
+    # A row with a list has many values (here the average counts). One byte can unpack to thousands of values.
     if values - rows > max(MAX_LIST, 8 * unpacked):
         raise _too_large(path, f"lists in column {chunk.column}", 8 * values)
     return dictionary, largest, (dictionary + longest) * max(1, values // max(1, rows))
 
 
-def _too_large(path: Path, what: str, size: int) -> SourceError:
+def _too_large(path: Path, part: str, size: int) -> SourceError:
     return SourceError(
-        f"{path}: {what} would take {size:,} bytes of memory at once; write it anew with smaller row groups and pages"
+        f"{path}: {part} would need {size:,} bytes of memory at once; write it with smaller row groups and pages"
     )
 
 
 def _pages(path: Path, raw: IO[bytes], chunk: Chunk) -> Iterator[Page]:
-    """The pages of a chunk, as far as they are pages; its reader will say so where one isn't. Raises SourceError."""
+    """The pages of a chunk up to an invalid one, which pyarrow will report. Raises SourceError."""
     place = min(chunk.pages, default=0)
     end = place + chunk.packed
     while 0 < place < end:
@@ -151,16 +150,16 @@ def _pages(path: Path, raw: IO[bytes], chunk: Chunk) -> Iterator[Page]:
             return
         if min(values, unpacked, packed) < 0:
             return
-        # In delta encoding a value begins with as much of the last one as it says.
+        # In delta encoding a value can repeat the start of the value before it, so it can be as long as the page.
         longest = unpacked if encoding == _DELTA else unpacked // max(1, values)
         yield Page(dictionary, unpacked, values, longest)
         place += size + packed
 
 
 def _header(path: Path, raw: IO[bytes], place: int) -> tuple[dict[int, Any], int]:
-    """The `PageHeader` at `place`, and its bytes; an empty one if there is none.
+    """The `PageHeader` at `place` and its size; an empty one if it is invalid.
 
-    Raises SourceError for one of more than HEADER_BYTES.
+    Raises SourceError if it has more than HEADER_BYTES.
     """
     for most in (_USUAL_HEADER, HEADER_BYTES):
         raw.seek(place)
@@ -173,7 +172,7 @@ def _header(path: Path, raw: IO[bytes], place: int) -> tuple[dict[int, Any], int
                 break
             if most == HEADER_BYTES:
                 raise SourceError(
-                    f"{path}: the header of a page has more than {HEADER_BYTES:,} bytes; write it anew"
+                    f"{path}: a page header has more than {HEADER_BYTES:,} bytes; write the file again"
                 ) from error
         except ValueError:
             break
@@ -181,22 +180,22 @@ def _header(path: Path, raw: IO[bytes], place: int) -> tuple[dict[int, Any], int
 
 
 def check_stream(path: Path) -> None:
-    """Raises SourceError for an Arrow stream with packed buffers: what they unpack to is known only afterwards."""
-    # A damaged message is left to its reader.
+    """Raises SourceError if an Arrow stream has compressed buffers: their unpacked size is not known in advance."""
+    # pyarrow reports damaged messages later.
     with suppress(StopIteration, struct.error, pa.ArrowException, OSError):
         messages = pa.ipc.MessageReader.open_stream(pa.memory_map(str(path)))
         while True:
             if _packed(messages.read_next_message().metadata.to_pybytes()):
                 raise SourceError(
-                    f"{path} has packed buffers, which datasets never writes; save it anew without"
+                    f"{path} has compressed buffers, which datasets never writes; save it without compression"
                 )
 
 
 def _packed(message: bytes) -> bool:
-    """Whether the flatbuffer `Message` is a RecordBatch with `compression`, or a DictionaryBatch of such."""
+    """Whether the flatbuffer `Message` is a RecordBatch with `compression`, or a DictionaryBatch with one."""
 
     def field(table: int, index: int) -> int | None:
-        """Where a table's field stands; None if it isn't set."""
+        """Offset of a table's field; None if it isn't set."""
         (back,) = struct.unpack_from("<i", message, table)
         size, *_ = struct.unpack_from("<H", message, table - back)
         place = 4 + 2 * index

@@ -1,4 +1,4 @@
-"""Percent- and plus-encoded text, a whole column at a time. Pure."""
+"""Decode a whole column of percent- and plus-encoded text at once. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLUS, _PERCENT, _SPACE = b"+% "
 
 
 def unquote_column(column: pa.BinaryArray) -> pa.StringArray:
-    """What `urllib.parse.unquote_plus` makes of each value [N]; nulls stay.
+    """Decode each value [N] as `urllib.parse.unquote_plus` does; nulls stay null.
 
-    `+` is a space, `%41` is the byte 41 (hexadecimal), a `%` that no two hexadecimal digits follow is itself, and bytes
-    that are no UTF-8 become U+FFFD.
+    `+` becomes a space, and `%41` the byte 41 (hexadecimal). A `%` without two hexadecimal digits stays. Bytes that
+    aren't UTF-8 become U+FFFD.
     """
-    array = pa.concat_arrays([column.cast(pa.binary())])  # an offset of its own, 0
+    array = pa.concat_arrays([column.cast(pa.binary())])  # a copy with offset 0
     offsets = (
         np.frombuffer(array.buffers()[1], np.int32)[: len(array) + 1] if len(array) else np.zeros(1, np.int32)
     )
@@ -42,12 +42,12 @@ def unquote_column(column: pa.BinaryArray) -> pa.StringArray:
     try:
         return decoded.cast(pa.string())
     except pa.ArrowInvalid:
-        # Some value is no UTF-8: rare enough to go one by one.
+        # A value is not UTF-8. This is rare, so decode one by one.
         return pa.array([_one(value) for value in column.to_pylist()], pa.string())
 
 
 def _escapes(data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Where in `data` the escapes begin that end within their own value."""
+    """Offsets in `data` of escapes that end within their own value."""
     at = np.flatnonzero(data == _PERCENT)
     at = at[at + 2 < len(data)]
     at = at[(_DIGIT[data[at + 1]] < 16) & (_DIGIT[data[at + 2]] < 16)]

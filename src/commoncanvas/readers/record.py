@@ -1,8 +1,8 @@
-"""What every reader yields."""
+"""The type that every reader yields."""
 
 from __future__ import annotations
 
 from typing import Any
 
 Record = tuple[str, dict[str, Any]]
-"""(where it stands, such as `metadata.csv:17`; column -> value)"""
+"""(place in the input, such as `metadata.csv:17`; column -> value)"""

@@ -1,4 +1,4 @@
-"""Rows of a table in an SQLite file, in memory that doesn't grow with what a value claims to hold."""
+"""Read the rows of a table in an SQLite file, in bounded memory, even if a value claims a huge size."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from commoncanvas.table.report import Report
 MAGIC = b"SQLite format 3\0"
 """The file's first bytes."""
 ROWS = 16_384
-"""Rows that are given at once, at most."""
+"""Most rows that are yielded at once."""
 BYTES = 8 << 20
-"""And bytes of their values, about."""
+"""Approximate limit for the bytes of their values."""
 VALUE_BYTES = 1 << 20
-"""Of a value, at most: no metadata is longer."""
+"""Limit for a value: metadata is never longer."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 Row = tuple[Any, ...]
-"""(rowid, the columns' values); text comes as bytes."""
+"""(rowid, values of the columns); text is returned as bytes."""
 
 
 def table_rows(
-    path: Path, needed: Sequence[str], optional: Sequence[str], whose: str, report: Report
+    path: Path, needed: Sequence[str], optional: Sequence[str], owner: str, report: Report
 ) -> Iterator[tuple[str, list[str], list[Row]]]:
-    """(table, columns, some of its rows) of the one table that has the columns `needed`; of `optional` those that are
-    there. A row with a value over VALUE_BYTES is skipped unread.
+    """Yield (table, columns, some rows) of the first table that has all columns `needed`, with the existing columns of
+    `optional`. A row with a value over VALUE_BYTES is skipped without reading it.
 
-    Raises SourceError if there is no such table, or the file is damaged.
+    Raises SourceError if there is no such table, or if the file is damaged. `owner` names the columns in this error.
     """
     try:
-        # An import reads the first rows in one thread and the others in another.
+        # An import reads the first rows and the other rows in different threads.
         place = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(place, uri=True, check_same_thread=False)) as connection:
             connection.text_factory = bytes
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES)
-            table, names = _table(path, connection, needed, optional, whose)
+            table, names = _table(path, connection, needed, optional, owner)
             rowid = _rowid(path, connection, table)
             for rows in _by_size(_rows(path, connection, table, rowid, names, report)):
                 yield table, names, rows
@@ -48,7 +48,7 @@ def table_rows(
 
 
 def _table(
-    path: Path, connection: sqlite3.Connection, needed: Sequence[str], optional: Sequence[str], whose: str
+    path: Path, connection: sqlite3.Connection, needed: Sequence[str], optional: Sequence[str], owner: str
 ) -> tuple[str, list[str]]:
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (encoded,) in tables:
@@ -56,11 +56,11 @@ def _table(
         names = [row[1].decode("utf-8", "replace") for row in _columns(connection, table)]
         if set(needed) <= set(names):
             return table, [name for name in names if name in (*needed, *optional)]
-    raise SourceError(f"{path} has no table with {whose} columns ({', '.join(needed[:4])}, ...)")
+    raise SourceError(f"{path} has no table with {owner} columns ({', '.join(needed[:4])}, ...)")
 
 
 def _rowid(path: Path, connection: sqlite3.Connection, table: str) -> str:
-    """The name of the row's number that no column of the table has for its own. Raises SourceError."""
+    """A name for the row number that is not the name of a column. Raises SourceError."""
     taken = {row[1].decode("utf-8", "replace").lower() for row in _columns(connection, table)}
     free = next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
     if free is None:
@@ -69,7 +69,7 @@ def _rowid(path: Path, connection: sqlite3.Connection, table: str) -> str:
         connection.execute(f'SELECT {free} FROM "{table}" LIMIT 0')
     except sqlite3.OperationalError as error:
         raise SourceError(
-            f"{path}: table {table} is WITHOUT ROWID; copy it into a table that isn't"
+            f"{path}: table {table} is WITHOUT ROWID; copy it into a table with rowids"
         ) from error
     return free
 
@@ -91,7 +91,7 @@ def _rows(
                 next_id = row[0] + 1
             return
         except sqlite3.DataError as error:
-            # Python reads a row ahead: the one before the one that is too long is lost with it.
+            # Python reads one row ahead, so the error also loses the row before: read that row again.
             (next_id,) = connection.execute(
                 f'SELECT min({rowid}) FROM "{table}" WHERE {rowid} >= ?', (next_id,)
             ).fetchone()
@@ -105,7 +105,7 @@ def _rows(
 
 
 def _by_size(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """The same in lists of ROWS; fewer where they would have much more than BYTES."""
+    """Group rows into lists of at most ROWS rows and about BYTES bytes."""
     waiting: list[Row] = []
     size = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Rows out of Parquet files and Arrow streams, a few at a time: images among them can be megabytes each."""
+"""Read Parquet files and Arrow streams a few rows at a time, since each image can have megabytes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from commoncanvas.readers.record import Record
 from commoncanvas.table.report import Report
 
 IMAGE_ROWS = 16
-"""Rows read at once where a column holds images."""
+"""Rows read at once if a column contains images."""
 _BUFFER = 1 << 20
 
 _BAD_VALUE = (UnicodeDecodeError, ValueError, OverflowError, pa.ArrowException)
 
 
 def parquet_schema(path: Path) -> pa.Schema:
-    """Raises SourceError if it is no readable Parquet file."""
+    """The schema of a Parquet file. Raises SourceError if the file is not readable."""
     with _explained(path, "is not a readable Parquet file"), pq.ParquetFile(path) as file:
         return _named(path, file.schema_arrow)
 
@@ -36,14 +36,14 @@ def parquet_rows(
     batch_size: int = 1024,
     name: str | None = None,
 ) -> Iterator[Record]:
-    """(`name.parquet row 17`, column -> value) for `columns`; a value that can't be read costs its row.
+    """Yield (`name.parquet row 17`, column -> value) for `columns`; a row with an unreadable value is skipped.
 
-    Raises SourceError where the file itself can't be read any further, or would take too much memory.
+    Raises SourceError if the file becomes unreadable or would need too much memory.
     """
     name = name or path.name
     done = 0
     with _explained(path, "is not a readable Parquet file"):
-        # Pages as they are needed: without a buffer a whole row group of images would be read at once.
+        # Read pages when needed: without a buffer, pyarrow reads a whole row group of images at once.
         file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
     with file:
         with _explained(path, "is not a readable Parquet file"):
@@ -69,7 +69,7 @@ def stream_rows(path: Path, report: Report) -> Iterator[Record]:
             batch = next(reader, None)
             if batch is None:
                 return
-            # Arrow follows the offsets in a stream wherever they lead, if need be out of memory.
+            # Arrow doesn't check offsets in a stream: invalid ones could read other memory.
             batch.validate(full=True)
         for start in range(0, len(batch), IMAGE_ROWS):
             part = batch.slice(start, IMAGE_ROWS)
@@ -78,13 +78,13 @@ def stream_rows(path: Path, report: Report) -> Iterator[Record]:
 
 
 def stream_schema(path: Path) -> pa.Schema:
-    """Raises SourceError if it is no readable Arrow stream."""
+    """The schema of an Arrow stream. Raises SourceError if the file is not readable."""
     with _explained(path, "is not a readable Arrow stream"):
         return _named(path, pa.ipc.open_stream(pa.memory_map(str(path))).schema)
 
 
 def _named(path: Path, schema: pa.Schema) -> pa.Schema:
-    """Itself. Raises UnicodeDecodeError for a name that is no text, SourceError for one that comes twice."""
+    """Return the schema. Raises UnicodeDecodeError for a name that isn't UTF-8, SourceError for a duplicate name."""
     names = schema.names
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise SourceError(f"{path} names the column {twice!r} twice; give each a name of its own")
@@ -92,11 +92,11 @@ def _named(path: Path, schema: pa.Schema) -> pa.Schema:
 
 
 def batch_rows(batch: pa.RecordBatch, name: str, done: int, report: Report) -> Iterator[Record]:
-    """Rows of one batch, the first numbered `done` + 1."""
+    """Rows of one batch; the first has the number `done` + 1."""
     try:
         records = batch.to_pylist()
     except _BAD_VALUE:
-        # Text that isn't UTF-8, a date after the year 9999: found row by row.
+        # A value is unreadable, such as text that isn't UTF-8 or a date after the year 9999: find its row.
         yield from _row_by_row(batch, name, done, report)
         return
     for number, record in enumerate(records, done + 1):
@@ -117,8 +117,8 @@ def _row_by_row(batch: pa.RecordBatch, name: str, done: int, report: Report) -> 
 
 
 @contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
+def _explained(path: Path, problem: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError) as error:  # the last for names that aren't UTF-8
-        raise SourceError(f"{path} {what}: {one_line(error)}") from error
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that aren't UTF-8
+        raise SourceError(f"{path} {problem}: {one_line(error)}") from error

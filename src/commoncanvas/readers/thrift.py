@@ -1,7 +1,7 @@
-"""Thrift's compact protocol, in which Parquet writes what it says of itself. Pure.
+"""Thrift's compact protocol, which Parquet uses for its footer and page headers. Pure.
 
-pyarrow reads it as well, but where a damaged footer contradicts itself, pyarrow's metadata objects end the process.
-The protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+pyarrow can read it too, but its metadata objects crash the process if a damaged footer is inconsistent.
+Protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
 from __future__ import annotations
@@ -9,39 +9,39 @@ from __future__ import annotations
 from typing import Any
 
 _DEPTH = 64
-"""Structures within each other, at most."""
+"""Deepest nesting of structures."""
 
 
 class EndOfData(ValueError):
-    """There is more to read than there are data."""
+    """The data end before the value does."""
 
 
 class Reader:
-    """Reads `data` from `place` on. Raises ValueError for what is no such data."""
+    """Reads `data` from `place`. Raises ValueError for invalid data."""
 
     def __init__(self, data: bytes, place: int = 0) -> None:
         self.data = data
         self.place = place
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """The number of each field -> its value; lists as lists, structures as such dicts."""
+        """Field number -> value. Lists become lists; structures become such dicts."""
         fields: dict[int, Any] = {}
         number = 0
         while kind := self._byte():
             number = number + (kind >> 4) if kind >> 4 else self.integer()
             kind &= 15
-            # A field's truth is its kind; that of an element is a byte of its own.
+            # The kind of a Boolean field is its value; a Boolean list element has its own byte.
             fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
         return fields
 
     def integer(self) -> int:
-        """A varint whose sign is in its last bit (zigzag)."""
+        """A signed varint (zigzag encoding)."""
         value = self._varint()
         return (value >> 1) ^ -(value & 1)
 
     def _value(self, kind: int, depth: int) -> Any:
         if depth > _DEPTH:
-            raise ValueError("structures too deep within each other")
+            raise ValueError("structures are nested too deep")
         match kind:
             case 1 | 2 | 3:
                 return self._byte()
@@ -81,12 +81,12 @@ class Reader:
 
     def _byte(self) -> int:
         if self.place >= len(self.data):
-            raise EndOfData("the data end early")
+            raise EndOfData("the data end too early")
         self.place += 1
         return self.data[self.place - 1]
 
     def _bytes(self, count: int) -> bytes:
         self.place += count
         if self.place > len(self.data):
-            raise EndOfData("the data end early")
+            raise EndOfData("the data end too early")
         return self.data[self.place - count : self.place]

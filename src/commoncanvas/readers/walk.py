@@ -1,4 +1,4 @@
-"""The image files in a folder: which names count, which links are followed, and what is left out."""
+"""Find the image files in a folder: which names are images, which links are followed, what is left out."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from commoncanvas.table.report import Report
 
 _ENDINGS = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
 IMAGE_ENDINGS = tuple(_ENDINGS.split())
-"""What the names of image files end in, in folders and in tar archives."""
+"""File name endings of images, in folders and in tar archives."""
 
 _OTHERS = "jxl jp2 j2k jpx psd psb tga exr hdr ico eps xcf pcx raw dng cr2 cr3 nef arw orf rw2 raf"
 OTHER_ENDINGS = frozenset(_OTHERS.split())
-"""Of image files that nobody here reads."""
+"""Endings of images in formats that can't be read."""
 
 OUTSIDE = "outside the folder"
 MISSING = "file missing"
 LEADS_OUT = "link out of the folder"
 NEARBY = 200
-"""Folders below that `better_folder` looks into, at most."""
+"""Most subfolders that `better_folder` searches."""
 
 
 class ImageFolder:
-    """The images under `root`.
+    """The images below `root`.
 
-    Links to places in the folder are followed; what also has a name without a link there comes once, under that name.
-    Links that lead out of the folder are left out, unless `follow_links`.
+    Links to places in the folder are followed. An image with several names is used once, by preference under a name
+    without links. Links out of the folder are skipped, unless `follow_links`.
     """
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
         self.follow_links = follow_links
         self.passed_over: Counter[str] = Counter()
-        """Endings of the images that no walk gives since they can't be read."""
+        """Endings of images that `walk` ignored because their format can't be read."""
         self._real_root = os.path.realpath(root)
         self._prefix = f"{os.fspath(root).rstrip('/')}/"
         self._real_folder = lru_cache(maxsize=1 << 10)(os.path.realpath)
 
     def walk(self, report: Report) -> Iterator[tuple[str, str]]:
-        """(path within the folder, identity of the file) of each image once, in a fixed order.
+        """Yield (posix path within the folder, identity of the file) of each image once, in a fixed order.
 
-        The path is posix. Names that begin with a dot are left out; whatever else is left out goes to `report.skip`.
+        Names that begin with a dot are ignored; other skipped files go to `report.skip`.
         """
         waiting = [("", self._real_root, False)]
         read: set[str] = set()
@@ -65,13 +65,13 @@ class ImageFolder:
                         continue
                 own = self._own_name(real) if through else path
                 if is_folder(Path(real)) if through else entry.is_dir():
-                    # Each folder behind links is read once: links in a circle come to an end.
+                    # Each linked folder is read only once, so circular links end.
                     if not through or (own is None and real not in read):
                         read.add(real)
                         folders.append((path, real, through))
                 elif is_image(path) and not (through and own is not None and is_image(own)):
                     if not is_file(Path(real)):
-                        report.skip(shown(path), "not a file", "a pipe, a device or a socket")
+                        report.skip(shown(path), "not a file", "it is a pipe, a device or a socket")
                     elif not _encodes(path):
                         report.skip(shown(path), "bad encoding", "the file's name is not UTF-8; rename it")
                     else:
@@ -81,12 +81,12 @@ class ImageFolder:
             waiting += reversed(folders)
 
     def find(self, given: str, start: Path) -> tuple[str, str] | str:
-        """(path within the folder, identity of the file) of the image that `given` names from `start` on.
+        """(path within the folder, identity of the file) of the image at the path `given`, which starts from `start`.
 
-        A word why not, if it lies outside of the folder or isn't there.
+        If it is missing or outside of the folder, returns the reason (MISSING, OUTSIDE, LEADS_OUT).
         """
         for written in dict.fromkeys((given, given.replace("\\", "/"))):
-            # What one system writes as one character may be two in another's file names.
+            # File systems write a character such as "é" as one code point (NFC) or as two (NFD).
             for form in dict.fromkeys(
                 (written, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written))
             ):
@@ -103,21 +103,21 @@ class ImageFolder:
         return MISSING
 
     def real(self, path: Path) -> str:
-        """The path of a file of the folder without links."""
+        """The path of a file without links."""
         if path.is_symlink():
             return os.path.realpath(path)
         return f"{self._real_folder(path.parent)}/{path.name}"
 
     def identity(self, real: str) -> str:
-        """The same for all names of the file `real`, an absolute path without links."""
+        """A value that is equal for all names of the file `real` (an absolute path without links)."""
         return self._own_name(real) or real
 
     def leads_out(self, real: str) -> bool:
-        """Whether the file `real` lies out of the folder and may not be used."""
+        """Whether the file `real` is outside of the folder and may not be used."""
         return not (self.follow_links or self._inside(real))
 
     def better_folder(self, names: Sequence[str], more: Sequence[Path] = ()) -> Path | None:
-        """The folder above, below or of `more` in which most of `names` are files; None if no one has half of them."""
+        """The parent folder, subfolder or folder of `more` that contains most of `names`; None unless over half."""
         absolute = [os.fspath(path.parent) for name in names if (path := Path(name)).is_absolute()]
         common = [Path(os.path.commonpath(absolute))] if absolute else []
         below = islice((path for path in sorted(self.root.glob("*/")) if is_folder(path)), NEARBY)
@@ -130,12 +130,12 @@ class ImageFolder:
         return best if best is not None and 2 * found[best] > len(names) else None
 
     def _usable(self, path: str, real: str, report: Report) -> bool:
-        """Whether a link leads to an image or a folder that may be looked at."""
+        """Whether a link leads to an image or a folder that may be used."""
         if is_folder(Path(real)) or is_image(path):
-            if not os.path.lexists(real) or Path(real).is_symlink():  # the second: links in a circle
-                report.skip(shown(path), "link to nothing", f"it leads to {shown(real)}")
+            if not os.path.lexists(real) or Path(real).is_symlink():  # is_symlink: circular links
+                report.skip(shown(path), "broken link", f"it leads to {shown(real)}")
             elif self.leads_out(real):
-                report.skip(shown(path), LEADS_OUT, f"to {shown(real)}; --follow-links takes what is there")
+                report.skip(shown(path), LEADS_OUT, f"to {shown(real)}; --follow-links allows it")
             else:
                 return True
         return False
@@ -152,18 +152,18 @@ class ImageFolder:
 
 
 def ending_of(name: str) -> str:
-    """What follows the last dot of a file's name, in small letters."""
+    """The text after the last dot of a file name, in lower case."""
     _, dot, ending = name.rpartition(".")
     return ending.lower() if dot else ""
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image."""
+    """Whether a file name has the ending of an image."""
     return ending_of(name) in IMAGE_ENDINGS
 
 
 def is_file(path: Path) -> bool:
-    """`path.is_file()`; False also where the system refuses to look: too long a name, a folder that is closed."""
+    """`path.is_file()`; False also if the system raises an error: the name is too long, or access is denied."""
     try:
         return path.is_file()
     except OSError:
@@ -171,7 +171,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """`path.is_dir()`; False also where the system refuses to look."""
+    """`path.is_dir()`; False also if the system raises an error."""
     try:
         return path.is_dir()
     except OSError:
@@ -179,7 +179,7 @@ def is_folder(path: Path) -> bool:
 
 
 def read_start(path: Path, where: str, most: int, report: Report) -> bytes | None:
-    """The file's first `most` bytes; None, told to `report`, where the system refuses."""
+    """The file's first `most` bytes. If it can't be read, returns None and reports it."""
     try:
         with path.open("rb") as file:
             return file.read(most)
@@ -189,7 +189,7 @@ def read_start(path: Path, where: str, most: int, report: Report) -> bytes | Non
 
 
 def shown(path: str) -> str:
-    """A file's name as text, whatever bytes it has."""
+    """A file name as text, even if its bytes aren't UTF-8."""
     return os.fsencode(path).decode(errors="replace")
 
 

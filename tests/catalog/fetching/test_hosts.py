@@ -96,7 +96,7 @@ def test_a_host_that_wants_a_long_rest_or_is_down_is_not_waited_for(
         return http(b"", "Retry-After: 7200", status="503 Closed") if "rest" in path else b"nonsense\r\n\r\n"
 
     for name, status, said in (
-        ("rest", "http_5xx", "wants to rest 7,200 s"),
+        ("rest", "http_5xx", "asked for a pause of 7,200 s"),
         ("down", "connection", "in a row"),
     ):
         (tmp_path / name).mkdir()
@@ -279,7 +279,7 @@ def test_a_picture_in_place_of_one_that_is_gone_is_not_stored(tmp_path: Path, ne
         found = statuses(catalog)
         expected = ["ok", *["not_found"] * (len(gone) - 1), *["ok"] * len(kept), "not_found"]
         assert list(found.values()) == expected
-        assert errors(catalog)[urls[2]] == f"{direct} is shown in place of an image that is gone"
+        assert errors(catalog)[urls[2]] == f"{direct} is a placeholder for a removed image"
         assert not {*gone.values()} & {*server.asked}
         assert {*network.looked_up} <= {"127.0.0.1"}
 

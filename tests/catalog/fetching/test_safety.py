@@ -186,7 +186,7 @@ def test_allowing_private_networks_says_so_and_lets_them_in(tmp_path: Path, worl
     own, cloud = f"{world.url}/a.jpg", "http://169.254.169.254/"
     catalog = web_rows(tmp_path, [own, cloud])
     fetch(catalog, size=16)
-    assert "127.0.0.1 is a loopback address; --allow-private" in errors(catalog)[own]
+    assert "127.0.0.1 is a loopback address; use --allow-private" in errors(catalog)[own]
     assert "--allow-private" not in errors(catalog)[cloud]
     fetch(catalog, size=16, retry=["refused"], allow_private=True)
     assert statuses(catalog) == {own: "ok", cloud: "refused"}
@@ -231,7 +231,7 @@ def test_a_fetch_that_was_refused_everything_is_an_error_that_names_the_way(
         code, said = run()
         assert code == 2
         assert "no image was fetched: 4 rows were refused" in said
-        assert "if that server is yours, run it again with --allow-private" in said
+        assert "if it is your own server, run the command again with --allow-private" in said
     assert run("--allow-private")[0] == 0
     assert set(statuses(Catalog.open(catalog.uri)).values()) == {"ok"}
     assert "refused" not in run()[1]
@@ -423,7 +423,7 @@ def test_whatever_a_server_sends_is_bounded_in_bytes_and_in_time(tmp_path: Path)
         assert time.monotonic() - began < 30
         assert statuses(catalog) == {f"{server.url}/{name}": status for name, status in BOMBS.items()}
         assert "\x1b" not in errors(catalog)[f"{server.url}/reason"]
-        assert "no byte in 1.5 s" in errors(catalog)[f"{server.url}/stall"]
+        assert "no data for 1.5 s" in errors(catalog)[f"{server.url}/stall"]
         fetch(catalog, size=16, allow_private=True, retry=["ok"], timeout_s=3, max_bytes=1_000_000)
         assert not any(b"cookie:" in head.lower() for head in server.heads)
 

@@ -1,1 +1,1 @@
-"""Which rows are good enough to train on: scores, duplicates, and filters with a name."""
+"""Select the rows to train on: scores, duplicates and saved filters."""

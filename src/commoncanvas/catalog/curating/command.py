@@ -1,7 +1,7 @@
-"""Curate: which rows are good enough to train on, as an SQL expression; no row is deleted.
+"""Curate: select the rows that are good enough to train on, with an SQL filter; no row is deleted.
 
-Scores and duplicates become columns, each limit a condition on them, and the whole a filter that can be saved under a
-name together with the version of the table that it was made on.
+Scores and duplicates become columns, and each limit becomes a condition on them. The filter can be saved under a name,
+together with the table version that it was made on.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ POLICIES = tuple(policy.value for policy in licenses.Policy)
 
 @dataclass(frozen=True, repr=False)
 class CurateReport(Printed):
-    """`rows` of the table at `version`, what each step dropped in turn, and the rows left for either policy.
+    """Number of `rows` at `version`, what each step dropped in turn, and the rows left for each policy.
 
-    `filter` is the expression for `policy`, saved as `name` if that isn't None.
+    `filter` is the SQL for `policy`. It is saved as `name`, unless that is None.
     """
 
     uri: str
@@ -62,7 +62,7 @@ class CurateReport(Printed):
         return asdict(self)
 
     def render(self) -> RenderableType:
-        """What the terminal shows: a line a step."""
+        """What the terminal shows: one line per step."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -75,12 +75,12 @@ class CurateReport(Printed):
         for column in table.columns[1:3]:
             column.justify = "right"
         saved = (
-            f"saved as {self.name}: data.filter: {self.name} chooses these rows; "
-            f"data.tag: {self.name} does, without rows that come later"
+            f"saved as {self.name}: to train on these rows, set data.filter: {self.name}, "
+            f"or data.tag: {self.name} to leave out rows that are added later"
         )
         lines = [
             saved if self.name else "not saved; save it with --name",
-            # The list of licences is longer than all the rest; --json has it.
+            # Without the long list of licences; --json has it.
             f"filter: {licenses.shortened(self.filter)}",
         ]
         title = Text(f"{self.uri} version {self.version}", style="bold")
@@ -102,13 +102,13 @@ def curate(
     engine: Engine | str = "local",
     workers: int | None = None,
 ) -> CurateReport:
-    """Work out the filter for these limits, computing the scores and duplicates that it needs and that are missing.
+    """Build the filter for these limits, and compute the scores and duplicates that it needs if they are missing.
 
-    `min_side` and `max_aspect` (long side over short) are of the original; `min_sharpness` is a variance of the
-    Laplacian (see `scores.sharpness`); `nsfw_max` a probability, by the extra [nsfw]; `distance` is in bits of 64.
-    With `name` the filter is kept in the table, and the version tagged: `saved_filter(catalog, name)`. Run again after
-    rows were added or a kept copy went away, it puts `duplicate_of` right. Scores are computed by `engine` (see
-    `engine_of`; duplicates are compared here). Raises CatalogError, EngineError, MissingExtraError.
+    `min_side` and `max_aspect` (long side / short side) apply to the original; `min_sharpness` is a variance of the
+    Laplacian (see `scores.sharpness`); `nsfw_max` is a probability and needs the extra [nsfw]; `distance` is in bits of
+    64. With `name` the table keeps the filter and tags its version: `saved_filter(catalog, name)`. Run it again after
+    rows were added or a kept copy was removed: it updates `duplicate_of`. `engine` computes the scores (see
+    `engine_of`); duplicates are compared in this process. Raises CatalogError, EngineError, MissingExtraError.
     """
     _check_limits(policy, min_side, max_aspect, min_sharpness, nsfw_max, distance)
     if not isinstance(catalog, Catalog):
@@ -117,12 +117,14 @@ def curate(
         catalog.count(where)
     chosen = licenses.Policy(policy)
     conditions = [
-        Condition("fetched", "no image: not fetched, or that failed", FETCHED),
-        Condition("licence", "not for this policy, or unknown", licenses.sql_filter(chosen), licence=True),
+        Condition("fetched", "no image: not fetched, or the fetch failed", FETCHED),
+        Condition(
+            "licence", "not allowed by this policy, or unknown", licenses.sql_filter(chosen), licence=True
+        ),
     ]
     stages: dict[str, ImageStage] = {}
     if found := repeated(catalog):
-        why = f"the same file came from {MANY} addresses or more"
+        why = f"{MANY} or more addresses gave the same file"
         conditions.append(Condition("placeholders", why, without_repeated(found)))
     if min_side is not None:
         sides = f"original_width >= {min_side} AND original_height >= {min_side}"
@@ -142,7 +144,7 @@ def curate(
         stages[NSFW] = NsfwStage()
     if deduplicate:
         single = f"{CHECKED} IS NOT NULL AND {DUPLICATE_OF} IS NULL"
-        why = f"the same file, or a picture within {distance} bits, is kept"
+        why = f"a copy is kept: the same file, or a picture within {distance} bits"
         conditions.append(Condition("duplicates", why, single, CHECKED))
 
     expression = where_of(conditions)
@@ -151,7 +153,7 @@ def curate(
         check_name(catalog, name, expression)
     for number, condition in enumerate(conditions):
         if condition.computed in stages:
-            # Only what the earlier conditions leave for any model; NC's licences are all of C's and more.
+            # Score only rows that pass the earlier conditions for NC, whose licences include those of C.
             earlier = [
                 licenses.sql_filter(licenses.Policy.NONCOMMERCIAL) if each.licence else each.where
                 for each in conditions[:number]
@@ -163,9 +165,9 @@ def curate(
         each = [condition.where for condition in conditions]
         left = left_after(catalog, each)
         if not left[-1]:
-            # Names are permanent: a filter of nothing must not use one up.
+            # Names are permanent, so a filter without rows must not take one.
             rows = f"{describe_counts(catalog, each, left)}{remedy(catalog, each, left)}"
-            raise CatalogError(f"not saved as {name}, for no row is left: of {rows}")
+            raise CatalogError(f"not saved as {name}: no row is left: {rows}")
         save_filter(catalog, name, conditions)
     else:
         catalog.count(expression)
@@ -200,6 +202,6 @@ def _check_limits(
         ("nsfw-max", nsfw_max, 0, 1, "0 to 1"),
         ("distance", distance, 0, MAX_DISTANCE, f"0 to {MAX_DISTANCE} bits of 64"),
     ]
-    for what, value, low, high, allowed in limits:
+    for name, value, low, high, allowed in limits:
         if value is not None and not (low <= value <= high and math.isfinite(value)):
-            raise CatalogError(f"{what} {value} is not one of: {allowed}")
+            raise CatalogError(f"{name} {value} is not one of: {allowed}")

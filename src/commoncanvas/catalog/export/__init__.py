@@ -1,1 +1,1 @@
-"""Part of the table as shards that others read, with credits and a data card."""
+"""Write rows of the table as shards for other tools, with credits and a data card."""

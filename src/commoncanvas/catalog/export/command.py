@@ -1,7 +1,7 @@
-"""Export: images and their provenance in the formats that other tools read, with a data card and every credit.
+"""Export: write images and their provenance in formats for other tools, with a data card and all credits.
 
-It is written beside its place, into OUT.partial, and gets its name when all of it is there. Shards have a small record
-of what is in them; a run that was killed goes on with those that are missing, from the same version of the catalog.
+The export is written to OUT.partial and renamed to OUT when it is complete. A small record describes each shard. After
+a crash, the export continues with the missing shards, from the same version of the catalog.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 @dataclass(frozen=True)
 class ShardSize:
-    """A shard ends with the row that reaches one of these."""
+    """Limits: a shard ends with the row that reaches one of them."""
 
     rows: int | None
     bytes: int | None
 
     @classmethod
     def of(cls, text: str) -> ShardSize:
-        """`1GB`, `500 MB` (of images), or `10000` rows. Raises CatalogError."""
+        """Parse `1GB` or `500 MB` (of images), or `10000` (rows). Raises CatalogError."""
         match = _SIZE.fullmatch(text.strip())
         number = float(match[1]) if match else 0.0
         if not match or number < 1 or (match[2] is None and not number.is_integer()):
-            raise CatalogError(f"shard size {text!r} is neither a size such as 1GB nor a count of rows")
+            raise CatalogError(f"shard size {text!r} is neither a size such as 1GB nor a number of rows")
         if match[2] is None:
             return cls(int(number), None)
         return cls(None, int(number * _UNITS[match[2].lower()]))
@@ -73,7 +73,7 @@ class ShardSize:
 
 @dataclass(frozen=True, repr=False)
 class ExportReport(Printed):
-    """What is in the folder. `left_out` counts rows of the catalog that are not, by reason."""
+    """What the folder contains. `left_out` counts the other rows of the catalog, by reason."""
 
     out: str
     format: str
@@ -107,14 +107,14 @@ def export(
     version: int | str | None = None,
     shard_size: str = "1GB",
 ) -> ExportReport:
-    """Write the fetched images of the newest version or `version` (a number or a tag) that `where` lets in.
+    """Write the fetched images that match `where`, from the newest version or from `version` (a number or a tag).
 
-    `where` is SQL or the name of a saved filter; a `version` tagged with one brings it along. `format`: webdataset
-    (tars), parquet, or huggingface (Parquet whose card says what is in it). Images keep their bytes. A row whose
-    licence is unknown or forbids sharing, or that was taken down, is never exported. `out` also gets README.md (a data
-    card), credits.csv, and croissant.json if mlcroissant is installed. Until all of it is written it is `out` with
-    `.partial` behind its name. Killed and run again with the same arguments, it writes what is missing. Raises
-    CatalogError.
+    `where` is SQL or the name of a saved filter. If `version` is the tag of a saved filter, that filter applies too.
+    `format` is webdataset (tar files), parquet, or huggingface (Parquet with a card that describes the columns). Image
+    bytes don't change. A row is never exported if its licence is unknown or forbids sharing, or if it was taken down.
+    `out` also gets README.md (a data card), credits.csv, and croissant.json if mlcroissant is installed. Until it is
+    complete, the folder is named `out` plus `.partial`. After a crash, run it again with the same arguments: it writes
+    the rest. Raises CatalogError.
     """
     if format not in WRITERS:
         raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
@@ -124,15 +124,17 @@ def export(
     if version is None and isinstance(catalog, Catalog) and catalog.pinned:
         version = catalog.version
     newest = Catalog.open(uri, version, options)
-    newest.count(all_of(*conditions_of(newest, where, version)))  # a wrong filter must not leave a folder
+    newest.count(
+        all_of(*conditions_of(newest, where, version))
+    )  # an invalid filter fails before a folder is made
     folder = _place(out)
     partial = folder.with_name(folder.name + PARTIAL)
     for place in (folder, partial):
         if place.exists() and not (place / STATE).is_dir() and (not place.is_dir() or any(place.iterdir())):
-            raise CatalogError(f"{place} is there already and is no export; choose another place")
+            raise CatalogError(f"{place} already exists and is not an export; choose another folder")
     begun = folder if (folder / STATE).is_dir() else partial
     with only_one(begun / STATE):
-        asked = {"format": format, "filter": where, "shard_size": shard_size}
+        arguments = {"format": format, "filter": where, "shard_size": shard_size}
         pinned = _pinned(begun, newest, version)
         condition = all_of(*conditions_of(pinned, where, version))
         ids, left_out = select(pinned, condition)
@@ -142,7 +144,7 @@ def export(
                     shutil.rmtree(begun)
                 raise CatalogError(f"catalog {uri} has nothing to export: {_reasons(left_out) or 'no rows'}")
             digest = hashlib.sha256(ids.tobytes()).hexdigest()
-            _same(begun, {**asked, "version": pinned.version, "rows": len(ids), "sha256": digest})
+            _same(begun, {**arguments, "version": pinned.version, "rows": len(ids), "sha256": digest})
             if begun == folder:
                 _rename(folder, partial)
             begun = partial
@@ -151,8 +153,8 @@ def export(
             written, (ids, left_out) = ids, select(pinned, condition)
             if np.array_equal(written, ids):
                 break
-            gone = counted(len(written) - len(ids), "rows")
-            say(f"{gone} taken down meanwhile; the export is written again without")
+            removed = counted(len(written) - len(ids), "rows")
+            say(f"{removed} taken down during the export; it is written again without them")
             _empty(partial)
         _rename(partial, folder)
     return ExportReport(
@@ -168,7 +170,7 @@ def export(
 
 
 def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
-    """Row ids of what may be exported, in the table's order, and how many rows may not, by reason."""
+    """Row ids that may be exported, in table order, and the number of other rows by reason."""
     stones = Tombstones(catalog.uri, catalog.storage_options)
     left_out: Counter[str] = Counter()
     ids = [np.empty(0, np.uint64)]
@@ -198,18 +200,18 @@ def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dic
 
 
 def _place(out: str | Path) -> Path:
-    """The folder that `out` leads to. Raises CatalogError where no other can be put in its place at the end."""
+    """The resolved folder `out`. Raises CatalogError if it can't be replaced by a rename at the end."""
     folder = Path(out).resolve()
-    for other, what in ((Path.cwd(), "the folder that this command runs in"), (Path.home(), "your home")):
+    for other, name in ((Path.cwd(), "the current folder"), (Path.home(), "your home folder")):
         if other.resolve().is_relative_to(folder):
-            raise CatalogError(f"{out} is {what}, or above it; choose a folder of its own")
+            raise CatalogError(f"{out} is {name} or contains it; choose a separate folder")
     if folder.is_mount():
         raise CatalogError(f"{out} is a mount point, which can't be renamed; choose a folder below it")
     return folder
 
 
 def _empty(folder: Path) -> None:
-    """Take out what was written, but for the lock."""
+    """Delete the written files, but keep the lock."""
     shutil.rmtree(folder / "data")
     for path in [*(folder / STATE).glob("*.json"), folder / CARD]:
         path.unlink()
@@ -220,31 +222,31 @@ def _rename(folder: Path, name: Path) -> None:
         folder.rename(name)
     except OSError as error:
         raise CatalogError(
-            f"{folder} can't be renamed to {name}: {error.strerror or error}; move that away and export again"
+            f"{folder} can't be renamed to {name}: {error.strerror or error}; move {name} away and export again"
         ) from error
 
 
 def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog:
-    """The version that is asked for, or that an earlier run had begun with, or the newest."""
+    """The requested version, else the version of the export in `folder`, else the newest."""
     state = state_of(folder)
     chosen = newest.version if state is None or version is not None else state["version"]
     try:
         return Catalog.open(newest.uri, chosen, newest.storage_options)
     except CatalogError as error:
         raise CatalogError(
-            f"{folder} was begun from version {chosen}, which is gone; remove the folder and export again"
+            f"{folder} was started from version {chosen}, which no longer exists; remove the folder and export again"
         ) from error
 
 
 def _same(folder: Path, state: dict[str, Any]) -> None:
-    """Keep what this export is. Raises CatalogError if the folder holds another."""
+    """Record the state of this export. Raises CatalogError if the folder holds another export."""
     before = state_of(folder)
     if before is None:
         replace_text(folder / STATE / "state.json", json.dumps(state, indent=2))
     elif before != state:
         different = ", ".join(name for name in state if before.get(name) != state[name])
         raise CatalogError(
-            f"{folder} holds another export (not the same: {different}; rows may have been taken down since); "
+            f"{folder} holds another export (different: {different}; rows may have been taken down since); "
             "remove the folder, or choose another"
         )
 
@@ -333,7 +335,7 @@ def _write_papers(
     try:
         replace_text(folder / "croissant.json", card.croissant(folder))
     except MissingExtraError as error:
-        say(f"no croissant.json: {error}")
+        say(f"croissant.json was not written: {error}")
     replace_text(folder / CARD, card.markdown())
     return card.licenses
 

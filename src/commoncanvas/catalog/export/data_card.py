@@ -1,4 +1,4 @@
-"""The papers of an export: a data card in Hugging Face's form, and Croissant metadata."""
+"""The documents of an export: a data card in Hugging Face's format, and Croissant metadata."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FIELDS = (
     "text",
     "credit",
 )
-"""What Croissant describes one by one: who made each image, and under which licence."""
+"""Columns that Croissant describes: the credit of each image, and its text."""
 _CSV_FIELDS = (
     "image_id",
     "source_url",
@@ -54,7 +54,7 @@ _CSV_FIELDS = (
 
 @dataclass(frozen=True)
 class Card:
-    """What the papers say. `files`: name -> (bytes, sha256). `licenses` and `creators` count images."""
+    """Content of the documents. `files`: name -> (bytes, sha256). `licenses` and `creators` count images."""
 
     name: str
     format: str
@@ -75,7 +75,7 @@ class Card:
         return [parse(name) for name in self.licenses]
 
     def header(self) -> dict[str, Any]:
-        """The YAML that the hub reads (https://huggingface.co/docs/hub/datasets-cards)."""
+        """The card's YAML for the hub (https://huggingface.co/docs/hub/datasets-cards)."""
         known = [value.id.lower() for value in self.values]
         names = sorted({name if name in HUB_LICENSES else "other" for name in known})
         ending = "tar" if self.format == "webdataset" else "parquet"
@@ -106,7 +106,7 @@ class Card:
 
     @property
     def people(self) -> int:
-        """Creators with a name."""
+        """Number of creators with a name."""
         return sum(1 for name in self.creators if name)
 
     @property
@@ -129,7 +129,7 @@ class Card:
             f"- {counted(nc, 'images')} may not be used commercially."
             if nc
             else "- Every image may be used commercially.",
-            *([f"- {counted(nd, 'images')} may be shared only as they are, not adapted."] if nd else []),
+            *([f"- {counted(nd, 'images')} may be shared only without changes."] if nd else []),
             f"- Together: {combine(self.values, allow_no_derivatives=True).message}.",
         ]
         left = [f"- {count:,}: {reason}" for reason, count in self.left_out.items()] or ["- none"]
@@ -143,7 +143,7 @@ class Card:
             licence_rows="\n".join(licence_rows),
             limits="\n".join(limits),
             creator_rows="\n".join(creator_rows),
-            more=f"\n...and {more:,} more, all of them in `credits.csv`.\n" if more > 0 else "",
+            more=f"\n...and {more:,} more; `credits.csv` lists all.\n" if more > 0 else "",
             layout=_TARS if self.format == "webdataset" else _PARQUET,
             left="\n".join(left),
         )
@@ -208,7 +208,7 @@ class Card:
 
 
 def _listed(name: str, feature: dict[str, Any]) -> dict[str, Any]:
-    """A feature as the card's YAML writes it."""
+    """A feature in the form of the card's YAML."""
     if feature["_type"] == "Image":
         return {"name": name, "dtype": "image"}
     if feature["_type"] == "Sequence":
@@ -229,7 +229,7 @@ _CARD = """---
 ---
 # {name}
 
-{images} by {creators}, each with its licence, its creator and its source.
+{images} by {creators}. Each image has its licence, its creator and its source.
 Exported by {program} from version {version} of a catalog.
 
 ## Licences
@@ -240,7 +240,7 @@ Exported by {program} from version {version} of a catalog.
 
 {limits}
 
-The licence of an image is in its own row; no one licence stands for all of them. This is not legal advice.
+Each row states the licence of its image. Only that licence applies to the image. This is not legal advice.
 
 ## Creators
 
@@ -250,22 +250,22 @@ The licence of an image is in its own row; no one licence stands for all of them
 {more}
 ## How to credit
 
-`credits.csv` has a line an image: title, creator, source and licence with their addresses, and what was changed.
-The same sentence is in each row as `credit`; show it with the image.
+`credits.csv` has one line per image: title, creator, source and licence with their addresses, and what was changed.
+The column `credit` has all this as one sentence, here and in each row; show it with the image.
 
 ## Files
 
 {layout}
 
-Rows of the catalog that are not here:
+Rows of the catalog that were not exported:
 
 {left}
 """
 
-_TARS = """`data/train-*.tar` are WebDataset shards: KEY.jpg (or png, webp), KEY.json with all that is known of the
-image, and KEY.txt with its text, if it has one."""
+_TARS = """`data/train-*.tar` are WebDataset shards: KEY.jpg (or png, webp), KEY.json with the image's metadata, and
+KEY.txt with its text, if it has one."""
 
-_PARQUET = """`data/train-*.parquet` hold each image as it is (`image`), all that is known of it, text and credit:
+_PARQUET = """`data/train-*.parquet` contain each image (`image`), its metadata, its text and its credit:
 
 ```python
 from datasets import load_dataset

@@ -1,4 +1,4 @@
-"""Shards of an export: the same rows give the same file, as a WebDataset tar or as Parquet."""
+"""Shards of an export, as WebDataset tar or Parquet files. The same rows give the same file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from commoncanvas.core.redact import redacted
 from commoncanvas.table.texts import first_text
 
 ROW_GROUP = 100
-"""Rows that a viewer reads at a time."""
-# What is ours alone: bytes, how the fetch went, and where on the importer's disk a file was.
+"""Rows that a viewer reads at once."""
+# `columns` puts image_id and image first; the fetch columns mean nothing to others.
 _LEFT_OUT = ("image", "fetch_status", "fetch_error", "image_id")
 _MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"RIFF", "webp"))
 
 
 class Writer(Protocol):
-    """Writes rows (dicts of the columns of `columns`) into one shard."""
+    """Writes rows (dicts with the columns of `columns`) to one shard."""
 
     def add(self, number: int, row: Mapping[str, Any]) -> None: ...
 
@@ -35,7 +35,7 @@ class Writer(Protocol):
 
 
 def columns(schema: pa.Schema) -> list[str]:
-    """The columns that are exported: identity, provenance, sizes, texts and scores; no latents and no states."""
+    """The exported columns: identity, provenance, sizes, texts and scores, but no latents and no text states."""
     kept = [field.name for field in schema if field.name not in _LEFT_OUT and _readable(field.type)]
     return ["image_id", "image", *kept]
 
@@ -53,9 +53,7 @@ def _readable(kind: pa.DataType) -> bool:
 
 
 def public(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for others: with its credit and its text, without addresses that only mean something here, and without
-    the passwords and signatures of others.
-    """
+    """A row for other people: with its credit and text, without local addresses, passwords and URL signatures."""
     fields = {name: _redacted(value) for name, value in row.items() if name != "image"}
     for name in ("page_url", "image_url", "creator_url", "license_url"):
         if _scheme(fields[name] or "") in ("", "file"):
@@ -72,7 +70,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _scheme(url: str) -> str:
-    """Empty for what is no address."""
+    """The scheme of a URL; empty if it is not a URL."""
     try:
         return urlsplit(url).scheme
     except ValueError:
@@ -80,12 +78,12 @@ def _scheme(url: str) -> str:
 
 
 def suffix(image: bytes) -> str:
-    """The file name's ending for an image as the catalog stores it."""
+    """File ending for a stored image."""
     return next((ending for magic, ending in _MAGIC if image.startswith(magic)), "bin")
 
 
 class Tar:
-    """WebDataset (https://github.com/webdataset/webdataset): KEY.jpg, KEY.json, and KEY.txt where there is a text."""
+    """WebDataset (https://github.com/webdataset/webdataset): KEY.jpg, KEY.json, and KEY.txt if there is a text."""
 
     ending = "tar"
 
@@ -109,7 +107,7 @@ class Tar:
 
 
 class Parquet:
-    """Parquet as Hugging Face's viewer and `datasets` read it: `image` is decoded on reading, its bytes as they are."""
+    """Parquet for Hugging Face's viewer and `datasets`: `image` has the unchanged bytes and is decoded when read."""
 
     ending = "parquet"
 
@@ -143,7 +141,7 @@ WRITERS: dict[str, type[Tar] | type[Parquet]] = {
 
 
 def parquet_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema of a Parquet shard of a catalog with `schema`, with what `datasets` calls its features."""
+    """Schema of a Parquet shard for a catalog with `schema`; its metadata has the features for `datasets`."""
     fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     fields += [pa.field(name, schema.field(name).type) for name in columns(schema) if name != "image"]
     fields += [pa.field("text", pa.string()), pa.field("credit", pa.string())]
@@ -152,7 +150,7 @@ def parquet_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def features(fields: Sequence[pa.Field]) -> dict[str, Any]:
-    """The fields as `datasets.Features.to_dict` has them."""
+    """The fields in the form of `datasets.Features.to_dict`."""
     return {
         field.name: {"_type": "Image"} if field.name == "image" else _feature(field.type) for field in fields
     }
@@ -168,4 +166,4 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 def _written(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")

@@ -1,1 +1,1 @@
-"""Images from their addresses, or from local files, into the table."""
+"""Fetch images from their addresses or from local files into the table."""

@@ -1,9 +1,8 @@
-"""Which addresses may be connected to. Metadata is written by strangers: no URL of theirs, no redirect and no DNS
-answer may lead a fetch into the networks that this machine can see and they can't.
+"""Which IP addresses a fetch may connect to. Metadata is not trusted: no URL, redirect or DNS answer may lead a fetch
+into networks that only this machine can reach.
 
-An address is judged twice: in the resolver's answer, and again when the socket for the connection is made. So the
-address that was judged is the one that is used, hosts written as numbers are judged too, and a name that answers
-differently the second time gains nothing.
+Each address is checked twice: in the resolver's answer, and when the socket is made. The second check covers hosts
+written as numbers and names that resolve differently the second time (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-# IANA's special-purpose registries (RFC 6890 and its successors). Not `ipaddress.is_global`, which has changed its
-# mind from one Python to the next.
+# IANA's special-purpose registries (RFC 6890 and its successors). `ipaddress.is_global` is not used: it differs
+# between Python versions.
 _KINDS = {
     kind: tuple(ip_network(text) for text in networks.split())
     for kind, networks in {
@@ -31,9 +30,9 @@ _KINDS = {
 }
 _ALLOWABLE = ("loopback", "private")
 ALLOWING = "--allow-private"
-"""The flag that lets those in; whatever it would let in is refused with its name."""
-_UNICAST = ip_network("2000::/3")  # all of IPv6 that is given out
-_EMBEDDING = (  # prefix, and how far to the left the IPv4 address within it is
+"""The flag that allows these kinds. The error names it when it would help."""
+_UNICAST = ip_network("2000::/3")  # the only IPv6 range that is allocated for global unicast
+_EMBEDDING = (  # prefix, and by how many bits the IPv4 address in it is shifted left
     (ip_network("::ffff:0:0/96"), 0),  # mapped
     (ip_network("64:ff9b::/96"), 0),  # NAT64
     (ip_network("2002::/16"), 80),  # 6to4
@@ -45,9 +44,9 @@ class RefusedAddress(OSError):
 
 
 def kind_of(address: str) -> str:
-    """`public`, or what else an IPv4 or IPv6 address is; one with an IPv4 address in it is as that one is.
+    """The kind of an IPv4 or IPv6 address: `public` or a key of `_KINDS`. An embedded IPv4 address decides.
 
-    Raises ValueError for what is no address.
+    Raises ValueError if it is not an address.
     """
     parsed = _unwrapped(ip_address(address))
     for kind, networks in _KINDS.items():
@@ -59,17 +58,17 @@ def kind_of(address: str) -> str:
 def check(address: str, allow_private: bool, name: str | None = None) -> None:
     """Raise RefusedAddress unless `address` is public, or `allow_private` and it is loopback or private.
 
-    Link-local addresses are never let in: cloud machines are told their keys there.
+    Link-local addresses are always refused: cloud machines get their keys from one.
     """
     kind = kind_of(address)
     if kind != "public" and not (allow_private and kind in _ALLOWABLE):
         called = f"{name} is {address}," if name and name != address else f"{address} is"
-        hint = f"; {ALLOWING}, if it is a server of yours" if kind in _ALLOWABLE else ""
+        hint = f"; use {ALLOWING} if it is your own server" if kind in _ALLOWABLE else ""
         raise RefusedAddress(f"{called} a {kind} address{hint}")
 
 
 class GuardedResolver(AbstractResolver):
-    """The system's resolver without the addresses that must not be connected to."""
+    """The system's resolver, without refused addresses."""
 
     def __init__(self, allow_private: bool) -> None:
         self._allow_private = allow_private
@@ -78,7 +77,7 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises RefusedAddress if no address of `host` is left, OSError if it has none."""
+        """Raises RefusedAddress if all addresses of `host` are refused, OSError if it has none."""
         allowed: list[ResolveResult] = []
         refusal: RefusedAddress | None = None
         for answer in await self._inner.resolve(host, port, family):
@@ -96,7 +95,7 @@ class GuardedResolver(AbstractResolver):
 
 
 class GuardedSockets:
-    """Makes the sockets of connections, aiohttp's `socket_factory`: none for an address that is refused."""
+    """aiohttp's `socket_factory`: makes the sockets of connections and refuses disallowed addresses."""
 
     def __init__(self, allow_private: bool) -> None:
         self._allow_private = allow_private

@@ -1,4 +1,4 @@
-"""One budget of bytes for everything that is fetched and not yet decoded."""
+"""One memory budget for all files that are fetched but not yet decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class Budget:
-    """`max_bytes` for all; used from one event loop. What is promised is at most that and one image more."""
+    """`max_bytes` for all files, plus at most one image. Used from one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -19,7 +19,7 @@ class Budget:
         return Hold(self)
 
     async def _take(self, count: int) -> None:
-        """Wait until `count` bytes are free, or nothing at all is taken: an image larger than all goes alone."""
+        """Wait until `count` bytes are free, or nothing is taken: an image above the whole budget goes alone."""
         if not self._waiting and self._fits(count):
             self.taken += count
             return
@@ -45,7 +45,7 @@ class Budget:
 
 
 class Hold:
-    """What one image has of the budget."""
+    """One image's share of the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -57,9 +57,9 @@ class Hold:
         return self._over or size <= self.bytes or self._budget._fits(size - self.bytes)
 
     async def grow(self, size: int) -> None:
-        """Have `size` bytes in all, if need be after waiting for others to be done.
+        """Reserve `size` bytes in total; wait for other images if necessary.
 
-        Those who have some already can't all wait for each other, so one at a time may go over the budget.
+        Images that already hold bytes could wait for each other forever, so one at a time may exceed the budget.
         """
         more = size - self.bytes
         if more <= 0:

@@ -1,4 +1,4 @@
-"""Fetch: `image_url` becomes the stored image, its sizes and hashes, or a status that says why not."""
+"""Fetch: download `image_url` and store the image with its sizes and hashes, or a status that says why not."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
 DONE = ("ok", TAKEN_DOWN, LOOKS_TAKEN_DOWN)
-"""Statuses that are no failure."""
+"""Statuses that don't count as failures."""
 FRAGMENTS_AT_ONCE = 3
-"""While one waits for its last and slowest images, the others go on."""
+"""While one fragment waits for its last slow images, the others continue."""
 
 __all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
 @dataclass(frozen=True, repr=False)
 class FetchReport(Printed):
-    """`rows` were fetched in `seconds`, `bytes` of them over the network; `statuses` counts the rows of the table that
-    `where` lets in, after it. `failure`: what to do where no image came of it; None where one did.
+    """Result of a fetch: `rows` tried in `seconds`; `bytes` came over the network. `statuses` counts all rows that
+    match `where`, after the fetch. `failure` says what to do if no image was fetched; None if one was.
     """
 
     rows: int
@@ -67,7 +67,7 @@ class FetchReport(Printed):
         return {**asdict(self), "images_per_s": self.images_per_s, "megabytes_per_s": self.megabytes_per_s}
 
     def render(self) -> RenderableType:
-        """What the terminal shows: how fast it was, of images over the network also in bytes, and the statuses."""
+        """What the terminal shows: images per second, MB per second for downloads, and the statuses."""
         from rich.console import Group
         from rich.text import Text
 
@@ -100,26 +100,26 @@ def fetch(
     engine: Engine | str = "local",
     allow_lookalikes: bool = False,
 ) -> FetchReport:
-    """Fetch the rows that have no `fetch_status` yet, those whose status is in `retry` (`failed`: all but ok,
-    taken_down and looks_taken_down), and those that were refused for want of what is allowed now.
+    """Fetch the rows that have no `fetch_status` yet, rows whose status is in `retry` (`failed` means all but ok,
+    taken_down and looks_taken_down), and rows that were refused earlier but are allowed now.
 
-    The `side` of each image comes down to `size` pixels; it is stored as `format` without any metadata.
-    Metadata may be anybody's, so addresses of private networks are refused unless `allow_private` (for a server of
-    one's own), and local files but for rows of local sources; of an `animated` image the first frame is stored,
-    unless it is to be refused. At most `connections` downloads at once, `per_host` of them from one host; where asking
-    again may help it is done `retries` times, later and later. Servers are told whom to `contact` (a mail address or
-    URL). A row's `image_url_2`, if the catalog has that column, stands in for an `image_url` that is not to be had, or
-    that gives another file than the row states (`stated_bytes`, `stated_md5`).
+    The `side` of each image is scaled down to `size` pixels. The image is stored as `format`, without metadata. Of an
+    `animated` image the first frame is stored, or the image is refused. URLs in metadata are not trusted: addresses of
+    private networks are refused unless `allow_private` (use it for your own server), and local files are refused except
+    for local sources. At most `connections` downloads run at once, `per_host` of them from one host. A failed download
+    is tried again up to `retries` times, with growing waits. The user agent names a `contact` (a mail address or URL).
+    If the catalog has the column `image_url_2`, it is the second choice: it is used if `image_url` fails or gives
+    another file than the row states (`stated_bytes`, `stated_md5`).
 
-    `workers` processes decode, by default one a processor. With `engine` "ray" they are workers, each with a CPU of the
-    cluster, and `connections` and `per_host` are shared out among them: no more workers than that. Each learns for
-    itself that a host wants rest. Images of local sources are then read where a worker runs.
+    `workers` processes decode; the default is one per processor. With `engine` "ray" each worker uses one CPU of the
+    cluster, and the workers share `connections` and `per_host`, which also limit their number. Each worker learns on
+    its own when a host asks for a pause. Images of local sources are then read on the worker's machine.
 
-    A file that was taken down is never stored again, under whatever id: its row gets the status `taken_down`. An image
-    that looks like one gets `looks_taken_down`, and is named. With `allow_lookalikes` such images are stored, also
-    those that were held back before.
+    A file that was taken down is never stored again, under any id: its row gets the status `taken_down`. An image that
+    looks like one gets `looks_taken_down`, and is named. With `allow_lookalikes` such images are stored, even if an
+    earlier fetch refused them.
 
-    Killed and run again, it does what is left. Raises CatalogError for arguments that mean nothing, EngineError.
+    After a crash, run it again: it fetches the rest. Raises CatalogError for invalid arguments, EngineError.
     """
     stage = FetchStage(
         _checked("size", size, range(1, 65536)),
@@ -144,8 +144,7 @@ def fetch(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
-    # A copy that a killed run had stored of what was taken down meanwhile.
-    remove_again(catalog)
+    remove_again(catalog)  # a killed run may have stored a copy of an image that was taken down since
     stones.refresh()
     before = len(stones.table)
     stage.stones, stage.allow_lookalikes = stones, allow_lookalikes
@@ -163,7 +162,7 @@ def fetch(
             stage.close()
             stones.refresh()
             if len(stones.table) > before:
-                remove_again(catalog)  # a copy may have come in before this run knew
+                remove_again(catalog)  # this run may have stored a copy before it saw the takedown
     seconds = time.monotonic() - began
     if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
@@ -182,18 +181,18 @@ def fetch(
 
 def _private(refused: int) -> str:
     return (
-        f"{counted(refused, 'rows')} {'was' if refused == 1 else 'were'} refused, since the address is of a private "
-        f"network or of this machine; if that server is yours, run it again with {ALLOWING}"
+        f"{counted(refused, 'rows')} {'was' if refused == 1 else 'were'} refused: the address belongs to a private "
+        f"network or to this machine; if it is your own server, run the command again with {ALLOWING}"
     )
 
 
-def _failure(uri: str, tried: Mapping[str, int], there: Mapping[str, int], refused: int) -> str | None:
-    """What to do where no row of `there` has an image, or all that were `tried` are rows that were `refused`."""
+def _failure(uri: str, tried: Mapping[str, int], statuses: Mapping[str, int], refused: int) -> str | None:
+    """What to do if no row in `statuses` has an image, or if every row that was `tried` was `refused`."""
     if tried and {*tried} == {"refused"} and tried["refused"] <= refused:
         return f"no image was fetched: {_private(refused)}"
-    if not there or {*there} & {*DONE}:
+    if not statuses or {*statuses} & {*DONE}:
         return None
-    counts = ", ".join(f"{count:,} {status}" for status, count in there.items())
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
     return (
         f"no image was fetched ({counts}); to see why: "
         f"commoncanvas catalog show --catalog {uri} --where \"fetch_status != 'ok'\""
@@ -201,7 +200,7 @@ def _failure(uri: str, tried: Mapping[str, int], there: Mapping[str, int], refus
 
 
 def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
-    """The engine by its name, the stage's limits shared out among its workers."""
+    """Make the engine by its name, and divide the stage's limits among its workers."""
     if engine != "ray":
         return engine_of(engine, at_once=FRAGMENTS_AT_ONCE)
     limits = stage.limits
@@ -209,7 +208,8 @@ def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
     made = RayEngine(min(stage.workers or most, most), at_once=FRAGMENTS_AT_ONCE)
     if made.workers == most < min(stage.workers or made.room, made.room):
         say(
-            f"fetch: {most} workers of the cluster's {made.room} CPUs; --connections and --per-host allow no more"
+            f"fetch: {most} workers, but the cluster has {made.room} CPUs; to use more, raise --connections and "
+            "--per-host"
         )
     stage.workers = 1
     stage.limits = replace(
@@ -223,7 +223,7 @@ def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
 
 @contextmanager
 def _interruptible(stage: FetchStage) -> Iterator[None]:
-    """Let Ctrl-C end what the engine's threads wait for; it would wait for them itself, a minute or more."""
+    """Let Ctrl-C cancel the engine's downloads; otherwise it waits for them, a minute or more."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield
@@ -242,7 +242,9 @@ def _interruptible(stage: FetchStage) -> Iterator[None]:
 
 def _contact(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(r"[!-'*-~]{3,200}", text):
-        raise CatalogError(f"contact {text!r} is not a mail address or URL; servers' owners write to it")
+        raise CatalogError(
+            f"contact {text!r} is not a mail address or URL; server owners need it to reach you"
+        )
     return text
 
 
@@ -254,13 +256,13 @@ def _retries(names: Sequence[str]) -> tuple[str, ...]:
         if name not in STATUSES:
             raise CatalogError(
                 f"there is no fetch status {name}; there are: {', '.join(STATUSES)}, "
-                f"or failed, all but {', '.join(DONE)}"
+                f"or failed (all but {', '.join(DONE)})"
             )
     return tuple(dict.fromkeys(chosen))
 
 
-def _checked(what: str, value: Any, allowed: Sequence[Any]) -> Any:
+def _checked(name: str, value: Any, allowed: Sequence[Any]) -> Any:
     if value not in allowed:
         choices = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(allowed)
-        raise CatalogError(f"{what} {value!r} is not one of: {choices}")
+        raise CatalogError(f"{name} {value!r} is not one of: {choices}")
     return value

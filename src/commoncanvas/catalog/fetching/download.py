@@ -1,4 +1,4 @@
-"""One download: redirects, sizes, times and answers, all of them limited; and when to try it once more."""
+"""One download, with limits on redirects, size and time, and with retries."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from commoncanvas.table.fetch_status import FetchError, http_status, too_large
 PURPOSE = "collects openly licensed images, with credit, for open image models"
 MAX_REDIRECTS = 5
 MAX_HEADER_BYTES = 8190
-"""Of one response header, and of the status line."""
+"""Limit for one response header, and for the status line."""
 MAX_HEADERS = 128
 FIRST_BYTES = 1 << 18
-"""What a body that doesn't say its length is taken to have, until it has more."""
+"""Bytes reserved first for a body of unknown length."""
 _REDIRECTS = (301, 302, 303, 307, 308)
-# S3 keeps `aws-chunked`, which is how an object was once uploaded, and sends the object as it is.
+# S3 still names `aws-chunked`, the encoding of an upload, but sends the plain object.
 _UNCHANGED = ("", "identity", "aws-chunked")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What downloads may cost. `timeout_s` is for all of one try, `idle_s` for each wait for more bytes."""
+    """Limits for downloads. `timeout_s` limits one whole try, `idle_s` each wait for more bytes."""
 
     timeout_s: float = 60.0
     idle_s: float = 20.0
     connect_s: float = 15.0
     max_bytes: int = 100_000_000
-    """Of one file."""
+    """Limit for one file."""
     retries: int = 2
     connections: int = 32
     per_host: int = 16
     buffer_bytes: int = 512_000_000
-    """Of all files that are not decoded yet."""
+    """Limit for all files in memory that are not decoded yet."""
 
 
 def user_agent(contact: str | None = None) -> str:
-    """Who asks, what for, and with `contact` (a mail address or URL) whom to ask back."""
+    """The User-Agent header: the program, its purpose, and `contact` (a mail address or URL) for questions."""
     return f"commoncanvas/{__version__} ({f'+{contact}; ' if contact else ''}{PURPOSE})"
 
 
 class Downloader:
-    """Downloads from one event loop, with connections that are kept alive. Connects to no address that is refused,
-    keeps no cookies, reads no proxy from the environment.
+    """Downloads in one event loop and keeps connections alive. It never connects to a refused address, keeps no cookies
+    and ignores proxy settings of the environment.
     """
 
     def __init__(self, limits: Limits, allow_private: bool, contact: str | None = None) -> None:
@@ -61,7 +61,7 @@ class Downloader:
         self._slots = asyncio.Semaphore(limits.connections)
         self.budget = Budget(limits.buffer_bytes)
         self._session = aiohttp.ClientSession(
-            # aiohttp's own limit of connections is off, since waiting for it would count as time-out.
+            # aiohttp's connection limit is off: a wait for it would count towards the timeout.
             connector=aiohttp.TCPConnector(
                 limit=0,
                 resolver=GuardedResolver(allow_private),
@@ -85,7 +85,7 @@ class Downloader:
         await self._session.close()
 
     async def get(self, url: str, hold: Hold) -> bytes:
-        """The bytes at `url`, tried once more where that may help; they are held in `hold`. Raises FetchError."""
+        """Return the bytes at `url`; retry if that may help. `hold` reserves the memory. Raises FetchError."""
         tries = 0
         while True:
             try:
@@ -99,15 +99,13 @@ class Downloader:
             await asyncio.sleep(wait)
 
     async def _turns(self, url: str, hold: Hold) -> bytes:
-        """One try, redirects followed by hand: what one leads to is as untrusted as what the metadata says, and as
-        much another host's as any.
-        """
+        """One try. It follows redirects itself, since a redirect is untrusted and may lead to another host."""
         left_s = self._limits.timeout_s
         for hop in range(MAX_REDIRECTS + 1):
             at = _web_url(url)
             if stands_in(at, redirected=hop > 0):
-                raise FetchError("not_found", f"{at} is shown in place of an image that is gone")
-            # First the host's slot, then one of all: those who wait for a slow host are in nobody's way.
+                raise FetchError("not_found", f"{at} is a placeholder for a removed image")
+            # Take the host's slot before a global one: downloads that wait for a slow host then block no others.
             async with self._hosts.turn(at.raw_host or ""), self._slots:
                 answer, left_s = await self._timed(at, hold, left_s)
             if isinstance(answer, bytes):
@@ -116,7 +114,7 @@ class Downloader:
         raise FetchError("connection", f"more than {MAX_REDIRECTS} redirects")
 
     async def _timed(self, at: URL, hold: Hold, seconds: float) -> tuple[bytes | str, float]:
-        """The answer of one host, and how many of `seconds` are left for others."""
+        """The response of one host, and how many of `seconds` are left."""
         try:
             async with asyncio.timeout(max(seconds, 0.0)) as clock:
                 answer = await self._ask(at, hold, clock)
@@ -124,11 +122,11 @@ class Downloader:
                 assert end is not None
                 return answer, end - asyncio.get_running_loop().time()
         except TimeoutError as error:
-            message = f"no complete answer in {self._limits.timeout_s:g} s"
+            message = f"no complete response within {self._limits.timeout_s:g} s"
             raise FetchError("timeout", message, transient=True) from error
 
     async def _ask(self, at: URL, hold: Hold, clock: asyncio.Timeout) -> bytes | str:
-        """The body, or what `Location` says."""
+        """The body as bytes, or the `Location` of a redirect as text."""
         try:
             async with self._session.get(at, allow_redirects=False) as response:
                 location = response.headers.get("Location")
@@ -142,10 +140,10 @@ class Downloader:
                 raise FetchError("refused", str(error.os_error)) from error
             raise _connection(error) from error
         except TimeoutError as error:
-            raise FetchError("timeout", f"no byte in {self._limits.idle_s:g} s", transient=True) from error
+            raise FetchError("timeout", f"no data for {self._limits.idle_s:g} s", transient=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection(error) from error
-        except ValueError as error:  # yarl's and the IDNA codec's word for hosts and ports that are none
+        except ValueError as error:  # yarl and the IDNA codec raise it for invalid hosts and ports
             raise _no_url(str(at), error) from error
 
     async def _body(self, response: aiohttp.ClientResponse, hold: Hold, clock: asyncio.Timeout) -> bytes:
@@ -159,13 +157,14 @@ class Downloader:
             )
         directive = opts_out(response.headers.getall("X-Robots-Tag", []))
         if directive:
-            raise FetchError("opted_out", f"the server says X-Robots-Tag: {directive}")
-        # Nothing else was asked for, and what a few compressed bytes would become is anyone's guess.
+            raise FetchError("opted_out", f"the server sent X-Robots-Tag: {directive}")
+        # We asked for uncompressed data; a few compressed bytes can unpack to gigabytes.
         encodings = ",".join(response.headers.getall("Content-Encoding", [])).lower().split(",")
         foreign = [name.strip() for name in encodings if name.strip() not in _UNCHANGED]
         if foreign:
             raise FetchError(
-                "refused", f"the answer is compressed ({', '.join(foreign)}), which was not asked for"
+                "refused",
+                f"the response is compressed ({', '.join(foreign)}), although we asked for plain data",
             )
         max_bytes, stated = self._limits.max_bytes, response.content_length
         if (stated or 0) > max_bytes:
@@ -182,7 +181,7 @@ class Downloader:
 
 
 async def _wait_for(hold: Hold, size: int, clock: asyncio.Timeout) -> None:
-    """Have `size` bytes of the budget; the wait for them is ours, and isn't held against the server."""
+    """Reserve `size` bytes of the budget. The wait for them does not count towards the server's timeout."""
     if hold.fits(size):
         return await hold.grow(size)
     loop, end = asyncio.get_running_loop(), clock.when()
@@ -194,7 +193,7 @@ async def _wait_for(hold: Hold, size: int, clock: asyncio.Timeout) -> None:
 
 
 def _is_whole(response: aiohttp.ClientResponse) -> bool:
-    """Whether a 206, which nobody asked for, has all bytes of the file all the same."""
+    """Whether an unrequested 206 (partial content) still has all bytes of the file."""
     stated = re.fullmatch(r"bytes 0-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
     return response.status == 206 and stated is not None and int(stated[1]) + 1 == int(stated[2])
 
@@ -211,4 +210,4 @@ def _web_url(url: str) -> URL:
 
 
 def _no_url(url: str, error: Exception) -> FetchError:
-    return FetchError("unsupported_url", f"{url} is not a URL that can be fetched: {error}")
+    return FetchError("unsupported_url", f"{url} can't be fetched: {error}")

@@ -1,4 +1,4 @@
-"""Manners: how many downloads a host gets at once, when it is left alone, and how long to wait before asking again."""
+"""Limits per host: how many downloads run at once, when a host gets a pause, and how long to wait before a retry."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from commoncanvas.table.fetch_status import FetchError
 BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 LONGEST_WAIT_S = 120.0
-"""A host that asks for a longer rest than this is not waited for: its rows keep their status, for a later run."""
+"""If a host asks for a longer pause, its rows fail instead of waiting; `retry` fetches them in a later run."""
 FAILURES = 20
-"""Connections that fail in a row before a host counts as down, for REST_S."""
+"""After this many failed downloads in a row a host counts as down for REST_S."""
 REST_S = 60.0
 REMEMBERED = 10_000
 _ROBOTS_NAMES = ("*", "commoncanvas")
 _NO_LEARNING = ("noai", "noimageai")
-# Directives with a value, whose colon makes no name of what stands before it.
+# Directives with a value: the text before their colon is not the name of a crawler.
 _ROBOTS_VALUES = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 
 
@@ -32,14 +32,14 @@ class Host:
     slots: asyncio.Semaphore
     users: int = 0
     ready_at: float = 0.0
-    """Loop time until which nothing is asked."""
+    """Event-loop time before which no request is sent."""
     failures: int = 0
     closed: tuple[str, str] | None = None
-    """Status and message that its rows get until `ready_at`, instead of being waited with."""
+    """Status and message that rows get until `ready_at`; they don't wait."""
 
 
 class Hosts:
-    """What is known of each host. Used from one event loop."""
+    """The state of each host. Used from one event loop."""
 
     def __init__(self, per_host: int) -> None:
         self._per_host = per_host
@@ -47,9 +47,9 @@ class Hosts:
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
-        """Wait for one of the host's slots and for the end of its cool-down, and learn from how its use ends.
+        """Wait for a free slot of the host and for the end of its pause. Record how the download ends.
 
-        Raises FetchError if it is closed.
+        Raises FetchError if the host is closed.
         """
         loop = asyncio.get_running_loop()
         host = self._host(name)
@@ -82,7 +82,7 @@ class Hosts:
 
 
 def _learn(host: Host, error: FetchError | None) -> None:
-    """From how a download ended."""
+    """Update a host after a download."""
     now = asyncio.get_running_loop().time()
     if error is None or error.status not in ("connection", "timeout"):
         host.failures = 0
@@ -93,22 +93,22 @@ def _learn(host: Host, error: FetchError | None) -> None:
             host.ready_at = now + REST_S
             host.closed = (
                 error.status,
-                f"not asked: {FAILURES} downloads from this host had failed in a row",
+                f"not tried: {FAILURES} downloads from this host failed in a row",
             )
     if error and error.busy:
         wait = error.wait_s if error.wait_s is not None else backoff(0)
         host.ready_at = max(host.ready_at, now + wait)
         if wait > LONGEST_WAIT_S:
-            host.closed = (error.status, f"not asked: the host wants to rest {wait:,.0f} s")
+            host.closed = (error.status, f"not tried: the host asked for a pause of {wait:,.0f} s")
 
 
 def backoff(tries: int) -> float:
-    """Seconds to wait after `tries` tries and one more: exponential with full jitter, so that clients spread out."""
+    """Seconds to wait after `tries` retries: exponential backoff with full jitter."""
     return random.uniform(0, min(LONGEST_BACKOFF_S, BACKOFF_S * 2**tries))
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; None if it says nothing that can be read."""
+    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; None if it is missing or invalid."""
     if value is None:
         return None
     if value.strip().isdecimal() and len(value) < 12:
@@ -124,7 +124,7 @@ def retry_after(value: str | None) -> float | None:
 
 
 def opts_out(values: list[str]) -> str | None:
-    """The directive among X-Robots-Tag headers that keeps models from an image, if one is meant for all or for us."""
+    """The X-Robots-Tag directive that forbids training on an image, if it is for everyone or for us; else None."""
     for value in values:
         ours = True
         for directive in value.lower().split(","):

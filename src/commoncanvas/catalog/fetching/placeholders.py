@@ -1,4 +1,4 @@
-"""Pictures that a server shows in place of one that is gone: to store one would put it under the creator's name."""
+"""Placeholder pictures that servers send for removed images. Storing one would credit it to the wrong creator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from yarl import URL
 
 KNOWN = (
-    # Host, and the name of the file.
+    # Patterns of the host and of the file name.
     ("*.yimg.com", "photo_unavailable*"),
     ("*.staticflickr.com", "photo_unavailable*"),
     ("*.flickr.com", "photo_unavailable*"),
@@ -16,18 +16,18 @@ KNOWN = (
     ("i.imgur.com", "removed.png"),
     ("*.inaturalist.org", "copyright-infringement-*"),
 )
-"""Whoever asks for them, whatever led there."""
+"""Always placeholders, with or without a redirect."""
 
 _GONE = "unavailable|not[-_]?available|not[-_]?found|no[-_]longer[-_]available|removed|deleted|missing"
-_NAMED_SO = re.compile(
+_USUAL_NAME = re.compile(
     rf"((photo|image|img|picture|pic|video|file)[-_]?({_GONE})|no[-_]?(photo|image|img|picture|pic)"
     r"|placeholder)([-_.0-9].*)?",
 )
-"""What other servers call theirs. An uploader may call a picture so too, so it counts only where a redirect leads."""
+"""Usual names on other servers. A real picture can have such a name, so it counts only after a redirect."""
 
 
 def stands_in(url: URL, redirected: bool) -> bool:
-    """Whether `url` is known as such a picture, or, where a redirect led there, is called like one."""
+    """Whether `url` is a known placeholder, or was reached by a redirect and is named like one."""
     host, name = (url.raw_host or "").lower(), url.path.partition("?")[0].rpartition("/")[2].lower()
-    known = any(fnmatchcase(host, place) and fnmatchcase(name, called) for place, called in KNOWN)
-    return known or (redirected and _NAMED_SO.fullmatch(name) is not None)
+    known = any(fnmatchcase(host, hosts) and fnmatchcase(name, names) for hosts, names in KNOWN)
+    return known or (redirected and _USUAL_NAME.fullmatch(name) is not None)

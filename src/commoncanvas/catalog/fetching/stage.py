@@ -1,4 +1,4 @@
-"""The stage: a batch of URLs in, a batch of images with their sizes, hashes and statuses out."""
+"""The fetch stage: reads a batch of URLs, writes a batch of images with their sizes, hashes and statuses."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from commoncanvas.table.sql import all_of, listed
 from commoncanvas.table.tombstones import Tombstones
 
 EXIF = (pa.field("exif_camera", pa.string()), pa.field("exif_taken_at", pa.string()))
-"""What EXIF says of a photo; beside the provenance columns, never in their place."""
+"""Columns for a photo's EXIF data. They never replace provenance columns."""
 MORE = {"image_url_2": "second_url", **{field.name: field.name for field in STATED}}
-"""Columns that a catalog need not have -> what they are to a Place."""
+"""Optional catalog column -> its field of Place."""
 PRIVATE = f"fetch_status = 'refused' AND fetch_error LIKE '%{ALLOWING}%'"
-"""SQL of the rows that were refused for want of `allow_private`."""
+"""SQL for the rows that were refused because `allow_private` was off."""
 _ANIMATED = "fetch_status = 'refused' AND fetch_error LIKE 'an animated %'"
 BATCH_SECONDS = 20.0
 BATCH_ROWS = (256, 2048)
-"""A batch ends when its slowest row does, so it should be much longer than that, but what it has done is lost with a
-crash: so many rows as take BATCH_SECONDS, within these bounds.
+"""Lower and upper limit for the rows of a batch. A batch takes about BATCH_SECONDS: much longer than its slowest row,
+but short enough that a crash loses little work.
 """
 
 
 @dataclass
 class FetchStage:
-    """Fetches, decodes, resizes, hashes and encodes; a bad image costs its own row and nothing else."""
+    """Fetches, decodes, resizes, hashes and encodes images. A bad image affects only its own row."""
 
     size: int = 512
     side: Side = "longest"
@@ -43,16 +43,16 @@ class FetchStage:
     quality: int = 95
     retry: Sequence[str] = ()
     workers: int | None = None
-    """Processes that decode; by default one a processor."""
+    """Processes that decode; the default is one per processor."""
     limits: Limits = field(default_factory=Limits)
     max_pixels: int = MAX_PIXELS
     animated: Animated = "first"
     allow_private: bool = False
     contact: str | None = None
     more: Sequence[str] = ()
-    """Those of the columns MORE that the catalog has."""
+    """The columns of MORE that the catalog has."""
     stones: Tombstones | None = None
-    """Of the catalog; each batch looks for new ones."""
+    """Tombstones of the catalog; each batch checks for new ones."""
     allow_lookalikes: bool = False
 
     name = "fetch"
@@ -74,16 +74,16 @@ class FetchStage:
 
     @property
     def todo(self) -> str:
-        """Rows without a status, those to `retry`, and refused ones that would not be refused now."""
+        """Rows without a status, rows to `retry`, and refused rows that are allowed now."""
         again = [f"fetch_status IN ({listed(self.retry)})"] if self.retry else []
         again += [PRIVATE] if self.allow_private else []
         again += [_ANIMATED] if self.animated == "first" else []
         return " OR ".join(["fetch_status IS NULL", *map(all_of, again)])
 
     def setup(self) -> None:
-        """Start the event loop, which lives until `close`, as do the processes that it will start.
+        """Start the event loop and, when needed, the decoding processes; both live until `close`.
 
-        Called once more, it takes in what was taken down since.
+        Later calls only load new tombstones.
         """
         with _starting:
             if self._worker is None:
@@ -108,12 +108,12 @@ class FetchStage:
         self.tally.add(counts)
 
     def stop(self) -> None:
-        """Make the batches that are under way, and those to come, raise CancelledError; from any thread."""
+        """Make all current and future batches raise CancelledError. Any thread may call it."""
         if self._worker:
             self._worker.stop()
 
     def close(self) -> None:
-        """Close connections and end processes; the next batch would start new ones."""
+        """Close connections and end processes. A later batch starts new ones."""
         worker, self._worker = self._worker, None
         if worker:
             worker.close()

@@ -1,4 +1,4 @@
-"""Addresses as they go out: byte for byte as metadata or a server wrote them; only what is illegal is quoted."""
+"""URLs for requests: unchanged from the metadata or the redirect, except that illegal characters are quoted."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from yarl import URL
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?]*))?([^?]*)(.*)", re.DOTALL)
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LEGAL = "%/?:@!$&'()*+,;="
-"""What a path or query may have beside letters, digits and `-._~` (RFC 3986, 3.3 and 3.4), and escapes."""
+"""What a path or query may contain besides letters, digits, `-._~` (RFC 3986, 3.3 and 3.4) and escapes."""
 _AROUND = "".join(map(chr, range(0x21)))
 _BREAKS = str.maketrans("", "", "\t\r\n")
 
 
 def web_url(address: str) -> URL:
-    """The URL to ask for `address`. Browsers' rules for blanks: those around it, and line ends, are no part of it.
+    """The URL to request for `address`. Like a browser, it drops spaces around the address and all line ends.
 
-    A path or query goes out as it is written; blanks, letters outside of ASCII (as UTF-8) and all else that RFC 3986
-    doesn't allow are quoted. Raises ValueError for what is no address of the web.
+    Path and query stay as written; only characters that RFC 3986 doesn't allow are quoted, such as spaces and non-ASCII
+    letters (as UTF-8). Raises ValueError if it is not a web address.
     """
     scheme, authority, path, query = _parts(address)
     if scheme.lower() not in ("http", "https") or not authority:
         raise ValueError("it is not a web address")
     origin = URL(f"{scheme.lower()}://{authority}")
-    # All as one path: of a query yarl would decode what it can, and drop an empty one.
+    # Path and query together as a path: yarl would decode a query and drop an empty one.
     target = quoted((path or "/") + query)
     return URL.build(scheme=origin.scheme, authority=origin.raw_authority, path=target, encoded=True)
 
 
 def quoted(target: str) -> str:
-    """A path and query with what is illegal in them quoted; bytes that were no UTF-8 (surrogates) as they were."""
+    """Quote the illegal characters of a path and query. Surrogates become the original bytes that weren't UTF-8."""
     return quote(_NO_ESCAPE.sub("%25", target), safe=_LEGAL, errors="surrogateescape")
 
 
 def redirected(address: str, location: str) -> str:
-    """Where a `Location` that came from `address` leads (RFC 3986, 5.2.2)."""
+    """The target of a `Location` header that `address` sent (RFC 3986, 5.2.2)."""
     scheme, authority, path, query = _parts(address)
     to_scheme, to_authority, to_path, to_query = _parts(location)
     if to_scheme:
@@ -60,7 +60,7 @@ def _parts(address: str) -> tuple[str, str, str, str]:
 
 
 def _without_dots(path: str) -> str:
-    """A path of which a part is relative, without its `.` and `..` (RFC 3986, 5.2.4)."""
+    """Remove `.` and `..` from a path (RFC 3986, 5.2.4)."""
     kept: list[str] = []
     segments = path.removeprefix("/").split("/")
     for segment in segments:

@@ -1,4 +1,4 @@
-"""What lives as long as a run: one event loop with its connections, and the processes that decode."""
+"""The long-lived parts of a fetch: one event loop with its connections, and the decoding processes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ELSEWHERE = ("not_found", "forbidden", "connection", "changed")
 """Statuses after which a row's other URL is tried."""
 DNS_THREADS = 16
 EXIT_SECONDS = 5.0
-"""So long the interpreter's end waits for a worker that nobody has closed."""
+"""How long Python's exit waits for a worker that was not closed."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row's image is to be had: at `url`, as the source states it, else at `second_url`, as it is there."""
+    """Where a row's image is: at `url`, where the file must match the `stated_` values, else at `second_url`."""
 
     source: str
     url: str | None
@@ -46,25 +46,25 @@ class Place:
     stated_rotation: int | None = None
 
     def check(self, data: bytes) -> None:
-        """Raise FetchError unless `data` is the file that the source states to be at `url`."""
+        """Raise FetchError unless `data` matches the size and MD5 that the source states."""
         if self.stated_bytes is not None and len(data) != self.stated_bytes:
-            raise FetchError("changed", f"{len(data):,} bytes, where the list states {self.stated_bytes:,}")
+            raise FetchError("changed", f"{len(data):,} bytes, but the source states {self.stated_bytes:,}")
         if self.stated_md5 is not None:
             found = hashlib.md5(data, usedforsecurity=False).hexdigest()
             if found != self.stated_md5.lower():
-                raise FetchError("changed", f"its MD5 is {found}, where the list states {self.stated_md5}")
+                raise FetchError("changed", f"its MD5 is {found}, but the source states {self.stated_md5}")
 
 
 @dataclass
 class Tally:
-    """What a run has done so far."""
+    """Counts of a run so far."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def take(self) -> Tally:
-        """What it counts so far, which it then forgets."""
+        """Return the counts so far and reset them."""
         taken = Tally(self.statuses.copy(), self.bytes)
         self.statuses.clear()
         self.bytes = 0
@@ -90,7 +90,7 @@ class Tally:
 
 
 class Worker:
-    """Rows of many batches at once, from any thread: some are downloaded while others are decoded."""
+    """Handles many batches at once, from any thread: it downloads some rows while it decodes others."""
 
     def __init__(
         self,
@@ -110,16 +110,16 @@ class Worker:
         self._waiting = ThreadPoolExecutor(count, "decode")
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(DNS_THREADS, "dns"))
-        # A loop of our own: the caller may have a running one (a notebook does).
+        # Its own loop: the caller's may be running already, as in a notebook.
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
         atexit.register(self._at_exit)
         self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
 
     def rows(self, places: Sequence[Place]) -> list[Row]:
-        """A row a place, in the same order: columns and status, whatever happens to it.
+        """One row per place, in the same order. Each has its columns and a status, even after a failure.
 
-        CancelledError once stopped, DecoderError where nothing can be decoded.
+        Raises CancelledError after `stop`, DecoderError if decoding is impossible.
         """
         if self._stopped:
             raise CancelledError
@@ -131,7 +131,7 @@ class Worker:
             raise
 
     def take_tally(self) -> Tally:
-        """On the loop, where it is counted: nothing is lost in between."""
+        """Take the counts on the event loop, where they are made, so that none is lost."""
 
         async def take() -> Tally:
             return self.tally.take()
@@ -159,7 +159,7 @@ class Worker:
         self._waiting.shutdown()
 
     def _at_exit(self) -> None:
-        """Python would complain of each task and connection that it finds."""
+        """End tasks and connections at exit; otherwise Python warns about each of them."""
         with suppress(Exception):
             self._call(self._end_tasks()).result(EXIT_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -189,7 +189,7 @@ class Worker:
         row = await self._one(place)
         if row["fetch_status"] in ELSEWHERE and place.second_url:
             second = await self._one(Place(place.source, place.second_url))
-            # What is wrong with the first URL is what there is to repair, unless the other one told more.
+            # If both URLs fail alike, the row keeps the first URL's error: that is the one to repair.
             row = row if second["fetch_status"] in ELSEWHERE else second
         self.tally.statuses[row["fetch_status"]] += 1
         return row
@@ -207,7 +207,7 @@ class Worker:
         except (FetchError, ImageError) as error:
             return {"fetch_status": error.status, "fetch_error": one_line(error)}
         except Exception as error:
-            # One row in millions that does what nobody has thought of must not end the run, each time anew.
+            # An unexpected error in one row of millions must not end every run.
             return {
                 "fetch_status": "internal",
                 "fetch_error": one_line(f"{type(error).__name__}: {error}"),
@@ -231,7 +231,7 @@ class Worker:
 
 
 def is_web(url: str) -> bool:
-    """Whether `url` is to be fetched over HTTP; False for what is no URL at all."""
+    """Whether `url` is fetched over HTTP. False for an invalid URL."""
     try:
         return urlsplit(url).scheme in ("http", "https")
     except ValueError:

@@ -1,1 +1,1 @@
-"""From somebody's collection to rows of the table: one module a source, and what imports left out."""
+"""Import rows from sources into the table: one module per source, and records of skipped rows."""

@@ -1,4 +1,4 @@
-"""Import: rows of a source become rows of the catalog, once each however often it is run."""
+"""Import: add the rows of a source to the catalog. Repeated imports add each row only once."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 ADVICE = {
     "unknown licence": (
-        "write a licence by its English name (CC BY 4.0, CC0, Public Domain Mark) or its address "
+        "write each licence as its English name (CC BY 4.0, CC0, Public Domain Mark) or its address "
         "(https://creativecommons.org/licenses/by/4.0/)"
     )
 }
-"""Reason why rows were skipped -> what to do about it."""
+"""Reason for skipped rows -> what the user can do."""
 
 
 @dataclass(frozen=True, repr=False)
 class ImportReport(Printed):
-    """What an import did. `skipped` counts the rows that can't be used, by reason, and `remarks` those that
-    were kept with something left out; `complaints` names the first of both one by one.
+    """Result of an import. `skipped` counts unusable rows by reason; `remarks` counts rows that were kept without
+    some value. `complaints` lists the first of both one by one.
     """
 
     source: str
@@ -54,11 +54,11 @@ class ImportReport(Printed):
     def __str__(self) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
         skipped = f"{sum(self.skipped.values()):,} skipped" + (f" ({reasons})" if reasons else "")
-        remarks = "".join(f"; {count:,} {what}" for what, count in self.remarks.items())
-        return f"{self.source}: {self.new:,} new, {self.present:,} already there, {skipped}{remarks}"
+        remarks = "".join(f"; {count:,} {remark}" for remark, count in self.remarks.items())
+        return f"{self.source}: {self.new:,} new, {self.present:,} already in the catalog, {skipped}{remarks}"
 
     def render(self) -> RenderableType:
-        """What the terminal shows: a line of counts, a line a complaint, a line a note."""
+        """What the terminal shows: a line of counts, then one line per complaint and per note."""
         from rich.text import Text
 
         unnamed = sum(self.skipped.values()) + sum(self.remarks.values()) - len(self.complaints)
@@ -67,11 +67,11 @@ class ImportReport(Printed):
         return Text("\n".join(lines), no_wrap=True, overflow="ignore")
 
     def nothing(self) -> str:
-        """Why no row could be used, in a line."""
+        """One line that says why no row could be used."""
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.items())
         first = f" ({self.complaints[0]})" if self.complaints else ""
-        said = "; ".join(filter(None, (f"{reasons}{first}", *self.notes))) or "there is no row in it"
-        return f"source {self.source}: nothing was imported: {said}"
+        why = "; ".join(filter(None, (f"{reasons}{first}", *self.notes))) or "it has no rows"
+        return f"source {self.source}: nothing was imported: {why}"
 
 
 def import_(
@@ -92,15 +92,15 @@ def import_(
     allow_lookalikes: bool = False,
     allow_namesakes: bool = False,
 ) -> ImportReport:
-    """Add what `source` has to the catalog, which is made if there is none at that place.
+    """Add the rows of `source` to the catalog; create the catalog if it doesn't exist.
 
-    `source` is a name of `sources.SOURCES` or an object of the protocol `Source`; the other arguments are the
-    source's own, `path` one or more. Rows are committed as they stream by; killed and run again, the import
-    adds what was missing. What was skipped and why is kept beside the table. Any number of imports may run at
-    once. Images that come along and look like ones that were taken down are held back, unless `allow_lookalikes`.
-    Rows whose creator may be one who was taken down (nearly the same name, or the same with another address) are
-    skipped and named, unless `allow_namesakes`. Raises SourceError, NothingImportedError where no row can be used,
-    MissingExtraError or CatalogError.
+    `source` is a name in `sources.SOURCES` or an object of the protocol `Source`. The other arguments are passed to the
+    source; `path` is one path or several. Rows are committed while they stream; after a crash, run the import again to
+    add the rest. The reasons for skipped rows are recorded beside the table. Several imports may run at once. If an
+    image of the source looks like one that was taken down, it is not stored, unless `allow_lookalikes`. If a creator
+    may be one who was taken down (a very similar name, or the same name with another address), the row is skipped and
+    named, unless `allow_namesakes`. Raises SourceError, NothingImportedError if no row can be used, MissingExtraError,
+    CatalogError.
     """
     input = fingerprint(uuid.uuid4())
     if isinstance(source, str):
@@ -116,7 +116,7 @@ def import_(
             size=size,
             follow_links=follow_links,
         )
-        # What is read, not how: what the last import of it skips is what is left out.
+        # Only what is read, not the options: a repeated import of the same input replaces its record.
         input = fingerprint(source, [each.absolute() for each in options.paths], name)
         source = make_source(source, options)
     report = Report(taken_down=_taken_down(catalog))
@@ -164,7 +164,7 @@ def _taken_down(catalog: Catalog | str | Path) -> Keys:
     uri, options = (
         (catalog.uri, catalog.storage_options) if isinstance(catalog, Catalog) else (str(catalog), None)
     )
-    with explaining(f"catalog {uri}: what was taken down from it can't be read"):
+    with explaining(f"catalog {uri}: its tombstones can't be read"):
         stones = Tombstones(uri, options)
         stones.refresh()
     return stones.keys

@@ -1,1 +1,1 @@
-"""Whether a picture is in the table, also resized, cropped or mirrored."""
+"""Find a picture in the table, even if it was resized, cropped or mirrored."""

@@ -1,4 +1,4 @@
-"""Look-up: who made this? By file, by what it looks like, by id, by address, by creator."""
+"""Look-up: find who made an image, by file, by picture, by id, by address or by creator."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 LIMIT = 20
 _CREATOR = pa.schema([("creator", pa.string()), ("creator_url", pa.string())])
 TIE = 1.0
-"""Levels of 255 by which a picture may be further from the file than the nearest one, and still be a match."""
+"""A picture still matches if its difference is at most this many levels (of 255) above that of the nearest one."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A row that is what was asked for.
+    """A row that matches the query.
 
-    `how`: exact (the same file), same picture (maybe mirrored), id, url or creator. Of the same picture, `distance` of
-    the `bits` of the perceptual hash that count differ, and the pixels by `difference` levels of 255 (root mean
-    square).
+    `how` is exact (the same file), same picture (maybe mirrored), id, url or creator. For the same picture, `distance`
+    of the `bits` compared bits of the perceptual hash differ, and `difference` is the root mean square of the pixel
+    differences, in levels of 255.
     """
 
     how: str
@@ -51,8 +51,8 @@ class Match:
     difference: float | None = None
 
     @property
-    def said(self) -> str:
-        """`how`, in words."""
+    def description(self) -> str:
+        """`how`, with the differences."""
         if self.distance is None:
             return self.how
         return f"{self.how}, distance {self.distance} of {self.bits} bits, {self.difference:.1f} levels"
@@ -60,7 +60,7 @@ class Match:
 
 @dataclass(frozen=True, repr=False)
 class LookupReport(Printed):
-    """What was asked, and the matches, the surest first: at most `limit` of `total`."""
+    """The query and its matches, best first: at most `limit` of `total`."""
 
     uri: str
     version: int
@@ -76,14 +76,14 @@ class LookupReport(Printed):
         return {**asdict(self), "matches": matches}
 
     def render(self) -> RenderableType:
-        """What the terminal shows: the credit line, ready to paste, and under it how it was found."""
+        """What the terminal shows: the credit line, ready to copy, and below it how the match was found."""
         from rich.console import Group
         from rich.text import Text
 
         if not self.matches:
             return Text(f"nothing in {self.uri} (version {self.version}) matches {self.asked}")
         lines = [
-            Text(f"{match.credit.text()}\n  {match.said}: {match.credit.image_id}", overflow="fold")
+            Text(f"{match.credit.text()}\n  {match.description}: {match.credit.image_id}", overflow="fold")
             for match in self.matches
         ]
         if self.total > len(self.matches):
@@ -98,17 +98,16 @@ def lookup(
     creator: str | None = None,
     limit: int = LIMIT,
 ) -> LookupReport:
-    """Rows that `what` is: a file, else a page's or image's URL, else an image_id; `creator` (a name,
-    an address or a user id, in any spelling) alone lists a person's.
+    """Find the rows for `what`: a file, the URL of a page or an image, or an image_id. `creator` (a name, an address or
+    a user id, in any spelling) alone finds all rows of a person. Both together find the matches by that creator.
 
-    A file is looked for by its exact bytes, then by its picture, which may have been resized, recompressed, or
-    cropped by up to 5 % of its width and height, and where that finds nothing, mirrored; the hashes of the table's
-    version are read once a process. Both arguments together give the matches by that creator. Raises CatalogError for
-    nothing asked, for a file that isn't there, and for one that is no image.
+    A file is searched by its exact bytes, then by its picture, then by its mirrored picture. The picture may be
+    resized, recompressed, or cropped by up to 5 % of its width and height. A process reads the hashes of a version
+    only once. Raises CatalogError if both arguments are missing, if the file doesn't exist, or if it is not an image.
     """
     if not (what or creator) or limit < 1:
         raise CatalogError(
-            "give a file, an image_id or a URL to look up, or a creator, and a limit of 1 or more"
+            "give a file, an image_id, a URL or a creator to look up, and a limit of 1 or more"
         )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
@@ -125,7 +124,7 @@ def lookup(
 
 @dataclass(frozen=True)
 class _Index:
-    """What a file is compared with, of one version of a table: 24 bytes a row."""
+    """The data of one table version to compare files with: 24 bytes per row."""
 
     row_ids: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
@@ -141,7 +140,7 @@ def _index(catalog: Catalog) -> _Index:
 @lru_cache(maxsize=2)
 def _read_index(uri: str, version: int, storage_options: tuple[tuple[str, str], ...]) -> _Index:
     catalog = Catalog.open(uri, version, dict(storage_options) or None)
-    # In batches: a million sha256s as text are 64 MB.
+    # In batches: a million sha256 digests as text take 64 MB.
     parts = [
         (batch["_rowid"].to_numpy(), batch["phash"].to_numpy(), _prefixes(batch["sha256"]))
         for batch in catalog.scan(
@@ -161,7 +160,7 @@ def _prefixes(files: pa.Array) -> NDArray[np.uint64]:
 
 
 def _prefix(file: str) -> int:
-    """Of a sha256; 0 for what is none, which then matches no file."""
+    """The first 64 bits of a sha256; 0 for an invalid one, which then matches no file."""
     try:
         return int(file[:16], 16)
     except ValueError:
@@ -174,14 +173,14 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
         return _by_file(catalog, Path(what))
     if "://" in text:
         forms = listed(_same_addresses(text))
-        # Spellings that rows are likely to have are found in a moment, any other by reading the column.
+        # Likely spellings are found quickly; for other spellings the whole column is read.
         return _rows(catalog, f"page_url IN ({forms}) OR image_url IN ({forms})", "url") or _taken(
             catalog, _matching(catalog, ("page_url", "image_url"), Keys(urls=frozenset({text})).mask), "url"
         )
     found = _rows(catalog, f"image_id = {quoted(text)}", "id")
     if not found and (":" not in text or text.startswith((".", "/", "~"))):
         raise CatalogError(
-            f"there is no file {one_line(text)}, and no such id; give an image file, an image_id "
+            f"there is no file or image_id {one_line(text)}; give an image file, an image_id "
             "(SOURCE:ID) or a URL, or a person with --creator"
         )
     return found
@@ -215,13 +214,13 @@ def _by_picture(catalog: Catalog, index: _Index, image: NDArray[np.uint8], how: 
         if stored is not None
     ]
     compared.sort(key=lambda pair: (pair[0].mean, pair[1].index))
-    # A sister of a drawing may differ in so little that it could be the drawing, but then it is further off.
-    same = [(apart, one) for apart, one in compared if apart.same]
-    near = [(apart, one) for apart, one in same if apart.mean <= same[0][0].mean + TIE]
+    # A variant of a drawing can pass as the same, but differs more than the drawing itself: keep only the nearest.
+    same = [(difference, one) for difference, one in compared if difference.same]
+    near = [(difference, one) for difference, one in same if difference.mean <= same[0][0].mean + TIE]
     credited = catalog.take(index.row_ids[[one.index for _, one in near]], COLUMNS).to_pylist()
     return [
-        Match(how, credit(row), one.distance, one.bits, round(apart.mean, 2))
-        for row, (apart, one) in zip(credited, near, strict=True)
+        Match(how, credit(row), one.distance, one.bits, round(difference.mean, 2))
+        for row, (difference, one) in zip(credited, near, strict=True)
     ]
 
 
@@ -233,7 +232,7 @@ def _rows(catalog: Catalog, where: str, how: str) -> list[Match]:
 def _matching(
     catalog: Catalog, columns: Sequence[str], mask: Callable[[pa.Table], NDArray[np.bool_]]
 ) -> NDArray[np.uint64]:
-    """Row ids of the rows that `mask` means, which looks at `columns`."""
+    """Row ids of the rows that `mask` selects by `columns`."""
     found = [np.empty(0, np.uint64)]
     for batch in catalog.scan(columns, batch_size=1 << 16, with_row_id=True):
         rows = pa.Table.from_batches([batch])
@@ -254,12 +253,12 @@ def _made(match: Match, creator: str) -> bool:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a null
+    except (OSError, ValueError):  # too long for a file name, or contains a null byte
         return False
 
 
 def _same_addresses(url: str) -> Iterable[str]:
-    """The address as it is, by either scheme, with and without the slash at its end."""
+    """The address with http and https, with and without a final slash."""
     scheme, _, rest = url.partition("://")
     schemes = ("http", "https") if scheme.lower() in ("http", "https") else (scheme,)
     return dict.fromkeys(

@@ -1,8 +1,8 @@
-"""Whether two pictures are one: laid over each other as well as a crop allows, and compared place by place. Pure.
+"""Whether two pictures are the same: align them, allowing for a crop, and compare them locally. Pure.
 
-What recompression and resizing change is spread over a picture, and so is what is left of a crop. What tells a drawing
-from its sister, another skin tone or a hat, is in one place, and may be little on average over all of the picture. So
-both are looked at: the mean difference, and the worst of any small square.
+Recompression, resizing and a small crop change the whole picture a little. Variants of a drawing, such as another skin
+tone or a hat, differ strongly in one place, but little on average. So two values count: the mean difference, and the
+largest difference of any small square.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from commoncanvas.core.errors import ImageError
 from commoncanvas.images.image import decode
 
 MAX_DIFFERENCE = 7.0
-"""Root mean square, in levels of 255, up to which two aligned pictures are the same."""
+"""Largest root mean square difference of the same picture after alignment, in levels of 255."""
 MAX_LOCAL_DIFFERENCE = 12.0
-"""The same in any square of 3 x 3 of the 32 x 32 cells, in any colour, for a picture of FINE pixels a side. Copies of
-drawings: 11 or less, but for one of 1,000; of photos of 300 pixels, 9 or less. Skin tones are 25 and more apart."""
+"""The same limit for each square of 3 x 3 of the 32 x 32 cells, in each colour, if a side has FINE pixels or more.
+Copies of drawings reach 11 (one in 1,000 more); copies of 300-pixel photos 9. Skin tones differ by 25 or more."""
 FINE = 256
-"""A smaller picture may differ more, up to twice as much: its cells are made of few pixels, and of their noise."""
+"""Smaller pictures may differ up to twice as much: their cells have few pixels, and so more noise."""
 
-_SMALL = 128  # pixels of a side that cells are made from
-_SIDES = (16, 32)  # cells of a side, from coarse to fine
+_SMALL = 128  # pixels per side before cells are made
+_SIDES = (16, 32)  # cells per side, from coarse to fine
 _STEPS = 3
 _HOPELESS = 40.0
-_MOST = 0.055  # a crop of 5 % in whole pixels may be a little more
+_MOST = 0.055  # a crop of 5 %, rounded to whole pixels, can be a little more
 _DAMPING = 1e-3
 
 Cells = NDArray[np.float32]
 Crop = NDArray[np.float64]
-"""[4]: left, top, right and bottom shares of the original that are missing."""
+"""[4]: missing fractions of the original: left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Root mean squares between two aligned pictures, levels of 255."""
+    """Root mean square differences between two aligned pictures, in levels of 255."""
 
     mean: float
-    """Of the whole picture."""
+    """Difference of the whole picture."""
     local: float
-    """Of the square of 3 x 3 cells and the colour where it is largest."""
+    """Largest difference of any square of 3 x 3 cells, in any colour."""
     allowed: float = MAX_LOCAL_DIFFERENCE
-    """What `local` may be."""
+    """Limit for `local`."""
 
     @property
     def same(self) -> bool:
@@ -60,7 +60,7 @@ UNLIKE = Difference(float("inf"), float("inf"))
 
 
 class Target:
-    """A picture that others are aligned with; what an alignment needs of it is worked out once."""
+    """A picture to align others with. It computes its own part of the alignment once."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         """From uint8 [H, W, 3]."""
@@ -70,14 +70,14 @@ class Target:
 
     @cached_property
     def _levels(self) -> list[tuple[Cells, NDArray[np.float32]]]:
-        """Of each size the cells, and the [4, cells] change of a crop that a change of them asks for."""
+        """For each size: the cells, and the [4, cells] matrix from a change of cells to a change of the crop."""
         levels = []
         for side in _SIDES:
             cells = _cells(self._image, np.zeros(4), side)
             down, across = np.gradient(cells, axis=(0, 1))
             at = _inner((np.arange(side) + 0.5) / side)
             x, y = at[None, :, None], at[:, None, None]
-            # How the cells change as one side of the crop moves: it moves its own edge most, the other one's not.
+            # How the cells change when one side of the crop moves: most at that edge, not at all at the opposite one.
             moves = np.stack([across * (1 - x), down * (1 - y), -across * x, -down * y], axis=-1) * side
             moves = moves.reshape(-1, 4)
             square = moves.T @ moves
@@ -86,11 +86,11 @@ class Target:
         return levels
 
     def difference(self, data: bytes) -> Difference:
-        """From the stored image `data`, cropped so that it fits best, by up to 5 % of its width and of its height.
+        """Difference to the stored image `data`, after the crop (up to 5 % of width and height) that fits best.
 
-        The best of a few crops is improved by Gauss-Newton steps, from coarse to fine (Lucas, Kanade, "An iterative
-        image registration technique", IJCAI 1981), with the target's gradients, which a match has too. UNLIKE for
-        an image that can't be decoded.
+        It takes the best of a few crops and improves it by Gauss-Newton steps, from coarse to fine (Lucas, Kanade, "An
+        iterative image registration technique", IJCAI 1981). It uses the target's gradients, since a match has nearly
+        the same. UNLIKE for an image that can't be decoded.
         """
         try:
             image = _small(data)
@@ -106,24 +106,24 @@ class Target:
                 break
             tried, least = crop, float("inf")
             for step in range(_STEPS + 1):
-                apart = _cells(image, tried, side) - cells
-                mean = float(np.square(apart).mean())
+                change = _cells(image, tried, side) - cells
+                mean = float(np.square(change).mean())
                 if mean < least:
-                    best, least, crop = apart, mean, tried
+                    best, least, crop = change, mean, tried
                 if step < _STEPS:
-                    tried = _allowed(tried - solve @ apart.reshape(-1))
+                    tried = _allowed(tried - solve @ change.reshape(-1))
         return Difference(math.sqrt(least), _local(best), self._limit)
 
 
 def _allowed(crop: Crop) -> Crop:
-    """Nothing outside the picture, and no more of it missing than may be."""
+    """Clip a crop to the picture and to the largest allowed crop."""
     crop = crop.clip(0, _MOST)
     over = (crop[:2] + crop[2:] - _MOST).clip(0)
     return (crop - np.tile(over, 2) / 2).clip(0)
 
 
-def _local(apart: Cells) -> float:
-    squares = np.square(apart)
+def _local(change: Cells) -> float:
+    squares = np.square(change)
     for axis in (0, 1):
         squares = np.lib.stride_tricks.sliding_window_view(squares, 3, axis).mean(-1)
     return math.sqrt(squares.max())
@@ -134,12 +134,14 @@ def _small(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             if image.format == "JPEG":
-                image.draft("RGB", (_SMALL, _SMALL))  # decodes a sixteenth of the pixels of 512
-            # Of a last column or row that stands for less than the others, no more than that.
+                image.draft(
+                    "RGB", (_SMALL, _SMALL)
+                )  # of 512 pixels a side it decodes only a sixteenth of all
+            # After `draft` the last column or row can cover fewer pixels than the others: count only those.
             factor = round(width / image.width)
             return _reduced(image.convert("RGB"), width / factor, height / factor)
     except OSError:
-        pixels = decode(data)  # says what is wrong
+        pixels = decode(data)  # raises an error with a reason
         return _reduced(Image.fromarray(pixels), pixels.shape[1], pixels.shape[0])
 
 
@@ -149,10 +151,10 @@ def _reduced(image: Image.Image, width: float, height: float) -> Image.Image:
 
 
 def _cells(image: Image.Image, crop: Crop, side: int) -> Cells:
-    """[side - 2, side - 2, 3]: not the outermost, where a filter reaches beyond a crop, but not beyond a picture."""
+    """[side - 2, side - 2, 3] without the outer cells, where the filter reads pixels outside of the crop."""
     left, top, right, bottom = crop
     box = (left * _SMALL, top * _SMALL, (1 - right) * _SMALL, (1 - bottom) * _SMALL)
-    # Not BOX: Pillow's takes whole pixels in or out, so that crops of less than one are not told apart.
+    # Not BOX: Pillow's BOX filter uses whole pixels, so crops of less than a pixel would look equal.
     cells = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box), np.float32)
     return _inner(_inner(cells).swapaxes(0, 1)).swapaxes(0, 1)
 
@@ -161,13 +163,13 @@ def _inner(array: NDArray[Any]) -> NDArray[Any]:
     return array[1:-1]
 
 
-# Shares that are missing at the two ends of a side.
+# Missing fractions at the two ends of a side.
 _SPLITS = tuple((first / 40, last / 40) for first in range(3) for last in range(3 - first))
 _START = 64
 
 
 def _start_filters() -> NDArray[np.float32]:
-    """[splits, cells, 64] what `_cells` does along one side, as matrices: two products make all pairs of splits."""
+    """[splits, cells, 64] matrices that do what `_cells` does along one side; two products give all pairs of splits."""
     unit = Image.fromarray(np.eye(_START, dtype=np.float32))
     rows = [
         unit.resize(

@@ -1,1 +1,1 @@
-"""Rows to look at."""
+"""Show rows."""

@@ -1,4 +1,4 @@
-"""Rows to look at: what they say, what became of their images, and what a duplicate is a copy of."""
+"""Show rows: their columns, their fetch status, and for a duplicate the row that it copies."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 COLUMNS = ("title", "creator", "license", "fetch_status", "fetch_error")
 LIMIT = 50
 VALUE_LENGTH = 200
-"""Characters of a value that are shown."""
+"""Longer values are cut to this many characters."""
 ID_WIDTH = 40
-"""Ids of at most so many characters stay in one line in every terminal, so that they can be copied."""
+"""Ids up to this length are never wrapped, so that users can copy them."""
 
 Row = dict[str, str | None]
 
 
 @dataclass(frozen=True, repr=False)
 class ShownRows(Printed):
-    """The first of the `matching` rows: `image_id`, `columns` and `duplicate_of` as text; `kept` has, by id, the rows
-    that these are copies of. `statuses` counts the fetch statuses of all that match.
+    """The first of the `matching` rows: `image_id`, `columns` and `duplicate_of` as text. `kept`: image_id -> the row
+    that duplicates copy. `statuses` counts the fetch statuses of all matching rows.
     """
 
     uri: str
@@ -55,12 +55,12 @@ class ShownRows(Printed):
 
     @property
     def left_out(self) -> str | None:
-        """What is not shown, in words."""
+        """How many rows are not shown, in words."""
         more = self.matching - len(self.rows)
         return f"{counted(more, 'more rows')}; --limit shows more" if more else None
 
     def render(self) -> RenderableType:
-        """What the terminal shows: a line a row, and below a duplicate the row that it copies."""
+        """What the terminal shows: one line per row, and below a duplicate the row that it copies."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -115,12 +115,12 @@ def show(
     columns: Sequence[str] = COLUMNS,
     limit: int = LIMIT,
 ) -> ShownRows:
-    """The first `limit` rows that `where` (SQL, or the name of a saved filter) lets in, in the table's order.
+    """The first `limit` rows that match `where` (SQL, or the name of a saved filter), in table order.
 
-    Raises CatalogError for a condition or columns that mean nothing.
+    Raises CatalogError for an invalid condition or unknown columns.
     """
     if limit < 1:
-        raise CatalogError(f"limit {limit} shows nothing; give 1 or more")
+        raise CatalogError(f"limit {limit} shows no rows; give 1 or more")
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     condition = all_of(expression(catalog, where)) if where else None
@@ -148,7 +148,7 @@ def _shown(row: Mapping[str, Any]) -> Row:
 
 
 def _text(value: Any) -> str | None:
-    """A value of any column as a person reads it."""
+    """A value of any column as readable text."""
     match value:
         case None:
             return None

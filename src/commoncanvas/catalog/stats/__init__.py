@@ -1,1 +1,1 @@
-"""What is in the table and what was left out, counted."""
+"""Count what is in the table and what was left out."""

@@ -1,11 +1,11 @@
-"""Statistics of a catalog, counted in one pass: licences and policies, sources, sizes, years, countries, creators."""
+"""Statistics of a catalog in one pass: licences and policies, sources, sizes, years, countries, creators."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,25 +23,22 @@ from commoncanvas.table.schema import COUNTRY, SCHEMA
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 
-if TYPE_CHECKING:
-    pass
 
 TOP = 20
 NOT_STATED = "not stated"
 PENDING = "pending"
 SIDES = (0, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144)
-"""Lower edges of the histograms of sides, pixels."""
+"""Lower edges of the histograms of sides, in pixels."""
 SCAN_ROWS = 65536
 
 
 def stats(
     catalog: Catalog | str | Path, *, where: str | None = None, sample: Sample | None = None
 ) -> CatalogStats:
-    """Count the rows that `where` (SQL, or a saved filter's name) lets in, without reading images.
+    """Count the rows that match `where` (SQL, or a saved filter's name), without reading images.
 
-    Rows stream by; memory grows with the different creators (some 600 bytes each) and cameras. Images that may be
-    shown, those that are stored and under a licence that lets anyone use them, take part in `sample`. Raises
-    CatalogError.
+    Rows stream; memory grows with the number of creators (about 600 bytes each) and cameras. `sample` draws from the
+    images that may be shown: stored images whose licence permits reuse. Raises CatalogError.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
@@ -149,7 +146,7 @@ def _together(seen: Survey, name: str, each: Sequence[Figures]) -> Figures:
 
 def _median(sides: Tally, column: str, ids: Iterable[str | None]) -> int | None:
     table = sides.table()
-    # `is_in` finds a null among nulls.
+    # `is_in` matches null with null.
     chosen = table.filter(pc.is_in(table["license"], value_set=pa.array(ids, pa.large_string())))
     return median(chosen[column].to_numpy(), chosen[COUNT].to_numpy())
 
@@ -168,14 +165,14 @@ def _counts(tally: Tally, missing: str) -> dict[str, int]:
 
 
 def _without_nulls(tally: Tally) -> pa.Table:
-    """Its table without the values that are null in every column."""
+    """The tally's table without the rows that are null in every column."""
     table = tally.table()
-    there = [table[column].is_valid() for column in tally.columns]
-    return table.filter(there[0] if len(there) == 1 else pc.or_(*there))
+    valid = [table[column].is_valid() for column in tally.columns]
+    return table.filter(valid[0] if len(valid) == 1 else pc.or_(*valid))
 
 
 def _people(table: pa.Table) -> pa.Table:
-    """A row a person: of all spellings of their name and address the most frequent, and the rows of all."""
+    """One row per person: the most frequent spelling of name and address, with the rows of all spellings."""
     named = [pc.fill_null(pc.not_equal(table[name], ""), False) for name in ("creator", "creator_url")]
     table = table.filter(pc.or_(*named))
     order = [(COUNT, "descending"), ("creator", "ascending"), ("creator_url", "ascending")]
@@ -194,7 +191,7 @@ def _people(table: pa.Table) -> pa.Table:
 
 
 def _top(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows with the largest counts; where these are the same, in the order of the names."""
+    """The rows with the largest counts; equal counts are sorted by name."""
     if len(table) > TOP:
         counts = table[COUNT].to_numpy()
         table = table.filter(pa.array(counts >= np.partition(counts, -TOP)[-TOP]))
@@ -212,7 +209,7 @@ def _filled(catalog: Catalog, where: str | None) -> dict[str, int]:
 
 
 def bytes_on_disk(catalog: Catalog) -> dict[str, int]:
-    """Column -> bytes of its data in the files of this version."""
+    """Column -> bytes on disk in the files of this version."""
     by_id = {entry.id: entry.bytes_on_disk for entry in catalog.dataset.stats.data_stats().fields}
     return {
         field.name(): by_id.get(field.id(), 0) + sum(by_id.get(child.id(), 0) for child in field.children())

@@ -1,4 +1,4 @@
-"""What isn't trained on, step by step, and why: from the import to a saved filter."""
+"""Rows that aren't trained on, and why, step by step from the import to a saved filter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NOT_CURATED = "not curated"
 
 @dataclass(frozen=True)
 class FilterSteps:
-    """What each condition of a saved filter takes now from the rows that those before it leave.
+    """How many rows each condition of a saved filter drops now, in order.
 
-    `steps` and the rows left are for models of either policy; where they can't be counted `error` says why.
+    `steps` and the rows left are counted for both policies. If counting fails, `error` says why.
     """
 
     name: str
@@ -35,20 +35,20 @@ class FilterSteps:
 
 @dataclass(frozen=True)
 class Dropped:
-    """`imports`, and the images `taken_down` and kept out, are of the whole catalog, the rest of the rows counted."""
+    """What was left out. `imports` and `taken_down` cover the whole catalog, the other fields the counted rows."""
 
     imports: tuple[ImportRecord, ...]
     taken_down: int
     not_fetched: dict[str, int]
     duplicates: int | None
-    """None if nobody has looked for them."""
+    """None if duplicates were never searched."""
     filters: tuple[FilterSteps, ...]
 
 
 def dropped(
     catalog: Catalog, where: str | None, not_fetched: dict[str, int], duplicates: int | None
 ) -> Dropped:
-    """Put together what `stats` has counted and what is recorded elsewhere. Raises CatalogError."""
+    """Combine the counts of `stats` with the records of imports, takedowns and filters. Raises CatalogError."""
     stones = Tombstones(catalog.uri, catalog.storage_options)
     stones.refresh()
     return Dropped(
@@ -66,11 +66,11 @@ def dropped(
 def filter_steps(
     catalog: Catalog, name: str, conditions: Sequence[Condition], within: str | None = None
 ) -> FilterSteps:
-    """What the conditions of a saved filter take in turn from the rows that `within` lets in."""
+    """How many of the rows that match `within` each condition of a saved filter drops, in order."""
     where = where_of(conditions)
     try:
         found = count_steps(catalog, [each for one in conditions for each in _curated_first(one)], within)
-    except CatalogError as error:  # such as for a column that was dropped since
+    except CatalogError as error:  # for example, a column was dropped since
         return FilterSteps(name, where, error=licenses.shortened(str(error)))
     steps = tuple(
         step for step in found.steps if step.name != _NOT_CURATED or step.commercial or step.noncommercial
@@ -79,10 +79,8 @@ def filter_steps(
 
 
 def _curated_first(condition: Condition) -> list[Condition]:
-    """A condition on what `curate` computes, after that it was computed at all: a row that nobody has looked at is no
-    duplicate.
-    """
+    """Before a condition on a computed column, check that the column has a value: a null is no duplicate."""
     if condition.computed is None:
         return [condition]
-    why = "came after the filter was made, or can't be judged"
+    why = "added after the filter was made, or no score could be computed"
     return [Condition(_NOT_CURATED, why, f"{condition.computed} IS NOT NULL"), condition]

@@ -1,4 +1,4 @@
-"""Statistics as the terminal shows them: C and NC side by side, then what they are made of."""
+"""Statistics as the terminal shows them: C and NC side by side, then the details."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of the images under one licence, or under all that a policy lets in; sizes are of the originals where known.
+    """Counts of the images under one licence, or under all licences of a policy.
 
-    Both sides are medians, each for itself; None where no size is known.
+    The sides are medians, each computed separately, of the originals if known; None if no size is known.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Figures:
     long_side: int | None
     short_side: int | None
     commercial: bool
-    """Let in by the policy `commercial` (CommonCanvas-C)."""
+    """Allowed by the policy `commercial` (CommonCanvas-C)."""
     noncommercial: bool
-    """Let in by the policy `noncommercial` (CommonCanvas-NC)."""
+    """Allowed by the policy `noncommercial` (CommonCanvas-NC)."""
 
 
 @dataclass(frozen=True)
 class Creator:
-    """Told from others of the same name by the address."""
+    """A creator. The URL distinguishes people with the same name."""
 
     name: str | None
     url: str | None
@@ -51,7 +51,7 @@ class Creator:
 
 @dataclass(frozen=True, repr=False)
 class CatalogStats(Printed):
-    """Counts are of rows that the filter lets in, most first; bytes are of the whole table on disk."""
+    """Counts cover the rows that match the filter, largest first; bytes cover the whole table on disk."""
 
     uri: str
     version: int
@@ -60,35 +60,35 @@ class CatalogStats(Printed):
     licenses: dict[str, int]
     by_license: tuple[Figures, ...]
     by_policy: dict[str, Figures]
-    """`commercial`, `noncommercial`, which lets in all of those and more, and `neither`."""
+    """`commercial`, `noncommercial` (which includes all of `commercial`) and `neither`."""
     sources: dict[str, int]
     fetch_statuses: dict[str, int]
     creators: int
     top_creators: tuple[Creator, ...]
     cameras: int
     top_cameras: dict[str, int]
-    """As the source names them, else as EXIF does."""
+    """Names from the source, else from EXIF."""
     countries: dict[str, int]
-    """ISO 3166-1 alpha-2 codes of where they were taken; rows without are left out."""
+    """ISO 3166-1 alpha-2 codes of the country of the picture; rows without one are not counted."""
     no_country: int
-    """Rows of which it isn't known where they were taken."""
+    """Rows with an unknown country."""
     years: dict[int, int]
-    """Of `taken_at` (UTC), in order; rows without are left out."""
+    """Years of `taken_at` (UTC), in order; rows without a date are not counted."""
     long_sides: dict[int, int]
-    """Pixels from (and up to the next) -> images whose original's longest side is that."""
+    """Lower edge in pixels -> images whose original's longest side is between it and the next edge."""
     short_sides: dict[int, int]
     aspects: dict[str, int]
-    """Width to height, by the nearest of some common ratios, from tall to wide."""
+    """Nearest common ratio of width to height -> images, from tall to wide."""
     commercial: int
-    """Rows that the policy `commercial` (CommonCanvas-C) lets in."""
+    """Rows that the policy `commercial` (CommonCanvas-C) allows."""
     noncommercial: int
-    """Rows that the policy `noncommercial` (CommonCanvas-NC) lets in."""
+    """Rows that the policy `noncommercial` (CommonCanvas-NC) allows."""
     mean_width: float | None
     mean_height: float | None
     mean_original_width: float | None
     mean_original_height: float | None
     filled: dict[str, int]
-    """Rows with a value, for `label` and every column that a stage has added."""
+    """Rows with a value, for `label` and each column that a stage added."""
     dropped: Dropped
     image_bytes: int
     total_bytes: int
@@ -136,9 +136,9 @@ def render(found: CatalogStats) -> RenderableType:
 
 
 def places(found: CatalogStats, most: int) -> dict[str, int]:
-    """`most` lines: the countries with the most images, the others together, and where it isn't known.
+    """At most `most` lines: the countries with the most images, the sum of the others, and the unknown.
 
-    {} where no country is.
+    {} if no country is known.
     """
     if not found.countries:
         return {}
@@ -164,7 +164,7 @@ def _summary(found: CatalogStats) -> list[str]:
         dated = sum(found.years.values())
         most = max(found.years, key=lambda year: found.years[year])
         lines.append(
-            f"taken {min(found.years)} to {max(found.years)}, {found.years[most]:,} of {dated:,} dated ones in {most}"
+            f"taken {min(found.years)} to {max(found.years)}; {found.years[most]:,} of {dated:,} dated images in {most}"
         )
     return lines
 
@@ -210,11 +210,11 @@ def _licenses(found: CatalogStats) -> Any:
 
 
 def dropped_lines(dropped: Dropped) -> list[str]:
-    """What isn't trained on, a line a step."""
+    """The rows that aren't trained on, one line per step."""
     lines = []
     for one in dropped.imports:
         if one.skipped or one.refused:
-            # Rows that were taken down are among `rows`, which could be used.
+            # `rows` includes the rows that were taken down before.
             out = sum(one.skipped.values()) + one.refused
             reasons = {**one.skipped, **({"taken down before": one.refused} if one.refused else {})}
             listed = ", ".join(f"{reason} ({count:,})" for reason, count in _most_first(reasons))
@@ -244,7 +244,7 @@ def minus(count: int) -> str:
 
 
 def pixels(figures: Figures) -> str:
-    """`1,024 × 768`, the long side first; a dash where no size is known."""
+    """`1,024 × 768`, the long side first; a dash if no size is known."""
     if figures.long_side is None or figures.short_side is None:
         return "—"
     return f"{figures.long_side:,} × {figures.short_side:,}"

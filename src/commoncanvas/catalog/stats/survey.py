@@ -1,4 +1,4 @@
-"""What `stats` counts in each batch of rows, without a Python object a row."""
+"""What `stats` counts in each batch of rows, vectorised."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASPECTS = {
     "16:9": 16 / 9,
     "2:1": 2.0,
 }
-"""Width to height; the first and last stand for all that are taller and wider, too."""
+"""Width / height. The first and the last also count everything taller or wider."""
 _READ = (
     "license",
     "source",
@@ -43,7 +43,7 @@ _SHOWN = pa.array([id for id, license in licenses.LICENSES.items() if license.re
 
 
 class Survey:
-    """The counts of rows that went by. Columns that the table lacks count as null."""
+    """Counts of the rows that were added. Columns missing from the table count as null."""
 
     def __init__(self, schema: pa.Schema, sample: Sample | None = None) -> None:
         self.columns = [name for name in _READ if name in schema.names]
@@ -62,7 +62,7 @@ class Survey:
         self.duplicates = 0 if DUPLICATE_OF in self.columns else None
         self.size_sums = np.zeros(len(SIZES))
         self.sized = 0
-        """Rows with a stored width, which `size_sums` are of."""
+        """Rows with a stored width; `size_sums` covers them."""
         self.add(pa.RecordBatch.from_pylist([], pa.schema([*map(schema.field, self.columns), _ROW_ID])))
 
     @property
@@ -77,10 +77,10 @@ class Survey:
             tally.add(rows)
         self.countries.add(rows)
         self.years.add(rows)
-        sized = rows.filter(pc.greater(rows["short_side"], 0))  # of null it is null, which filters out too
+        sized = rows.filter(pc.greater(rows["short_side"], 0))  # also drops nulls
         self.long_sides.add(sized)
         self.short_sides.add(sized)
-        # The nearest ratio is the one between whose geometric means with its neighbours the image lies.
+        # The edges between neighbouring ratios are their geometric means.
         edges = np.sqrt(_RATIOS[:-1] * _RATIOS[1:])
         nearest = np.searchsorted(edges, sized["seen_width"].to_numpy() / sized["seen_height"].to_numpy())
         self._aspects += np.bincount(nearest, minlength=len(ASPECTS))
@@ -94,7 +94,7 @@ class Survey:
             self.sample.add(rows["_rowid"].filter(shown).to_numpy())
 
     def _derived(self, batch: pa.RecordBatch) -> pa.Table:
-        """The batch with every column of `_READ`, and those that are made of them."""
+        """The batch with every column of `_READ` and the derived columns."""
         columns = {name: batch[name] for name in batch.schema.names}
         for name in _READ:
             if name not in columns:
@@ -102,7 +102,7 @@ class Survey:
                 columns[name] = pa.nulls(len(batch), kind)
         for name, column in columns.items():
             if pa.types.is_string(column.type):
-                columns[name] = column.cast(pa.large_string())  # of all creators together 2 GB may not do
+                columns[name] = column.cast(pa.large_string())  # all creators together can exceed 2 GB
         for side in ("width", "height"):
             columns[f"seen_{side}"] = pc.coalesce(columns[f"original_{side}"], columns[side]).cast(pa.int64())
         sides = columns["seen_width"], columns["seen_height"]

@@ -1,4 +1,4 @@
-"""Counting while a table streams by: how many rows of each value, and a few rows drawn at random."""
+"""Count values and draw a random sample while a table streams."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 COUNT = "rows"
 MERGE_ROWS = 1 << 20
-"""Counts of single batches wait until there are so many, or as many as different values are known."""
+"""Counts of batches are merged when they exceed this number and the number of known values."""
 
 
 class Tally:
-    """How many rows there are of each combination of values in `columns`; nulls are a value too. Exact.
+    """Exact number of rows for each combination of values in `columns`; null counts as a value.
 
-    Memory grows with the different combinations, not with the rows: about four times what these take themselves.
+    Memory grows with the number of combinations, not of rows: about four times the size of the combinations.
     """
 
     def __init__(self, *columns: str) -> None:
@@ -25,7 +25,7 @@ class Tally:
         self._known = self._waiting = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Count rows of a table that has the columns, and maybe others."""
+        """Count rows of a table that has at least these columns."""
         part = (
             rows.select(self.columns).group_by(self.columns, use_threads=False).aggregate([([], "count_all")])
         )
@@ -35,7 +35,7 @@ class Tally:
             self._merge()
 
     def table(self) -> pa.Table:
-        """The columns, and how many rows of each combination in `rows` (int64), in no order. At least one `add`."""
+        """The combinations, with their number in the column `rows` (int64), unsorted. Needs at least one `add`."""
         if len(self._parts) > 1:
             self._merge()
         return self._parts[0]
@@ -51,7 +51,7 @@ class Tally:
 
 
 class Sample:
-    """`size` of the rows that go by, each as likely as any other; the same seed over the same rows draws the same."""
+    """A uniform random sample of `size` rows from a stream. The same seed and rows give the same sample."""
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self.size = size
@@ -61,11 +61,11 @@ class Sample:
 
     @property
     def row_ids(self) -> NDArray[np.uint64]:
-        """[size or fewer] in random order."""
+        """[size or fewer] row ids in random order."""
         return self._row_ids
 
     def add(self, row_ids: NDArray[np.uint64]) -> None:
-        """Let rows take part."""
+        """Add rows to draw from."""
         ids = np.concatenate([self._row_ids, row_ids])
         ranks = np.concatenate([self._ranks, self._random.random(len(row_ids))])
         first = np.argsort(ranks)[: self.size]
@@ -73,7 +73,7 @@ class Sample:
 
 
 def median(values: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
-    """The lower median of `values`, each there `counts` times; None of nothing."""
+    """The lower median of `values`, where each occurs `counts` times; None if there are no values."""
     if not len(values):
         return None
     order = np.argsort(values)
@@ -82,7 +82,7 @@ def median(values: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
 
 
 def histogram(values: NDArray[np.int64], counts: NDArray[np.int64], edges: Sequence[int]) -> dict[int, int]:
-    """Lower edge -> how many lie between it and the next; the last is open, and nothing lies under the first."""
+    """Lower edge -> number of values up to the next edge. The last bin is open. No value is below the first edge."""
     places = np.searchsorted(edges, values, side="right") - 1
     sums = np.bincount(places, counts, len(edges)) if len(values) else np.zeros(len(edges))
     return {edge: int(total) for edge, total in zip(edges, sums, strict=True)}

@@ -1,1 +1,1 @@
-"""Rows, or all rows of a creator, taken out of the table and kept out."""
+"""Remove rows, or all rows of a creator, from the table and keep them out."""

@@ -1,7 +1,7 @@
-"""Takedown: the rows of a person's request leave the catalog, and what they were stays out.
+"""Takedown: remove the rows of a person's request from the catalog, and keep these images out.
 
-First the tombstones are written, then the rows are deleted, then, on request, the files are rewritten: killed at any
-moment, the same call does the rest.
+First it writes the tombstones, then it deletes the rows, then, on request, it rewrites the files. After a crash, the
+same call does the rest.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _TRAINED = re.compile(r"train-(?P<model>.+)-v\d+")
 
 @dataclass(frozen=True, repr=False)
 class TakedownReport(Printed):
-    """What a takedown found, and did unless it was a `dry_run`."""
+    """What a takedown found and removed. With `dry_run` nothing was removed."""
 
     uri: str
     dry_run: bool
     rows: int
-    """Rows of the newest version that go."""
+    """Removed rows of the newest version."""
     copies: int
-    """Those among them that are there only as the same file, byte for byte."""
+    """Those of the rows that are included only because they have the same file."""
     creators: dict[str, int]
-    """Whose rows they are."""
+    """Creator -> removed rows."""
     tags: dict[str, int]
     """Tag -> rows of the request in its version."""
     near: dict[str, int]
-    """Rows that look alike and stay -> bits in which the perceptual hashes differ."""
+    """Image ids that look alike and stay -> bits in which the perceptual hashes differ."""
     namesakes: dict[str, int]
-    """People who may be the creator that was asked for, and stay -> their rows. Somebody has to decide."""
+    """Creators who may be the requested person, and stay -> their rows. The user has to decide."""
     unknown: tuple[str, ...]
-    """What was asked for and is nowhere; it is kept out from now on."""
+    """Requested ids, URLs and files that are not in the catalog; later imports skip them."""
     purged: PurgeReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,36 +63,37 @@ class TakedownReport(Printed):
         return Text("\n".join(self._lines()))
 
     def _lines(self) -> Iterator[str]:
-        copies = f", {self.copies:,} of them copies under other ids" if self.copies else ""
-        yield f"{self.uri}: {counted(self.rows, 'rows')} {'would go' if self.dry_run else 'taken down'}{copies}"
+        copies = f" (copies under other ids: {self.copies:,})" if self.copies else ""
+        verb = "would be taken down" if self.dry_run else "taken down"
+        yield f"{self.uri}: {counted(self.rows, 'rows')} {verb}{copies}"
         for creator, count in self.creators.items():
             yield f"  {creator}: {counted(count, 'rows')}"
         for tag, count in self.tags.items():
             trained = _TRAINED.fullmatch(tag)
             model = f" (model {trained['model']} was trained on that version)" if trained else ""
-            yield f"tag {tag}: {count:,} of the rows{model}"
+            yield f"tag {tag} contains {count:,} of the rows{model}"
         if self.near:
             listed = ", ".join(f"{image_id} ({bits} bits)" for image_id, bits in self.near.items())
-            yield f"look alike and stay, unless --near: {listed}"
+            yield f"similar images stay in the catalog, unless --near: {listed}"
         if self.namesakes:
-            yield "called the same or nearly so, and stay; if it is the same person, take them down as well:"
+            yield "creators with the same or a similar name stay; if it is the same person, take them down too:"
             for creator, count in self.namesakes.items():
                 yield f"  {creator}: {counted(count, 'rows')}"
         if self.unknown:
-            yield f"not in the catalog, kept out from now on: {', '.join(map(str, self.unknown))}"
+            yield f"not in the catalog; later imports will skip them: {', '.join(map(str, self.unknown))}"
         if self.dry_run:
             yield "nothing was changed"
         elif self.purged is None:
             yield (
-                "deleted from the newest version only: the files, old versions and tags still hold them; "
-                "--purge removes them there too"
+                "the rows are deleted from the newest version only; the files, old versions and tags still contain "
+                "them; to remove them there too, use --purge"
             )
         else:
             if self.purged.tags:
-                yield f"tags deleted, for their versions can't exist without the rows: {', '.join(self.purged.tags)}"
+                yield f"deleted tags, because their versions contained the rows: {', '.join(self.purged.tags)}"
             yield (
-                f"no byte of {counted(self.purged.images, 'images')} is left in {counted(self.purged.files, 'files')} "
-                f"({self.purged.bytes:,} bytes searched)"
+                f"searched {self.purged.bytes:,} bytes in {counted(self.purged.files, 'files')}; "
+                f"no byte of {counted(self.purged.images, 'images')} is left"
             )
 
 
@@ -110,19 +111,19 @@ def takedown(
     exclusive: bool = False,
     dry_run: bool = False,
 ) -> TakedownReport:
-    """Delete the rows that a request is about, and keep tombstones that keep them out of every later import.
+    """Delete the rows of a request, and write tombstones that keep them out of later imports.
 
-    `creator`: a name, an address, or the user id that it ends with. `url`: of pages or images. `list_file`: ids or
-    URLs, one a line. `file`: images as they were published; rows that only look alike are listed, and go with `near`.
-    The same file under another id always goes. What earlier requests were about goes too, should it have come back, so
-    a call without any of these asks for the same once more. `reason` is kept.
+    `creator`: a name, an address, or the user id at its end. `url`: addresses of pages or images. `list_file`: ids or
+    URLs, one per line. `file`: images as they were published; similar rows are listed, and deleted with `near`.
+    Rows with the same file under another id are always deleted. So are rows of earlier requests that came back: a
+    call without a request only repeats the earlier ones. The tombstones keep the `reason`.
 
-    Lance only marks rows as deleted. With `purge` they leave every file, old version and tag, and are looked for
-    afterwards (see `purge.purge`, also for `exclusive`). Raises CatalogError.
+    Lance only marks rows as deleted. With `purge` they are removed from all files, old versions and tags, and a search
+    checks this (see `purge.purge`, also for `exclusive`). Raises CatalogError.
     """
     request = Request.of(id, creator, url, list_file, file)
     if request and not reason:
-        raise CatalogError('a takedown keeps the reason with its tombstones; pass --reason "..."')
+        raise CatalogError('a takedown needs a reason for its tombstones; pass --reason "..."')
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     catalog.refresh()

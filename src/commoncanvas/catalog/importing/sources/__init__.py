@@ -1,4 +1,4 @@
-"""Where images come from: one file a source, one line each here."""
+"""The sources: one module and one line here for each."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ SOURCES: dict[str, Callable[[SourceOptions], Source]] = {
 
 
 def make_source(name: str, options: SourceOptions) -> Source:
-    """Raises SourceError if there is no such source or it can't be used with these options."""
+    """Make a source by its name. Raises SourceError if it doesn't exist or can't be used with these options."""
     if name not in SOURCES:
         raise SourceError(f"there is no source {name}; there are: {', '.join(SOURCES)}")
     for path in options.paths:
         if why := cut_off(path):
             raise SourceError(
-                f"{path} is an export that was cut off: {why}; run that export again, to its end"
+                f"{path} is an incomplete export: {why}; run the export again until it finishes"
             )
     return SOURCES[name](options)

@@ -1,4 +1,4 @@
-"""What a record says of an image's people becomes base columns, by one set of rules for all sources."""
+"""Turn a record's provenance into base columns, with the same rules for all sources."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from commoncanvas.table.report import Report
 
 Row = dict[str, Any]
 MAX_TEXT = 1_000_000
-"""Characters of a field, at most."""
+"""Most characters of a field."""
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a record says, as it says it; None for what it doesn't."""
+class RawFields:
+    """The unchanged values of a record; None if a value is missing."""
 
     creator: Any = None
     creator_url: Any = None
@@ -37,11 +37,11 @@ class Said:
 
 
 def base_row(
-    source: str, source_id: str, where: str, license: licenses.License, said: Said, report: Report
+    source: str, source_id: str, where: str, license: licenses.License, raw: RawFields, report: Report
 ) -> Row | None:
     """Identity and provenance of one image.
 
-    None, told to `report`, if the licence demands credit and nobody is named, or a text is no text.
+    Returns None and reports why if the licence demands credit and no creator is named, or if a text is invalid.
     """
     row: Row = {
         "image_id": f"{source}:{source_id}",
@@ -49,17 +49,17 @@ def base_row(
         "source_id": source_id,
         "license": license.id,
         "license_url": license.url,
-        "tags": fields.tag_list(said.tags),
+        "tags": fields.tag_list(raw.tags),
     }
     for column in ("creator", "title", "description"):
-        row[column] = "; ".join(fields.texts(getattr(said, column))) or None
-    row["label"] = next(iter(fields.texts(said.label)), None)
+        row[column] = "; ".join(fields.texts(getattr(raw, column))) or None
+    row["label"] = next(iter(fields.texts(raw.label)), None)
     for column in ("creator_url", "page_url", "image_url"):
-        row[column] = _kept(where, column, getattr(said, column), web_address, "web address", report)
+        row[column] = _kept(where, column, getattr(raw, column), web_address, "web address", report)
     for column in ("taken_at", "uploaded_at"):
-        row[column] = _kept(where, column, getattr(said, column), fields.moment, "date", report)
+        row[column] = _kept(where, column, getattr(raw, column), fields.moment, "date", report)
     if row["creator"] is None and license.attribution:
-        report.skip(where, "no creator", f"{license.id} demands attribution and field creator is empty")
+        report.skip(where, "no creator", f"{license.id} demands attribution, but field creator is empty")
         return None
     for column, value in row.items():
         if not _encodes(value):
@@ -83,34 +83,34 @@ def row_by_aliases(
     label_column: str | None = None,
     columns: Mapping[str, str] = _NONE,
 ) -> Row | None:
-    """`base_row` of a record whose columns have people's own names (`fields.ALIASES`).
+    """`base_row` for a record with any usual column names (`fields.ALIASES`).
 
-    `license` and `creator` are for what the record leaves out; `label_column` names the one of human text. `columns`
-    maps the catalog's names to the record's, where these are others. A record that states the id or the digest of an
-    image that was taken down, as exports do, is skipped.
+    `license` and `creator` are defaults. `label_column` names the column with human text. `columns` maps catalog names
+    to the record's names if these are unusual. Exports contain image ids and file digests: a record with those of an
+    image that was taken down is skipped.
     """
     names = {name: fields.normalise(str(name)) for name in record}
     if len(set(names.values())) < len(names) and (pair := fields.clash(map(str, record))):
-        report.skip(where, "two fields of one name", f"{pair[0]!r} and {pair[1]!r}")
+        report.skip(where, "duplicate field name", f"{pair[0]!r} and {pair[1]!r}")
         return None
     values: dict[str, Any] = {names[name]: value for name, value in record.items()}
     image_id, digest = (fields.text(values.get(name)) for name in ("image_id", "sha256"))
     if image_id in report.taken_down.image_ids or digest in report.taken_down.sha256s:
         report.skip(
-            where, "taken down", f"it was exported as {image_id}" if image_id else "the same file was"
+            where, "taken down", f"exported as {image_id}" if image_id else "the same file was taken down"
         )
         return None
     for column, name in columns.items():
         values.update(dict.fromkeys(fields.ALIASES[column]))
         values[fields.ALIASES[column][0]] = record.get(name)
-    said = fields.known(values)
+    known = fields.known(values)
     mapped = (columns.get("license"), columns.get("license_url"))
     found = read_license(
         where,
         {name: value for name, value in record.items() if names[name] in fields.RIGHTS or name in mapped},
         report,
         notices={name: value for name, value in record.items() if names[name] in fields.NOTICES},
-        version=said["license_version"],
+        version=known["license_version"],
         default=license,
     )
     if found is None:
@@ -120,34 +120,35 @@ def row_by_aliases(
         source_id,
         where,
         found,
-        Said(
-            creator=said["creator"] or creator,
-            creator_url=fields.url(values, "creator_url") or said["creator_url"],
-            page_url=fields.url(values, "page_url") or said["page_url"],
-            label=record.get(label_column) if label_column else said["label"],
-            **{name: said[name] for name in ("title", "description", "tags", "taken_at", "uploaded_at")},
+        RawFields(
+            creator=known["creator"] or creator,
+            creator_url=fields.url(values, "creator_url") or known["creator_url"],
+            page_url=fields.url(values, "page_url") or known["page_url"],
+            label=record.get(label_column) if label_column else known["label"],
+            **{name: known[name] for name in ("title", "description", "tags", "taken_at", "uploaded_at")},
         ),
         report,
     )
 
 
 def check_columns(
-    what: str,
+    table: str,
     columns: Sequence[str],
     license: licenses.License | None,
     creator: str | None,
     mapped: Iterable[str] | None = None,
 ) -> None:
-    """What no row of `what` could say is said at once, not once a row. `mapped` are the catalog's names for columns
-    that have others; None for a source that maps none. Raises SourceError.
+    """Check the columns of `table` once, instead of failing in each row. `mapped` are the catalog names that the user
+    mapped; None for a source without mapping. Raises SourceError.
     """
     if pair := fields.clash(columns):
-        raise SourceError(fields.two_of_one_name(what, pair))
+        raise SourceError(fields.two_of_one_name(table, pair))
     names = {*map(fields.normalise, columns), *(mapped or ())}
     if license is None and not names & fields.RIGHTS:
         raise SourceError(
-            f"{what} has no column with licences; name one licence for all with --license, "
-            f"{'' if mapped is None else 'or the column with --column license=NAME, '}or call it license or rights"
+            f"{table} has no column with licences; give one licence for all rows with --license, "
+            f"{'' if mapped is None else 'or name the column with --column license=NAME, '}"
+            "or rename the column to license or rights"
         )
     demanded = license is not None and license.attribution and creator is None
     if license and demanded and not names & set(fields.ALIASES["creator"]):
@@ -155,29 +156,29 @@ def check_columns(
 
 
 def check_named(
-    what: str, columns: Sequence[str], mapped: Mapping[str, str], label_column: str | None = None
+    table: str, columns: Sequence[str], mapped: Mapping[str, str], label_column: str | None = None
 ) -> None:
-    """Raises SourceError if `what` lacks a column that the user named."""
+    """Raises SourceError if `table` lacks a column that the user named."""
     has = f"it has: {', '.join(columns)}"
     missing = [name for name in mapped.values() if name not in columns]
     if missing:
-        raise SourceError(f"{what} has no column {', '.join(missing)}; {has}")
+        raise SourceError(f"{table} has no column {', '.join(missing)}; {has}")
     if label_column and label_column not in columns:
-        raise SourceError(f"{what} has no column {label_column!r} for labels; {has}")
+        raise SourceError(f"{table} has no column {label_column!r} for labels; {has}")
 
 
 def web_address(value: Any) -> str | None:
-    """An http(s) address, of several the first; without a scheme (`//upload.wikimedia.org/...`) it is https."""
+    """The first http(s) address in a value; an address without scheme (`//upload.wikimedia.org/...`) becomes https."""
     written = (f"https:{each}" if each.startswith("//") else each for each in fields.texts(value))
     return next((each for each in written if re.match(r"https?://\S+$", each, re.IGNORECASE)), None)
 
 
 def _kept(where: str, column: str, value: Any, read: Any, kind: str, report: Report) -> Any:
-    """What `read` makes of a value, or of the first in a list that it can read."""
+    """The result of `read` for a value, or for the first readable value of a list; the unreadable is reported."""
     stated = [each for each in fields.items(value) if each != ""]
     found = next((good for each in stated if (good := read(each)) is not None), None)
     if found is None and stated:
-        report.remark(where, f"kept without {column}", f"{str(stated[0])[:60]!r} is no {kind}")
+        report.remark(where, f"kept without {column}", f"{str(stated[0])[:60]!r} is not a {kind}")
     return found
 
 
@@ -188,7 +189,7 @@ def _size(value: Any) -> int:
 
 
 def _encodes(value: Any) -> bool:
-    """Whether text is text: JSON can hold half of a surrogate pair."""
+    """Whether all text can be encoded: JSON can contain half of a surrogate pair."""
     try:
         for text in value if isinstance(value, list) else (value,):
             if isinstance(text, str):

@@ -1,6 +1,6 @@
-"""CommonCatalog as it was released: Parquet files with Flickr photos, who took them, and BLIP-2's captions.
+"""The released CommonCatalog: Parquet files with Flickr photos, their creators, and captions by BLIP-2.
 
-https://huggingface.co/datasets/common-canvas/commoncatalog-cc-by, and its five sisters by licence.
+https://huggingface.co/datasets/common-canvas/commoncatalog-cc-by, and five more for other licences.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_plus
 import pyarrow as pa
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import Said, base_row
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row
 from commoncanvas.catalog.importing.sources.countries import COORDINATES, PLACE
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
@@ -31,7 +31,7 @@ CAPTION = "blip2_caption"
 CAPTIONER = "BLIP-2, as released with common-canvas/commoncatalog"
 
 _NEEDED = ("jpg", "photoid", "uid", "unickname", "licensename", "licenseurl")
-# Not `exif`, which can hold the place too: it isn't even read.
+# `exif` is not read because it can contain the location.
 _WANTED = (
     *_NEEDED,
     *COORDINATES,
@@ -50,16 +50,16 @@ _WANTED = (
 
 
 class CommonCatalog(RowSource):
-    """Rows `flickr:<photo id>`, the ids that every source of Flickr's photos gives, with image and caption.
+    """Rows `flickr:<photo id>` with image and caption. All sources of Flickr photos use these ids.
 
-    Longitude and latitude are read only to know the country, and dropped.
+    Longitude and latitude are read only to find the country, and are not stored.
 
-    `--label-column caption` takes the release's column `caption` as human text; by default no column is.
+    `--label-column caption` uses the column `caption` as human text; the default is no column.
     """
 
     name = "commoncatalog"
     columns: tuple[pa.Field, ...] = (
-        # The release doesn't say which weights wrote the captions; its own name stands for them.
+        # The release doesn't say which weights wrote the captions, so its name identifies them.
         ColumnInfo(hashlib.sha256(CAPTIONER.encode()).hexdigest(), (("image", None),), (), CAPTIONER).field(
             CAPTION, pa.string()
         ),
@@ -73,7 +73,7 @@ class CommonCatalog(RowSource):
         self.label_column = options.label_column
         if self.label_column == CAPTION:
             raise SourceError(
-                f"a model wrote {CAPTION}; it is imported as a column of its own, and is no label"
+                f"{CAPTION} can't be the label column: a model wrote it; it is imported as its own column"
             )
         self._read = [self._checked(path) for path in self.files]
 
@@ -81,7 +81,7 @@ class CommonCatalog(RowSource):
         return with_images(self._pending(report), self.store, report)
 
     def _checked(self, path: Path) -> list[str]:
-        """The columns to read of one file."""
+        """The columns to read from one file."""
         names = parquet_schema(path).names
         missing = [name for name in _NEEDED if name not in names]
         if missing:
@@ -102,10 +102,10 @@ class CommonCatalog(RowSource):
                     continue
                 data = image_bytes(record["jpg"])
                 if data is None and row["image_url"] is None:
-                    report.skip(where, "no image", "neither an image nor an address")
+                    report.skip(where, "no image", "no image file and no address")
                     continue
                 if data is None:
-                    report.remark(where, "left to fetch", "field jpg is empty")
+                    report.remark(where, "needs fetch", "field jpg is empty")
                 yield where, row, data
 
     def _row(self, where: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
@@ -119,7 +119,7 @@ class CommonCatalog(RowSource):
         if license is None:
             return None
         user = fields.text(record["uid"])
-        said = Said(
+        raw = RawFields(
             creator=decoded(record["unickname"]),
             creator_url=f"https://www.flickr.com/people/{quote(decoded(user) or user, safe='@')}/"
             if user
@@ -133,17 +133,17 @@ class CommonCatalog(RowSource):
             uploaded_at=fields.since_epoch(record.get("dateuploaded")),
             label=decoded(record[self.label_column]) if self.label_column else None,
         )
-        row = base_row("flickr", photo, where, license, said, report)
+        row = base_row("flickr", photo, where, license, raw, report)
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
         place = tuple(record.get(name) for name in COORDINATES)
         return row and {**row, **sizes, CAPTION: fields.text(record.get(CAPTION)), PLACE: place}
 
 
 def decoded(value: Any) -> str | None:
-    """Text as its author wrote it: YFCC100M writes it percent-encoded, with + for a space.
+    """Decode a text: YFCC100M percent-encodes texts and writes + for a space.
 
-    Only a text that holds nothing but what that encoding leaves is decoded: "C++ in 50% of cases" has spaces, so
-    it isn't encoded. A + alone, with no %, is taken for a space.
+    A text is decoded only if all its characters fit that encoding: "C++ in 50% of cases" has spaces, so it isn't
+    encoded. A + counts as a space even if the text has no %.
     """
     written = fields.text(value)
     if written is None or not re.fullmatch(r"(?:[A-Za-z0-9_.\-~*+,@]|%[0-9A-Fa-f]{2})*", written):
@@ -155,6 +155,6 @@ def decoded(value: Any) -> str | None:
 
 
 def tags(value: Any) -> list[str] | None:
-    """Tags with commas between them, each encoded by itself."""
+    """Tags separated by commas, each encoded separately."""
     written = fields.text(value) or ""
     return fields.tag_list([decoded(tag) for tag in written.split(",") if tag.strip()])

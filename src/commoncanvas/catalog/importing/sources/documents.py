@@ -1,4 +1,4 @@
-"""JSON answers of web services, kept as files: one document, several one after the other, or one a line."""
+"""JSON responses of web services, saved as files: one document, several in sequence, or one per line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 
 def documents(path: Path, report: Report) -> Iterator[Record]:
-    """(`answers.jsonl:17` or `answer.json`, a JSON object); a bad line costs itself.
+    """Yield (`answers.jsonl:17` or `answer.json`, a JSON object); an invalid line is skipped.
 
-    A `.json` file is read whole. Raises SourceError where it is no JSON from some place on, or too large.
+    A `.json` file is read as a whole. Raises SourceError if it is too large, or at the place where it is not JSON.
     """
     if path.suffix.lower() != ".json":
         return json_lines(path, path.name, report)
@@ -36,7 +36,7 @@ def _whole(path: Path, report: Report) -> Iterator[Record]:
         data = file.read(MAX_JSON + 1)
     if len(data) > MAX_JSON or json_memory(data) > MAX_MEMORY:
         raise SourceError(
-            f"{path} holds too much for one JSON document; save it with one object a line, as .jsonl"
+            f"{path} is too large for one JSON document; save it as .jsonl, with one object per line"
         )
     try:
         text = data.decode("utf-8-sig")
@@ -50,11 +50,11 @@ def _whole(path: Path, report: Report) -> Iterator[Record]:
             if isinstance(item, dict):
                 yield place, item
             else:
-                report.skip(place, "malformed JSON", f"an object was expected, not {type(item).__name__}")
+                report.skip(place, "malformed JSON", f"expected an object, found {type(item).__name__}")
 
 
 def _parsed(path: Path, text: str) -> Iterator[Any]:
-    """The JSON values that stand one after the other."""
+    """JSON values that follow each other."""
     decoder = json.JSONDecoder(object_pairs_hook=once_each)
     at = _next(text, 0)
     if at == len(text):
@@ -63,7 +63,7 @@ def _parsed(path: Path, text: str) -> Iterator[Any]:
         try:
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise SourceError(f"{path} is no JSON, or ends in its middle: {str(error)[:200]}") from error
+            raise SourceError(f"{path} is not valid JSON, or is cut off: {str(error)[:200]}") from error
         yield value
         at = _next(text, end)
 

@@ -1,4 +1,4 @@
-"""Images that a source brings along: checked, brought to the catalog's size and hashed as `fetch` would have done."""
+"""Images that a source contains: they are checked, resized and hashed like images that `fetch` downloads."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from commoncanvas.images.tasks import Store
 from commoncanvas.table.report import Report
 
 Pending = tuple[str, dict[str, Any], bytes | None]
-"""(where it stands, the row without its image, the image file; None if it must still be fetched)"""
-
-
+"""(place in the input, row without its image, image file or None if it must still be fetched)"""
 WAITING_BYTES = 256 << 20
-"""Of the images that wait for a decoder, about."""
+"""Approximate limit for images that wait for a decoder."""
 
 
 def image_bytes(value: Any) -> bytes | None:
-    """The file in a cell: bytes, or a struct of bytes and path, as `datasets` stores images; or a list of one."""
+    """The image file in a cell: bytes, a struct of bytes and path (as `datasets` stores images), or a list of one."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     if isinstance(value, dict):
@@ -34,16 +32,16 @@ def image_bytes(value: Any) -> bytes | None:
 
 
 def store_of(options: SourceOptions) -> Store:
-    """How images are stored, by what the options say of it; `fetch` has the same defaults."""
+    """How images are stored, from the options. The defaults are those of `fetch`."""
     return Store() if options.size is None else Store(size=options.size)
 
 
 def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Iterator[dict[str, Any]]:
-    """The rows in their order, images stored; a bad image costs its own row's image.
+    """Yield the rows in order, with stored images. A row with an invalid image is kept without it.
 
-    Decoded by as many processes as there are processors; twice as many images are in memory at once, fewer where they
-    have more than WAITING_BYTES. `original_width` and `original_height` of a row are the input's own word on the size
-    before anybody resized, and stay. Raises DecoderError where no process can be started.
+    One process per processor decodes. At most twice as many images are in memory, and about WAITING_BYTES. If the input
+    states `original_width` and `original_height`, they are kept: the image may have been resized before.
+    Raises DecoderError if no process can be started.
     """
     workers = os.cpu_count() or 1
     waiting: deque[tuple[str, dict[str, Any], Future[dict[str, Any]] | None, int]] = deque()
@@ -71,7 +69,7 @@ def with_images(pending: Iterable[Pending], store: Store, report: Report) -> Ite
 
 
 def _until_broken(pending: Iterable[Pending], broken: list[SourceError]) -> Iterator[Pending]:
-    """The rows up to the place from which on the input can't be read; its error goes to `broken`."""
+    """Yield rows until the input becomes unreadable; the error goes to `broken`."""
     try:
         yield from pending
     except SourceError as error:

@@ -1,4 +1,4 @@
-"""What people call the columns of their metadata, and what their values mean. Pure."""
+"""Usual names of metadata columns, and how to read their values. Pure."""
 
 from __future__ import annotations
 
@@ -67,8 +67,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "uploaded_at": ("uploaded_at", "date_uploaded", "dateuploaded", "uploaded"),
     "label": ("label", "caption", "text"),
 }
-"""Catalog column (and `file`) -> the names it is known by. The first that is set wins, but of those for licences, all
-count."""
+"""Catalog column (and `file`) -> its usual names. The first one that is set is used; for licences, all are read."""
 
 RIGHTS = frozenset((*ALIASES["license"], *ALIASES["license_url"]))
 """Columns that name a licence."""
@@ -91,13 +90,13 @@ NOTICES = frozenset(
         *("terms_of_use", "usage_rights", "use_restrictions", "restrictions", "permission", "permissions"),
     )
 )
-"""Columns that may speak of rights, among other things."""
+"""Columns that may contain statements about rights."""
 
 KEYS = ("id", "key", "image_id", "uuid", "guid", "identifier", "photo_id", "photoid", "accession_number")
-"""What a column of ids is called."""
+"""Usual names of an id column."""
 
 KNOWN = frozenset(name for names in ALIASES.values() for name in names) | NOTICES | frozenset(KEYS)
-"""Columns that mean something."""
+"""All columns that are read."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -108,7 +107,7 @@ def normalise(name: str) -> str:
 
 
 def clash(columns: Iterable[str]) -> tuple[str, str] | None:
-    """Two of the columns that are read as one, such as `License` and `license`; None if there are none."""
+    """Two columns that have the same meaning, such as `License` and `license`; None if there are none."""
     seen: dict[str, str] = {}
     for name in filter(str.strip, columns):
         plain = normalise(name)
@@ -119,18 +118,18 @@ def clash(columns: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
-def two_of_one_name(what: str, pair: tuple[str, str]) -> str:
+def two_of_one_name(table: str, pair: tuple[str, str]) -> str:
     """The error for columns that `clash`."""
     if pair[0] == pair[1]:
-        return f"{what} names the column {pair[0]!r} twice; give each a name of its own"
-    return f"{what} has the columns {pair[0]!r} and {pair[1]!r}, which are read as one; rename or remove one"
+        return f"{table} names the column {pair[0]!r} twice; give each a name of its own"
+    return f"{table} has the columns {pair[0]!r} and {pair[1]!r}, which mean the same; rename or remove one"
 
 
 _COLUMN = {alias: (column, place) for column, names in ALIASES.items() for place, alias in enumerate(names)}
 
 
 def known(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Column of ALIASES -> the first of its aliases that isn't empty in a record with normalised names, or None."""
+    """Column of ALIASES -> value of its first alias that isn't empty, or None. The record's names are normalised."""
     found: dict[str, Any] = dict.fromkeys(ALIASES)
     places = dict.fromkeys(ALIASES, len(_COLUMN))
     for name, value in record.items():
@@ -141,7 +140,7 @@ def known(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find(record: Mapping[str, Any], column: str) -> Any:
-    """The first alias of `column` that isn't empty in a record with normalised names; else None."""
+    """The value of the first alias of `column` that isn't empty, or None. The record's names are normalised."""
     return next((value for alias in ALIASES[column] if _is_set(value := record.get(alias))), None)
 
 
@@ -152,12 +151,12 @@ def _is_set(value: Any) -> bool:
 
 
 _NAMING = ("@value", "value", "name", "label", "o:label", "title", "@id", "id", "url", "en", "none", "def")
-"""Where JSON-LD, IIIF, EDM, DataCite and schema.org keep the text of a value that is an object."""
+"""Keys with the text of a value that is an object, in JSON-LD, IIIF, EDM, DataCite and schema.org."""
 _MAX_DEPTH = 6
 
 
 def items(value: Any, depth: int = _MAX_DEPTH) -> list[Any]:
-    """The plain values in a value: itself, those of a list, or the first that an object's usual names hold."""
+    """The plain values in a value: itself, the values of a list, or the first value under an object's usual keys."""
     if isinstance(value, str):
         return [value]
     if not depth or value is None:
@@ -172,14 +171,14 @@ def items(value: Any, depth: int = _MAX_DEPTH) -> list[Any]:
 
 
 def texts(value: Any) -> list[str]:
-    """The texts in a value, each once."""
+    """The different texts in a value."""
     if isinstance(value, str):
         return [written] if (written := value.strip()) else []
     return list(dict.fromkeys(found for each in items(value) if (found := text(each))))
 
 
 def statements(value: Any, depth: int = _MAX_DEPTH) -> list[str]:
-    """The texts in a value about rights: of an object, every name and address."""
+    """The texts in a value about rights. Of an object, all names and addresses count."""
     if isinstance(value, list | tuple):
         return [found for each in value for found in statements(each, depth - 1)] if depth else []
     if isinstance(value, Mapping):
@@ -188,7 +187,7 @@ def statements(value: Any, depth: int = _MAX_DEPTH) -> list[str]:
 
 
 def is_blank(value: Any, depth: int = _MAX_DEPTH) -> bool:
-    """Whether there is nothing in a value: null, NaN, no text, or lists and objects of such, not too deep."""
+    """Whether a value is empty: null, NaN, false, blank text, or lists and objects of these up to `depth`."""
     if isinstance(value, Mapping | list | tuple):
         held = value.values() if isinstance(value, Mapping) else value
         return not value or (depth > 0 and all(is_blank(each, depth - 1) for each in held))
@@ -196,9 +195,9 @@ def is_blank(value: Any, depth: int = _MAX_DEPTH) -> bool:
 
 
 def text(value: Any) -> str | None:
-    """A value as stripped text, also if it is all that a list or an object holds.
+    """A value as stripped text; also the only text in a list or an object.
 
-    None for what is empty or no text at all (true, NaN, a list of several texts).
+    None for an empty value and for anything that isn't one text (true, NaN, a list of several texts).
     """
     if isinstance(value, list | tuple | Mapping):
         held = texts(value)
@@ -208,14 +207,14 @@ def text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def digest_id(what: str | bytes) -> str:
-    """The id of a row that has none: of its image's address, else of its bytes."""
-    kind, content = ("url", what.encode(errors="replace")) if isinstance(what, str) else ("sha256", what)
+def digest_id(image: str | bytes) -> str:
+    """An id for a row without one: a digest of the image's address or bytes."""
+    kind, content = ("url", image.encode(errors="replace")) if isinstance(image, str) else ("sha256", image)
     return f"{kind}-{hashlib.sha256(content).hexdigest()[:32]}"
 
 
 def tag_list(value: Any) -> list[str] | None:
-    """Tags from a list, or from text with semicolons, bars or commas between them."""
+    """Tags from a list, or from text separated by semicolons, bars or commas."""
     if isinstance(value, str):
         separator = next((mark for mark in ";|," if mark in value), None)
         value = value.split(separator) if separator else [value]
@@ -223,15 +222,15 @@ def tag_list(value: Any) -> list[str] | None:
 
 
 def url(record: Mapping[str, Any], column: str) -> str | None:
-    """The first alias of `column` in a record with normalised names that holds a web address; else None."""
+    """The first web address under an alias of `column`, or None. The record's names are normalised."""
     written = (found for alias in ALIASES[column] for found in texts(record.get(alias)))
     return next((value for value in written if re.match(r"https?://\S+$", value, re.IGNORECASE)), None)
 
 
 def moment(value: Any) -> datetime | None:
-    """ISO 8601, EXIF's `2019:05:01 12:00:00`, a date, or a datetime; without a time zone it is taken as UTC.
+    """Parse ISO 8601, EXIF's `2019:05:01 12:00:00`, a date or a datetime. UTC if there is no time zone.
 
-    None for what is none of these.
+    None for anything else.
     """
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
@@ -250,7 +249,7 @@ def moment(value: Any) -> datetime | None:
 
 
 def since_epoch(value: Any) -> datetime | None:
-    """Whole seconds since 1970, as a number or its digits; None for what is neither, or no time after 1970."""
+    """Parse whole seconds since 1970, as a number or text. None for anything else, and for 0."""
     written = text(value) or ""
     if not re.fullmatch(r"[0-9]{1,11}", written) or not (seconds := int(written)):
         return None

@@ -1,4 +1,4 @@
-"""A folder of images and what is known of them: metadata files, sidecars beside the images, one licence for all."""
+"""A folder of images with metadata files, with sidecars beside the images, or with one licence for all."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from commoncanvas.readers.walk import (
 from commoncanvas.table.report import Report
 
 _SAMPLE = 50
-"""Missing files by which a better folder is looked for."""
+"""Most missing files that are used to search for a better folder."""
 _SHOWN = 12
-"""Columns that a note lists, at most."""
+"""Most columns that a note lists."""
 
 CAPTION_SUFFIXES = (".txt", ".caption")
-"""A text file beside an image, of the image's name, holds its caption: kohya's layout."""
+"""A text file with the image's name and this ending is its caption (kohya's layout)."""
 MAX_CAPTION_BYTES = 1 << 16
 
 Found = tuple[str, str, str, dict[str, Any]]
-"""(where it stands, path of the image within the folder, identity of the image, the record)"""
+"""(place in the metadata, path of the image within the folder, identity of the image, the record)"""
 
 
 class Folder(RowSource):
-    """Rows `folder:<name>/<path within the folder>`; `name` is the folder's own unless said otherwise, and
-    keeps the ids of two folders apart. Which images and links count: see `ImageFolder`.
+    """Rows `folder:<name>/<path within the folder>`. The default of `name` is the folder's name; it keeps the ids of
+    different folders different. `ImageFolder` says which images and links are used.
 
-    Metadata files are the one that `metadata` names, else `metadata.*` in the folder, else those in its subfolders
-    (`train/metadata.jsonl`, as the hub's image folders have them), each for the paths within its own folder.
+    The metadata file is the one that `metadata` names, else `metadata.*` in the folder. Else subfolders are searched
+    (`train/metadata.jsonl`, as in the hub's image folders); paths in such a file start from its own folder.
     """
 
     name = FOLDER
@@ -79,7 +79,7 @@ class Folder(RowSource):
         count = labels = 0
         for where, path, identity, record in records:
             if identity in seen:
-                report.skip(where, "duplicate", f"{path} is at {seen[identity]} already")
+                report.skip(where, "duplicate", f"{path} is already at {seen[identity]}")
                 continue
             seen[identity] = where
             row = self._row(where, path, record, report)
@@ -90,73 +90,76 @@ class Folder(RowSource):
         garbled = bool(self.metadata and report.skipped["bad encoding"])
         if self.metadata:
             names = [self._place(path) for path in self.metadata]
-            detail = (
-                f"{names[0]} has no row for it" if len(names) == 1 else "no metadata file has a row for it"
-            )
-            detail += " that can be read" if garbled else ""
+            kind = "readable row" if garbled else "row"
+            detail = f"{names[0]} has no {kind} for it"
+            if len(names) > 1:
+                detail = f"no metadata file has a {kind} for it"
             for path, identity in self.images.walk(report):
                 if identity not in seen:
                     report.skip(path, "no metadata", detail)
         if garbled:
             report.note(
-                "only UTF-8 is read; save the metadata as that (in Excel: CSV UTF-8), and import again"
+                "the metadata must be UTF-8; save it as UTF-8 (in Excel: CSV UTF-8), and import again"
             )
         self._explain(len(seen), count, labels, report)
 
     def _explain(self, found: int, count: int, labels: int, report: Report) -> None:
-        """What the user may want to do otherwise."""
+        """Add notes that help the user to correct the input or the options."""
         if self._missing and set(self.metadata.values()) == {self.root}:
             (metadata,) = self.metadata
             better = self.images.better_folder(self._missing, [metadata.parent])
-            advice = f"they are in {better}: import that folder" if better else "the names must start there"
-            # A few that are gone from a folder that has most of them say nothing about where the names start.
+            advice = (
+                f"they are in {better}: import that folder" if better else "paths must start from that folder"
+            )
+            # If only a few files are missing, the folder is probably right.
             if better or report.skipped["file missing"] + report.skipped["outside the folder"] > found:
-                report.note(f"files that {metadata.name} names were looked for in {self.root}; {advice}")
+                report.note(f"{metadata.name} names files that are not in {self.root}; {advice}")
         if not self.metadata and report.skipped["no metadata"] and (lists := self._lists()):
             report.note(
                 f"not read: {', '.join(lists[:_SHOWN])}; if one of them describes the images, name it with --metadata"
             )
         if report.skipped["no creator"] and not self.creator and not self._describes("creator"):
             report.note(
-                "no column names creators; name it with --column creator=NAME, or one for all with --creator"
+                "no column with creators was found; name it with --column creator=NAME, or give one for all rows "
+                "with --creator"
             )
         if count and "license" in self.map and "license_url" not in self.map and (unread := self._unread()):
             more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
             report.note(
-                f"columns that were not read: {', '.join(unread[:_SHOWN])}{more}; if one of them speaks of rights, "
-                "name it with --column license_url=NAME, into a new catalog: rows that are there stay as they are"
+                f"columns that were not read: {', '.join(unread[:_SHOWN])}{more}; if one of them is about rights, name "
+                "it with --column license_url=NAME and import into a new catalog: existing rows don't change"
             )
         if not count and not report.skipped:
-            report.note(f"{self.root} has no image: no name ends in .{', .'.join(IMAGE_ENDINGS)}")
+            report.note(f"{self.root} has no image: no file name ends in .{', .'.join(IMAGE_ENDINGS)}")
         if self.images.passed_over and not self.metadata:
             kinds = ", ".join(f"{number:,} .{ending}" for ending, number in self.images.passed_over.items())
             report.note(
-                f"images of kinds that can't be read were passed over: {kinds}; save them as .png or .tif"
+                f"images in formats that can't be read were ignored: {kinds}; save them as .png or .tif"
             )
         if self.label_column and count and not labels:
             report.note(f"no row has text in {self.label_column!r}, so no image has a label")
         if count and not self.named:
             report.note(
-                f"the images' ids begin with {self.name}:{self.folder_name}/, the folder's name; if it gets another, "
-                f"import with --name {self.folder_name}, or its images come in once more"
+                f"the ids of the images begin with {self.name}:{self.folder_name}/ (the folder's name); if you rename "
+                f"the folder, import it with --name {self.folder_name}, or its images are added again"
             )
 
     def _unread(self) -> list[str]:
-        """Columns of the metadata that have a name and mean nothing here."""
+        """Named columns of the metadata that are not read."""
         named = {*self.map.values(), self.label_column, ""}
         columns = dict.fromkeys(name for columns in self._columns.values() for name in columns or ())
         return [name for name in columns if name not in named and fields.normalise(name) not in fields.KNOWN]
 
     def _lists(self) -> list[str]:
-        """Files in the folder that a user may have meant as its metadata."""
+        """Files in the folder that may be its metadata."""
         return sorted(
             str(path) for path in self.root.iterdir() if path.suffix.lower() in READERS and is_file(path)
         )
 
-    # What there is
+    # Find the metadata
 
     def _find_metadata(self) -> dict[Path, Path]:
-        """Metadata files, each with the folder that its paths start from."""
+        """Metadata file -> the folder that its paths start from."""
         found: dict[Path, Path] = {}
         for folder, folders, names in os.walk(self.root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -166,8 +169,8 @@ class Folder(RowSource):
             for name in here:
                 if self.images.leads_out(self.images.real(Path(folder, name))):
                     raise SourceError(
-                        f"{Path(folder, name)} is a {LEADS_OUT}; name it with --metadata, or take what links lead to "
-                        "with --follow-links"
+                        f"{Path(folder, name)} is a {LEADS_OUT}; name it with --metadata, or allow such links with "
+                        "--follow-links"
                     )
             found.update({Path(folder, name): Path(folder) for name in here})
             if here:
@@ -175,11 +178,11 @@ class Folder(RowSource):
         return found
 
     def _place(self, path: Path) -> str:
-        """How messages name a metadata file."""
+        """The name of a metadata file in messages."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _check(self) -> None:
-        """What is wrong with the whole is said at once, not once a row."""
+        """Check licence, creator and columns once, instead of failing in each row."""
         if self.license and self.license.attribution and not self.creator and not self._describes("creator"):
             raise SourceError(
                 f"licence {self.license.id} demands attribution; name whom to credit with --creator"
@@ -189,19 +192,19 @@ class Folder(RowSource):
                 continue
             if not self._has(columns, "file"):
                 raise SourceError(
-                    f"metadata {path} has no column that names the image file; name it with --column file=NAME, or "
-                    f"call it one of: {', '.join(fields.ALIASES['file'])}; for addresses there is the source table"
+                    f"metadata {path} has no column with image files; name it with --column file=NAME, or rename it to "
+                    f"one of: {', '.join(fields.ALIASES['file'])}; if it has URLs instead, use the source table"
                 )
             check_named(f"metadata {path}", columns, self.map, self.label_column)
             licensed = self.license or "license" in self.map or "license_url" in self.map
             if not licensed and not set(map(fields.normalise, columns)) & (fields.RIGHTS | fields.NOTICES):
                 raise SourceError(
-                    f"metadata {path} has no column with licences; name it with --column license=NAME, call it license "
-                    f"or rights, or name one licence for all with --license; it has: {', '.join(columns)}"
+                    f"metadata {path} has no column with licences; name it with --column license=NAME, rename it to "
+                    f"license or rights, or give one for all rows with --license; it has: {', '.join(columns)}"
                 )
 
     def _describes(self, column: str) -> bool:
-        """Whether there is metadata that may say `column`."""
+        """Whether the metadata may contain `column`."""
         if not self.metadata:
             return any(self.root.rglob("*.json"))
         return any(columns is None or self._has(columns, column) for columns in self._columns.values())
@@ -216,14 +219,14 @@ class Folder(RowSource):
                     yield where, *found, record
 
     def _sidecars(self, report: Report) -> Iterator[Found]:
-        """A record an image: `photo.jpg.json` or `photo.json` beside it, or only the common licence."""
+        """One record per image: from `photo.jpg.json` or `photo.json` beside it, or empty if there is --license."""
         for path, identity in self.images.walk(report):
             image = self.root / path
-            beside = (Path(f"{image}.json"), image.with_suffix(".json"))
-            sidecar = next((file for file in beside if is_file(file)), None)
+            candidates = (Path(f"{image}.json"), image.with_suffix(".json"))
+            sidecar = next((file for file in candidates if is_file(file)), None)
             if sidecar is None and self.license is None:
                 report.skip(
-                    path, "no metadata", "it has no sidecar, and there is no metadata file or --license"
+                    path, "no metadata", "it has no sidecar, and there is no metadata file and no --license"
                 )
                 continue
             record: dict[str, Any] | None = {}
@@ -231,22 +234,20 @@ class Folder(RowSource):
             if sidecar is not None:
                 where = sidecar.relative_to(self.root).as_posix()
                 if self.images.leads_out(self.images.real(sidecar)):
-                    report.skip(where, LEADS_OUT, "a sidecar; --follow-links takes it")
+                    report.skip(where, LEADS_OUT, "a sidecar; --follow-links allows it")
                     continue
                 data = read_start(sidecar, where, MAX_JSON + 1, report)
                 record = data if data is None else parse_json(where, data, report)
             if record is not None:
-                # The image is the one that the sidecar stands beside, whatever it says of itself.
+                # The record belongs to the image beside the sidecar, even if it names another file.
                 yield where, path, identity, record
 
-    # One row
+    # Make one row
 
     def _path(
         self, where: str, folder: Path, record: dict[str, Any], report: Report
     ) -> tuple[str, str] | None:
-        """The image that a record is about: its path within the root, and its identity. The record's own path starts
-        from `folder`.
-        """
+        """The record's image: its path within the root, and its identity. The record's path starts from `folder`."""
         if "file" in self.map:
             named = record.get(self.map["file"])
         else:
@@ -255,12 +256,12 @@ class Folder(RowSource):
             )
         given = next(iter(fields.texts(named)), None)
         if given is None:
-            report.skip(where, "no file named", f"none of {', '.join(fields.ALIASES['file'])} is set")
+            report.skip(where, "no file name", f"none of {', '.join(fields.ALIASES['file'])} is set")
             return None
         found = self.images.find(given, folder)
         if isinstance(found, tuple):
             return found
-        advice = "; --follow-links takes it" if found == LEADS_OUT else ""
+        advice = "; --follow-links allows it" if found == LEADS_OUT else ""
         report.skip(where, found, f"field file: {given[:100]!r}{advice}")
         if found != LEADS_OUT and len(self._missing) < _SAMPLE:
             self._missing.append(given.replace("\\", "/"))
@@ -285,13 +286,13 @@ class Folder(RowSource):
         return {**row, "image_url": (self.root / path).as_uri()}
 
     def _caption(self, path: str, report: Report) -> str | None:
-        """The text of the file beside an image that has its name and ends in `.txt` or `.caption`."""
-        beside = map((self.root / path).with_suffix, CAPTION_SUFFIXES)
-        file = next((file for file in beside if is_file(file)), None)
+        """The text of the caption file beside an image (CAPTION_SUFFIXES)."""
+        candidates = map((self.root / path).with_suffix, CAPTION_SUFFIXES)
+        file = next((file for file in candidates if is_file(file)), None)
         if file is None:
             return None
         if self.images.leads_out(self.images.real(file)):
-            report.remark(path, "kept without label", f"{file.name} is a link out of the folder")
+            report.remark(path, "kept without label", f"{file.name} is a {LEADS_OUT}")
             return None
         try:
             with file.open("rb") as opened:

@@ -1,6 +1,6 @@
-"""Data sets in the hub's layouts: a folder that `save_to_disk` wrote, a folder of Parquet files, or a hub id.
+"""Data sets in Hugging Face's layouts: a folder from `save_to_disk`, a folder of Parquet files, or a hub id.
 
-What is on disk needs pyarrow alone; a hub id needs the extra [huggingface].
+A folder needs only pyarrow; a hub id needs the extra [huggingface].
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from commoncanvas.table.report import Report
 from commoncanvas.table.schema import COUNTRY
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
-"""What `columns` can map."""
+"""Columns that the option `columns` can map."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:/[\w.-]+)?(?:@[\w./-]+)?")
 _ADDRESSES = ("image_url", "img_url", "download_url", "original_url")
@@ -44,25 +44,24 @@ _ADDRESSES = ("image_url", "img_url", "download_url", "original_url")
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one file or split. `root` holds images named by path."""
+    """Rows of one file or split. Image paths start from `root`."""
 
     dataset: str
     name: str
-    """The file or split within the data set."""
+    """Name of the file or split within the data set."""
     columns: Sequence[str]
     images: Sequence[str]
-    """Columns that hold image files."""
+    """Columns with image files."""
     read: Callable[[Report], Iterator[Record]]
     root: Path | None = None
 
 
 class HuggingFace(RowSource):
-    """Rows `huggingface:<data set>/<id>`. The id is what the row is, wherever it stands: the column that is mapped to
-    `id`, else the first of `fields.KEYS`, else a digest of the image's address, else of the image.
+    """Rows `huggingface:<data set>/<id>`. The id doesn't depend on the row's position: it is the column mapped to `id`,
+    else the first of `fields.KEYS`, else a digest of the image's address or of the image.
 
-    `columns` maps the catalog's names to the data set's: {"image": "img", "license": "lic"}; others are found by
-    their usual names, but for `country` (two letters). A hub id is OWNER/NAME, OWNER/NAME/CONFIG, and with @REVISION
-    pinned.
+    `columns` maps catalog names to the data set's names: {"image": "img", "license": "lic"}. Other columns are found by
+    their usual names, except `country` (two letters). A hub id is OWNER/NAME or OWNER/NAME/CONFIG; @REVISION pins it.
     """
 
     name = "huggingface"
@@ -92,11 +91,11 @@ class HuggingFace(RowSource):
             )
         if not self._image_column(part) and not self._address_columns(part):
             raise SourceError(
-                f"{part.dataset} ({part.name}) has no one column of images among {', '.join(part.columns)}; "
-                "name it with --column image=NAME, or one of addresses with --column image_url=NAME"
+                f"{part.dataset} ({part.name}) has no unique image column among {', '.join(part.columns)}; "
+                "name it with --column image=NAME, or a column of addresses with --column image_url=NAME"
             )
-        what = f"{part.dataset} ({part.name})"
-        check_columns(what, part.columns, self.license, self.creator, self.map)
+        table = f"{part.dataset} ({part.name})"
+        check_columns(table, part.columns, self.license, self.creator, self.map)
 
     def _image_column(self, part: Part) -> str | None:
         if "image" in self.map:
@@ -106,7 +105,7 @@ class HuggingFace(RowSource):
     def _address_columns(self, part: Part) -> list[str]:
         if "image_url" in self.map:
             return [self.map["image_url"]]
-        # Beside an image, `url` is as often its page as its file.
+        # If there is an image column too, `url` can be the address of its page.
         names = _ADDRESSES if self._image_column(part) else (*_ADDRESSES, "url")
         return [name for name in names if name in part.columns]
 
@@ -118,7 +117,7 @@ class HuggingFace(RowSource):
                 data = _image(record.get(column), part.root) if column else None
                 url = next((url for name in addresses if (url := web_address(record.get(name)))), None)
                 if data is None and url is None:
-                    report.skip(where, "no image", f"field {column or addresses[0]} holds none")
+                    report.skip(where, "no image", f"field {column or addresses[0]} has no image")
                     continue
                 identity = self._identity(part, record, url, data)
                 if identity is None:
@@ -127,9 +126,9 @@ class HuggingFace(RowSource):
                 if not seen.first(f"{part.dataset}/{identity}"):
                     report.skip(
                         where,
-                        "id comes twice",
-                        f"{identity[:60]!r}; name a column that tells rows apart with --id-column, "
-                        "or import splits one by one, each with a --name",
+                        "duplicate id",
+                        f"{identity[:60]!r}; name a column with unique values with --id-column, "
+                        "or import the splits separately, each with its own --name",
                     )
                     continue
                 row = self._row(part, identity, where, record, {*addresses, *part.images}, report)
@@ -139,7 +138,7 @@ class HuggingFace(RowSource):
     def _identity(
         self, part: Part, record: dict[str, Any], url: str | None, data: bytes | None
     ) -> str | None:
-        """Of a row with an address or an image; None where the column of ids that the user names is empty."""
+        """The id of a row with an address or an image; None if the id column that the user named is empty."""
         if "id" in self.map:
             return fields.text(record[self.map["id"]])
         names = {fields.normalise(name): name for name in reversed(part.columns)}
@@ -157,8 +156,8 @@ class HuggingFace(RowSource):
             key: value
             for key, value in record.items()
             if (key not in used or key in columns.values())
-            # A class's number is no text to train on.
-            and (_is_text(value) or not (key in labels or _is_called(key, "label")))
+            # A class number is not a text to train on.
+            and (_is_text(value) or not (key in labels or _is_alias(key, "label")))
         }
         row = row_by_aliases(
             self.name,
@@ -182,36 +181,34 @@ def _is_text(value: Any) -> bool:
     )
 
 
-def _is_called(name: str, column: str) -> bool:
+def _is_alias(name: str, column: str) -> bool:
     return fields.normalise(name) in fields.ALIASES[column]
 
 
 def _parts(options: SourceOptions, source: str) -> Iterator[Part]:
     paths = options.paths
     if not paths:
-        raise SourceError(
-            f"source {source} needs the PATH of a data set's folder or files, or its id on the hub"
-        )
+        raise SourceError(f"source {source} needs the PATH of a data set's folder or files, or a hub id")
     local = [path for path in paths if path.exists()]
     files: list[Path] = []
     for path in local:
         files += saved_files(path) if path.is_dir() else [path]
         if not files:
-            raise SourceError(f"{path} has no Parquet file, and save_to_disk didn't write it")
+            raise SourceError(f"{path} has no Parquet file, and is not a folder from save_to_disk")
     names = collections(options, files, source)
     for file in dict.fromkeys(files):
-        dataset, *way = names[file.parent]
-        yield _file_part(file, dataset, "/".join((*way, file.stem)))
+        dataset, *folders = names[file.parent]
+        yield _file_part(file, dataset, "/".join((*folders, file.stem)))
     for path in paths:
         if path not in local:
             hub_id = path.as_posix()
             if not _HUB_ID.fullmatch(hub_id):
-                raise SourceError(f"{path} is not there, and no id of a data set on the hub (OWNER/NAME)")
+                raise SourceError(f"{path} does not exist, and is not a hub id (OWNER/NAME)")
             yield from hub_parts(hub_id, options.name)
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The Arrow files of a folder that `save_to_disk` wrote, of all splits; else the Parquet files under it."""
+    """The Arrow files of all splits in a folder from `save_to_disk`; else the Parquet files below the folder."""
     states = sorted(folder.rglob("state.json"))
     found = [path for state in states for path in sorted(state.parent.glob("*.arrow"))]
     return found or sorted(path for path in folder.rglob("*.parquet") if path.is_file())
@@ -236,9 +233,9 @@ def _holds_images(field: pa.Field) -> bool:
 
 
 def hub_parts(hub_id: str, name: str | None = None) -> Iterator[Part]:
-    """Every split of a data set on the hub (or of a folder, by its path), streamed by `datasets`.
+    """Every split of a data set on the hub (or in a folder), streamed by `datasets`.
 
-    Raises MissingExtraError without the extra, SourceError for what `datasets` can't open.
+    Raises MissingExtraError without the extra, SourceError if `datasets` can't open it.
     """
     try:
         import datasets
@@ -254,11 +251,11 @@ def hub_parts(hub_id: str, name: str | None = None) -> Iterator[Part]:
     )
     try:
         splits = datasets.load_dataset(path, configuration, revision=revision or None, streaming=True)
-    except Exception as error:  # each of its formats and file systems raises errors of its own
+    except Exception as error:  # its formats and file systems raise many kinds of errors
         raise _unreadable(hub_id, error) from error
     for split, stream in splits.items():
         try:
-            # Formats such as JSON lines say what they hold only after a look at the first rows.
+            # Some formats, such as JSON lines, get their features only from the first rows.
             stream = stream if stream.features else stream._resolve_features()
         except Exception as error:
             raise _unreadable(f"{hub_id} split {split}", error) from error
@@ -299,12 +296,12 @@ def _reading(hub_id: str, split: str, stream: Any) -> Callable[[Report], Iterato
     return read
 
 
-def _unreadable(what: str, error: Exception) -> SourceError:
-    return SourceError(f"datasets can't read {what}: {one_line(error)}")
+def _unreadable(name: str, error: Exception) -> SourceError:
+    return SourceError(f"datasets can't read {name}: {one_line(error)}")
 
 
 def _image(value: Any, root: Path | None) -> bytes | None:
-    """The image file in a cell, or beside the data set's own files under the path that the cell says."""
+    """The image file in a cell, or the file below `root` that the cell's path names."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     if (data := image_bytes(value)) is not None or root is None or not isinstance(value, dict):
@@ -313,5 +310,5 @@ def _image(value: Any, root: Path | None) -> bytes | None:
     try:
         inside = path.resolve().is_relative_to(root.resolve()) and path.is_file()
         return path.read_bytes() if inside and path.stat().st_size <= MAX_BYTES else None
-    except (OSError, ValueError, RuntimeError):  # the last for links in a circle
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
         return None

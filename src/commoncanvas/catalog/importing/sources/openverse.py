@@ -1,7 +1,7 @@
-"""Openverse: answers of its API as JSON, or its catalog's image table as CSV, TSV or Parquet.
+"""Openverse: responses of its API as JSON, or the image table of its catalog as CSV, TSV or Parquet.
 
-Field names: https://api.openverse.org/v1/ (schema `Image`); table: the catalog's `image`, where the id is called
-`identifier` and more is said in `meta_data`.
+Field names: https://api.openverse.org/v1/ (schema `Image`). In the catalog's table `image` the id is called
+`identifier`, and `meta_data` has more fields.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, web_address
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
@@ -28,7 +28,7 @@ _NULLS = ("", "\\N")  # the second is PostgreSQL's
 
 
 class Openverse(RowSource):
-    """Rows `openverse:<Openverse's id>`; a creator is credited at the provider's page, not at Openverse's."""
+    """Rows `openverse:<Openverse's id>`. The credit links to the provider's page, not to Openverse."""
 
     name = "openverse"
 
@@ -55,18 +55,18 @@ class Openverse(RowSource):
             if "id" in document or "identifier" in document:
                 yield where, document
             elif not isinstance(results := document.get("results"), list):
-                report.skip(where, "no results", f"it says: {str(document.get('detail'))[:100]}")
+                report.skip(where, "no results", f"field detail: {str(document.get('detail'))[:100]}")
             else:
                 for number, result in enumerate(results, 1):
                     if isinstance(result, dict):
                         yield f"{where} result {number}", result
                     else:
-                        report.skip(f"{where} result {number}", "malformed JSON", "an object was expected")
+                        report.skip(f"{where} result {number}", "malformed JSON", "expected an object")
 
     def _row(self, where: str, record: Mapping[str, Any], report: Report) -> dict[str, Any] | None:
         source_id = _id(record)
         if source_id is None:
-            report.skip(where, "no id", "neither id nor identifier nor foreign_identifier is set")
+            report.skip(where, "no id", "id, identifier and foreign_identifier are empty")
             return None
         if str(record.get("removed_from_source")).lower() in ("t", "true", "1"):
             report.skip(where, "removed at its source", source_id)
@@ -88,7 +88,7 @@ class Openverse(RowSource):
         )
         if license is None:
             return None
-        said = Said(
+        raw = RawFields(
             creator=record.get("creator"),
             creator_url=record.get("creator_url"),
             title=record.get("title"),
@@ -98,7 +98,7 @@ class Openverse(RowSource):
             tags=_tags(record.get("tags")),
             taken_at=more.get("date_taken"),
         )
-        row = base_row(self.name, source_id, where, license, said, report)
+        row = base_row(self.name, source_id, where, license, raw, report)
         sizes = {f"original_{name}": whole(record.get(name)) for name in ("width", "height")}
         return row and {**row, **sizes}
 
@@ -107,13 +107,13 @@ def _check_table(path: Path) -> None:
     columns = set(check_metadata(path) or ())
     if not columns & {"id", "identifier", "foreign_identifier"} or not {"license", "creator"} <= columns:
         raise SourceError(
-            f"{path} is no table of Openverse's: it needs the columns identifier (or id, or foreign_identifier), "
-            "url, license, license_version and creator, named in its first line"
+            f"{path} is not a table of Openverse: its first line must name the columns identifier (or id, or "
+            "foreign_identifier), url, license, license_version and creator"
         )
 
 
 def _id(record: Mapping[str, Any]) -> str | None:
-    """Openverse's own id; in a provider's file, which has none yet, the provider's."""
+    """Openverse's id. A provider's file doesn't have it yet, so there it is the provider's id."""
     own = fields.text(record.get("id")) or fields.text(record.get("identifier"))
     if own is not None:
         return own.lower() if re.fullmatch(r"[0-9A-Fa-f-]{36}", own) else own
@@ -122,7 +122,7 @@ def _id(record: Mapping[str, Any]) -> str | None:
 
 
 def _tags(value: Any) -> list[str] | None:
-    """What people wrote: tags with an `accuracy` are a model's guesses."""
+    """Tags by people only; tags with an `accuracy` come from a model."""
     listed = _json(value, list)
     if listed is None:
         return fields.tag_list(value) if isinstance(value, str) else None
@@ -135,7 +135,7 @@ def _tags(value: Any) -> list[str] | None:
 
 
 def _json(value: Any, kind: type) -> Any:
-    """A dict or list, also when it is written as JSON in a table's cell; None for anything else."""
+    """A dict or list, which a table's cell may hold as JSON text; None for anything else."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             value = json.loads(value)

@@ -1,4 +1,4 @@
-"""Reading metadata files: CSV, TSV, JSON lines and Parquet become records, each with its place in the file."""
+"""Read metadata files: CSV, TSV, JSON lines and Parquet become records, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from commoncanvas.readers.tables import parquet_rows, parquet_schema
 from commoncanvas.table.report import Report
 
 MAX_JSON = 64 << 20
-"""Bytes of a JSON document or line, at most."""
+"""Largest JSON document or line, in bytes."""
 MAX_MEMORY = 700 << 20
-"""Bytes that a JSON document or line may take when it is read."""
+"""Most memory for a parsed JSON document or line, in bytes."""
 
 
 def check_metadata(path: Path) -> list[str] | None:
-    """The columns that a metadata file says it has; None where each record says for itself.
+    """The columns of a metadata file; None for a format in which each record has its own.
 
-    Raises SourceError if the file can't be used at all.
+    Raises SourceError if the file can't be used.
     """
     if path.suffix.lower() not in READERS:
-        raise SourceError(f"metadata {path} is of no known kind; it must be one of: {', '.join(READERS)}")
+        raise SourceError(
+            f"metadata {path} has an unknown format; its name must end in: {', '.join(READERS)}"
+        )
     if not path.is_file():
         raise SourceError(f"metadata {path} is not a file; give one with --metadata")
     match path.suffix.lower():
@@ -42,9 +44,9 @@ def check_metadata(path: Path) -> list[str] | None:
 
 
 def read_records(path: Path, report: Report, name: str | None = None) -> Iterator[Record]:
-    """Records of a metadata file that `check_metadata` has passed, streaming; bad ones go to `report.skip`.
+    """Stream the records of a metadata file that passed `check_metadata`; invalid records go to `report.skip`.
 
-    `name` is how places in the file are named; by default the file's own name.
+    Messages name the file as `name`; the default is the file name.
     """
     return READERS[path.suffix.lower()](path, name or path.name, report)
 
@@ -55,8 +57,17 @@ def _read_delimited(path: Path, name: str, report: Report) -> Iterator[Record]:
             yield where, record
 
 
+def _read_json_lines(path: Path, name: str, report: Report) -> Iterator[Record]:
+    for where, record in json_lines(path, name, report):
+        if _encoded(where, record, report):
+            yield where, record
+
+
 def json_lines(path: Path, name: str, report: Report) -> Iterator[Record]:
-    """(`name:17`, a JSON object) of each line that isn't blank; a bad line costs itself."""
+    """Yield (`name:17`, a JSON object) for each line that isn't blank; an invalid line is skipped.
+
+    Texts may hold half of a surrogate pair: a line can have many results, and one bad result must not skip the others.
+    """
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_JSON):
@@ -67,15 +78,20 @@ def json_lines(path: Path, name: str, report: Report) -> Iterator[Record]:
                     pass
                 report.skip(where, "line too long", f"more than {MAX_JSON >> 20} MiB")
             elif line.strip(b" \t\r\n\xef\xbb\xbf"):
-                record = parse_json(where, line, report)
+                record = _json_object(where, line, report)
                 if record is not None:
                     yield where, record
 
 
 def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None:
-    """A JSON object; None, and a word to `report`, for anything else."""
+    """Parse a JSON object whose texts can be encoded. Anything else returns None and goes to `report.skip`."""
+    record = _json_object(where, data, report)
+    return record if record is not None and _encoded(where, record, report) else None
+
+
+def _json_object(where: str, data: bytes, report: Report) -> dict[str, Any] | None:
     if len(data) > MAX_JSON or json_memory(data) > MAX_MEMORY:
-        report.skip(where, "too much JSON", f"{len(data):,} bytes")
+        report.skip(where, "JSON too large", f"{len(data):,} bytes")
         return None
     try:
         record = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once_each)
@@ -86,17 +102,17 @@ def parse_json(where: str, data: bytes, report: Report) -> dict[str, Any] | None
         report.skip(where, "malformed JSON", str(error)[:200])
         return None
     if not isinstance(record, dict):
-        report.skip(where, "malformed JSON", f"an object was expected, not {type(record).__name__}")
+        report.skip(where, "malformed JSON", f"expected an object, found {type(record).__name__}")
         return None
-    return record if _encoded(where, record, report) else None
+    return record
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError where a name comes twice, of which `json` would take the last."""
+    """Make a JSON object. Raises ValueError for a duplicate name; `json` would silently use the last value."""
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(name for name in names if names.count(name) > 1)!r} comes twice")
+        raise ValueError(f"duplicate name {next(name for name in names if names.count(name) > 1)!r}")
     return record
 
 
@@ -105,12 +121,12 @@ def _read_parquet(path: Path, name: str, report: Report) -> Iterator[Record]:
 
 
 def json_memory(data: bytes) -> int:
-    """Bytes that JSON takes when it is read, at most: four a character, and an object for each mark."""
+    """Upper bound for the memory of parsed JSON: 4 bytes per character, and one object per `,`, `[` and `{`."""
     return 4 * len(data) + 160 * sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
-    """Whether all text is text: no cell with bytes that weren't UTF-8, or half of a JSON surrogate pair."""
+    """Whether all texts can be encoded: no cell had bytes that aren't UTF-8, or half of a JSON surrogate pair."""
     for name, value in record.items():
         for text in (name, *_texts(value)):
             try:
@@ -123,7 +139,7 @@ def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All that a value holds, the names of its fields among them; however deep, without recursion."""
+    """All texts in a value, including the names of its fields, at any depth, without recursion."""
     waiting = [value]
     while waiting:
         match waiting.pop():
@@ -138,7 +154,7 @@ def _texts(value: Any) -> Iterator[str]:
 READERS: dict[str, Callable[[Path, str, Report], Iterator[Record]]] = {
     ".csv": _read_delimited,
     ".tsv": _read_delimited,
-    ".jsonl": json_lines,
-    ".ndjson": json_lines,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
     ".parquet": _read_parquet,
 }

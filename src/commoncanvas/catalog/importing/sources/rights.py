@@ -1,4 +1,4 @@
-"""Which licence a record names: every field that speaks of rights is read, and two that differ let nothing in."""
+"""The licence of a record. All fields about rights are read; if two contradict each other, the record is skipped."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def read_license(
     source: str | None = None,
     default: License | None = None,
 ) -> License | None:
-    """The one licence that the fields `given` (name -> value) speak of, the most exact where several do.
+    """The licence in the fields `given` (name -> value); if several fields name it, the most specific form.
 
-    None, told to `report`, where they name none that is known, or where two differ. `notices` are fields such as
-    "copyright": a text there that names no licence counts only if it may withhold a use. `version` is of every
-    text that says none itself. `default` is for a record that says nothing.
+    Returns None and reports why if no known licence is named or two differ. `notices` are fields such as "copyright":
+    a text there that names no licence matters only if it may forbid a use. `version` applies to each text without a
+    version. `default` is for a record that states nothing.
     """
     stated = next(iter(fields.texts(version)), None)
     known: list[License] = []
@@ -42,7 +42,7 @@ def read_license(
             if alone.version is not None:
                 report.skip(where, "contradictory licences", f"{alone.id} and version {stated[:20]!r}")
                 return None
-            # "Public domain" has no version, so the one that is stated is of another field.
+            # "Public domain" has no version, so the stated version belongs to another field.
             license = alone if alone.public_domain else license
         if license.known:
             known.append(license)
@@ -66,20 +66,20 @@ def read_license(
 
 
 def _statements(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What each field says. A value that is there and can't be read says something as well."""
+    """The texts of each field. A value that can't be read counts as a statement too."""
     return [
         (name, text)
         for name, value in given.items()
         for text in fields.statements(value)
-        or ([] if fields.is_blank(value) else [f"no text, but a {type(value).__name__}"])
+        or ([] if fields.is_blank(value) else [f"not text, but {type(value).__name__}"])
     ]
 
 
 def agree(one: License, other: License) -> bool:
-    """Whether both permit the same, so that naming the more exact of them names both."""
+    """Whether both permit the same, so that the more specific one can represent both."""
     terms = ("reusable", "commercial", "derivatives", "share_alike", "attribution", "public_domain")
     if any(getattr(one, term) != getattr(other, term) for term in terms):
         return False
-    # Versions and ports of one licence differ in their text; what is in the public domain has no text to differ in.
+    # Versions and ports of a licence have different texts; the public domain has no licence text.
     exact = ((one.version, other.version), (one.jurisdiction, other.jurisdiction))
     return one.public_domain or all(None in pair or pair[0] == pair[1] for pair in exact)

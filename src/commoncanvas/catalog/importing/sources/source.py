@@ -1,4 +1,4 @@
-"""What a source is: something that yields rows for the catalog, and says which of its rows it can't use."""
+"""The protocol of a source: it yields rows for the catalog, and reports the rows that it can't use."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from commoncanvas.table.schema import COUNTRY, to_batch
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 64 << 20
-"""Of a batch's images and texts, about."""
+"""Approximate limit for the images and texts of a batch."""
 
 
 class Source(Protocol):
-    """Streams rows in batches of base columns, with at least `image_id` ("source:id") and `source` set."""
+    """Streams rows in batches of base columns. At least `image_id` ("source:id") and `source` are set."""
 
     name: str
     columns: tuple[pa.Field, ...]
-    """Columns that its rows have beyond the base ones, such as captions that came with them."""
+    """Columns of its rows besides the base columns, such as captions from the source."""
 
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
-        """Yield rows; every row of the input that isn't yielded is given to `report.skip`."""
+        """Yield rows. Every row of the input that isn't yielded goes to `report.skip`."""
 
 
 class RowSource(ABC):
-    """A source that makes its rows one by one, which is quick enough for up to some millions."""
+    """A source that makes its rows one by one. This is fast enough for a few million rows."""
 
     name: str
     columns: tuple[pa.Field, ...] = ()
 
     @abstractmethod
     def rows(self, report: Report) -> Iterator[Mapping[str, Any]]:
-        """Yield rows, each a dict of base columns and of `columns`; what isn't yielded goes to `report.skip`.
+        """Yield rows as dicts with base columns and `columns`. Every other row of the input goes to `report.skip`.
 
-        Where `columns` has COUNTRY, rows may have `countries.PLACE`, which `batches` turns into a country and drops.
+        If `columns` has COUNTRY, rows may have `countries.PLACE`; `batches` replaces it by a country.
         """
 
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
@@ -50,9 +50,9 @@ class RowSource(ABC):
 
 
 def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    """Lists of BATCH_ROWS rows; fewer where they would hold much more than BATCH_BYTES. Empty ones never.
+    """Group rows into lists of at most BATCH_ROWS rows and about BATCH_BYTES bytes. No list is empty.
 
-    Where the input can't be read any further, the rows before that place come first, and then the error.
+    If the input becomes unreadable, the rows before that place are yielded first, then the error is raised.
     """
     waiting: list[Mapping[str, Any]] = []
     size = 0
@@ -73,7 +73,7 @@ def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the user said about a source; each source takes those that mean something to it."""
+    """Options from the user. Each source accepts only some of them."""
 
     paths: tuple[Path, ...] = ()
     metadata: Path | None = None
@@ -83,32 +83,32 @@ class SourceOptions:
     label_column: str | None = None
     policy: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    """What the catalog calls a column -> what the input calls it."""
+    """Catalog's name of a column -> input's name."""
     size: int | None = None
-    """Pixels of the longest side that images are stored at, for a source that brings them along."""
+    """Pixels of the longest side of stored images, for a source that contains images."""
     follow_links: bool = False
-    """Take what symbolic links out of the folder lead to."""
+    """Use files outside of the folder that symbolic links in it lead to."""
 
     @property
     def path(self) -> Path | None:
-        """The one path, for a source that takes one. Raises SourceError if there are more."""
+        """The path, for a source that takes only one. Raises SourceError if there are more."""
         if len(self.paths) > 1:
             raise SourceError(
-                f"give one path, not {len(self.paths)}: {', '.join(map(str, self.paths))[:200]}"
+                f"give one path instead of {len(self.paths)}: {', '.join(map(str, self.paths))[:200]}"
             )
         return self.paths[0] if self.paths else None
 
     def mapping(self, *names: str) -> dict[str, str]:
-        """`columns`. Raises SourceError if it has other names of the catalog's than `names`."""
+        """`columns`. Raises SourceError if it has a catalog name that is not in `names`."""
         for name in self.columns:
             if name not in names:
-                raise SourceError(f"there is no column {name} to map; there are: {', '.join(names)}")
+                raise SourceError(f"column {name} can't be mapped; these can: {', '.join(names)}")
         return dict(self.columns)
 
     def only(self, source: str, *taken: str) -> SourceOptions:
-        """Itself. Raises SourceError if an option is set that `source` doesn't take."""
+        """Return itself. Raises SourceError if an option is set that `source` doesn't accept."""
         for option, value in vars(self).items():
             if value not in (None, False, (), {}) and option not in taken:
                 shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-                raise SourceError(f"source {source} takes no {option.replace('_', '-')}; leave {shown} out")
+                raise SourceError(f"source {source} takes no {option.replace('_', '-')}; remove {shown}")
         return self

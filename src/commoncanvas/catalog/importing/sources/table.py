@@ -1,4 +1,4 @@
-"""A table of images: CSV, TSV, JSON lines or Parquet with a row an image, which is an address or a file beside it."""
+"""A table of images: CSV, TSV, JSON lines or Parquet. Each row names an image by its URL or by a file beside it."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ IMAGES = (
     *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),
     *("original_url", "media_url", "file_url", "src", *fields.ALIASES["file"], "url", "uri", "link", "href"),
 )
-"""What the column of images is called, the first that there is; `url` beside another of them is a page."""
+"""Usual names of the image column; the first one is used. If there is another one, `url` is the page."""
 
 MAPPED = ("id", "image_url", "image", "country", *fields.ALIASES)
-"""What `columns` can map; image_url, image and file mean the same."""
+"""Columns that the option `columns` can map; image_url, image and file mean the same."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One file. `image` is the column of images, None where each record says for itself."""
+    """One file. `image` is the image column; None if it is chosen for each record."""
 
     path: Path
     name: str
-    """In the ids of its rows."""
+    """Its name in the ids of its rows."""
     folder: ImageFolder
     image: str | None
 
 
 class Table(RowSource):
-    """Rows `table:<name>/<id>`; the name is the file's, or of the folder that was given.
+    """Rows `table:<name>/<id>`; the name is that of the given file or folder.
 
-    The id is the column that is mapped to `id`, else the first of `fields.KEYS`, else the path of the file, else a
-    digest of the address. Files are taken from the table's own folder only.
+    The id is the column mapped to `id`, else the first of `fields.KEYS`, else the path of the image file or a digest of
+    its address. Image files must be in the table's folder.
     """
 
     name = TABLE
@@ -82,8 +82,8 @@ class Table(RowSource):
                     yield row
             if _not_found(report) > before:
                 report.note(
-                    f"files that {listing.path.name} names were looked for in {listing.folder.root}; for images in "
-                    f"another folder: commoncanvas catalog import folder FOLDER --metadata {listing.path}"
+                    f"{listing.path.name} names files that are not in {listing.folder.root}; if they are in another "
+                    f"folder: commoncanvas catalog import folder FOLDER --metadata {listing.path}"
                 )
 
     def _listings(self, options: SourceOptions) -> Iterator[Listing]:
@@ -96,14 +96,14 @@ class Table(RowSource):
             name = options.name or absolute.stem
             if named.setdefault(name, absolute) != absolute:
                 raise SourceError(
-                    f"source {self.name} was given {named[name]} and {absolute}, both called {name}; "
-                    "import them one by one, each with a --name of its own"
+                    f"source {self.name} got {named[name]} and {absolute}, both with the name {name}; "
+                    "import them separately, each with its own --name"
                 )
             folder = ImageFolder(Path(os.path.normpath(path.absolute().parent)), options.follow_links)
             yield Listing(path, name, folder, self._checked(path))
 
     def _checked(self, path: Path) -> str | None:
-        """The column of images. Raises SourceError for what no row of the file could say."""
+        """The image column. Raises SourceError if no row of the file could be used."""
         columns = check_metadata(path)
         if columns is None:
             return self.image
@@ -112,7 +112,7 @@ class Table(RowSource):
         image = self.image or _named_image(columns)
         if image is None:
             raise SourceError(
-                f"{path} has no column of images among {', '.join(columns)}; name it with --column image_url=NAME"
+                f"{path} has no image column among {', '.join(columns)}; name it with --column image_url=NAME"
             )
         return image
 
@@ -125,9 +125,7 @@ class Table(RowSource):
             report.skip(where, "no image", f"field {column or IMAGES[0]} is empty")
             return None
         if len(images) > 1:
-            report.remark(
-                where, "other images left out", f"field {column} names {len(images)}, the first counts"
-            )
+            report.remark(where, "only first image kept", f"field {column} names {len(images)} images")
         found = _found(listing, where, f"field {column}: {images[0][:100]!r}", images[0], report)
         if found is None:
             return None
@@ -153,7 +151,7 @@ class Table(RowSource):
         return row and {**row, **sizes, **country, "image_url": address}
 
     def _identity(self, record: Mapping[str, Any], default: str) -> str | None:
-        """None where the column of ids that the user names is empty."""
+        """The id of a row; None if the id column that the user named is empty."""
         if "id" in self.map:
             return next(iter(fields.texts(record.get(self.map["id"]))), None)
         named = {fields.normalise(str(name)): value for name, value in record.items()}
@@ -165,18 +163,18 @@ def _named_image(columns: Sequence[str]) -> str | None:
     return next((named[name] for name in IMAGES if name in named), None)
 
 
-def _found(listing: Listing, where: str, shown: str, said: str, report: Report) -> tuple[str, str] | None:
-    """(the address of an image on the web or in the table's folder, the id that it gives)"""
-    if web := web_address(said):
+def _found(listing: Listing, where: str, shown: str, value: str, report: Report) -> tuple[str, str] | None:
+    """(address of the image on the web or in the table's folder, its default id)"""
+    if web := web_address(value):
         return web, fields.digest_id(web)
-    if scheme := re.match(r"([a-z][a-z0-9+.-]+)://|data:", said, re.IGNORECASE):
+    if scheme := re.match(r"([a-z][a-z0-9+.-]+)://|data:", value, re.IGNORECASE):
         if (scheme[1] or "").lower() != "file":
             report.skip(where, "no image address", f"{shown} is neither an http address nor a file")
             return None
-        said = unquote(re.sub(r"^file://(?:localhost)?", "", said, flags=re.IGNORECASE))
-    found = listing.folder.find(said, listing.folder.root)
+        value = unquote(re.sub(r"^file://(?:localhost)?", "", value, flags=re.IGNORECASE))
+    found = listing.folder.find(value, listing.folder.root)
     if isinstance(found, str):
-        report.skip(where, found, f"{shown}{'; --follow-links takes it' if found == LEADS_OUT else ''}")
+        report.skip(where, found, f"{shown}{'; --follow-links allows it' if found == LEADS_OUT else ''}")
         return None
     return (listing.folder.root / found[0]).as_uri(), unicodedata.normalize("NFC", found[0])
 

@@ -1,6 +1,6 @@
-"""Wikimedia Commons: answers of its API to `prop=imageinfo` with `iiprop=url|timestamp|size|mime|extmetadata`.
+"""Wikimedia Commons: API responses to `prop=imageinfo` with `iiprop=url|timestamp|size|mime|extmetadata`.
 
-Both versions of the format, as JSON or one answer a line. What `extmetadata` holds:
+Both format versions are read, as JSON or as one response per line. Fields of `extmetadata`:
 https://www.mediawiki.org/wiki/Extension:CommonsMetadata
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import Said, base_row, web_address
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, web_address
 from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
@@ -28,11 +28,11 @@ _LICENSE_FIELDS = ("LicenseShortName", "License", "LicenseUrl", "UsageTerms")
 
 
 class Wikimedia(RowSource):
-    """Rows `wikimedia:<page id>`, which stays the same when a file is renamed.
+    """Rows `wikimedia:<page id>`; the id stays the same when a file is renamed.
 
-    The creator is who Commons says made the work. Who uploaded it is often somebody else, and never taken for the
-    creator. What Commons marks as not free, or as up for deletion, is left out. Where a picture was taken is read only
-    to know the country, and dropped.
+    The creator is the author that Commons names, never the uploader, who is often another person. Files that Commons
+    marks as non-free or nominated for deletion are skipped. Coordinates are read only to find the country, and are not
+    stored.
     """
 
     name = "wikimedia"
@@ -53,7 +53,7 @@ class Wikimedia(RowSource):
     def _row(self, where: str, page: Mapping[str, Any], report: Report) -> dict[str, Any] | None:
         info = _first(page.get("imageinfo"))
         if info is None:
-            report.skip(where, "no image info", "the page is missing, or its imageinfo is in another answer")
+            report.skip(where, "no image info", "the page is missing, or another response has its imageinfo")
             return None
         url = web_address(info.get("url"))
         if url is None:
@@ -61,7 +61,9 @@ class Wikimedia(RowSource):
             return None
         number = whole(page.get("pageid"))
         if number is None or "/wikipedia/commons/" not in url:
-            report.skip(where, "not from Commons", "another wiki's page ids are its own; ask Commons itself")
+            report.skip(
+                where, "not from Commons", "other wikis have other page ids; query commons.wikimedia.org"
+            )
             return None
         mime = fields.text(info.get("mime")) or "image/"
         if not mime.startswith("image/"):
@@ -71,47 +73,47 @@ class Wikimedia(RowSource):
             report.skip(where, "not free", "Commons marks it as non-free")
             return None
         if reason := _text(info, "DeletionReason"):
-            report.skip(where, "up for deletion", " ".join(reason.split())[:100])
+            report.skip(where, "nominated for deletion", " ".join(reason.split())[:100])
             return None
-        said = _said(page, info, url)
-        if said.creator is None and _is_true(info, "AttributionRequired"):
-            report.skip(where, "no creator", "AttributionRequired is true and field Artist is empty")
+        raw = _raw_fields(page, info, url)
+        if raw.creator is None and _is_true(info, "AttributionRequired"):
+            report.skip(where, "no creator", "AttributionRequired is true, but field Artist is empty")
             return None
         given = {name: _text(info, name) for name in _LICENSE_FIELDS}
         license = read_license(where, given, report, source="wikimedia")
         if license is None:
             return None
-        row = base_row(self.name, str(number), where, license, said, report)
+        row = base_row(self.name, str(number), where, license, raw, report)
         sizes = {f"original_{name}": whole(info.get(name)) for name in ("width", "height")}
         return row and {**row, **sizes, PLACE: (_text(info, "GPSLongitude"), _text(info, "GPSLatitude"))}
 
 
 def _pages(where: str, answer: Mapping[str, Any], report: Report) -> Iterator[Record]:
-    """Pages of an answer: a list in version 2 of the format, an object by page id in version 1."""
+    """Pages of a response: a list in format version 2, an object with page ids as keys in version 1."""
     if isinstance(error := answer.get("error"), dict):
-        report.skip(where, "error answer", str(error.get("info"))[:100])
+        report.skip(where, "error response", str(error.get("info"))[:100])
         return
     query = answer.get("query")
     pages = query.get("pages") if isinstance(query, dict) else None
     if isinstance(pages, dict):
         pages = list(pages.values())
     if not isinstance(pages, list):
-        report.skip(where, "no pages", "an answer to action=query with prop=imageinfo has query.pages")
+        report.skip(where, "no pages", "a response to action=query with prop=imageinfo must have query.pages")
         return
     for number, page in enumerate(pages, 1):
         if isinstance(page, dict):
             yield f"{where} page {page.get('title') or number}"[:200], page
         else:
-            report.skip(f"{where} page {number}", "malformed JSON", "an object was expected")
+            report.skip(f"{where} page {number}", "malformed JSON", "expected an object")
 
 
-def _said(page: Mapping[str, Any], info: Mapping[str, Any], url: str) -> Said:
+def _raw_fields(page: Mapping[str, Any], info: Mapping[str, Any], url: str) -> RawFields:
     creator, creator_url = plain(_html(info, "Artist"), SITE)
     if creator is None:
-        # The words that a licence's template asks for.
+        # The credit that the licence template asks for.
         creator, creator_url = plain(_html(info, "Attribution"), SITE)
     name = re.sub(r"^[^:]*:|\.\w+$", "", fields.text(page.get("title")) or "")
-    return Said(
+    return RawFields(
         creator=creator and " ".join(creator.split()),
         creator_url=creator_url,
         title=_text(info, "ObjectName") or name,
@@ -124,7 +126,7 @@ def _said(page: Mapping[str, Any], info: Mapping[str, Any], url: str) -> Said:
 
 
 def _date(info: Mapping[str, Any]) -> str | None:
-    """A date for machines inside the HTML where there is one, else what the reader sees."""
+    """The machine-readable date in the HTML if there is one, else the visible text."""
     machine = re.search(r'datetime="([^"]+)"', _html(info, "DateTimeOriginal"))
     return machine[1] if machine else _text(info, "DateTimeOriginal")
 
@@ -142,7 +144,7 @@ def _html(info: Mapping[str, Any], name: str) -> str:
 
 
 def _value(info: Mapping[str, Any], name: str) -> Any:
-    """The value of one field of `extmetadata`; in English, or whatever comes first, where there are several."""
+    """The value of one field of `extmetadata`; of several languages English, else the first."""
     more = info.get("extmetadata")
     field = more.get(name) if isinstance(more, dict) else None
     value = field.get("value") if isinstance(field, dict) else None

@@ -1,7 +1,7 @@
-"""YFCC100M: Flickr's photos under Creative Commons licences, from its metadata, a column at a time for its size.
+"""YFCC100M: Flickr photos under Creative Commons licences. It is large, so whole columns are processed at once.
 
-The dump is tab-separated, its text percent- and plus-encoded, plain, .gz or .bz2; or it is the SQLite file that its
-users make of it.
+The dump is tab-separated with percent- and plus-encoded text, either plain, .gz or .bz2. The SQLite file that users
+make from it can be read too.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ COLUMNS = (
     ),
     *("licensename", "licenseurl", "serverid", "farmid", "secret", "secretoriginal", "ext", "marker"),
 )
-"""In the order of the dump. The older form of 23 columns lacks `line` and `hash`."""
+"""Columns in the order of the dump. The older form with 23 columns lacks `line` and `hash`."""
 OLDER = tuple(name for name in COLUMNS if name not in ("line", "hash"))
 READ = (
     *("photoid", "uid", "unickname", "datetaken", "dateuploaded", "capturedevice", "title", "description"),
     *("usertags", "pageurl", "downloadurl", "licensename", "licenseurl", "marker"),
 )
-"""What rows are made of; longitude and latitude are read only to know the country, and dropped."""
+"""Columns that rows are made from. OPTIONAL has more: coordinates are read to find the country, and not stored."""
 OPTIONAL = ("hash", *COORDINATES)
 MIRROR = "https://multimedia-commons.s3-us-west-2.amazonaws.com/data/images"
 VIDEO = b"1"
@@ -57,7 +57,7 @@ Raw = Mapping[str, pa.BinaryArray]
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of the dump, as they stand there; `where(i)` names row i in messages."""
+    """Some rows of the dump, unchanged; `where(i)` names row i in messages."""
 
     columns: Raw
     where: Callable[[int], str]
@@ -67,7 +67,7 @@ class Block:
 
 
 class YFCC100M:
-    """One row a photo of a licence that `policy` allows (by default any that may be built on); videos are skipped."""
+    """One row per photo with a licence that `policy` allows (default: noncommercial); videos are skipped."""
 
     name = "yfcc100m"
     columns: tuple[pa.Field, ...] = (COUNTRY,)
@@ -82,7 +82,7 @@ class YFCC100M:
     def batches(self, report: Report) -> Iterator[pa.RecordBatch]:
         for path in self.paths:
             for block in _blocks(path, report):
-                if len(block):  # something in it could be read
+                if len(block):  # some of its rows could be read
                     yield self._rows(block, report)
 
     def _rows(self, block: Block, report: Report) -> pa.RecordBatch:
@@ -105,7 +105,7 @@ class YFCC100M:
         drop("unknown licence", np.array([not one.known for one in found])[index], "licensename")
         drop("contradictory licences", np.array(clashing, bool)[index], "licensename")
         refused = np.array([not licenses.allows(one, self.policy) for one in found])[index]
-        drop(f"licence not for {self.policy.value} models", refused, "licensename")
+        drop(f"licence not allowed for {self.policy.value} models", refused, "licensename")
         creator = pc.coalesce(_set(text["unickname"]), _set(text["uid"]))
         demanded = np.array([one.attribution for one in found])[index]
         drop("no creator", _mask(pc.is_null(creator)) & demanded, "unickname")
@@ -165,27 +165,27 @@ def _dump(path: Path, report: Report) -> Iterator[Block]:
 
 
 def _form(path: Path, lines: Lines) -> tuple[str, ...]:
-    """Which of the two forms the file has, by most of its first lines."""
+    """Which of the two forms most of the first lines have."""
     tabs = [line.count(b"\t") for line in lines.data[: 1 << 20].split(b"\n")[:101] if line]
     usual = max(set(tabs), key=tabs.count, default=0)
     for names in (COLUMNS, OLDER):
         if usual == len(names) - 1:
             return names
     raise SourceError(
-        f"{path} has {usual + 1} tab-separated columns, not YFCC100M's 25 (or 23, in its older form); "
-        "give yfcc100m_dataset or the SQLite file made of it"
+        f"{path} has {usual + 1} tab-separated columns, but YFCC100M has 25 (or 23 in its older form); "
+        "give yfcc100m_dataset or the SQLite file made from it"
     )
 
 
 def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> Block:
     data = lines.data
-    if b"\r" in data:  # which would end a line
+    if b"\r" in data:  # pyarrow would end the line there
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b" ")
     try:
         table = _read(data, names)
         numbers = np.arange(lines.first, lines.first + len(table))
     except pa.ArrowInvalid:
-        # A line has another number of columns. Arrow can't name it where it holds bytes that aren't UTF-8.
+        # A line has a wrong number of columns. Arrow can't name the line if it has bytes that aren't UTF-8.
         written = data.removesuffix(b"\n").split(b"\n")
         counts = np.array([line.count(b"\t") + 1 if line else len(names) for line in written])
         for row in np.flatnonzero(counts != len(names)).tolist():
@@ -194,7 +194,7 @@ def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> 
         fitting = np.flatnonzero(counts == len(names))
         numbers = lines.first + fitting
         table = _read(b"".join(written[row] + b"\n" for row in fitting.tolist()), names)
-    table = table.combine_chunks()  # of one chunk, which it leaves as it is
+    table = table.combine_chunks()  # no copy if there is only one chunk
     columns = {
         name: table[name].chunk(0) if len(table) else pa.array([], pa.binary()) for name in table.column_names
     }
@@ -202,7 +202,7 @@ def _parse(path: Path, lines: Lines, names: tuple[str, ...], report: Report) -> 
 
 
 def _read(data: bytes, names: tuple[str, ...]) -> pa.Table:
-    """Lines of `names`, the columns among them that are used. Raises ArrowInvalid if a line has more or fewer."""
+    """Parse lines with the columns `names`; keep the used ones. Raises ArrowInvalid if a line has more or fewer."""
     import pyarrow.csv
 
     wanted = [name for name in names if name in (*READ, *OPTIONAL)]
@@ -230,7 +230,7 @@ def _database(path: Path, report: Report) -> Iterator[Block]:
 
 
 def _binary(values: Any) -> pa.BinaryArray:
-    """SQLite's values, of any type, as the dump writes them."""
+    """SQLite values of any type, as the dump would write them."""
     return pa.array(
         [
             value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
@@ -243,7 +243,7 @@ def _binary(values: Any) -> pa.BinaryArray:
 def _licenses(
     urls: pa.StringArray, names: pa.StringArray
 ) -> tuple[list[licenses.License], list[bool], NDArray[np.int64]]:
-    """The different licences, whether name and address contradict each other, and which of them each row has."""
+    """The different licences, whether name and address contradict each other, and the index of each row's licence."""
     pairs = pc.binary_join_element_wise(urls, names, "\n").dictionary_encode()
     found, clashing = [], []
     for pair in pairs.dictionary.to_pylist():
@@ -255,15 +255,15 @@ def _licenses(
             not agree(by_url, by_name)
             if both
             else any(
-                one.known and said and licenses.may_object(said, one)
-                for one, said in ((by_url, name), (by_name, url))
+                one.known and text and licenses.may_object(text, one)
+                for one, text in ((by_url, name), (by_name, url))
             )
         )
     return found, clashing, np.asarray(pairs.indices.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _mirror(hashes: pa.StringArray) -> pa.StringArray:
-    """Where the Multimedia Commons keep a copy of the photo."""
+    """Address of the photo's copy at the Multimedia Commons."""
     good = pa.array(_matches(hashes, "^[0-9a-f]{32}$"))
     first, second = (pc.utf8_slice_codeunits(hashes, start, start + 3) for start in (0, 3))
     made = pc.binary_join_element_wise(
@@ -273,27 +273,27 @@ def _mirror(hashes: pa.StringArray) -> pa.StringArray:
 
 
 def _tags(column: pa.BinaryArray) -> pa.ListArray:
-    """Tags have raw commas between them, so each is decoded after they are taken apart."""
+    """Split tags at their unencoded commas first, then decode each tag."""
     lists = pc.split_pattern(column, ",").cast(pa.list_(pa.binary()))
     tags = pa.ListArray.from_arrays(lists.offsets, unquote_column(lists.values))
     return pc.if_else(pc.equal(pc.binary_length(column), 0), pa.scalar(None, tags.type), tags)
 
 
 def _taken(column: pa.StringArray) -> pa.TimestampArray:
-    """`2010-05-23 16:29:58.0`; Flickr doesn't say in which time zone, it is taken as UTC."""
+    """Parse `2010-05-23 16:29:58.0`. Flickr states no time zone, so it counts as UTC."""
     seconds = pc.utf8_slice_codeunits(column, 0, 19)
     parsed = pc.strptime(seconds, format="%Y-%m-%d %H:%M:%S", unit="us", error_is_null=True)
     return pc.assume_timezone(parsed, "UTC")
 
 
 def _uploaded(column: pa.StringArray) -> pa.TimestampArray:
-    """Seconds since 1970."""
+    """Parse seconds since 1970."""
     digits = pc.if_else(pa.array(_matches(column, r"^\d{1,11}$")), column, pa.scalar(None, pa.string()))
     return pc.multiply(digits.cast(pa.int64()), 1_000_000).cast(pa.timestamp("us", tz="UTC"))
 
 
 def _countries(raw: Raw, keep: NDArray[np.bool_], report: Report) -> pa.StringArray:
-    """Of the rows to keep; many have no place."""
+    """Countries of the rows to keep. Only rows with coordinates are searched, since many have none."""
     if not set(COORDINATES) <= set(raw):
         return pa.nulls(int(keep.sum()), pa.string())
     longitude, latitude = (raw[name].filter(pa.array(keep)) for name in COORDINATES)
@@ -301,20 +301,20 @@ def _countries(raw: Raw, keep: NDArray[np.bool_], report: Report) -> pa.StringAr
     if not len(placed):
         return pa.nulls(len(longitude), pa.string())
     found = countries(_degrees(longitude.take(placed)), _degrees(latitude.take(placed)), report)
-    seat = np.full(len(longitude), -1)
-    seat[placed] = np.arange(len(placed))
-    return found.take(pa.array(seat, mask=seat < 0))
+    index = np.full(len(longitude), -1)
+    index[placed] = np.arange(len(placed))
+    return found.take(pa.array(index, mask=index < 0))
 
 
 def _degrees(column: pa.BinaryArray) -> NDArray[np.float64]:
-    """NaN for what is no number."""
+    """Numbers as float; NaN for anything else."""
     number = pc.match_substring_regex(column, r"^-?[0-9]{1,3}(\.[0-9]{1,30})?$")
     written = pc.if_else(number, column, pa.scalar(None, pa.binary())).cast(pa.string())
     return np.asarray(written.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _set(column: pa.StringArray) -> pa.StringArray:
-    """Without the blanks around it; null where nothing is left."""
+    """Trim whitespace; empty texts become null."""
     trimmed = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
