@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +18,7 @@ from commoncanvas.creators.matching import People, Who, name_hash
 from commoncanvas.creators.names import near_marks
 from commoncanvas.table.namesakes import MAY_BE_TAKEN_DOWN
 from commoncanvas.table.schema import to_batch
-from commoncanvas.table.tombstones import PLACE, SCHEMA, Keys
+from commoncanvas.table.tombstones import PLACE, Keys
 from tests.creators.spellings import addresses, names
 from tests.creators.test_urls import FLICKR, NSID, PERSON
 
@@ -160,16 +158,6 @@ def test_the_names_of_an_institution_are_nobodys(tmp_path: Path) -> None:
     catalog.add([batch([(name, museum) for name in artists])])
     takedown(catalog, creator=museum, reason=WHY)
     assert catalog.add([batch([("Frida Kahlo", None)], first=20)]) == (1, 0)
-
-
-def test_tombstones_of_earlier_versions_still_hold(tmp_path: Path) -> None:
-    catalog = Catalog.create(tmp_path / "c.lance")
-    folder = Path(catalog.uri) / PLACE
-    folder.mkdir(parents=True)
-    older = pa.schema([field for field in SCHEMA if field.name != "creator_near"])
-    written = hashlib.sha256("creator:José Muñoz".encode()).hexdigest()
-    pq.write_table(pa.Table.from_pylist([{"creator_sha256": written}], older), folder / "old.parquet")
-    assert catalog.add([batch([("José Muñoz", None), ("Ada Okafor", None)])]) == (1, 0)
 
 
 def test_tombstones_hold_no_name(tmp_path: Path) -> None:

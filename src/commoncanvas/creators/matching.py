@@ -150,8 +150,7 @@ class People:
         return same, near
 
     def _has_name(self, name: str) -> bool:
-        # Tombstones of earlier versions have the hash of the unnormalised name.
-        return bool(self._names) and (name_hash(name) in self._names or _digest(name) in self._names)
+        return bool(self._names) and name_hash(name) in self._names
 
 
 def called(names: Strings, name: str) -> NDArray[np.bool_]:
@@ -168,11 +167,7 @@ def person(name: str | None, url: str | None) -> str:
 
 def name_hash(name: str) -> str:
     """Hash of a name's normal form."""
-    return _digest(normal_name(name))
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(f"creator:{name}".encode()).hexdigest()
+    return hashlib.sha256(f"creator:{normal_name(name)}".encode()).hexdigest()
 
 
 def _numpy(mask: Strings) -> NDArray[np.bool_]:

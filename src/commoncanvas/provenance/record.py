@@ -251,8 +251,8 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
     yield from trained_credits(
         sources,
         about["heldout_fraction"],
-        about.get("fraction", 1.0),  # records from before there were fractions
-        about.get("fraction_seed", 0),
+        about["fraction"],
+        about["fraction_seed"],
     )
     for each in record["built_on"]:
         if each["origin"]:

@@ -310,8 +310,6 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if "version" in record:  # of a study from before there could be several catalogs
-            record["versions"] = {"": record["version"]}
         return {name: record[name] for name in FIELDS}
     except (ValueError, KeyError, TypeError) as error:
         raise TrainingError(

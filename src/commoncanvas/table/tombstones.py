@@ -115,7 +115,7 @@ class Tombstones:
         new = {path for path in self._storage.files(PLACE) if path.endswith(".parquet")} - self._files
         if new:
             read = [pq.read_table(pa.BufferReader(self._storage.read(path))) for path in sorted(new)]
-            self._table = pa.concat_tables([self._table, *map(_current, read)])
+            self._table = pa.concat_tables([self._table, *read])
             self._keys = _keys(self._table)
             self._files |= new
         return bool(new)
@@ -163,17 +163,6 @@ def _keys(table: pa.Table) -> Keys:
         creator_names=frozenset(pc.unique(of_creators["creator_sha256"]).drop_null().to_pylist()),
         creator_near=frozenset(near.to_pylist()),
     )
-
-
-def _current(table: pa.Table) -> pa.Table:
-    """A file of tombstones in SCHEMA. Earlier versions of the program wrote fewer columns."""
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in SCHEMA
-    ]
-    return pa.table(columns, schema=SCHEMA)
 
 
 def _identity(stone: Mapping[str, Any]) -> tuple[Any, ...]:

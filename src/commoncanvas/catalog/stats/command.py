@@ -23,7 +23,6 @@ from commoncanvas.table.schema import COUNTRY, SCHEMA
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 
-
 TOP = 20
 NOT_STATED = "not stated"
 PENDING = "pending"
