@@ -307,7 +307,9 @@ def test_jpegs_decoded_at_a_scale_lie_where_a_full_decode_lies(
     assert (header.width, header.height) == upright.size
     assert (array.shape[1], array.shape[0]) == target_size(*upright.size, size, "longest")
     wanted = np.asarray(upright.resize((array.shape[1], array.shape[0]), Image.Resampling.LANCZOS), float)
-    assert np.abs(array - wanted).mean() < 1
+    # Smaller images are libvips', which shrinks by whole factors first.
+    ours = min(width, height) >= images.SCALED_SIDE
+    assert np.abs(array - wanted).mean() < (1 if ours else 1.25)
 
 
 def test_a_jpeg_with_a_profile_or_in_cmyk_is_left_to_libvips_colour_management() -> None:

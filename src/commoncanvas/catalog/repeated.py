@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,7 +48,7 @@ def say_repeated(catalog: Catalog) -> None:
     for file, count in list(found.items())[:NAMED]:
         say(
             f"{count:,} addresses gave the same file, probably a placeholder for removed images; curate leaves it out; "
-            f"to see it: commoncanvas catalog show --catalog {catalog.uri} --where \"sha256 = '{file}'\"",
+            f"to see it: commoncanvas catalog show --catalog {shlex.quote(catalog.uri)} --where \"sha256 = '{file}'\"",
             title="fetch:",
         )
     if len(found) > NAMED:

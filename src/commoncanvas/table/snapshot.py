@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -85,7 +86,7 @@ class Snapshot:
             if "not found" in str(error).lower():
                 raise CatalogError(
                     f"there is no catalog at {uri}; "
-                    f"create one with: commoncanvas catalog import SOURCE --catalog {uri}"
+                    f"create one with: commoncanvas catalog import SOURCE --catalog {shlex.quote(str(uri))}"
                 ) from error
             raise CatalogError(f"catalog {uri} can't be opened: {reason(error)}") from error
         written = (dataset.schema.metadata or {}).get(FORMAT_KEY)

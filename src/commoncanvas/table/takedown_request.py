@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.files import why
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
 from commoncanvas.creators.matching import Addresses, Who, called, name_hash
@@ -326,8 +327,9 @@ def _lines(path: str | Path) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        reason = why(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise CatalogError(
-            f"{path} can't be read: {error}; give a text file of ids or URLs, one per line"
+            f"{path} can't be read: {reason}; give a text file of ids or URLs, one per line"
         ) from error
     return [line.strip() for line in lines if line.strip()]
 

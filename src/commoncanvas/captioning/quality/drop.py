@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ def drop_captions(
     if done not in table.schema.names:
         raise CatalogError(
             f"column {column} of {table.uri} has no column {done}, which is needed to mark dropped captions; make it "
-            f"with: commoncanvas caption --column {column} --overwrite"
+            f"with: commoncanvas caption --catalog {shlex.quote(table.uri)} --model MODEL --column {column} --overwrite"
         )
     condition = all_of(f"{column} IS NOT NULL", expression(table, where))
     scoring = least = None

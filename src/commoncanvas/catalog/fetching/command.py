@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import threading
 import time
@@ -195,7 +196,7 @@ def _failure(uri: str, tried: Mapping[str, int], statuses: Mapping[str, int], re
     counts = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
     return (
         f"no image was fetched ({counts}); to see why: "
-        f"commoncanvas catalog show --catalog {uri} --where \"fetch_status != 'ok'\""
+        f"commoncanvas catalog show --catalog {shlex.quote(uri)} --where \"fetch_status != 'ok'\""
     )
 
 
