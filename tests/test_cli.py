@@ -1,7 +1,11 @@
+import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
@@ -134,3 +138,23 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_figures_are_printed_as_json_for_scripts(shapes: Catalog) -> None:
     done = run("catalog", "stats", "--catalog", shapes.uri, "--json")
     assert json.loads(done.stdout)["rows"] == 24
+
+
+@pytest.mark.parametrize("module", ["models", "catalog"])
+def test_every_option_has_help(module: str) -> None:
+    source = importlib.import_module(f"commoncanvas.cli.{module}")
+    commands = [
+        made
+        for _, made in inspect.getmembers(source, inspect.isfunction)
+        if "\n    Args:" in (made.__doc__ or "")
+    ]
+    assert len(commands) > 7
+    for command in commands:
+        described = set(re.findall(r"^        (\w+):", str(command.__doc__), re.MULTILINE))
+        helped = {
+            name
+            for name, kind in typing.get_type_hints(command, include_extras=True).items()
+            if "help=" in str(kind)
+        }
+        left = set(inspect.signature(command).parameters) - described - helped
+        assert not left, (command.__name__, left)

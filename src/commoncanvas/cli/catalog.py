@@ -38,6 +38,8 @@ def catalog_import(
     openimages, huggingface or table. PATHS are its files. Sources without images need `catalog fetch` next.
 
     Args:
+        source: kind of the input.
+        paths: files or folders of the source.
         metadata: CSV, JSONL or Parquet file with one row per image (folder); default: PATH/metadata.*, or sidecars.
         license: licence of every image that states none (folder).
         creator: creator of every image that states none (folder).
@@ -102,6 +104,9 @@ def fetch(
     """Fetch the images of rows that have none yet, resize them, and write a status into every row.
 
     Args:
+        side: which side `size` limits.
+        format: format of the stored images.
+        quality: quality of JPEG and WebP, 1 to 100.
         size: longest (or shortest) side in pixels; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all except ok and taken-down rows).
         where: SQL condition on the rows.
@@ -215,6 +220,7 @@ def curate(
     """Choose the rows to train on, as a filter that you can save. Deletes nothing. Shows what each step drops.
 
     Args:
+        policy: keep only licences that it allows.
         min_side: smallest short side of the original, in pixels.
         max_aspect: largest ratio of long side to short side.
         min_sharpness: smallest variance of the Laplacian.
@@ -257,6 +263,7 @@ def lookup(
     copies too.
 
     Args:
+        what: an id, a URL of a page or image, or an image file.
         creator: show only images by this creator; without WHAT: all of them.
         limit: most matches to print.
     """
@@ -276,6 +283,7 @@ def credits(
     """Write the credit of every image: title, creator, source, licence, and that it was resized.
 
     Args:
+        format: text, csv, html or json.
         where: SQL condition on the rows, or the name of a saved filter.
         out: file to write; default: stdout.
     """

@@ -55,6 +55,9 @@ def caption(
     """Caption fetched images with a model. If it was killed, run it again: it captions the remaining images.
 
     Args:
+        column: column to write the captions to.
+        top_p: with a temperature: sample from the likeliest words that have this probability together.
+        seed: random seed of the sampling, with a temperature.
         model: folder or hub id of the model, or its name on the server.
         captioner: xs, blip2, vlm (any model with images and a chat template), or openai (a server with OpenAI's API);
             default: openai with --base-url, else by the model's configuration.
@@ -118,6 +121,8 @@ def report(
     """Report the quality of captions: words, repeats, boilerplate, and how well they fit images and human text.
 
     Args:
+        column: column with the captions.
+        seed: random seed that selects the sampled rows.
         where: SQL condition on the rows, or the name of a saved filter.
         html: also write a page (one file) with the best twenty and the worst twenty captions and their images.
         clip: an open_clip model for the CLIP score: a folder, hf-hub:..., or a name together with --clip-pretrained.
@@ -152,7 +157,8 @@ def drop(
     """Delete bad captions, by rules on their words and images. The status of each row names the rule.
 
     Args:
-        rules: comma-separated rules: empty, repeats, boilerplate, leftovers, min-words=N, max-words=N.
+        column: column with the captions.
+        rules: comma-separated: empty, repeats, boilerplate, leftovers, refusal, not-a-caption, min-words=N, max-words=N.
         where: SQL condition on the rows, or the name of a saved filter.
         min_clip: also delete captions whose CLIP cosine with their image is lower (0.2: CLIP score 20); needs --clip.
         clip: an open_clip model: a folder, hf-hub:..., or a name together with --clip-pretrained.
@@ -222,6 +228,7 @@ def encode(
     """Compute the columns that training RECIPE reads: latents and text states, or image features.
 
     Args:
+        recipe: a recipe's name or YAML file.
         overwrite: delete a column that other weights made, and compute it again.
     """
     from commoncanvas.config import load_recipe
@@ -242,6 +249,7 @@ def train(
     """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
 
     Args:
+        recipe: a recipe's name or YAML file.
         resume: continue from the newest checkpoint of a stopped or killed run; start a run if there is none.
         without_taken_down: continue a resumed run without the images that were taken down after it started.
     """
@@ -272,6 +280,8 @@ def plan(
     """Estimate the hours, storage and dollars of training RECIPE. Several recipes are phases of one training.
 
     Args:
+        recipe: a recipe's name or YAML file.
+        gpus: number of devices.
         device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
         images: rows to encode, held-out rows included, such as 70e6; default: the rows that the recipe selects.
         utilisation: fraction of the device's peak; default: from a published table of A100s, see docs/guide/plan.md.
@@ -310,6 +320,11 @@ def evaluate(
     a verdict in words.
 
     Args:
+        model: folder that `train` wrote.
+        prompts: most prompts of each kind.
+        seed: random seed that selects prompts and images.
+        guidance_scale: classifier-free guidance; 1: none; default: the model's own.
+        steps: sampling steps; default: the model's own.
         catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
         captioner: captioner for the round trip: caption the generated image, compare the caption with the prompt.
         out: folder for metrics and images; default: MODEL/evaluation.
@@ -350,6 +365,12 @@ def generate(
     """Generate images of PROMPT, one per seed, as PNG files.
 
     Args:
+        model: folder that `train` wrote, or a hub id.
+        prompt: what to draw.
+        seed: random seed of the first image.
+        guidance_scale: classifier-free guidance; 1: none; default: the model's own, else 5.
+        steps: sampling steps; default: the model's own, else 50.
+        out: folder for the PNG files.
         count: number of images, from seeds SEED, SEED + 1, ...
     """
     from commoncanvas.release.generate import draw, save_image
@@ -363,6 +384,7 @@ def demo(*, out: str = "demo", minutes: float = 10.0, json_: Json = False) -> No
     """Run all steps once: import, fetch, caption, encode, train, evaluate, and write a report.
 
     Args:
+        out: folder for everything that the demo makes.
         minutes: approximate total training time on two CPU cores.
     """
     from commoncanvas.demonstration.command import demo as run
