@@ -158,7 +158,7 @@ def drop(
 
     Args:
         column: column with the captions.
-        rules: comma-separated: empty, repeats, boilerplate, leftovers, refusal, not-a-caption, min-words=N, max-words=N.
+        rules: a comma list of empty, repeats, boilerplate, leftovers, refusal, not-a-caption, min-words=N, max-words=N.
         where: SQL condition on the rows, or the name of a saved filter.
         min_clip: also delete captions whose CLIP cosine with their image is lower (0.2: CLIP score 20); needs --clip.
         clip: an open_clip model: a folder, hf-hub:..., or a name together with --clip-pretrained.
