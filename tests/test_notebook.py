@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.training.trainer import train
+from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 
@@ -67,3 +69,21 @@ def test_a_captioner_is_known_by_its_folder(shapes: Catalog, tmp_path: Path) -> 
     report = commoncanvas.caption(shapes, folder)
     assert report["captioner"] == "xs-captioner"
     assert sum(report["statuses"].values()) == 12
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    (lines,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    assert lines.count("\n") <= 10
+    monkeypatch.chdir(tmp_path)
+    add_shapes(tmp_path / "my.lance")
+    commoncanvas.init_recipe("xs", "ours.yaml", catalog="my.lance")
+    train(load_recipe("ours-autoencoder.yaml", train={"steps": 2, "warmup_steps": 1}))
+    names: dict[str, Any] = {}
+    few = lines.replace('"steps": 500', '"steps": 2, "warmup_steps": 1')
+    assert few != lines
+    exec(few, names)
+    assert isinstance(names["image"], Image.Image)
