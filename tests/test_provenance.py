@@ -45,6 +45,7 @@ def writing(out: Path, *words: str) -> Recipe:
     return recipe("xs-captioner", out, "--train.steps", "60", *words)
 
 
+@pytest.mark.slow
 def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, tmp_path: Path) -> None:
     """A captioner of CC-BY images, a VAE of CC-BY-SA ones, a U-Net of CC0 ones."""
     held = ["--data.heldout_fraction", "0.3"]
@@ -166,6 +167,7 @@ def test_a_broken_record_is_named_and_a_missing_one_says_nothing(tmp_path: Path)
             origin(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_purge_leaves_the_captions_of_a_model_that_had_learned_from_the_row(
     shapes: Catalog, tmp_path: Path
 ) -> None:

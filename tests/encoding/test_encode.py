@@ -376,6 +376,7 @@ def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_pa
     assert json.loads(done.stdout)["latent_xs_autoencoder_16"]["rows"] == 24
 
 
+@pytest.mark.slow
 def test_a_stored_image_that_is_broken_costs_its_row_and_is_named(
     shapes: Catalog, tmp_path: Path, vae: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
