@@ -55,8 +55,8 @@ def check_init(recipe: DiffusionRecipe) -> tuple[str, ...]:
     whole = find(recipe.init, "scheduler_config.json", "scheduler") is not None
     if kind != wanted and whole:
         raise RecipeError(
-            f"{recipe.name}: the pipeline of init {recipe.init} is of {kind}, and noise.schedule.prediction_type is "
-            f"{wanted}; set it to {kind}, or to teach the network another give its own folder as init"
+            f"{recipe.name}: init {recipe.init} has prediction_type {kind}, but noise.schedule.prediction_type is "
+            f"{wanted}; set it to {kind}, or to train the network for {wanted}, give its own folder as init"
         )
     other = [
         f"{name} {theirs[name]!r}, not {ours[name]!r}"
@@ -66,8 +66,8 @@ def check_init(recipe: DiffusionRecipe) -> tuple[str, ...]:
     if not other:
         return ()
     return (
-        f"{recipe.name}: the pipeline of init {recipe.init} has another noise.schedule: {'; '.join(other)}; "
-        f"--noise.schedule {FROM_INIT} takes it over",
+        f"{recipe.name}: the pipeline of init {recipe.init} has a different noise.schedule: {'; '.join(other)}; "
+        f"to use it, add --noise.schedule {FROM_INIT}",
     )
 
 
@@ -77,13 +77,13 @@ def with_init_schedule(recipe: DiffusionRecipe) -> DiffusionRecipe:
         return recipe
     if recipe.init is None:
         raise RecipeError(
-            f"{recipe.name}: noise.schedule {FROM_INIT} needs an init, whose schedule that would be"
+            f"{recipe.name}: noise.schedule {FROM_INIT} needs an init to take the schedule from"
         )
     schedule = init_schedule(recipe.init)
     if not schedule:
         raise RecipeError(
             f"{recipe.name}: init {recipe.init} has no scheduler/scheduler_config.json to take noise.schedule from; "
-            "give a whole pipeline, or the schedule"
+            "give a whole pipeline as init, or set noise.schedule"
         )
     try:
         noise = NoiseConfig.model_validate(recipe.noise.model_dump() | {"schedule": schedule})
@@ -106,7 +106,7 @@ def init_schedule(init: str) -> dict[str, Any]:
         stated = json.loads(path.read_text(encoding="utf-8"))
         name = str(stated["_class_name"])
         if not name.endswith("Scheduler"):
-            raise ValueError(f"{name} is no scheduler")
+            raise ValueError(f"{name} is not a scheduler")
         found = dict(getattr(diffusers, name).from_config(stated).config)
     except Exception as error:  # what an odd configuration makes a scheduler raise has no one base
         raise ModelError(f"init {init}: {path.name} can't be read: {one_line(error)}") from error
@@ -136,7 +136,7 @@ def check_network(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> No
     config = read_json(recipe.init, "config.json", part, what="init")
     if not config:
         raise RecipeError(
-            f"{recipe.name}: init {recipe.init} has no config.json of a {name}; name a pipeline's folder"
+            f"{recipe.name}: init {recipe.init} has no config.json of a {name}; give the folder of a pipeline"
         )
     _check_config(recipe, name, config, network.config)
 
@@ -152,8 +152,8 @@ def _check_config(
     if other or reason:
         has = f"it has {', '.join(other)}" if other else reason
         raise RecipeError(
-            f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
-            f"give {name} its fields ({one_line(has)})"
+            f"{recipe.name}: the network of init {recipe.init} differs from the recipe's; "
+            f"change {name} to match it ({one_line(has)})"
         )
 
 

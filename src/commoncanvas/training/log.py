@@ -56,7 +56,7 @@ class RunLog:
             except Exception as error:  # each has its own kinds
                 del self._trackers[name]
                 reason = f"{type(error).__name__}: {one_line(error)}"
-                say(f"{name} is told nothing any more: {reason}; {self.path} has it all")
+                say(f"stopped logging to {name}: {reason}; {self.path} has all figures")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -59,7 +59,7 @@ class Meter:
         now = statistics.median(self._steps)
         if now > 2 * self._fastest:
             said, self._slow = self._slow, True
-            return None if said else f"a step takes {now:.2g} s, {self._fastest:.2g} s before"
+            return None if said else f"a step now takes {now:.2g} s; before it took {self._fastest:.2g} s"
         self._fastest = min(self._fastest, now)
         self._slow = False
         return None

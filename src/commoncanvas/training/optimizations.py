@@ -110,7 +110,7 @@ def _call(model: nn.Module, method: str, name: str, field: str, *arguments: Any)
     try:
         getattr(model, method)(*arguments)
     except (AttributeError, ValueError) as error:
-        raise RecipeError(f"{name}: train.{field}: {type(model).__name__} can't do that") from error
+        raise RecipeError(f"{name}: train.{field}: {type(model).__name__} does not support it") from error
 
 
 def _items(module: nn.Module) -> list[nn.Module]:

@@ -77,7 +77,7 @@ class Run:
         self.recipe = resolved(recipe, self.record)
         if self.record and not resume:
             raise TrainingError(
-                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
+                f"{self.folder} already holds a run; continue it with --resume, or choose another --out"
             )
 
     @property
@@ -124,8 +124,8 @@ class Run:
                 self.lengthened = self._longer()
                 return False
             raise TrainingError(
-                f"the run in {self.place} was started otherwise (changed: {', '.join(changed)}); choose another --out"
-                + (" and another train.checkpoints" if self.storage else "")
+                f"the run in {self.place} was started with other settings or data (changed: {', '.join(changed)}); "
+                "choose another --out" + (" and another train.checkpoints" if self.storage else "")
             )
         if not self.model_folder.exists():
             return False
@@ -135,7 +135,7 @@ class Run:
             made = None  # not one of ours
         if made != wanted:
             raise TrainingError(
-                f"{self.model_folder} exists already and is not what this recipe makes; "
+                f"{self.model_folder} already exists, but was not made by this recipe; "
                 "choose another --out, or remove it"
             )
         return True
@@ -169,13 +169,13 @@ class Run:
             return usable[-1]
         out = str(self.model_folder)
         raise TrainingError(
-            f"{self.recipe.name}: its {before} steps can't become {train.steps}: with these settings a longer run does "
-            f"the same as this one up to step {alike}, and no checkpoint from before that is kept; "
+            f"{self.recipe.name}: a run of {before} steps can't be extended to {train.steps}: with these settings both "
+            f"are equal only up to step {alike}, and no checkpoint up to that step is left; "
             + (
-                "to go on from its model: "
+                "to continue from its model: "
                 + self.recipe.command("train", "--init", out, "--out", f"{out}-longer")
                 if self.recipe.task == "diffusion"
-                else "to begin anew: " + self.recipe.command("train", "--out", f"{out}-longer")
+                else "to start again: " + self.recipe.command("train", "--out", f"{out}-longer")
             )
         )
 
@@ -187,10 +187,10 @@ class Run:
         if self.model_folder.exists():
             if kept.exists():
                 raise TrainingError(
-                    f"{kept} exists already, where the model of {before} steps goes; move it away"
+                    f"the model of {before} steps can't be renamed to {kept}, which already exists; move that folder"
                 )
             self.model_folder.rename(kept)
-            say(f"{self.recipe.name}: the model of {before} steps is {kept} now")
+            say(f"{self.recipe.name}: renamed the model of {before} steps to {kept}")
         self.record["earlier"] = self.earlier
         self.record["fingerprint"] = fingerprint(self.recipe, task)
         self.record["recipe"]["train"]["steps"] = self.recipe.train.steps
@@ -212,7 +212,7 @@ class Run:
                 self.storage.write(RECORD, self.path.read_bytes())
             return
         if self.path.exists():
-            raise TrainingError(f"{self.folder} holds a run that another process began just now")
+            raise TrainingError(f"another process has just started a run in {self.folder}")
         self.record = {
             "id": uuid.uuid4().hex[:16],
             "fingerprint": fingerprint(self.recipe, task),
@@ -229,8 +229,8 @@ class Run:
         for each in task.rows.selections:
             if each.left_out:
                 say(
-                    f"{self.recipe.name}: {counted(len(each.left_out), 'images')} of {each.catalog.uri} (version "
-                    f"{each.catalog.version}), taken down since, left out"
+                    f"{self.recipe.name}: left out {counted(len(each.left_out), 'images')} of {each.catalog.uri} that "
+                    f"were taken down after version {each.catalog.version}"
                 )
 
     @property
@@ -249,7 +249,7 @@ class Run:
         others = [rank for rank, one in enumerate(seen) if one != seen[0]]
         if others:
             raise TrainingError(
-                f"process {others[0]} does not see the run in {self.place} as process 0 does: put --out on a disk that "
+                f"process {others[0]} does not see the same run in {self.place} as process 0; put --out on a disk that "
                 "all machines share, or train.checkpoints into an object store"
             )
 
@@ -290,15 +290,15 @@ def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
     shown = ", ".join(image_ids[:SHOWN]) + (", ..." if len(image_ids) > SHOWN else "")
     if not allowed:
         raise TrainingError(
-            f"{recipe.name}: of its images {len(image_ids):,} were taken down since it began: {shown}; to go on "
-            f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to begin anew without them: "
-            f"{recipe.command('train', '--out', f'{recipe.out}-anew')}"
+            f"{recipe.name}: images taken down since the run started ({len(image_ids):,}): {shown}; to continue "
+            f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to start again without "
+            f"them: {recipe.command('train', '--out', f'{recipe.out}-anew')}"
         )
     run.leave_out(gone)
     torch.manual_seed(recipe.seed)
     task = make_task(recipe, run.pins)
     run.renew(task)
-    say(f"{recipe.name}: goes on without {counted(len(image_ids), 'images')} that were taken down: {shown}")
+    say(f"{recipe.name}: continues without {counted(len(image_ids), 'images')} that were taken down: {shown}")
     return task
 
 

@@ -23,6 +23,7 @@ from commoncanvas.config import Recipe, as_recipe
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one
+from commoncanvas.core.text import counted
 from commoncanvas.models.devices import DTYPES, multiplies_bf16
 from commoncanvas.models.threads import threads
 from commoncanvas.provenance.record import unknown_parts
@@ -109,7 +110,8 @@ class Trainer:
         self.device = ranks.device
         if ranks.main and config.precision == "bf16" and not multiplies_bf16(self.device):
             say(
-                f"{recipe.name}: this {self.device.type} has no bf16 products; --train.precision auto is far faster"
+                f"{recipe.name}: this {self.device.type} does not support bf16 natively; "
+                "--train.precision auto is much faster"
             )
         self.model = apply_tricks(self.task.model.to(self.device), config, recipe.name)
         self.whole = Whole(self.model, ranks)
@@ -210,7 +212,7 @@ class Trainer:
                     number = stopped[0] if stopped else signal.SIGTERM  # or another process was
                     raise TrainingStopped(
                         f"stopped by {number.name} after step {self.step} of {last}; "
-                        "the same command with --resume goes on",
+                        "to continue, run the same command with --resume",
                         number,
                     )
         averaged = self._averaged()
@@ -335,15 +337,17 @@ class Trainer:
             self.ema = EMA(self.model, decay, self.config.ema_every)
 
     def _diverged(self, step: int, lost: list[int], loss: float, grad_norm: float) -> TrainingError:
-        """Names the samples whose own loss isn't finite, and if it is no single sample's, some of the batch."""
+        """Name the samples whose loss alone is not finite, or else the first samples of the batch."""
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
         positions = self.loader.samples(step).positions
         ids = train.take((positions[lost] if lost else positions)[:SHOWN]).to_pylist()
-        which = f"{len(lost)} of its samples alone" if lost else "none of its samples alone, among them"
+        alone = f"{counted(len(lost), 'samples')} without a finite loss"
+        found = alone if lost else "each sample alone has a finite loss; the first ones"
         return TrainingError(
-            f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
-            f"({which}: {', '.join(ids)}{', ...' if not lost or len(lost) > SHOWN else ''}); look at them, or start "
-            "anew with another --out and a lower train.learning_rate"
+            f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}; not finite for "
+            f"{counted(self._skipped, 'steps')} in a row ({found}: {', '.join(ids)}"
+            f"{', ...' if not lost or len(lost) > SHOWN else ''}); check these samples, or start again with another "
+            "--out and a lower train.learning_rate"
         )
 
     @torch.no_grad()

@@ -71,7 +71,7 @@ class Checkpoints:
         if self.steps():
             if not resume:
                 raise TrainingError(
-                    f"{self.storage.uri} holds checkpoints already; go on with --resume, "
+                    f"{self.storage.uri} already holds checkpoints; continue with --resume, "
                     "or choose another train.checkpoints"
                 )
         elif (
@@ -79,7 +79,7 @@ class Checkpoints:
             and Checkpoints(before, self.keep, self.run, self.ranks).steps()
         ):
             raise TrainingError(
-                f"{self.storage.uri} holds no checkpoint, and {before} holds this run's; resume with "
+                f"{self.storage.uri} holds no checkpoint, but {before} holds those of this run; resume with "
                 f"--train.checkpoints {before}, or copy them"
             )
 
@@ -128,10 +128,12 @@ class Checkpoints:
         except (CheckpointException, *UNREADABLE) as error:
             raise TrainingError(
                 f"checkpoint {folder} can't be read ({_reason(error)}); "
-                "delete that folder to go on from an older one"
+                "delete that folder to continue from an older checkpoint"
             ) from error
         if run != self.run and run not in self.earlier:
-            raise TrainingError(f"checkpoint {folder} is of another run; choose another train.checkpoints")
+            raise TrainingError(
+                f"checkpoint {folder} belongs to another run; choose another train.checkpoints"
+            )
 
     def _mine(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """What this rank writes: its shards, the average that it keeps, and its share of what all have alike.

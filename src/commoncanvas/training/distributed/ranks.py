@@ -136,11 +136,11 @@ def check_shares(name: str, config: TrainConfig, ranks: Ranks) -> None:
     """Raises RecipeError for a batch that can't be shared out evenly, or ranks that can't be grouped evenly."""
     if config.batch_size % ranks.world:
         raise RecipeError(
-            f"{name}: train.batch_size {config.batch_size} can't be shared out evenly among {ranks.world} processes; "
-            "choose a multiple"
+            f"{name}: train.batch_size {config.batch_size} can't be divided evenly among {ranks.world} processes; "
+            f"choose a multiple of {ranks.world}"
         )
     if config.sharding == "hybrid" and ranks.world % (size := ranks.with_a_copy(config)):
         raise RecipeError(
-            f"{name}: train.shard_ranks: {ranks.world} processes can't be parted into groups of {size}; "
-            "choose a divisor"
+            f"{name}: train.shard_ranks: {ranks.world} processes can't be divided into groups of {size}; "
+            f"choose a divisor of {ranks.world}"
         )

@@ -45,7 +45,7 @@ class Alignment:
         if name not in known:
             raise RecipeError(
                 f"{self.name}: alignment.column {name} of {catalog.uri} doesn't hold image features, fp16 values of "
-                f"shape [channels, cells, cells]; those that do: {', '.join(known) or 'none'}"
+                f"shape [channels, cells, cells]; columns that do: {', '.join(known) or 'none'}"
             )
 
     def read(self, table: pa.Table) -> Tensor:
@@ -64,8 +64,8 @@ class Alignment:
         names = [name for name, _ in network.named_modules() if name]
         if block not in names:
             raise RecipeError(
-                f"{self.name}: alignment.block {block} is no module of {type(network).__name__}; "
-                f"its modules: {', '.join(name for name in names if name.count('.') < 2)}, and those within them"
+                f"{self.name}: alignment.block {block} is not a module of {type(network).__name__}; "
+                f"its modules: {', '.join(name for name in names if name.count('.') < 2)}, and their submodules"
             )
         with observed(network, block) as outputs, torch.no_grad():
             run()
@@ -78,8 +78,8 @@ class Alignment:
         if hidden is None or maps[-1] is None or maps[-1].shape != hidden.shape:
             raise RecipeError(
                 f"{self.name}: alignment.block {block} gives no map of the whole image; choose another, such as "
-                "mid_block of a U-Net, or a transformer's transformer_blocks.3, one of the patch_mixer first if "
-                "patches are masked"
+                "mid_block of a U-Net, or transformer_blocks.3 of a transformer; if patches are masked, choose one of "
+                "the first patch_mixer blocks"
             )
         return AlignedNetwork(network, self.config, hidden.shape[1], self.info.shape[0])
 

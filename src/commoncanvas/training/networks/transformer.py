@@ -76,7 +76,7 @@ def unstarted(
     """The transformer as diffusers makes it. Raises RecipeError."""
     if pooled_width:
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer doesn't take; "
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer does not support; "
             "give one encoder"
         )
     config = transformer_config(recipe, latent_shape, text_width)
@@ -85,8 +85,8 @@ def unstarted(
     layers = len(transformer.transformer_blocks)
     if recipe.masked_patches and recipe.patch_mixer >= layers:
         raise RecipeError(
-            f"{recipe.name}: patch_mixer {recipe.patch_mixer} leaves none of the transformer's {layers} blocks to see "
-            "fewer patches; choose a smaller one"
+            f"{recipe.name}: patch_mixer {recipe.patch_mixer} is too large: the transformer has {layers} "
+            "blocks, and at least one must see only the kept patches"
         )
     return transformer
 
@@ -201,7 +201,7 @@ def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: Di
     """Raises RecipeError unless the pipeline's states of a text are those that `encode` stores, where the transformer
     attends to them: it hides padding from every encoder, and `encode` from some.
     """
-    with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be PixArt's"):
+    with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be used in PixArt's pipeline"):
         states_BLE, mask_BL, _, _ = pipeline.encode_prompt(
             PROBES, do_classifier_free_guidance=False, max_sequence_length=encoder.length, device="cpu"
         )
@@ -211,6 +211,6 @@ def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: Di
         and torch.allclose(states_BLE[seen_BL], stored_BLE[seen_BL], atol=1e-4)
     ):
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBE!r} than in PixArt's "
-            "pipeline, which hides padding from it; take one that padding is hidden from anyway, such as T5 or minilm"
+            f"{recipe.name}: text_encoder {recipe.text_encoder} gives different states of {PROBE!r} in PixArt's "
+            "pipeline, which masks the padding; take an encoder that always masks it, such as T5 or minilm"
         )

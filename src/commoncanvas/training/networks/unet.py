@@ -51,8 +51,8 @@ def build_unet(
     pooled = recipe.unet.get("addition_embed_type") == POOLED
     if pooled != encoder.pair:
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is {'' if encoder.pair else 'not '}SDXL's pair, whose "
-            f"pooled state needs unet.addition_embed_type {POOLED}, and no other encoder has one"
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is {'' if encoder.pair else 'not '}SDXL's pair; "
+            f"that pair, and no other text encoder, needs unet.addition_embed_type {POOLED}"
         )
     config = unet_config(recipe, latent_shape, encoder.width, encoder.pooled_width)
     with configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"):

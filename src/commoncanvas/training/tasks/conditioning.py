@@ -80,8 +80,8 @@ class TextSources:
             )
             if count := catalog.count(changed):
                 raise TrainingError(
-                    f"column {column} of {catalog.uri} was made of other texts than there are now, in "
-                    f"{counted(count, 'rows')}; to make just those anew: {self._encode}"
+                    f"column {column} of {catalog.uri} is out of date: the text has changed in "
+                    f"{counted(count, 'rows')}; to encode only these again: {self._encode}"
                 )
 
     def drawn(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:

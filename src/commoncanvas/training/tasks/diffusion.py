@@ -161,8 +161,8 @@ def _check(catalog: Catalog, column: str, wanted: ColumnInfo, remake: str) -> No
     made = column_info(catalog, column)
     if made.identity != wanted.identity:
         raise TrainingError(
-            f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-            f"{wanted.made_by}; to make it anew: {remake}"
+            f"column {column} of {catalog.uri} was made by {made.made_by}, but the recipe needs it by "
+            f"{wanted.made_by}; to make it again: {remake}"
         )
 
 
@@ -184,5 +184,5 @@ def _trainable(recipe: DiffusionRecipe, vae: VAE) -> None:
     """Raises RecipeError for what can be encoded, and not be trained on."""
     if not isinstance(vae, AutoencoderKL):
         raise RecipeError(
-            f"{recipe.name}: vae {recipe.vae} is no AutoencoderKL, which the trained pipeline needs"
+            f"{recipe.name}: vae {recipe.vae} is not an AutoencoderKL, which the trained pipeline needs"
         )
