@@ -1,4 +1,4 @@
-"""The captioner task: a small decoder learns human labels from image features that were computed ahead of time."""
+"""The captioner task: a small decoder learns human labels from image features computed ahead of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The condition of a diffusion network: text states of each row, of a text that is drawn, or of no text."""
+"""The condition of a diffusion network: text states of each row's text, of a randomly drawn text, or of no text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from commoncanvas.training.task import Batch
 
 
 class TextSources:
-    """Which columns of states a recipe reads, each with the text columns that its states are of."""
+    """The columns of text states that a recipe reads, each with the text columns that it was made from."""
 
     def __init__(self, recipe: DiffusionRecipe, catalogs: Iterable[Catalog]) -> None:
         catalogs = list(catalogs)
@@ -47,7 +47,7 @@ class TextSources:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of states; where texts are drawn, those of the texts too."""
+        """The columns of states; with `text_mix` also the text columns."""
         return (*self.of, *(self.texts if self.mix else ()))
 
     @property
@@ -55,18 +55,18 @@ class TextSources:
         return [text for texts in self.of.values() for text in texts]
 
     def conditions(self, catalog: Catalog) -> list[str]:
-        """SQL of the rows that have a text, and its states. Raises TrainingError for a column that is missing."""
+        """SQL that selects rows with a text and its states. Raises TrainingError for a missing column."""
         if self.mix is None:
             (texts,) = self.of.values()
-            there = present(texts, catalog)
-            return [f"{first_set_sql(there)} IS NOT NULL"] if there else []
+            existing = present(texts, catalog)
+            return [f"{first_set_sql(existing)} IS NOT NULL"] if existing else []
         drawn = {name: text for name, (text,) in self.of.items() if present([text], catalog)}
         check_columns(catalog, list(drawn), self._encode)
         both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
         return [f"({' OR '.join(both)})" if both else "FALSE"]
 
     def check_fresh(self, selection: Selection) -> None:
-        """Raises TrainingError if a row's states are of another text than it has by now."""
+        """Raises TrainingError if a row's text has changed since its states were made."""
         catalog = selection.catalog
         for column, sources in self.of.items():
             texts = present(sources, catalog)
@@ -85,7 +85,7 @@ class TextSources:
                 )
 
     def drawn(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The number, in `of`, of the column that each row draws by the recipe's shares."""
+        """For each row, the index in `of` of the column that it draws, with the recipe's shares."""
         if self.mix is None:
             return np.zeros(len(table), np.int64)
         drawable = {
@@ -98,9 +98,9 @@ class TextSources:
 
 
 class Conditioning:
-    """Reads text states [B, L, D] and makes the network's keyword arguments of them.
+    """Reads text states [B, L, D] and makes the network's keyword arguments from them.
 
-    This one is of a single encoder for a U-Net; `conditioning_of` says which recipe needs which.
+    This class is for a U-Net with one text encoder; see `conditioning_of`.
     """
 
     def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
@@ -111,7 +111,7 @@ class Conditioning:
             name: text_info(encoder, recipe.text_encoder, sources.declared[name], name, recipe.encode)
             for name in sources.of
         }
-        # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
+        # Caption dropout replaces a row's states by those of the empty caption, which guidance uses in sampling.
         states, pooled = encoder.encode([""])
         self.empty_LD = states[0]
         self.empty_P = torch.zeros(0) if pooled is None else pooled[0]
@@ -127,7 +127,7 @@ class Conditioning:
         return {"text": _gathered(table, list(self.sources.of), self.shape, drawn_B)}
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
-        """The condition of each sample; of rows whose caption was dropped, the empty caption's states."""
+        """The condition of each sample; for a dropped caption, the empty caption's states."""
         dropped_B = batch["dropped"]
         text_BLD = values(batch["text"], self.shape)
         empty_LD = self.empty_LD.to(dropped_B.device)
@@ -135,14 +135,14 @@ class Conditioning:
 
 
 class MaskedConditioning(Conditioning):
-    """For a transformer, which must not attend to padding: the attention mask bool [B, L] of each text as well."""
+    """For a transformer, which must not attend to padding: also the attention mask of each text, bool [B, L]."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (*super().columns, *self.sources.texts)
 
     def _read(self, table: pa.Table, drawn_B: NDArray[np.int64]) -> Batch:
-        # The states' own texts: those of a row whose text has changed would have been found before.
+        # The texts that the states were made from: `check_fresh` has found those that changed.
         texts = [first_set(table, names) for names in self.sources.of.values()]
         chosen = [texts[number][row].as_py() for row, number in enumerate(drawn_B)]
         return super()._read(table, drawn_B) | {"seen": self.encoder.masks(chosen)}
@@ -155,7 +155,7 @@ class MaskedConditioning(Conditioning):
 
 
 class PooledConditioning(Conditioning):
-    """For SDXL's U-Net: the pooled state [B, P] of its pair of encoders, and sizes and crop of the image."""
+    """For SDXL's U-Net: also the pooled state [B, P] of its pair of encoders, and sizes and crop of the image."""
 
     def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
         super().__init__(recipe, sources, encoder)
@@ -180,7 +180,7 @@ class PooledConditioning(Conditioning):
 
 
 def conditioning_of(recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> Conditioning:
-    """The kind that the recipe's network needs."""
+    """The conditioning that the recipe's network needs."""
     if recipe.transformer:
         return MaskedConditioning(recipe, sources, encoder)
     return (PooledConditioning if encoder.pair else Conditioning)(recipe, sources, encoder)
@@ -189,7 +189,7 @@ def conditioning_of(recipe: DiffusionRecipe, sources: TextSources, encoder: Text
 def _gathered(
     table: pa.Table, columns: Sequence[str], shape: Sequence[int], drawn_B: NDArray[np.int64]
 ) -> Tensor:
-    """States as they are stored, each row's from the column, of `columns`, whose number it drew."""
+    """Stored states, each row's from the column of `columns` that it drew."""
     if len(columns) == 1:
         return stored(table[columns[0]], shape)
     places = [np.flatnonzero(drawn_B == number) for number in range(len(columns))]
