@@ -11,8 +11,8 @@ from commoncanvas.training.distributed.sharding import local
 class EMA:
     """ema <- decay * ema + (1 - decay) * weights, with the decay ramped up over the first steps.
 
-    It is updated only every `every` steps, with decay to the power of the steps since, to read and write weights less
-    often. The ramp, min(decay, (1 + step) / (10 + step)), is TensorFlow's `num_updates` rule: without it the average
+    It is updated after every `every` steps, with the decay to that power, to read and write the weights less often.
+    The ramp, min(decay, (1 + step) / (10 + step)), is TensorFlow's `num_updates` rule: without it the average
     of a short run would still contain its random start. Each process averages its own shards.
     """
 

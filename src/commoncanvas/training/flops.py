@@ -27,7 +27,7 @@ def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
     The loss of one sample is computed once, without a gradient. The backward pass counts as twice the forward pass.
     Recomputation by activation checkpointing does not count (arXiv 2204.02311, appendix B).
     """
-    one = {name: tensor[:1] for name, tensor in batch.items()}
+    sample = {name: tensor[:1] for name, tensor in batch.items()}
     counter = FlopCounterMode(display=False)
     training = model.training
     for module in model.modules():
@@ -35,7 +35,7 @@ def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
             module.eval()  # so that its statistics stay the same
     # The counter does not know the CPU's fused attention, so use plain attention: two matrix products.
     with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH), counter:
-        task.loss(model, one)
+        task.loss(model, sample)
     model.train(training)
     return 3.0 * counter.get_total_flops()
 

@@ -57,15 +57,15 @@ def check_init(recipe: DiffusionRecipe) -> tuple[str, ...]:
             f"{recipe.name}: init {recipe.init} has prediction_type {kind}, but noise.schedule.prediction_type is "
             f"{wanted}; set it to {kind}, or to train the network for {wanted}, give its own folder as init"
         )
-    other = [
+    differences = [
         f"{name} {theirs[name]!r}, not {ours[name]!r}"
         for name in (FLOW_SCHEDULE if FLOW in (kind, wanted) else SCHEDULE)
         if theirs.get(name, ours[name]) != ours[name]
     ]
-    if not other:
+    if not differences:
         return ()
     return (
-        f"{recipe.name}: the pipeline of init {recipe.init} has a different noise.schedule: {'; '.join(other)}; "
+        f"{recipe.name}: the pipeline of init {recipe.init} has a different noise.schedule: {'; '.join(differences)}; "
         f"to use it, add --noise.schedule {FROM_INIT}",
     )
 
@@ -143,13 +143,13 @@ def check_network(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> No
 def _check_config(
     recipe: DiffusionRecipe, name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], reason: str = ""
 ) -> None:
-    other = [
+    differences = [
         f"{field} {value!r}"
         for field, value in theirs.items()
         if not field.startswith("_") and field not in FREE and not _alike(value, ours.get(field))
     ]
-    if other or reason:
-        has = f"it has {', '.join(other)}" if other else reason
+    if differences or reason:
+        has = f"it has {', '.join(differences)}" if differences else reason
         raise RecipeError(
             f"{recipe.name}: the network of init {recipe.init} differs from the recipe's; "
             f"change {name} to match it ({one_line(has)})"

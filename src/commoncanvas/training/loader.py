@@ -24,9 +24,7 @@ Made = TypeVar("Made")
 AT_ONCE = 512
 """Fewest rows per read. A read costs about as much as a hundred rows, so small batches are read for several steps."""
 HELD_BYTES, HELD_ROWS = 128 << 20, 1 << 16
-"""A collection up to this size is read once and kept in memory. Reading would make a small network's step about a
-percent slower.
-"""
+"""A collection up to this size stays in memory, because reading would slow a small network's steps by a percent."""
 Ids = NDArray[np.uint64]
 
 
@@ -88,7 +86,7 @@ class Loader:
         return Samples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def batch(self, step: int) -> Batch:
-        """This process's part of a step's batch, read without reading ahead."""
+        """This process's part of a step's batch, without reading ahead."""
         return self._read(range(step, step + 1))[0]
 
     def _read(self, steps: range) -> list[Batch]:
@@ -142,9 +140,8 @@ class Loader:
         return catalog.take(ids, list(self.task.columns))
 
     def _ids(self, number: int, steps: range) -> Ids:
-        """The rows of a shuffle buffer that this process trains on in `steps`, in storage order.
-
-        With `data.shuffle` all rows have one kind and one source.
+        """The rows of a shuffle buffer that this process trains on in `steps`, in storage order. With `data.shuffle`
+        all rows have one kind and one source.
         """
         turns = self._kinds[0][0].order.turns(number, self.size)
         found = [self.ids[:0]]
@@ -160,15 +157,12 @@ def alike(kinds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 class Buffers:
-    """Shuffle buffers, each read once, in storage order, so that one request reads many neighbours.
-
-    Two are in memory: the current one and the next.
+    """Shuffle buffers, each read once, in storage order, so that one request reads many neighbours. Two are in memory:
+    the current one and the next.
     """
 
     def __init__(self, first: int, ids: Callable[[int], Ids], take: Callable[[Ids], pa.Table]) -> None:
-        """`first`: number of the first buffer. `ids`: sorted row ids of a buffer; none past the end. `take`: reads
-        rows.
-        """
+        """`first`: first buffer's number. `ids`: a buffer's sorted row ids, none past the end. `take`: reads rows."""
         self._ids, self._take = ids, take
         self._pool = ThreadPoolExecutor(1, "buffer")
         self._lock = Lock()
@@ -210,9 +204,8 @@ class Buffers:
 def prefetch(
     make: Callable[[int], Made], first: int, stop: int, depth: int = 5
 ) -> Generator[tuple[int, Made]]:
-    """(step, make(step)) for steps first..stop-1, in order. Threads make the next ones in parallel.
-
-    At most `depth` are in memory, including the current one.
+    """(step, make(step)) for steps first..stop-1, in order. Threads make the next ones in parallel; at most
+    `depth` are in memory, including the current one.
     """
     steps = iter(range(first, stop))
     pool = ThreadPoolExecutor(max(1, depth - 1), "read")

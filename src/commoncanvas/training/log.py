@@ -17,8 +17,7 @@ from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_t
 
 
 class RunLog:
-    """Appends one object per logged step to `log.jsonl`. Entries that a killed run wrote after `run.first_step` are
-    dropped first.
+    """Appends one object per logged step to `log.jsonl`; drops what a killed run wrote after `run.first_step`.
 
     `trackers`: names of trackers besides TensorBoard.
     """

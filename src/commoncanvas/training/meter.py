@@ -51,9 +51,8 @@ class Meter:
             self._highest[name] = max(self._highest[name], value)
 
     def slowdown(self) -> str | None:
-        """A message if the median step since the last `read` takes more than twice the fastest median before.
-
-        It is given once, and again after a recovery. It needs at least FEWEST steps.
+        """A message if the median step since the last `read` takes more than twice the fastest median before. It is
+        given once, and again after a recovery. It needs at least FEWEST steps.
         """
         if len(self._steps) < FEWEST:
             return None
@@ -66,10 +65,8 @@ class Meter:
         return None
 
     def read(self) -> dict[str, float]:
-        """The figures since the last `read`.
-
-        mfu: model FLOP utilisation. data_wait: a share of the time. loss_max, grad_norm_max: they show spikes.
-        peak_memory_gb: of the device, or of the process on a CPU.
+        """Figures since the last `read`. mfu: model FLOP utilisation. data_wait: a share of the time. loss_max and
+        grad_norm_max: they show spikes. peak_memory_gb: of the device, or of the process on a CPU.
         """
         seconds = time.monotonic() - self._began
         found = {

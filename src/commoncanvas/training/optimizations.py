@@ -44,9 +44,8 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """The modules that are sharded one by one, outer before inner.
-
-    They are the library's `_no_split_modules` (diffusers, transformers), or else the items of the outermost lists.
+    """The modules that are sharded one by one, outer before inner: the library's `_no_split_modules` (diffusers,
+    transformers), or else the items of the outermost lists.
     """
     names = getattr(network_of(model), "_no_split_modules", None) or ()
     return [module for module in model.modules() if type(module).__name__ in names] or _items(model)

@@ -31,7 +31,7 @@ class Samples(NamedTuple):
 
 
 class Order:
-    """Rows 0..rows-1, epoch after epoch, each shuffled differently. `stream`s of one seed are independent.
+    """Rows 0..rows-1, epoch after epoch, each epoch shuffled differently. `stream`s of one seed are independent.
 
     A batch may span two epochs, so no batch is smaller than the others. With `shuffle`, rows are numbered in storage
     order; see `block_order`.
@@ -86,9 +86,8 @@ def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
 
 
 def block_order(seed: int, epoch: int, rows: int, shuffle: ShuffleConfig) -> NDArray[np.int64]:
-    """A permutation [rows] that can be read in ranges.
-
-    Blocks of neighbours are shuffled first; then the rows within each buffer are shuffled.
+    """A permutation [rows] that can be read in ranges. Blocks of neighbours are shuffled first; then the rows within
+    each buffer are shuffled.
     """
     generator = _generator(seed, epoch)
     count = -(-rows // shuffle.block)
@@ -111,11 +110,11 @@ def apportion(count: int, weights: Sequence[Weight]) -> list[int]:
     share, rounded down; the second its share of the rest; and so on.
     """
     turns: list[int] = []
-    total = sum(weights)
+    rest = sum(weights)
     for weight in weights:
-        turns.append(int(count * weight // total))
+        turns.append(int(count * weight // rest))
         count -= turns[-1]
-        total -= weight
+        rest -= weight
     return turns
 
 

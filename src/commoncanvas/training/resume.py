@@ -54,7 +54,7 @@ FIELDS = ("id", "fingerprint", "earlier", "tags", "left_out", "taken_down", "rec
 """Fields of the record."""
 R = TypeVar("R", bound=RecipeBase)
 NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
-"""Names of inputs; a run depends on their contents, not on these names."""
+"""Fields that name inputs. A run depends on the contents of these inputs, not on their names."""
 
 
 class Run:
@@ -344,9 +344,8 @@ def changes(record: Mapping[str, Any], recipe: Recipe, task: Task) -> list[str]:
 
 
 def fingerprint(recipe: Recipe, task: Task) -> str:
-    """sha256 of everything that decides the weights.
-
-    Paths of catalogs and models don't count, and neither does the fraction of rows: the digest of the rows covers it.
+    """sha256 of everything that decides the weights. Paths of catalogs and models don't count. The fraction of rows
+    doesn't count either, because the digest of the rows covers it.
     """
     several = recipe.data.catalogs
     # With one catalog the fingerprint is the same as before recipes could have several.

@@ -8,10 +8,8 @@ from commoncanvas.config import Recipe, TrainConfig
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step: linear warm-up, then the schedule.
-
-    The schedule is constant; a cosine down to zero after the last step; or a trapezoid (arXiv 2405.18392), which is
-    constant and then linear down to zero after the last step.
+    """Linear warm-up, then the schedule: constant; a cosine down to zero after the last step; or a trapezoid (arXiv
+    2405.18392), which is constant and then linear down to zero after the last step.
     """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps

@@ -21,7 +21,7 @@ Batch = dict[str, Tensor]
 
 
 class Task(Protocol):
-    """One kind of training, made from a recipe. It decides which rows the recipe can use."""
+    """One kind of training, made from a recipe. It decides how the recipe's rows are selected."""
 
     rows: TrainingRows
     model: nn.Module
@@ -78,7 +78,7 @@ _MISFITS = (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, A
 
 @contextmanager
 def configuring(problem: str) -> Iterator[None]:
-    """In this block, build or run what a recipe configures, so that a mistake is found before training.
+    """A block that builds or runs what a recipe configures, so that a mistake is found before training.
 
     Raises RecipeError: `problem`, and the reason.
     """

@@ -56,13 +56,13 @@ def train(
     `resume`: continue the run from its newest checkpoint, or start it if there is none. Without it, an existing run
     is an error. With it, a run can be extended to more steps if its schedule allows (constant, or a trapezoid before
     its decay); the weights are then those of a run that had this length from the start.
-    `without_taken_down`: continue without images that were taken down since the run started, which is otherwise an
-    error. The records of the run and of the model say from which step on.
+    Images that were taken down from a catalog are not trained on. If some were taken down since the run started, it
+    continues only with `without_taken_down`; the records of the run and of the model say from which step on.
 
     Raises TrainingError; after SIGTERM or Ctrl-C it saves the state and raises TrainingStopped.
     """
     recipe = as_recipe(recipe)
-    with joined(recipe.train.device) as ranks, ExitStack() as held:
+    with joined(recipe.train.device) as ranks, ExitStack() as stack:
         check_shares(recipe.name, recipe.train, ranks)
         with ranks.first():
             # The main process starts the run; the others join it.
@@ -77,7 +77,7 @@ def train(
             trainer = None if finished else Trainer(recipe, run, task, ranks)
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
-                held.enter_context(only_one(run.folder))
+                stack.enter_context(only_one(run.folder))
                 if run.lengthened is not None:
                     trainer.checkpoints.keep_until(run.lengthened)
                 for line in (*task.notes, *unknown_parts(recipe.name, task.parts)):
@@ -140,19 +140,17 @@ class Trainer:
             self._settle()
 
     def _settle(self) -> None:
-        """Compute gradients once and discard them.
-
-        After its first backward pass DDP reorders its buckets, and their order decides how sums over three or more
-        processes are rounded. Without this pass a resumed run would round them differently.
+        """Compute gradients once and discard them: DDP reorders its buckets after its first backward pass, and their
+        order decides how sums over three or more processes are rounded. Without this, a resumed run would differ.
         """
         self.model.train()
-        held = [buffer.clone() for buffer in self.model.buffers()]
+        saved = [buffer.clone() for buffer in self.model.buffers()]
         kinds = self.task.rows.kinds_of("train")
         share = self.config.batch_size // self.ranks.world
         batch = first_batch(self.task, min(share, int((kinds == kinds[0]).sum())), kind=int(kinds[0]))
         self._backward({name: tensor.to(self.device) for name, tensor in batch.items()})
         self.optimizer.zero_grad()
-        for buffer, before in zip(self.model.buffers(), held, strict=True):
+        for buffer, before in zip(self.model.buffers(), saved, strict=True):
             buffer.copy_(before)
 
     def run(self) -> Path:
@@ -251,9 +249,8 @@ class Trainer:
         return self.step % every == 0 or self.step == self.config.steps
 
     def train_step(self, step: int, batch: Batch) -> tuple[float, float, bool]:
-        """Do one update, or skip it if the loss or gradient is not finite.
-
-        Returns the loss, the gradient's norm before clipping, and whether both are finite.
+        """Do one update, but skip it if the loss or gradient is not finite. Returns the loss, the gradient's norm
+        before clipping, and whether both are finite.
         """
         # All random numbers of a step depend on the seed and the step; those of dropout also on the rank.
         seed = step_seed(self.recipe.seed, step)
@@ -333,9 +330,8 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _begin_average(self, step: int) -> None:
-        """Start the average of the weights at step `ema_start`, to save memory before it.
-
-        Only the main process keeps it; if weights are sharded, each process keeps that of its shards.
+        """Start the average of the weights at step `ema_start`; before it, it would only take memory. Only the main
+        process keeps it. If weights are sharded, each process keeps the average of its shards.
         """
         decay, keeps = self.config.ema_decay, self.ranks.main or self.config.sharding != "none"
         if decay and self.ema is None and keeps and step >= self.config.ema_start:

@@ -1,6 +1,6 @@
 """Checkpoints: one folder per step, complete or absent. A run can be resumed with any number of processes.
 
-With the same number of processes and the same sharding, a resumed run is bit-identical.
+With the same number of processes and the same sharding, a resumed run is bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ UNREADABLE = (
     EOFError,
     UnpicklingError,
 )
-# A single process is intended.
+# Training with a single process is normal.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 
@@ -64,9 +64,7 @@ class Checkpoints:
         return saved_steps(self.storage)
 
     def check(self, before: str, resume: bool) -> None:
-        """Check the location of checkpoints before training.
-
-        Raises TrainingError if a new run finds checkpoints there, or if a resumed run finds none there but some in
+        """Raises TrainingError if a new run finds checkpoints here, or if a resumed run finds none here but some in
         `before`, its former location.
         """
         if self.steps():
@@ -132,14 +130,12 @@ class Checkpoints:
                 "delete that folder to continue from an older checkpoint"
             ) from error
         if run != self.run and run not in self.earlier:
-            raise TrainingError(
-                f"checkpoint {folder} belongs to another run; choose another train.checkpoints"
-            )
+            raise TrainingError(f"checkpoint {folder} is from another run; choose another train.checkpoints")
 
     def _mine(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors that this rank writes: its shards, its average, and its part of the tensors that all ranks share.
+        """What this rank writes: its shards, its average, and its part of the tensors that are equal on all ranks.
 
-        Without this, every process would copy all shared tensors, and one would write them.
+        Without this, every process would copy all of these tensors, and one would write them.
         """
         return {
             name: tensor

@@ -106,8 +106,8 @@ def joined(device: str) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks(0, 1, pick_device(device))
         return
-    one = "cuda" if device == "auto" and torch.cuda.is_available() else device
-    place = pick_device(f"cuda:{local}" if one == "cuda" else one)
+    kind = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    place = pick_device(f"cuda:{local}" if kind == "cuda" else kind)
     if place.type == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=STEP)
@@ -133,7 +133,7 @@ class Loss(nn.Module):
 
 
 def check_shares(name: str, config: TrainConfig, ranks: Ranks) -> None:
-    """Raises RecipeError if the batch can't be divided evenly among the ranks, or the ranks into even groups."""
+    """Raises RecipeError if the batch or the groups of ranks can't be divided evenly."""
     if config.batch_size % ranks.world:
         raise RecipeError(
             f"{name}: train.batch_size {config.batch_size} can't be divided evenly among {ranks.world} processes; "

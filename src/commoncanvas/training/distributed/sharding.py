@@ -51,7 +51,7 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
 def unsynchronised(loss: nn.Module) -> Iterator[None]:
     """In this block, add up gradients of `shared_loss`'s result in each process, without averaging over processes.
 
-    It has no effect on sharded weights: each process would have to keep whole gradients, which need much memory.
+    Gradients of sharded weights are averaged anyway: otherwise each process would have to keep whole gradients.
     """
     with loss.no_sync() if isinstance(loss, DistributedDataParallel) else nullcontext():
         yield
@@ -79,7 +79,7 @@ class Whole:
         self._empty = copy.deepcopy(model, weightless)
 
     def holding(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """The model with these weights (by name) on the ranks' device, for evaluation. Unsharded weights share memory.
+        """The model with these weights (by name) on the ranks' device, for evaluation. Unsharded weights aren't copied.
 
         Every rank must call it; only the main process's model has weights.
         """

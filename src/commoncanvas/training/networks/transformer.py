@@ -3,10 +3,9 @@
 Masked training is MicroDiT's "deferred masking" (arXiv 2407.15811): the first blocks see all patches, the others only
 the kept ones. The loss covers the kept patches. The network is diffusers' PixArt.
 
-diffusers' PixArtAlphaPipeline loads the model folder. Its call needs three arguments besides the prompt:
-`max_sequence_length=pipeline.tokenizer.model_max_length`, the number of tokens in training;
-`use_resolution_binning=False`, because binning has PixArt's sizes only; and `clean_caption=False`. `generate_images`
-sets them.
+diffusers' PixArtAlphaPipeline loads the model folder. Besides the prompt, a call needs three arguments, which
+`generate_images` sets: `max_sequence_length=pipeline.tokenizer.model_max_length`, the number of tokens in training;
+`use_resolution_binning=False`, because binning has PixArt's sizes only; `clean_caption=False`.
 
 Shapes: B images; N patches, K of them kept; D channels of a patch's state; p side of a patch; C channels and H x W
 cells of the latents; L tokens of a text, E channels of their states.
@@ -93,9 +92,8 @@ def unstarted(
 
 
 def _initialise(transformer: PixArtTransformer2DModel) -> None:
-    """PixArt's initial weights (PixArt-alpha/PixArt-alpha, diffusion/model/nets/PixArt.py, initialize_weights).
-
-    At first, text has no effect, and the prediction is zero, the target's mean.
+    """PixArt's initial weights (PixArt-alpha/PixArt-alpha, diffusion/model/nets/PixArt.py, initialize_weights). At
+    first, text has no effect, and the prediction is zero, the target's mean.
     """
     for module in transformer.modules():
         if isinstance(module, nn.Linear):
@@ -200,9 +198,8 @@ def build_pipeline(
 
 
 def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: DiffusionRecipe) -> None:
-    """Raises RecipeError unless the pipeline and `encode` give the same text states, except for padding.
-
-    They can differ because the pipeline masks padding for every text encoder, and `encode` only for some.
+    """Raises RecipeError unless the pipeline and `encode` give the same text states, except for padding. They can
+    differ because the pipeline masks padding for every text encoder, and `encode` only for some.
     """
     with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be used in PixArt's pipeline"):
         states_BLE, mask_BL, _, _ = pipeline.encode_prompt(

@@ -37,7 +37,7 @@ class TextSources:
         catalogs = list(catalogs)
         self.declared = text_sources(recipe)
         self.mix = recipe.data.text_mix
-        self.of = {
+        self.text_columns = {
             column: texts
             for column, sources in self.declared.items()
             if (texts := [text for text in sources if any(present([text], catalog) for catalog in catalogs)])
@@ -48,19 +48,19 @@ class TextSources:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of states; with `text_mix` also the text columns."""
-        return (*self.of, *(self.texts if self.mix else ()))
+        return (*self.text_columns, *(self.texts if self.mix else ()))
 
     @property
     def texts(self) -> list[str]:
-        return [text for texts in self.of.values() for text in texts]
+        return [text for texts in self.text_columns.values() for text in texts]
 
     def conditions(self, catalog: Catalog) -> list[str]:
         """SQL that selects rows with a text and its states. Raises TrainingError for a missing column."""
         if self.mix is None:
-            (texts,) = self.of.values()
+            (texts,) = self.text_columns.values()
             existing = present(texts, catalog)
             return [f"{first_set_sql(existing)} IS NOT NULL"] if existing else []
-        drawn = {name: text for name, (text,) in self.of.items() if present([text], catalog)}
+        drawn = {name: text for name, (text,) in self.text_columns.items() if present([text], catalog)}
         check_columns(catalog, list(drawn), self._encode)
         both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
         return [f"({' OR '.join(both)})" if both else "FALSE"]
@@ -68,7 +68,7 @@ class TextSources:
     def check_fresh(self, selection: Selection) -> None:
         """Raises TrainingError if a row's text has changed since its states were made."""
         catalog = selection.catalog
-        for column, sources in self.of.items():
+        for column, sources in self.text_columns.items():
             texts = present(sources, catalog)
             if not texts:
                 continue
@@ -85,11 +85,12 @@ class TextSources:
                 )
 
     def drawn(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:
-        """For each row, the index in `of` of the column that it draws, with the recipe's shares."""
+        """For each row, the index in `text_columns` of the column that it draws, with the recipe's shares."""
         if self.mix is None:
             return np.zeros(len(table), np.int64)
         drawable = {
-            text: pc.and_(table[name].is_valid(), table[text].is_valid()) for name, (text,) in self.of.items()
+            text: pc.and_(table[name].is_valid(), table[text].is_valid())
+            for name, (text,) in self.text_columns.items()
         }
         shares_BN = np.stack([set_B.to_numpy() * self.mix[text] for text, set_B in drawable.items()], axis=1)
         ends_BN = np.cumsum(shares_BN, axis=1)
@@ -109,7 +110,7 @@ class Conditioning:
         self.shape = (recipe.text_length, encoder.width)
         self.infos: dict[str, ColumnInfo] = {
             name: text_info(encoder, recipe.text_encoder, sources.declared[name], name, recipe.encode)
-            for name in sources.of
+            for name in sources.text_columns
         }
         # Caption dropout replaces a row's states by those of the empty caption, which guidance uses in sampling.
         states, pooled = encoder.encode([""])
@@ -124,7 +125,7 @@ class Conditioning:
         return self._read(table, self.sources.drawn(table, draws_B))
 
     def _read(self, table: pa.Table, drawn_B: NDArray[np.int64]) -> Batch:
-        return {"text": _gathered(table, list(self.sources.of), self.shape, drawn_B)}
+        return {"text": _gathered(table, list(self.sources.text_columns), self.shape, drawn_B)}
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
         """The condition of each sample; for a dropped caption, the empty caption's states."""
@@ -142,8 +143,8 @@ class MaskedConditioning(Conditioning):
         return (*super().columns, *self.sources.texts)
 
     def _read(self, table: pa.Table, drawn_B: NDArray[np.int64]) -> Batch:
-        # The texts that the states were made from: `check_fresh` has found those that changed.
-        texts = [first_set(table, names) for names in self.sources.of.values()]
+        # The texts that the states were made from: `check_fresh` has refused changed ones.
+        texts = [first_set(table, names) for names in self.sources.text_columns.values()]
         chosen = [texts[number][row].as_py() for row, number in enumerate(drawn_B)]
         return super()._read(table, drawn_B) | {"seen": self.encoder.masks(chosen)}
 
@@ -159,7 +160,7 @@ class PooledConditioning(Conditioning):
 
     def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
         super().__init__(recipe, sources, encoder)
-        self._pooled = [pooled_column(name) for name in sources.of]
+        self._pooled = [pooled_column(name) for name in sources.text_columns]
         self._crop = crop_column(latent_column(recipe.vae, recipe.size))
 
     @property

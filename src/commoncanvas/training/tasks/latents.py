@@ -47,8 +47,8 @@ class LatentCodec:
         leading = stored_shape[:axes]
         rows = states(column, (*leading, math.prod(stored_shape[axes:])))
         height, width = sizes(table[crop_column(self.column)])[0] // self._downsampling
-        one = (self.shape[0], height, width)
-        return rows[..., : math.prod(one)].reshape(-1, *leading, *one)
+        shape = (self.shape[0], height, width)
+        return rows[..., : math.prod(shape)].reshape(-1, *leading, *shape)
 
     def draw(self, size: int, stored_B: Tensor, generator: Generator) -> Batch:
         """Random inputs of `size` samples: `noise` [B, C, H, W]; `mirrored` and `deviation` if these are stored."""
