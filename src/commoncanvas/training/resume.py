@@ -98,15 +98,15 @@ class Run:
         """Each time the run continued without images that were taken down: `from_step`, and the number of `rows`."""
         return list(self.record["taken_down"]) if self.record else []
 
-    def leave_out(self, gone: Mapping[str, pa.Table]) -> None:
+    def leave_out(self, removed: Mapping[str, pa.Table]) -> None:
         """Continue without rows that were taken down since the run started. Call `renew` after it."""
         assert self.record is not None
-        for name, rows in gone.items():
+        for name, rows in removed.items():
             before = self.record["left_out"].get(name, [])
             self.record["left_out"][name] = sorted([*before, *rows["_rowid"].to_pylist()])
         saved = saved_steps(Storage(self.checkpoints_before))
         step = self.lengthened if self.lengthened is not None else (saved or [0])[-1]
-        self.record["taken_down"].append({"from_step": step, "rows": sum(map(len, gone.values()))})
+        self.record["taken_down"].append({"from_step": step, "rows": sum(map(len, removed.values()))})
 
     def renew(self, task: Task) -> None:
         """Update the record to `task`, which has other rows than before."""
@@ -282,11 +282,11 @@ class Run:
 
 def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
     """The task without images that were taken down since the run started. Raises TrainingError unless `allowed`."""
-    gone = taken_down_since(task.rows)
-    if not gone:
+    removed = taken_down_since(task.rows)
+    if not removed:
         return task
     recipe = run.recipe
-    image_ids = [one for rows in gone.values() for one in rows["image_id"].to_pylist()]
+    image_ids = [one for rows in removed.values() for one in rows["image_id"].to_pylist()]
     shown = ", ".join(image_ids[:SHOWN]) + (", ..." if len(image_ids) > SHOWN else "")
     if not allowed:
         raise TrainingError(
@@ -294,7 +294,7 @@ def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
             f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to start again without "
             f"them: {recipe.command('train', '--out', f'{recipe.out}-anew')}"
         )
-    run.leave_out(gone)
+    run.leave_out(removed)
     torch.manual_seed(recipe.seed)
     task = make_task(recipe, run.pins)
     run.renew(task)
