@@ -193,7 +193,7 @@ class Replace(FetchStage):
 
 def test_training_on_states_of_other_texts_is_refused(shapes: Catalog, tmp_path: Path, vae: str) -> None:
     encode(recipe("xs", tmp_path))
-    with pytest.raises(TrainingError, match=r"text_minilm_6 .* from label, .* wants it by .* from title"):
+    with pytest.raises(TrainingError, match=r"text_minilm_6 .* from label, .* needs it by .* from title"):
         train(recipe("xs", tmp_path, "--data.text", "[title]"))
 
 
@@ -336,7 +336,7 @@ def test_fp8_mirror_images_and_deviations_are_trained_on(shapes: Catalog, tmp_pa
     catalog = Catalog.open(shapes.uri)
     assert catalog.schema.field("text_minilm_6").type == pa.list_(pa.uint8(), 4 + 6 * 384)
     assert column_info(catalog, "latent_xs_autoencoder_16").shape == (2, 2, 8, 4, 4)
-    with pytest.raises(TrainingError, match=r"was made by .* with .*fp8.* wants it by"):
+    with pytest.raises(TrainingError, match=r"was made by .* with .*fp8.* needs it by"):
         train(recipe("xs", tmp_path))
     train(recipe("xs", tmp_path, *stored))
     task = make_task(recipe("xs", tmp_path, *stored))

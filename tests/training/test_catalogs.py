@@ -338,7 +338,7 @@ def test_a_column_that_one_lacks_or_has_from_others_names_its_catalog(
     make_task(recipe("xs", tmp_path, *words))
 
     Catalog.open(museum.uri).dataset.update({"title": "'a renamed scan'"}, "image_id = 'museum:0dot'")
-    with pytest.raises(TrainingError, match=r"museum\.lance was made of other texts .*, in 1 row;"):
+    with pytest.raises(TrainingError, match=r"museum\.lance is out of date: the text has changed in 1 row;"):
         make_task(recipe("xs", tmp_path, *words))
 
 

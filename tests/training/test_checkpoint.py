@@ -115,7 +115,7 @@ def test_a_run_goes_on_only_where_its_checkpoints_are(shapes: Catalog, tmp_path:
     assert (before / "run.json").exists()
     for words in (place[2:], ("--train.checkpoints", str(tmp_path / "elsewhere"), *place[2:])):
         with pytest.raises(
-            TrainingError, match=f"holds no checkpoint, and {before} holds this run's; resume"
+            TrainingError, match=f"holds no checkpoint, but {before} holds those of this run; resume"
         ):
             train(recipe("xs-autoencoder", tmp_path, *words), resume=True)
     log = (tmp_path / "run-run" / "log.jsonl").read_text()
@@ -140,7 +140,7 @@ def test_checkpoints_below_those_of_another_run_are_not_its_own(tmp_path: Path) 
 def test_auto_goes_on_in_the_precision_that_the_run_began_in(
     shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slow = "this cpu has no bf16 products; --train.precision auto is far faster"
+    slow = "this cpu does not support bf16 natively; --train.precision auto is much faster"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     words = ("--out", str(tmp_path / "auto"))
     with stopping_at(3):
@@ -163,12 +163,12 @@ def test_checkpoints_in_an_object_store_outlive_the_machine(shapes: Catalog, tmp
     with stopping_at(4):
         train(made)
     shutil.rmtree(tmp_path / "stored-run")
-    with pytest.raises(TrainingError, match=r"s3://commons/runs/first holds checkpoints already"):
+    with pytest.raises(TrainingError, match=r"s3://commons/runs/first already holds checkpoints"):
         train(made)
     other = recipe("xs-autoencoder", tmp_path, *place, "--seed", "5", "--out", str(tmp_path / "other"))
     with pytest.raises(
         TrainingError,
-        match=r"s3://commons/runs/first was started otherwise \(changed: seed\).*another train\.checkp",
+        match=r"s3://commons/runs/first was started with other settings .* \(changed: seed\).*another train\.checkp",
     ):
         train(other, resume=True)
     # The run's own version of the catalog is beside its checkpoints too.

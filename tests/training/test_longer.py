@@ -46,7 +46,7 @@ def test_a_finished_run_that_becomes_longer_has_the_bits_of_one_that_was_from_th
     with stopping_at(begins):  # the first step that is done anew
         train(recipe(name, tmp_path, *words, *longer), resume=True)
     kept = tmp_path / "xs-autoencoder-6-steps"
-    assert f"the model of 6 steps is {kept} now" in capsys.readouterr().err
+    assert f"renamed the model of 6 steps to {kept}" in capsys.readouterr().err
     assert read_provenance(kept)["training"]["steps"] == 6 and not out.exists()
     assert train(recipe(name, tmp_path, *words, *longer), resume=True) == out
     assert read_provenance(out)["training"]["steps"] == 10
@@ -74,12 +74,12 @@ def test_a_stopped_run_of_a_diffusion_model_becomes_longer_more_than_once(
         (
             "xs-autoencoder",
             ("--train.schedule", "cosine"),
-            "to begin anew: commoncanvas train xs-autoencoder",
+            "to start again: commoncanvas train xs-autoencoder",
         ),
         (
             "xs",
             ("--train.schedule", "cosine"),
-            "to go on from its model: commoncanvas train xs .*--init .*/xs --out",
+            "to continue from its model: commoncanvas train xs .*--init .*/xs --out",
         ),
         (
             "xs",
@@ -96,7 +96,7 @@ def test_a_run_that_depends_on_its_length_names_another_way_and_stays_as_it_is(
     if name == "xs":
         encode(recipe(name, tmp_path, *words))
         train(recipe(name, tmp_path, *words))
-    with pytest.raises(TrainingError, match=f"its 6 steps can't become 10.*{way}"):
+    with pytest.raises(TrainingError, match=f"a run of 6 steps can't be extended to 10.*{way}"):
         train(recipe(name, tmp_path, *words, "--train.steps", "10"), resume=True)
     assert train(recipe(name, tmp_path, *words), resume=True) == tmp_path / name
 
@@ -114,7 +114,7 @@ def test_the_way_by_init_can_be_gone(shapes: Catalog, tmp_path: Path) -> None:
 def test_shorter_and_otherwise_changed_runs_are_refused_as_before(shapes: Catalog, tmp_path: Path) -> None:
     train(recipe("xs-autoencoder", tmp_path, *CONSTANT))
     for words in (("--train.steps", "5"), ("--train.steps", "8", "--train.learning_rate", "1e-2")):
-        with pytest.raises(TrainingError, match="was started otherwise"):
+        with pytest.raises(TrainingError, match="was started with other settings or data"):
             train(recipe("xs-autoencoder", tmp_path, *CONSTANT, *words), resume=True)
 
 

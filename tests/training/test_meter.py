@@ -37,10 +37,10 @@ def test_a_rate_that_halves_is_said_once_and_again_after_a_recovery(clock: Clock
     meter = Meter(torch.device("cpu"))
     assert window(meter, clock, 5.0, *[0.1] * 4) is None  # the first step compiles
     assert window(meter, clock, *[0.15] * 5) is None
-    assert window(meter, clock, *[0.3] * 5) == "a step takes 0.3 s, 0.1 s before"
+    assert window(meter, clock, *[0.3] * 5) == "a step now takes 0.3 s; before it took 0.1 s"
     assert window(meter, clock, *[0.3] * 5) is None
     assert window(meter, clock, *[0.1] * 4, 9.0) is None
-    assert window(meter, clock, *[0.4] * 5) == "a step takes 0.4 s, 0.1 s before"
+    assert window(meter, clock, *[0.4] * 5) == "a step now takes 0.4 s; before it took 0.1 s"
 
 
 def test_a_few_steps_say_nothing_of_the_rate(clock: Clock) -> None:

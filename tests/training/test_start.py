@@ -72,19 +72,20 @@ def test_where_the_noise_schedule_of_init_differs_a_line_says_so(
         lines = check_init(made.model_copy(update={"init": str(tmp_path / init)}))
         assert len(lines) == (says is not None)
         if says:
-            assert says in lines[0] and lines[0].endswith("; --noise.schedule from-init takes it over")
+            assert says in lines[0] and lines[0].endswith("; to use it, add --noise.schedule from-init")
 
 
 def test_a_pipeline_of_another_prediction_is_refused_and_its_network_alone_said(tmp_path: Path) -> None:
     made = begun(tmp_path, DDIMScheduler(**SD_BETAS, **V))
     with pytest.raises(
-        RecipeError, match=r"is of v_prediction, and noise\.schedule\.prediction_type is epsilon"
+        RecipeError,
+        match=r"has prediction_type v_prediction, but noise\.schedule\.prediction_type is epsilon",
     ):
         check_init(made)
     (line,) = check_init(made.model_copy(update={"init": str(tmp_path / "pipeline" / "unet")}))
     assert "prediction_type 'v_prediction', not 'epsilon'" in line
     flow = begun(tmp_path, FlowMatchEulerDiscreteScheduler())
-    with pytest.raises(RecipeError, match="is of flow_prediction"):
+    with pytest.raises(RecipeError, match="has prediction_type flow_prediction"):
         check_init(flow)
 
 
@@ -153,10 +154,10 @@ def test_a_run_from_another_schedule_says_so_and_from_init_is_recorded_whole(
     encode(recipe("xs", tmp_path, *words))
     train(recipe("xs", tmp_path, *words))
     said = " ".join(capsys.readouterr().err.split())
-    assert "has another noise.schedule: beta_start 0.0001, not 0.00085" in said
+    assert "has a different noise.schedule: beta_start 0.0001, not 0.00085" in said
     taken = [*words, "--noise.schedule", "from-init", "--out", str(tmp_path / "taken")]
     folder = train(recipe("xs", tmp_path, *taken))
-    assert "another noise.schedule" not in capsys.readouterr().err
+    assert "different noise.schedule" not in capsys.readouterr().err
     assert train(recipe("xs", tmp_path, *taken), resume=True) == folder
     schedule = read_provenance(folder)["recipe"]["noise"]["schedule"]
     assert (schedule["beta_start"], schedule["beta_schedule"]) == (0.0001, "linear")
@@ -176,7 +177,7 @@ def test_a_plan_looks_at_init_and_says_what_it_is_not(tmp_path: Path) -> None:
     model = sd2(tmp_path / "sd2")
     words = ["--vae", model, "--text_encoder", model, *SD, "--init"]
     with pytest.raises(
-        RecipeError, match=r"the network of init .*sd2 is not that of the recipe; give unet its fields"
+        RecipeError, match=r"the network of init .*sd2 differs from the recipe's; change unet to match it"
     ):
         plan(recipe("xs", tmp_path, *words, model), device="a100", images=10)
     (tmp_path / "empty").mkdir()

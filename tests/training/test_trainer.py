@@ -129,7 +129,7 @@ def test_a_folder_that_holds_something_else_is_never_written_over(shapes: Catalo
     letters.mkdir()
     (letters / "love.txt").write_text("mine")
     for resume in (False, True):
-        with pytest.raises(TrainingError, match="letters exists already"):
+        with pytest.raises(TrainingError, match="letters already exists"):
             train(recipe("xs-autoencoder", tmp_path, "--out", str(letters)), resume=resume)
     assert (letters / "love.txt").read_text() == "mine"
 
@@ -158,7 +158,9 @@ def test_a_model_of_another_vae_is_not_called_finished(shapes: Catalog, tmp_path
     other = ["--vae", str(train(recipe("xs-autoencoder", tmp_path, *seed)))]
     encode(recipe("xs", tmp_path, *other, "--data.catalog", str(tmp_path / "catalog.lance")), overwrite=True)
     # The run sees its own version of the catalog, in which the first VAE made the latents.
-    with pytest.raises(TrainingError, match=r"latent_xs_autoencoder_16 .* wants it by .*second"):
+    with pytest.raises(
+        TrainingError, match=r"latent_xs_autoencoder_16 .* but the recipe needs it by .*second"
+    ):
         train(recipe("xs", tmp_path, *other), resume=True)
     assert train(recipe("xs", tmp_path, *other, "--out", str(tmp_path / "anew"))).exists()
 
@@ -170,7 +172,7 @@ def test_a_folder_with_somebody_elses_record_is_left_alone(
     out = tmp_path / "xs-autoencoder"
     out.mkdir()
     (out / "provenance.json").write_text(content)
-    with pytest.raises(TrainingError, match="exists already and is not what this recipe makes"):
+    with pytest.raises(TrainingError, match="already exists, but was not made by this recipe"):
         train(recipe("xs-autoencoder", tmp_path))
     (tmp_path / "xs-autoencoder-run").mkdir(exist_ok=True)
     (tmp_path / "xs-autoencoder-run" / "run.json").write_text(content)
@@ -242,7 +244,7 @@ def test_rows_that_arrive_during_a_run_do_not_change_it(shapes: Catalog, tmp_pat
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_never_saved(shapes: Catalog, tmp_path: Path) -> None:
     wild = ["--train.learning_rate", "1e12", "--train.grad_clip", "null", "--train.log_every", "100"]
-    with pytest.raises(TrainingError, match="start anew with another --out"):
+    with pytest.raises(TrainingError, match="start again with another --out"):
         train(recipe("xs-autoencoder", tmp_path, *wild))
     for index in (tmp_path / "xs-autoencoder-run").rglob("index.json"):
         assert all(tensor.isfinite().all() for tensor in saved(index.parent).values())
@@ -292,7 +294,8 @@ def test_steps_that_stay_not_finite_stop_the_run_with_their_samples(
     broken(monkeypatch, {0, 2, 3, 4})
     with pytest.raises(
         TrainingError,
-        match=r"at step 5, 3 in a row \(none of its samples alone, .* shapes:\d+, .*, \.\.\.\).*rate",
+        match=r"at step 5; not finite for 3 steps in a row \(each sample alone has a finite loss; "
+        r"the first ones: .* shapes:\d+, .*, \.\.\.\).*rate",
     ):
         train(recipe("xs-autoencoder", tmp_path, "--train.most_skipped", "2"))
 
@@ -313,7 +316,7 @@ def test_a_sample_that_is_not_finite_is_named(
 
     monkeypatch.setattr(AutoencoderTask, "batch", spoiled)
     monkeypatch.setattr(AutoencoderTask, "columns", property(lambda _: ("image", "image_id")))
-    with pytest.raises(TrainingError, match=rf"\(1 of its samples alone: {wanted}\)"):
+    with pytest.raises(TrainingError, match=rf"\(1 sample without a finite loss: {wanted}\)"):
         train(recipe("xs-autoencoder", tmp_path, "--train.most_skipped", "0"))
 
 
@@ -374,7 +377,8 @@ def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_
     run = Run(recipe("xs-autoencoder", tmp_path), resume=False)
     run.check_reached([("one", False)] * 3)
     with pytest.raises(
-        TrainingError, match=r"process 2 does not see the run in .* on a disk that all machines share"
+        TrainingError,
+        match=r"process 2 does not see the same run in .* as process 0; .* a disk that all machines share",
     ):
         run.check_reached([("one", False), ("one", False), (None, False)])
 

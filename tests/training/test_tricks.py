@@ -81,7 +81,7 @@ def test_a_network_that_cannot_do_a_trick_is_named(field: str) -> None:
     config = TrainConfig(
         steps=1, batch_size=1, learning_rate=1, **{field: "plain" if field == "attention" else True}
     )
-    with pytest.raises(RecipeError, match=f"x: train.{field}: Linear can't do that"):
+    with pytest.raises(RecipeError, match=f"x: train.{field}: Linear does not support it"):
         apply_tricks(nn.Linear(1, 1), config, "x")
 
 

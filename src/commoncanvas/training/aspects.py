@@ -1,4 +1,4 @@
-"""Aspect ratios of rows whose latents were encoded in buckets, by the column that says how each was cropped."""
+"""Aspect ratios of rows whose latents were encoded in buckets, from the column of their crops."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from commoncanvas.encoding.crops import Crop
 from commoncanvas.selection.rows import Selection, TrainingRows
 
 SCANNED = 65536
-"""Rows at once."""
+"""Rows per read."""
 
 
 def aspect_ratios(rows: TrainingRows, column: str) -> NDArray[np.int64]:
-    """Of each row of `rows.table` the number [N] of its size, from the smallest height and width to the largest."""
+    """The number [N] of each row's size in `rows.table`; sizes are ordered by height, then width."""
     sizes_N = np.empty(len(rows.table), np.int64)
     for number, selection in enumerate(rows.selections):
         mine_N = rows.of_catalog(number)
@@ -24,7 +24,7 @@ def aspect_ratios(rows: TrainingRows, column: str) -> NDArray[np.int64]:
 
 
 def _sizes_of(selection: Selection, column: str, row_ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Of rows of one catalog height and width, each in one half of a number, [N]."""
+    """Height (upper 32 bits) and width (lower 32 bits) of rows of one catalog, [N]."""
     ids, found = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for batch in selection.catalog.scan([column], selection.filter, SCANNED, with_row_id=True):
         ids.append(batch["_rowid"].to_numpy())
@@ -44,5 +44,5 @@ def crops(column: pa.ChunkedArray) -> NDArray[np.int32]:
 
 
 def sizes(column: pa.ChunkedArray) -> NDArray[np.int32]:
-    """[N, 2]: height and width, in pixels, of what was cropped."""
+    """[N, 2]: height and width of each crop, in pixels."""
     return crops(column)[:, -2:]

@@ -1,4 +1,4 @@
-"""Model FLOP utilisation: what a step needs to compute, over what the device could in the time."""
+"""Model FLOP utilisation: FLOPs that a step needs, divided by what the device can do in the same time."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from commoncanvas.models.data_sheets import reported_as
 from commoncanvas.training.task import Batch, Task
 
 SIDES = {"cpu": 1024, "cuda": 8192}
-"""Side of the square matrices whose product a device's peak is measured by; large enough to keep it busy."""
+"""Side of the square matrices that are multiplied to measure a device's peak; large enough to keep it busy."""
 TRIES = 8
 PATIENCE_S = 1.0
-"""No further try after so long: where a precision is slow, the first says so."""
+"""Stop measuring after this time; if a precision is slow, one try is enough."""
 
 
 @torch.no_grad()
 def sample_flops(task: Task, model: nn.Module, batch: Batch) -> float:
     """FLOPs of matrix products and convolutions, forward and backward, for one sample; a multiply-add is two.
 
-    The loss of one sample is computed once, without a gradient: the backward pass counts twice the forward one's, and
-    what activation checkpointing computes again counts nothing (arXiv 2204.02311, appendix B).
+    The loss of one sample is computed once, without a gradient. The backward pass counts as twice the forward pass.
+    Recomputation by activation checkpointing does not count (arXiv 2204.02311, appendix B).
     """
-    one = {name: tensor[:1] for name, tensor in batch.items()}
+    sample = {name: tensor[:1] for name, tensor in batch.items()}
     counter = FlopCounterMode(display=False)
     training = model.training
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.eval()  # it learns nothing from this
-    # The counter does not know the CPU's fused attention; by its formula it is two products.
+            module.eval()  # so that its statistics stay the same
+    # The counter does not know the CPU's fused attention, so use plain attention: two matrix products.
     with torch.compiler.set_stance("force_eager"), sdpa_kernel(SDPBackend.MATH), counter:
-        task.loss(model, one)
+        task.loss(model, sample)
     model.train(training)
     return 3.0 * counter.get_total_flops()
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of the device's matrix products: by its data sheet (`plan`'s table, bf16), or else as measured now."""
+    """FLOP/s of the device's matrix products: from its data sheet (`plan`'s table, bf16), or else measured."""
     if device.type == "cuda" and dtype == torch.bfloat16:
         known = reported_as(torch.cuda.get_device_name(device))
         if known and known.bf16:

@@ -1,4 +1,4 @@
-"""What a diffusion recipe starts from, its `init`: a network's weights, and the noise schedule that they learned on."""
+"""A diffusion recipe's `init`: the weights that it starts from, and the noise schedule they were trained with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from commoncanvas.models.loading import beside, components, read_json
 from commoncanvas.models.weights import load_network
 
 FREE = ("sample_size", "dropout", "upcast_attention")
-"""Fields of a network that its weights go on with whatever they are."""
+"""Fields of a network that may differ from those of `init`."""
 SCHEDULE = (
     "num_train_timesteps",
     "beta_start",
@@ -32,16 +32,15 @@ SCHEDULE = (
 )
 """Fields of a noise schedule that are compared."""
 SAMPLING = {"clip_sample": False, "steps_offset": 1}
-"""Fields that are taken over besides, and what latent diffusion has where a scheduler says nothing of them."""
+"""More fields that are copied, and latent diffusion's values for schedulers without them."""
 FLOW_SCHEDULE = ("num_train_timesteps", "prediction_type")
-"""A flow has no betas."""
+"""Compared if one of the two is a flow, which has no betas."""
 
 
 def check_init(recipe: DiffusionRecipe) -> tuple[str, ...]:
-    """Look at what a recipe starts from before anything is loaded; a line says where its noise schedule differs.
+    """Check a recipe's `init` before anything is loaded. Returns a line if its noise schedule differs.
 
-    Raises ModelError if `init` isn't there, RecipeError if its network says something else than the recipe's is to
-    learn.
+    Raises ModelError if `init` does not exist, RecipeError if its pipeline has another prediction type.
     """
     if recipe.init is None:
         return ()
@@ -52,38 +51,38 @@ def check_init(recipe: DiffusionRecipe) -> tuple[str, ...]:
     assert isinstance(recipe.noise.schedule, dict)
     ours = dict(DDPMScheduler().config) | recipe.noise.schedule
     kind, wanted = theirs["prediction_type"], ours["prediction_type"]
-    whole = find(recipe.init, "scheduler_config.json", "scheduler") is not None
-    if kind != wanted and whole:
+    is_pipeline = find(recipe.init, "scheduler_config.json", "scheduler") is not None
+    if kind != wanted and is_pipeline:
         raise RecipeError(
-            f"{recipe.name}: the pipeline of init {recipe.init} is of {kind}, and noise.schedule.prediction_type is "
-            f"{wanted}; set it to {kind}, or to teach the network another give its own folder as init"
+            f"{recipe.name}: init {recipe.init} has prediction_type {kind}, but noise.schedule.prediction_type is "
+            f"{wanted}; set it to {kind}, or to train the network for {wanted}, give its own folder as init"
         )
-    other = [
+    differences = [
         f"{name} {theirs[name]!r}, not {ours[name]!r}"
         for name in (FLOW_SCHEDULE if FLOW in (kind, wanted) else SCHEDULE)
         if theirs.get(name, ours[name]) != ours[name]
     ]
-    if not other:
+    if not differences:
         return ()
     return (
-        f"{recipe.name}: the pipeline of init {recipe.init} has another noise.schedule: {'; '.join(other)}; "
-        f"--noise.schedule {FROM_INIT} takes it over",
+        f"{recipe.name}: the pipeline of init {recipe.init} has a different noise.schedule: {'; '.join(differences)}; "
+        f"to use it, add --noise.schedule {FROM_INIT}",
     )
 
 
 def with_init_schedule(recipe: DiffusionRecipe) -> DiffusionRecipe:
-    """The recipe with the noise schedule of its `init`, where it says from-init. Raises ModelError, RecipeError."""
+    """The recipe, with its `init`'s noise schedule if it says from-init. Raises ModelError, RecipeError."""
     if recipe.noise.schedule != FROM_INIT:
         return recipe
     if recipe.init is None:
         raise RecipeError(
-            f"{recipe.name}: noise.schedule {FROM_INIT} needs an init, whose schedule that would be"
+            f"{recipe.name}: noise.schedule {FROM_INIT} needs an init to take the schedule from"
         )
     schedule = init_schedule(recipe.init)
     if not schedule:
         raise RecipeError(
             f"{recipe.name}: init {recipe.init} has no scheduler/scheduler_config.json to take noise.schedule from; "
-            "give a whole pipeline, or the schedule"
+            "give a whole pipeline as init, or set noise.schedule"
         )
     try:
         noise = NoiseConfig.model_validate(recipe.noise.model_dump() | {"schedule": schedule})
@@ -95,20 +94,20 @@ def with_init_schedule(recipe: DiffusionRecipe) -> DiffusionRecipe:
 
 
 def init_schedule(init: str) -> dict[str, Any]:
-    """The noise schedule of the pipeline that `init` is, or is a part of, as DDPMScheduler takes it; {} if it has none.
+    """The noise schedule of the pipeline that `init` is, or belongs to, as DDPMScheduler's fields; {} if it has none.
 
-    What its file doesn't state is the default of its scheduler's class. Raises ModelError.
+    Fields that the file lacks have the defaults of its scheduler's class. Raises ModelError.
     """
     path = beside(init, "scheduler/scheduler_config.json")
     if path is None:
         return {}
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        name = str(stated["_class_name"])
+        config = json.loads(path.read_text(encoding="utf-8"))
+        name = str(config["_class_name"])
         if not name.endswith("Scheduler"):
-            raise ValueError(f"{name} is no scheduler")
-        found = dict(getattr(diffusers, name).from_config(stated).config)
-    except Exception as error:  # what an odd configuration makes a scheduler raise has no one base
+            raise ValueError(f"{name} is not a scheduler")
+        found = dict(getattr(diffusers, name).from_config(config).config)
+    except Exception as error:  # schedulers raise many types for a bad configuration
         raise ModelError(f"init {init}: {path.name} can't be read: {one_line(error)}") from error
     if name.startswith("FlowMatch") or found.get("prediction_type") == FLOW:
         return {"num_train_timesteps": found["num_train_timesteps"], "prediction_type": FLOW}
@@ -117,7 +116,7 @@ def init_schedule(init: str) -> dict[str, Any]:
 
 
 def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
-    """Put the weights of `recipe.init` into the network, which is its pipeline's part `name`. Raises RecipeError."""
+    """Load the weights of `recipe.init` into the network, the pipeline's part `name`. Raises RecipeError."""
     assert recipe.init is not None
     part = name if name in components(recipe.init, "init") else ""
     found = load_network(type(network), recipe.init, "init", subfolder=part)
@@ -130,13 +129,13 @@ def start(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
 
 
 def check_network(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> None:
-    """What `start` would refuse, as far as configurations tell, without the weights; only of folders."""
+    """Check the network like `start`, but by configurations only, without loading weights. `init` must be a folder."""
     assert recipe.init is not None
     part = name if name in components(recipe.init, "init") else ""
     config = read_json(recipe.init, "config.json", part, what="init")
     if not config:
         raise RecipeError(
-            f"{recipe.name}: init {recipe.init} has no config.json of a {name}; name a pipeline's folder"
+            f"{recipe.name}: init {recipe.init} has no config.json of a {name}; give the folder of a pipeline"
         )
     _check_config(recipe, name, config, network.config)
 
@@ -144,25 +143,25 @@ def check_network(network: ModelMixin, recipe: DiffusionRecipe, name: str) -> No
 def _check_config(
     recipe: DiffusionRecipe, name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], reason: str = ""
 ) -> None:
-    other = [
+    differences = [
         f"{field} {value!r}"
         for field, value in theirs.items()
         if not field.startswith("_") and field not in FREE and not _alike(value, ours.get(field))
     ]
-    if other or reason:
-        has = f"it has {', '.join(other)}" if other else reason
+    if differences or reason:
+        has = f"it has {', '.join(differences)}" if differences else reason
         raise RecipeError(
-            f"{recipe.name}: the network of init {recipe.init} is not that of the recipe; "
-            f"give {name} its fields ({one_line(has)})"
+            f"{recipe.name}: the network of init {recipe.init} differs from the recipe's; "
+            f"change {name} to match it ({one_line(has)})"
         )
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two values of a field say the same: a list of equal ones is one of them for every block."""
+    """Whether two values of a field mean the same. A list of equal values means one value for every block."""
     lists = [list(each) if isinstance(each, list | tuple) else None for each in (one, other)]
     if lists[0] is None and lists[1] is not None:
         return all(_alike(one, each) for each in lists[1])
     if lists[1] is None and lists[0] is not None:
         return all(_alike(each, other) for each in lists[0])
-    # diffusers takes a field that is None for one that is off.
+    # diffusers treats None like a field that is off.
     return (one or None) == (other or None) if lists[0] is None else lists[0] == lists[1]

@@ -1,4 +1,4 @@
-"""Reading ahead: the batches of a run's steps, this process's part of each."""
+"""Read the batches of a run's steps ahead, this process's part of each."""
 
 from __future__ import annotations
 
@@ -22,17 +22,14 @@ from commoncanvas.training.task import Batch, Task
 
 Made = TypeVar("Made")
 AT_ONCE = 512
-"""Rows that one reading should have at least, as it costs about as much as another hundred; those of small batches are
-read for several steps."""
+"""Fewest rows per read. A read costs about as much as a hundred rows, so small batches are read for several steps."""
 HELD_BYTES, HELD_ROWS = 128 << 20, 1 << 16
-"""Of so small a collection all rows are read once, and each batch is taken from memory: reading would cost a small
-network's step about a percent.
-"""
+"""A collection up to this size stays in memory, because reading would slow a small network's steps by a percent."""
 Ids = NDArray[np.uint64]
 
 
 class Stream(NamedTuple):
-    """Rows of one kind and one source: their positions, as `order` numbers them, and their share of the samples."""
+    """Rows of one kind and one source: their positions, in the numbering of `order`, and their share of samples."""
 
     rows: NDArray[np.int64]
     order: Order
@@ -44,7 +41,7 @@ class Stream(NamedTuple):
 
 
 class Loader:
-    """Which rows of a task each step has, and their reading."""
+    """Decides which rows each step trains on, and reads them."""
 
     def __init__(self, task: Task, recipe: Recipe, ranks: Ranks) -> None:
         self.task = task
@@ -60,7 +57,7 @@ class Loader:
         numbers = count()
         for places in alike(kinds):
             parts = [places[part] for part in alike(sources[places])]
-            of = [int(sources[part[0]]) for part in parts]
+            part_sources = [int(sources[part[0]]) for part in parts]
             self._kinds.append(
                 [
                     Stream(
@@ -68,18 +65,18 @@ class Loader:
                         Order(recipe.seed, len(part), shuffle, next(numbers)),
                         Fraction(str(shares[source])) * len(part) / int(counts[source]),
                     )
-                    for part, source in zip(parts, of, strict=True)
+                    for part, source in zip(parts, part_sources, strict=True)
                 ]
             )
         self._weights = [sum((stream.weight for stream in streams), Fraction()) for streams in self._kinds]
         self._held: pa.Table | None = None
 
     def kind(self, step: int) -> int:
-        """Which of the kinds of rows, in order of their numbers, a step's are of."""
+        """The kind of a step's rows: its index among the kinds, in order of their numbers."""
         return turn_at(step, self._weights)[0]
 
     def samples(self, step: int) -> Samples:
-        """Of all processes; positions are those of the task's rows of split train."""
+        """A step's samples, for all processes. Positions count the task's rows of split train."""
         kind, turn = turn_at(step, self._weights)
         streams = self._kinds[kind]
         begin, end = (
@@ -89,7 +86,7 @@ class Loader:
         return Samples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def batch(self, step: int) -> Batch:
-        """This process's part of a step's batch, read row by row."""
+        """This process's part of a step's batch, without reading ahead."""
         return self._read(range(step, step + 1))[0]
 
     def _read(self, steps: range) -> list[Batch]:
@@ -105,16 +102,18 @@ class Loader:
         return self.task.rows.read("train", positions, list(self.task.columns))
 
     def _hold(self) -> pa.Table | None:
-        """All rows, if they are few enough to be kept."""
+        """All rows, or None if they are too many to keep in memory."""
         if len(self.ids) > HELD_ROWS:
             return None
-        some = self._rows(np.arange(min(AT_ONCE, len(self.ids))))
-        if some.nbytes / len(some) * len(self.ids) > HELD_BYTES:
+        first = self._rows(np.arange(min(AT_ONCE, len(self.ids))))
+        if first.nbytes / len(first) * len(self.ids) > HELD_BYTES:
             return None
-        return (some if len(some) == len(self.ids) else self._rows(np.arange(len(self.ids)))).combine_chunks()
+        return (
+            first if len(first) == len(self.ids) else self._rows(np.arange(len(self.ids)))
+        ).combine_chunks()
 
     def batches(self, first: int, stop: int) -> Generator[tuple[int, Batch]]:
-        """(step, this process's part of its batch) for steps first..stop-1, made ahead of the one in use."""
+        """(step, this process's part of its batch) for steps first..stop-1, read ahead."""
         if self._kinds[0][0].order.shuffle is None:
             several = max(1, AT_ONCE // (self.share.stop - self.share.start))
             self._held = self._hold()
@@ -136,13 +135,13 @@ class Loader:
         return self.task.batch(buffers.read(self.ids[part.positions], part.buffers), part.draws)
 
     def _take(self, ids: Ids) -> pa.Table:
-        """Of the one catalog that there is: several and `data.shuffle` are not had together."""
+        """Rows of the only catalog: `data.shuffle` does not work with several."""
         (catalog,) = self.task.rows.catalogs
         return catalog.take(ids, list(self.task.columns))
 
     def _ids(self, number: int, steps: range) -> Ids:
-        """The rows of a shuffle buffer that this process trains on in `steps`, in order of storage. All rows are of one
-        kind and source here, as recipes with `data.shuffle` have them.
+        """The rows of a shuffle buffer that this process trains on in `steps`, in storage order. With `data.shuffle`
+        all rows have one kind and one source.
         """
         turns = self._kinds[0][0].order.turns(number, self.size)
         found = [self.ids[:0]]
@@ -153,19 +152,17 @@ class Loader:
 
 
 def alike(kinds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Of each kind the places that it has in `kinds`."""
+    """The positions of each kind in `kinds`."""
     return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
 
 
 class Buffers:
-    """Shuffle buffers, each read once, in order of storage, where neighbours come in one request. Two are in memory:
-    the one in use, and the next.
+    """Shuffle buffers, each read once, in storage order, so that one request reads many neighbours. Two are in memory:
+    the current one and the next.
     """
 
     def __init__(self, first: int, ids: Callable[[int], Ids], take: Callable[[Ids], pa.Table]) -> None:
-        """`first`: the number of the first. `ids`: of a number its rows, sorted; none past the end. `take`: their
-        table.
-        """
+        """`first`: first buffer's number. `ids`: a buffer's sorted row ids, none past the end. `take`: reads rows."""
         self._ids, self._take = ids, take
         self._pool = ThreadPoolExecutor(1, "buffer")
         self._lock = Lock()
@@ -177,7 +174,7 @@ class Buffers:
         self._pool.shutdown(cancel_futures=True)
 
     def read(self, ids: Ids, buffers: NDArray[np.int64]) -> pa.Table:
-        """Rows in the order given, each from its buffer. No row of a buffer is read twice: then it is forgotten."""
+        """Rows in the given order. Each row can be read once; a buffer is freed after its last row."""
         numbers = np.unique(buffers)
         return pa.concat_tables(self._rows(int(number), ids[buffers == number]) for number in numbers)
 
@@ -195,7 +192,7 @@ class Buffers:
         return rows
 
     def _begin(self, last: int) -> None:
-        """Begin to read all up to `last`."""
+        """Start to read all buffers up to `last`."""
         for number in range(self._next, last + 1):
             ids = self._ids(number)
             if len(ids):
@@ -207,8 +204,8 @@ class Buffers:
 def prefetch(
     make: Callable[[int], Made], first: int, stop: int, depth: int = 5
 ) -> Generator[tuple[int, Made]]:
-    """(step, make(step)) for steps first..stop-1 in order, at most `depth` of them made, the one in use among them; the
-    others side by side, on threads.
+    """(step, make(step)) for steps first..stop-1, in order. Threads make the next ones in parallel; at most
+    `depth` are in memory, including the current one.
     """
     steps = iter(range(first, stop))
     pool = ThreadPoolExecutor(max(1, depth - 1), "read")

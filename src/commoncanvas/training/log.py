@@ -1,4 +1,4 @@
-"""A run's log: JSON lines, which are the record, and trackers beside them."""
+"""A run's log: JSON lines, and trackers that get the same figures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_t
 
 
 class RunLog:
-    """Appends one object a logged step to `log.jsonl`; a killed run's entries after its first step are dropped first.
+    """Appends one object per logged step to `log.jsonl`; drops what a killed run wrote after `run.first_step`.
 
-    `trackers`: names of those that are told too, besides TensorBoard.
+    `trackers`: names of trackers besides TensorBoard.
     """
 
     def __init__(self, run: Tracked, trackers: Sequence[str] = ()) -> None:
@@ -32,11 +32,11 @@ class RunLog:
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, step: int, figures: dict[str, float]) -> None:
-        """What isn't finite is left out: JSON has no NaN."""
+        """Figures that are not finite are left out, because JSON has no NaN."""
         figures = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._file.write(json.dumps({"step": step, **figures}) + "\n")
         self._file.flush()
-        self._tell(lambda tracker: tracker.log(step, figures))
+        self._each_tracker(lambda tracker: tracker.log(step, figures))
 
     def __enter__(self) -> Self:
         return self
@@ -46,21 +46,21 @@ class RunLog:
     ) -> None:
         self._file.close()
         failed = kind is not None and not issubclass(kind, TrainingStopped)
-        self._tell(lambda tracker: tracker.close(failed))
+        self._each_tracker(lambda tracker: tracker.close(failed))
 
-    def _tell(self, what: Callable[[Tracker], None]) -> None:
-        """Tell every tracker; one that can't be told is not told again: the log has everything, training goes on."""
+    def _each_tracker(self, call: Callable[[Tracker], None]) -> None:
+        """Call every tracker. One that fails is not used again; the training continues, and the log has all figures."""
         for name, tracker in list(self._trackers.items()):
             try:
-                what(tracker)
-            except Exception as error:  # each has its own kinds
+                call(tracker)
+            except Exception as error:  # each tracker has its own exceptions
                 del self._trackers[name]
                 reason = f"{type(error).__name__}: {one_line(error)}"
-                say(f"{name} is told nothing any more: {reason}; {self.path} has it all")
+                say(f"stopped logging to {name}: {reason}; {self.path} has all figures")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The entries of a `log.jsonl`, without a last line that a crash cut short; none if there is no file."""
+    """The entries of a `log.jsonl`, without an incomplete last line; none if there is no file."""
     if not path.exists():
         return []
     entries: list[dict[str, float]] = []

@@ -1,4 +1,4 @@
-"""What a run measures of itself between two lines of its log."""
+"""Speed and other figures of a run between two lines of its log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from commoncanvas.core.memory import peak_bytes
 
 FEWEST = 5
-"""Of fewer steps one slow one could be the median."""
+"""With fewer steps, a single slow one could be the median."""
 
 
 class Meter:
-    """Counts from when it is made, or from the last `read`, on."""
+    """Measures from its creation, or since the last `read`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -40,7 +40,7 @@ class Meter:
         self._waited += time.monotonic() - self._step_began
 
     def add(self, images: int, busy: float, loss: float, grad_norm: float, finite: bool) -> None:
-        """Count a step. `busy`: seconds of one of its images, were the devices never idle."""
+        """Count a step. `busy`: seconds per image if the devices were never idle."""
         self._images += images
         self._busy += images * busy
         self._steps.append(time.monotonic() - self._step_began)
@@ -51,23 +51,22 @@ class Meter:
             self._highest[name] = max(self._highest[name], value)
 
     def slowdown(self) -> str | None:
-        """In words, when a step since the last `read` takes twice as long as the fastest before; said once, and again
-        after a recovery. By the median of the steps, of which there must be FEWEST.
+        """A message if the median step since the last `read` takes more than twice the fastest median before. It is
+        given once, and again after a recovery. It needs at least FEWEST steps.
         """
         if len(self._steps) < FEWEST:
             return None
         now = statistics.median(self._steps)
         if now > 2 * self._fastest:
-            said, self._slow = self._slow, True
-            return None if said else f"a step takes {now:.2g} s, {self._fastest:.2g} s before"
+            known, self._slow = self._slow, True
+            return None if known else f"a step now takes {now:.2g} s; before it took {self._fastest:.2g} s"
         self._fastest = min(self._fastest, now)
         self._slow = False
         return None
 
     def read(self) -> dict[str, float]:
-        """images_per_s; mfu, model FLOP utilisation; data_wait, a share of the time; the highest loss and gradient
-        norm, where spikes show; steps that were skipped; peak_memory_gb of the device, or of the process where that
-        is the CPU.
+        """Figures since the last `read`. mfu: model FLOP utilisation. data_wait: a share of the time. loss_max and
+        grad_norm_max: they show spikes. peak_memory_gb: of the device, or of the process on a CPU.
         """
         seconds = time.monotonic() - self._began
         found = {

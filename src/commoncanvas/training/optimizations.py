@@ -1,4 +1,4 @@
-"""What makes a step faster, each on a switch of its own; what the network learns stays the same but for rounding."""
+"""Faster training steps, each with its own switch. The network learns the same, except for rounding."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from commoncanvas.training.networks.alignment import network_of
 
 
 def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
-    """The model as `config` has it run, its weights' names as they were. Raises RecipeError for what it can't do.
+    """Apply the optimisations of `config` to the model; names of weights don't change.
 
-    What is `auto` goes by the device that the model is on. On CPUs torch's fused attention is slower, forward and
-    backward, than its products one by one, and so is group norm with channels last; see benchmarks/recipe.py.
+    The model's device decides about `auto`. On CPUs torch's fused attention is slower than plain attention, forward
+    and backward, and group norm is slower with channels last; see benchmarks/recipe.py. Raises RecipeError for an
+    optimisation that the model does not support.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     if config.channels_last is True or (config.channels_last == "auto" and not on_cpu):
-        # Only weights with four dimensions have channels to put last.
+        # It changes only weights with four dimensions.
         model = model.to(memory_format=torch.channels_last)
     network = network_of(model)
     if config.activation_checkpointing:
@@ -34,9 +35,7 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
         _call(network, "set_attn_processor", name, "attention", AttnProcessor())
     if config.low_precision_norms:
         lower_norms(model)
-    if (
-        config.compile and config.sharding == "none"
-    ):  # what is sharded is compiled once it is, see `shared_loss`
+    if config.compile and config.sharding == "none":  # a sharded model is compiled later, see `shared_loss`
         if isinstance(network, UNet2DConditionModel):
             network.compile()
         else:
@@ -45,22 +44,23 @@ def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """The parts that are gathered one by one, outer before inner: those that its library says are best kept on one
-    device (`_no_split_modules` of diffusers and transformers), or else the items of its outermost lists.
+    """The modules that are sharded one by one, outer before inner: the library's `_no_split_modules` (diffusers,
+    transformers), or else the items of the outermost lists.
     """
     names = getattr(network_of(model), "_no_split_modules", None) or ()
     return [module for module in model.modules() if type(module).__name__ in names] or _items(model)
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compile each of the `blocks` that have none within them, or the network if there are none: where a block's
-    weights are gathered, the code of what is around it would break off, and a loop over blocks not be compiled at all;
-    and a task may call other methods of a network than its forward, and run some of its blocks by itself.
+    """Compile each innermost of the `blocks`, or the network if there are none.
+
+    Gathering a block's weights would break the graph of the code around it, and a loop over blocks would not be
+    compiled at all. A task may also call methods other than a network's forward, or run blocks itself.
     """
     found = blocks(model)
     inner = [block for block in found if not set(block.modules()) & (set(found) - {block})]
-    # Blocks of one class share a limit to the number of their shapes, after which they run uncompiled: in training and
-    # in evaluation, for a whole batch and for a last, smaller part of one.
+    # Blocks of one class share a limit of compiled variants, and run uncompiled beyond it. Each needs up to four: for
+    # training and evaluation, each with whole batches and a smaller last part.
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, 4 * len(inner))
     for block in inner or [network_of(model)]:
@@ -68,14 +68,14 @@ def compile_blocks(model: nn.Module) -> None:
 
 
 def lower_norms(model: nn.Module) -> None:
-    """Group and layer norms compute in autocast's precision from now on."""
+    """Make group and layer norms compute in autocast's precision."""
     for module in model.modules():
         if lower := _LOWER.get(type(module)):
             module.__class__ = lower
 
 
 class LowPrecisionGroupNorm(nn.GroupNorm):
-    """Stays in autocast's precision, where autocast itself would go up to fp32 and back, which costs memory traffic."""
+    """Computes in autocast's precision. Autocast alone would convert to fp32 and back, which costs memory traffic."""
 
     def forward(self, input: Tensor) -> Tensor:
         dtype = _autocast_dtype(input)
@@ -85,7 +85,7 @@ class LowPrecisionGroupNorm(nn.GroupNorm):
 
 
 class LowPrecisionLayerNorm(nn.LayerNorm):
-    """As LowPrecisionGroupNorm."""
+    """See LowPrecisionGroupNorm."""
 
     def forward(self, input: Tensor) -> Tensor:
         dtype = _autocast_dtype(input)
@@ -110,7 +110,7 @@ def _call(model: nn.Module, method: str, name: str, field: str, *arguments: Any)
     try:
         getattr(model, method)(*arguments)
     except (AttributeError, ValueError) as error:
-        raise RecipeError(f"{name}: train.{field}: {type(model).__name__} can't do that") from error
+        raise RecipeError(f"{name}: train.{field}: {type(model).__name__} does not support it") from error
 
 
 def _items(module: nn.Module) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""The order of samples: which rows a step trains on, pure functions of (seed, step) that need no replay."""
+"""The order of samples: pure functions of (seed, step), so that a resumed run needs no replay."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from commoncanvas.config import ShuffleConfig
 
 Weight = int | Fraction
 STREAMS = 2**40
-"""Epochs between the keys of one stream and those of the next."""
+"""Distance between the keys of two streams, in epochs."""
 
 
 class Samples(NamedTuple):
-    """A batch: its rows, a number in [0, 1) drawn for each row and epoch, and the shuffle buffer each is from."""
+    """A batch: its rows, a random number in [0, 1) for each row and epoch, and the shuffle buffer of each row."""
 
     positions: NDArray[np.int64]
     draws: NDArray[np.float64]
     buffers: NDArray[np.int64]
 
     def part(self, share: slice) -> Samples:
-        """Those of one process."""
+        """The samples of one process."""
         return Samples(self.positions[share], self.draws[share], self.buffers[share])
 
 
 class Order:
-    """Rows 0..rows-1 epoch after epoch, each shuffled anew; `stream`s of one seed share nothing.
+    """Rows 0..rows-1, epoch after epoch, each epoch shuffled differently. `stream`s of one seed are independent.
 
-    Samples run on without a gap, so a batch may span two epochs and none is ever cut short. With `shuffle` rows are
-    numbered in order of storage, see `block_order`.
+    A batch may span two epochs, so no batch is smaller than the others. With `shuffle`, rows are numbered in storage
+    order; see `block_order`.
     """
 
     def __init__(self, seed: int, rows: int, shuffle: ShuffleConfig | None = None, stream: int = 0) -> None:
@@ -42,10 +42,10 @@ class Order:
         self.shuffle = shuffle
         self.buffer = min(shuffle.buffer, rows) if shuffle else rows
         self.buffers = -(-rows // self.buffer)
-        """An epoch."""
+        """Buffers per epoch."""
         order = partial(block_order, shuffle=shuffle) if shuffle else epoch_order
         self._order = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch + stream * STREAMS, rows))
-        # Once for all of the loader's threads: an epoch of many rows takes seconds, and memory.
+        # The loader's threads share one order per epoch, because many rows take seconds and much memory.
         self._lock = Lock()
         self._draws = lru_cache(maxsize=2)(lambda epoch: epoch_draws(seed, epoch + stream * STREAMS, rows))
 
@@ -54,26 +54,26 @@ class Order:
         return self.samples(turn * size, (turn + 1) * size)
 
     def samples(self, start: int, stop: int) -> Samples:
-        """Samples start..stop-1, which are of one batch.
+        """Samples start..stop-1, all of one batch.
 
-        In a batch the rows of a buffer are in order of storage, which is nothing to the gradient: but processes that
-        take a slice of each batch then read their own stretches of the buffer.
+        In a batch, the rows of a buffer are in storage order. The gradient does not depend on it, but each process,
+        which takes a slice of each batch, then reads neighbouring rows.
         """
         epochs, places = np.divmod(np.arange(start, stop, dtype=np.int64), self.rows)
         buffers = epochs * self.buffers + places // self.buffer
-        among = [(int(epoch), epochs == epoch) for epoch in np.unique(epochs)]
+        masks = [(int(epoch), epochs == epoch) for epoch in np.unique(epochs)]
         positions, draws = np.empty(stop - start, np.int64), np.empty(stop - start)
         with self._lock:
-            for epoch, here in among:
-                positions[here] = self._order(epoch)[places[here]]
+            for epoch, mask in masks:
+                positions[mask] = self._order(epoch)[places[mask]]
             if self.shuffle:
                 positions = positions[np.lexsort((positions, buffers))]
-            for epoch, here in among:
-                draws[here] = self._draws(epoch)[positions[here]]
+            for epoch, mask in masks:
+                draws[mask] = self._draws(epoch)[positions[mask]]
         return Samples(positions, draws, buffers)
 
     def turns(self, buffer: int, size: int) -> range:
-        """The batches of `size` that have rows of a buffer."""
+        """Numbers of the batches (of `size` samples) that have rows of a buffer."""
         epoch, number = divmod(buffer, self.buffers)
         start = epoch * self.rows + number * self.buffer
         stop = min(start + self.buffer, (epoch + 1) * self.rows)
@@ -81,13 +81,13 @@ class Order:
 
 
 def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """The permutation [rows] of epoch `epoch`; the same on every machine (counter-based Philox)."""
+    """The permutation [rows] of an epoch; the same on every machine (counter-based Philox)."""
     return _generator(seed, epoch).permutation(rows)
 
 
 def block_order(seed: int, epoch: int, rows: int, shuffle: ShuffleConfig) -> NDArray[np.int64]:
-    """A permutation [rows] that can be read in ranges: blocks of neighbours are shuffled, and as many as fill the
-    buffer then row by row.
+    """A permutation [rows] that can be read in ranges. Blocks of neighbours are shuffled first; then the rows within
+    each buffer are shuffled.
     """
     generator = _generator(seed, epoch)
     count = -(-rows // shuffle.block)
@@ -99,27 +99,27 @@ def block_order(seed: int, epoch: int, rows: int, shuffle: ShuffleConfig) -> NDA
 
 
 def epoch_draws(seed: int, epoch: int, rows: int) -> NDArray[np.float64]:
-    """A number in [0, 1) for each row [rows], anew in each epoch: by it a row's text is drawn."""
+    """A random number in [0, 1) for each row [rows] of an epoch; it selects the row's text."""
     return _generator(seed, epoch + 2**63).random(rows)
 
 
 def apportion(count: int, weights: Sequence[Weight]) -> list[int]:
-    """How many of the first `count` turns each of `weights` has had: all of them in all, and each within a few of its
-    share. One more turn is one more for one of them, so this is also whose turn it is.
+    """Divide the first `count` turns by `weights`: the sum is `count`, and each is within a few of its exact share.
 
-    The first has its share, rounded down; the next its share of what that leaves, and so on.
+    One more turn increases exactly one of the numbers, so this also decides whose turn it is. The first gets its
+    share, rounded down; the second its share of the rest; and so on.
     """
-    had: list[int] = []
-    left = sum(weights)
+    turns: list[int] = []
+    rest = sum(weights)
     for weight in weights:
-        had.append(int(count * weight // left))
-        count -= had[-1]
-        left -= weight
-    return had
+        turns.append(int(count * weight // rest))
+        count -= turns[-1]
+        rest -= weight
+    return turns
 
 
 def turn_at(step: int, weights: Sequence[Weight]) -> tuple[int, int]:
-    """Whose turn step `step` is, and how many turns that one has had before."""
+    """Which of `weights` has its turn at `step`, and how many turns it had before."""
     before, after = (apportion(count, weights) for count in (step, step + 1))
     chosen = next(
         number for number, (one, other) in enumerate(zip(before, after, strict=True)) if other > one

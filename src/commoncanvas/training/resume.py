@@ -1,4 +1,4 @@
-"""The files of a run, and what it is a run of."""
+"""The files of a run, and checks that a resumed run has the same recipe and inputs."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ CADENCE = {
         "activation_checkpointing",
     ),
 }
-"""Fields that may change between a run and its resumption. Most change the weights by rounding at most. Another device
-draws other noise; another micro_batch weighs a captioner's tokens otherwise."""
+"""Fields that may change when a run is resumed. Most change the weights at most by rounding. But the noise depends on
+the device, and micro_batch changes how a captioner's loss weighs tokens."""
 SHOWN = 20
-"""So many images that were taken down are named."""
+"""At most so many images that were taken down are named in a message."""
 RECORD = "run.json"
 FIELDS = ("id", "fingerprint", "earlier", "tags", "left_out", "taken_down", "recipe", "inputs")
-"""Of the record."""
+"""Fields of the record."""
 R = TypeVar("R", bound=RecipeBase)
 NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
-"""Names of inputs, which count by their contents."""
+"""Fields that name inputs. A run depends on the contents of these inputs, not on their names."""
 
 
 class Run:
     """The files of a run: `<out>-run/` with checkpoints, log and samples, and `<out>/`, the model folder.
 
-    Raises TrainingError for a run that is there already, without `resume`, and for files that aren't a run's.
+    Raises TrainingError if there is a run and `resume` is false, or if the files are not those of a run.
     """
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
@@ -69,25 +69,25 @@ class Run:
         self.path = self.folder / RECORD
         self.storage = Storage(recipe.train.checkpoints) if recipe.train.checkpoints else None
         self.place = str(self.folder)
-        """Where it was found."""
+        """Where the run was found."""
         self.lengthened: int | None = None
-        """The step from which it is to become longer."""
+        """The step from which the run is extended, if it gets more steps."""
         self.record = self._read(resume)
         self._changed = False
         self.recipe = resolved(recipe, self.record)
         if self.record and not resume:
             raise TrainingError(
-                f"{self.folder} holds a run already; go on with --resume, or choose another --out"
+                f"{self.folder} already holds a run; continue it with --resume, or choose another --out"
             )
 
     @property
     def id(self) -> str | None:
-        """None before it has begun."""
+        """None before the run has started."""
         return self.record["id"] if self.record else None
 
     @property
     def pins(self) -> Pins:
-        """The tags of the catalogs' versions that the run sees, and what it leaves out; none before it has begun."""
+        """The pinned version of each catalog, and the rows left out of it; empty before the run has started."""
         if not self.record:
             return {}
         left_out = self.record["left_out"]
@@ -95,28 +95,28 @@ class Run:
 
     @property
     def taken_down(self) -> list[dict[str, int]]:
-        """Each time that it went on without images that were taken down: `from_step` on, without so many `rows`."""
+        """Each time the run continued without images that were taken down: `from_step`, and the number of `rows`."""
         return list(self.record["taken_down"]) if self.record else []
 
-    def leave_out(self, gone: Mapping[str, pa.Table]) -> None:
-        """Go on without rows that were taken down since it began; `renew` has to follow."""
+    def leave_out(self, removed: Mapping[str, pa.Table]) -> None:
+        """Continue without rows that were taken down since the run started. Call `renew` after it."""
         assert self.record is not None
-        for name, rows in gone.items():
+        for name, rows in removed.items():
             before = self.record["left_out"].get(name, [])
             self.record["left_out"][name] = sorted([*before, *rows["_rowid"].to_pylist()])
         saved = saved_steps(Storage(self.checkpoints_before))
         step = self.lengthened if self.lengthened is not None else (saved or [0])[-1]
-        self.record["taken_down"].append({"from_step": step, "rows": sum(map(len, gone.values()))})
+        self.record["taken_down"].append({"from_step": step, "rows": sum(map(len, removed.values()))})
 
     def renew(self, task: Task) -> None:
-        """Be the run of `task`, which has other rows than before."""
+        """Update the record to `task`, which has other rows than before."""
         assert self.record is not None
         self.record["earlier"].append(self.record["fingerprint"])
         self.record |= {"fingerprint": fingerprint(self.recipe, task), "inputs": inputs(task)}
         self._changed = True
 
     def finished(self, task: Task) -> bool:
-        """Whether the model folder is there. Raises TrainingError if it, or the run, is of another recipe or parts."""
+        """Whether the model folder exists. Raises TrainingError if it or the run has another recipe or other inputs."""
         wanted = fingerprint(self.recipe, task)
         if self.record and self.record["fingerprint"] != wanted:
             changed = changes(self.record, self.recipe, task)
@@ -124,25 +124,25 @@ class Run:
                 self.lengthened = self._longer()
                 return False
             raise TrainingError(
-                f"the run in {self.place} was started otherwise (changed: {', '.join(changed)}); choose another --out"
-                + (" and another train.checkpoints" if self.storage else "")
+                f"the run in {self.place} was started with other settings or data (changed: {', '.join(changed)}); "
+                "choose another --out" + (" and another train.checkpoints" if self.storage else "")
             )
         if not self.model_folder.exists():
             return False
         try:
             made: object = read_provenance(self.model_folder)["training"]["fingerprint"]
         except (ModelError, KeyError, TypeError):
-            made = None  # not one of ours
+            made = None  # not made by CommonCanvas
         if made != wanted:
             raise TrainingError(
-                f"{self.model_folder} exists already and is not what this recipe makes; "
+                f"{self.model_folder} already exists, but was not made by this recipe; "
                 "choose another --out, or remove it"
             )
         return True
 
     @property
     def earlier(self) -> list[str]:
-        """The fingerprints that it had when it was to be shorter, or had more rows."""
+        """Fingerprints that the run had when it had fewer steps or more rows."""
         if not self.record:
             return []
         return [
@@ -157,40 +157,40 @@ class Run:
         return steps
 
     def _longer(self) -> int:
-        """The newest step from which the run can become a longer one, as if that had been its length from the start.
+        """The newest step from which the run can be extended, with the result of a run of that length from the start.
 
         Raises TrainingError if there is none.
         """
         before, train = self._steps_before, self.recipe.train
-        alike = alike_until(self.recipe, before)
+        equal = alike_until(self.recipe, before)
         saved = saved_steps(Storage(self.checkpoints_before)) or [0]
-        usable = [step for step in saved if step <= alike]
+        usable = [step for step in saved if step <= equal]
         if usable:
             return usable[-1]
         out = str(self.model_folder)
         raise TrainingError(
-            f"{self.recipe.name}: its {before} steps can't become {train.steps}: with these settings a longer run does "
-            f"the same as this one up to step {alike}, and no checkpoint from before that is kept; "
+            f"{self.recipe.name}: a run of {before} steps can't be extended to {train.steps}: with these settings both "
+            f"are equal only up to step {equal}, and no checkpoint up to that step is left; "
             + (
-                "to go on from its model: "
+                "to continue from its model: "
                 + self.recipe.command("train", "--init", out, "--out", f"{out}-longer")
                 if self.recipe.task == "diffusion"
-                else "to begin anew: " + self.recipe.command("train", "--out", f"{out}-longer")
+                else "to start again: " + self.recipe.command("train", "--out", f"{out}-longer")
             )
         )
 
     def _lengthen(self, task: Task) -> None:
-        """Make the run a longer one: the model that it was finished with gets another name."""
+        """Extend the run to more steps. If it has a model already, rename that."""
         assert self.record is not None
         before = self._steps_before
         kept = self.model_folder.with_name(f"{self.model_folder.name}-{before}-steps")
         if self.model_folder.exists():
             if kept.exists():
                 raise TrainingError(
-                    f"{kept} exists already, where the model of {before} steps goes; move it away"
+                    f"the model of {before} steps can't be renamed to {kept}, which already exists; move that folder"
                 )
             self.model_folder.rename(kept)
-            say(f"{self.recipe.name}: the model of {before} steps is {kept} now")
+            say(f"{self.recipe.name}: renamed the model of {before} steps to {kept}")
         self.record["earlier"] = self.earlier
         self.record["fingerprint"] = fingerprint(self.recipe, task)
         self.record["recipe"]["train"]["steps"] = self.recipe.train.steps
@@ -200,19 +200,19 @@ class Run:
             self.storage.write(RECORD, self.path.read_bytes())
 
     def begin(self, task: Task) -> None:
-        """Pin the catalogs' versions under tags, so that no clean-up takes them away, and record the run."""
+        """Record the run, and pin the catalogs' versions by tags, so that no clean-up deletes them."""
         if self.record:
             if self.lengthened is not None:
                 self._lengthen(task)
-            of_then, place = self.record["recipe"]["train"], self.recipe.train.checkpoints
-            if not self.path.exists() or of_then.get("checkpoints") != place or self._changed:
-                of_then["checkpoints"] = place
+            recorded, place = self.record["recipe"]["train"], self.recipe.train.checkpoints
+            if not self.path.exists() or recorded.get("checkpoints") != place or self._changed:
+                recorded["checkpoints"] = place
                 self._write()
             if self.storage and (RECORD not in self.storage.files() or self._changed):
                 self.storage.write(RECORD, self.path.read_bytes())
             return
         if self.path.exists():
-            raise TrainingError(f"{self.folder} holds a run that another process began just now")
+            raise TrainingError(f"another process has just started a run in {self.folder}")
         self.record = {
             "id": uuid.uuid4().hex[:16],
             "fingerprint": fingerprint(self.recipe, task),
@@ -229,32 +229,32 @@ class Run:
         for each in task.rows.selections:
             if each.left_out:
                 say(
-                    f"{self.recipe.name}: {counted(len(each.left_out), 'images')} of {each.catalog.uri} (version "
-                    f"{each.catalog.version}), taken down since, left out"
+                    f"{self.recipe.name}: left out {counted(len(each.left_out), 'images')} of {each.catalog.uri} that "
+                    f"were taken down after version {each.catalog.version}"
                 )
 
     @property
     def checkpoints(self) -> str:
-        """The place of the run's checkpoints."""
+        """Path or URI of the run's checkpoints."""
         return self.recipe.train.checkpoints or str(self.folder / "checkpoints")
 
     @property
     def checkpoints_before(self) -> str:
-        """The place that they had when it was last trained."""
+        """Path or URI of the checkpoints when the run was last trained."""
         before = self.record["recipe"]["train"].get("checkpoints") if self.record else None
         return before or str(self.folder / "checkpoints")
 
     def check_reached(self, seen: Sequence[object]) -> None:
-        """`seen`: of the run, by each process. Raises TrainingError unless that is the same."""
+        """`seen`: what each process sees of the run. Raises TrainingError unless all see the same."""
         others = [rank for rank, one in enumerate(seen) if one != seen[0]]
         if others:
             raise TrainingError(
-                f"process {others[0]} does not see the run in {self.place} as process 0 does: put --out on a disk that "
+                f"process {others[0]} does not see the same run in {self.place} as process 0; put --out on a disk that "
                 "all machines share, or train.checkpoints into an object store"
             )
 
     def tracked(self, first_step: int) -> Tracked:
-        """The run as trackers know it, going on after `first_step`."""
+        """The run as trackers identify it; its next entries come after `first_step`."""
         assert self.record is not None
         settings = self.recipe.model_dump(mode="json")
         return Tracked(self.record["id"], self.recipe.name, self.folder, settings, first_step)
@@ -264,7 +264,7 @@ class Run:
         replace_text(self.path, json.dumps(self.record, indent=2))
 
     def _read(self, resume: bool) -> dict[str, Any] | None:
-        """The record; where the folder is lost, to go on from, that beside the checkpoints in an object store."""
+        """The record. If `resume` and the folder is lost, use the copy beside the checkpoints in an object store."""
         if not self.path.exists():
             if not (resume and self.storage and RECORD in self.storage.files()):
                 return None
@@ -281,31 +281,32 @@ class Run:
 
 
 def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
-    """The task of a run that had begun, without what was taken down since. Raises TrainingError unless `allowed`."""
-    gone = taken_down_since(task.rows)
-    if not gone:
+    """The task without images that were taken down since the run started. Raises TrainingError unless `allowed`."""
+    removed = taken_down_since(task.rows)
+    if not removed:
         return task
     recipe = run.recipe
-    image_ids = [one for rows in gone.values() for one in rows["image_id"].to_pylist()]
+    image_ids = [one for rows in removed.values() for one in rows["image_id"].to_pylist()]
     shown = ", ".join(image_ids[:SHOWN]) + (", ..." if len(image_ids) > SHOWN else "")
     if not allowed:
         raise TrainingError(
-            f"{recipe.name}: of its images {len(image_ids):,} were taken down since it began: {shown}; to go on "
-            f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to begin anew without them: "
-            f"{recipe.command('train', '--out', f'{recipe.out}-anew')}"
+            f"{recipe.name}: images taken down since the run started ({len(image_ids):,}): {shown}; to continue "
+            f"without them: {recipe.command('train', '--resume', '--without-taken-down')}; to start again without "
+            f"them: {recipe.command('train', '--out', f'{recipe.out}-anew')}"
         )
-    run.leave_out(gone)
+    run.leave_out(removed)
     torch.manual_seed(recipe.seed)
     task = make_task(recipe, run.pins)
     run.renew(task)
-    say(f"{recipe.name}: goes on without {counted(len(image_ids), 'images')} that were taken down: {shown}")
+    say(f"{recipe.name}: continues without {counted(len(image_ids), 'images')} that were taken down: {shown}")
     return task
 
 
 def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
-    """The recipe with what it leaves open: the noise schedule of its `init`, where it says from-init, and the precision
-    that it trains in, where it says auto: that of `record`, of what has begun already, also on another device, or else
-    the device's. Raises ModelError, RecipeError.
+    """Resolve the recipe's automatic settings. Raises ModelError, RecipeError.
+
+    The noise schedule from-init becomes that of `init`. Precision auto becomes that of the run's `record`, even on
+    another device; without one, the device decides.
     """
     if isinstance(recipe, DiffusionRecipe) and recipe.noise.schedule == FROM_INIT:
         from commoncanvas.training.init_weights import with_init_schedule
@@ -319,7 +320,7 @@ def resolved(recipe: R, record: Mapping[str, Any] | None) -> R:
 
 
 def pin(name: str, rows: TrainingRows) -> dict[str, str]:
-    """Tag each catalog's version for what `name` trains on it; the tags, by the catalogs' names."""
+    """Tag the version of each catalog that the recipe `name` trains on. Returns the tags by catalog name."""
     tags = {}
     for each in rows.selections:
         tags[each.name] = pinned_tag(name, each.catalog.version)
@@ -328,12 +329,12 @@ def pin(name: str, rows: TrainingRows) -> dict[str, str]:
 
 
 def inputs(task: Task) -> dict[str, str]:
-    """Digests of what goes into a run besides the recipe: its rows, and the weights of the parts it is built on."""
+    """Digests of the inputs of a run besides the recipe: its rows, and the weights of the models it is built on."""
     return {"rows": task.rows.sha256} | {f"weights of the {part.role}": part.sha256 for part in task.parts}
 
 
 def changes(record: Mapping[str, Any], recipe: Recipe, task: Task) -> list[str]:
-    """What of a recipe and its inputs is not as in the `record` of a run, by its dotted name."""
+    """Dotted names of settings and inputs that differ from a run's `record`."""
     fields = _differences(record["recipe"], recipe.model_dump(mode="json"))
     fields = [
         name for name in fields if not NAMED.fullmatch(name) and not name.startswith(("out", "sample."))
@@ -343,14 +344,14 @@ def changes(record: Mapping[str, Any], recipe: Recipe, task: Task) -> list[str]:
 
 
 def fingerprint(recipe: Recipe, task: Task) -> str:
-    """sha256 of everything that decides the weights; where the catalogs and the parts lie does not, and what a fraction
-    of the rows is, the rows say.
+    """sha256 of everything that decides the weights. Paths of catalogs and models don't count. The fraction of rows
+    doesn't count either, because the digest of the rows covers it.
     """
     several = recipe.data.catalogs
-    # Recipes of one catalog have the fingerprint that they had before there could be several.
+    # With one catalog the fingerprint is the same as before recipes could have several.
     catalogs = {name: {"catalog": True} for name in several} if several else True
-    apart = {"catalog": True, "catalogs": catalogs, "fraction": True, "fraction_seed": True}
-    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": apart}
+    ignored = {"catalog": True, "catalogs": catalogs, "fraction": True, "fraction_seed": True}
+    excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": ignored}
     if recipe.task == "diffusion":
         excluded |= {"vae": True, "text_encoder": True, "init": True}
     fields = recipe.model_dump(mode="json", exclude=excluded)
@@ -358,7 +359,7 @@ def fingerprint(recipe: Recipe, task: Task) -> str:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields in which two recipes differ."""
+    """Dotted names of the fields in which two dicts differ."""
     found: list[str] = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)

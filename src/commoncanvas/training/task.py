@@ -1,4 +1,4 @@
-"""What a task is: a model, a batch and a loss. Everything else about training belongs to the trainer."""
+"""A task: a model, its batches and its loss. The trainer does everything else."""
 
 from __future__ import annotations
 
@@ -21,52 +21,50 @@ Batch = dict[str, Tensor]
 
 
 class Task(Protocol):
-    """One kind of training. Built from a recipe, whose rows it says how to choose."""
+    """One kind of training, made from a recipe. It decides how the recipe's rows are selected."""
 
     rows: TrainingRows
     model: nn.Module
     parts: tuple[Part, ...]
-    """The frozen models that it is built on."""
+    """The frozen models that the task uses."""
     notes: tuple[str, ...]
-    """Lines to be said as a run begins."""
+    """Lines to print when a run starts."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What `batch` reads of its rows."""
+        """Names of the columns that `batch` reads."""
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64]) -> Batch:
-        """Tensors of one batch, on the CPU, from `columns` of its rows. Runs on the loader's thread.
+        """Tensors of one batch, on the CPU, from `columns` of its rows. Runs on the loader's threads.
 
-        `draws`: a number in [0, 1) for each row and epoch, for what is to be drawn where rows are read.
+        `draws`: a random number in [0, 1) for each row and epoch, for random choices while rows are read.
         """
 
     def random_inputs(self, size: int, batch: Batch, generator: Generator, done: float) -> Batch:
-        """What a step draws for its samples, [size, ...], on the generator's device; `loss` finds it in the batch.
+        """Random inputs of a step's samples, [size, ...], on the generator's device; `loss` finds them in the batch.
 
-        `done`, in [0, 1], is the share of the training that lies behind.
+        `done`, in [0, 1], is the fraction of the training that is done.
 
-        For all of them at once, so that it doesn't matter in how many parts they then go through the model; `batch`
-        is such a part, whose shapes the others have too.
+        They are drawn for the whole step at once, so that they don't depend on how many parts it is split into.
+        `batch` is one of the parts; all have the same shapes.
         """
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean loss of some samples, a scalar; it draws nothing itself, so a step can be repeated."""
+        """Mean loss of samples, a scalar. It draws no random numbers, so a step can be repeated."""
 
     def save_samples(self, model: nn.Module, path: Path) -> None:
-        """Write a picture of what the model can do by now."""
+        """Write a picture with the model's current outputs."""
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         """Write the finished model in its library's own format; returns figures for provenance.json."""
 
 
 HALFWAY = 0.5
-"""Where in a training held-out losses and counts of FLOPs draw as if they were: one place, so that they compare."""
+"""`done` for held-out losses and counts of FLOPs: always the same, so that they can be compared."""
 
 
 def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -> Batch:
-    """A batch of the first `size` rows to train on, those of `kind` where there are several, with what a step draws for
-    it, on the CPU.
-    """
+    """A batch of the first `size` training rows (of `kind`, if given) with its random inputs, on the CPU."""
     kinds = task.rows.kinds_of("train")
     places = np.flatnonzero(kinds == kind) if kind is not None else np.arange(len(kinds))
     table = task.rows.read("train", places[:size], list(task.columns))
@@ -74,17 +72,17 @@ def first_batch(task: Task, size: int, seed: int = 0, kind: int | None = None) -
     return batch | task.random_inputs(size, batch, Generator().manual_seed(seed), HALFWAY)
 
 
-# What diffusers' classes raise for a field that they don't have, a value that doesn't fit, or one that others don't.
+# Raised by diffusers' classes for unknown fields, wrong values, and values that don't fit together.
 _MISFITS = (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError)
 
 
 @contextmanager
-def configuring(what: str) -> Iterator[None]:
-    """Build, or run once on nothing, what a recipe configures: one that can't be is found before a training.
+def configuring(problem: str) -> Iterator[None]:
+    """A block that builds or runs what a recipe configures, so that a mistake is found before training.
 
-    Raises RecipeError: `what`, and the reason.
+    Raises RecipeError: `problem`, and the reason.
     """
     try:
         yield
     except _MISFITS as error:
-        raise RecipeError(f"{what}: {one_line(error)}") from error
+        raise RecipeError(f"{problem}: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Where a run's figures go besides its own log: TensorBoard always, and trackers by name."""
+"""Trackers that get a run's figures besides its log: TensorBoard always, others by name."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from commoncanvas.core.errors import CommonCanvasError, MissingExtraError
 from commoncanvas.core.text import one_line
 
 PROJECT = "commoncanvas"
-"""What trackers keep runs under; MLflow calls it an experiment."""
+"""The project of all runs in trackers; MLflow calls it an experiment."""
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run as trackers know it: one `id` through all resumptions, which go on after `first_step`."""
+    """A run as trackers identify it: `id` stays the same when it is resumed after `first_step`."""
 
     id: str
     name: str
@@ -26,7 +26,7 @@ class Tracked:
 
 
 class Tracker(Protocol):
-    """Opened by a Tracked."""
+    """Created from a Tracked."""
 
     def log(self, step: int, figures: dict[str, float]) -> None: ...
 
@@ -34,7 +34,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in the run's folder; what a killed run wrote after `first_step` is taken back."""
+    """Event files in the run's folder. What a killed run wrote after `first_step` is discarded."""
 
     def __init__(self, run: Tracked) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -50,7 +50,7 @@ class TensorBoard:
 
 
 class WandB:
-    """Weights & Biases, by its own settings (WANDB_PROJECT, WANDB_MODE and so on)."""
+    """Weights & Biases, with its own settings (WANDB_PROJECT, WANDB_MODE and so on)."""
 
     def __init__(self, run: Tracked) -> None:
         import wandb
@@ -74,7 +74,7 @@ class WandB:
 
 
 class MLflow:
-    """MLflow, by its own settings (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and so on)."""
+    """MLflow, with its own settings (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and so on)."""
 
     def __init__(self, run: Tracked) -> None:
         import mlflow
@@ -98,12 +98,12 @@ class MLflow:
 
 
 class Trackio:
-    """trackio, by its own settings (TRACKIO_DIR and so on)."""
+    """trackio, with its own settings (TRACKIO_DIR and so on)."""
 
     def __init__(self, run: Tracked) -> None:
         import trackio
 
-        # trackio knows a run by its name.
+        # trackio identifies a run by its name.
         self._run = trackio.init(
             PROJECT, name=f"{run.name}-{run.id[:8]}", config=run.settings, resume="allow", embed=False
         )
@@ -119,19 +119,19 @@ TRACKERS: dict[str, Callable[[Tracked], Tracker]] = {"wandb": WandB, "mlflow": M
 
 
 def open_tracker(name: str, run: Tracked) -> Tracker:
-    """Raises MissingExtraError for a package that isn't there, CommonCanvasError for a tracker that can't be opened."""
+    """Raises MissingExtraError if the package is missing, CommonCanvasError if the tracker can't be opened."""
     try:
         return TRACKERS[name](run)
     except ImportError as error:
         raise MissingExtraError(
             f"train.trackers: {name} is not installed ({error}); pip install 'commoncanvas[{name}]'"
         ) from error
-    except Exception as error:  # each has its own kinds
+    except Exception as error:  # each tracker has its own exceptions
         raise CommonCanvasError(f"train.trackers: {name} can't be opened: {one_line(error)}") from error
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, cut to what MLflow takes of a value."""
+    """Nested fields by dotted names, with values cut to MLflow's longest."""
     flat: dict[str, str] = {}
     for name, value in fields.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The trainer: loop, precision, checkpoints, average, log. It knows nothing of what a task trains."""
+"""The trainer: loop, precision, checkpoints, weight average, log. It works with any task."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from commoncanvas.config import Recipe, as_recipe
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one
+from commoncanvas.core.text import counted
 from commoncanvas.models.devices import DTYPES, multiplies_bf16
 from commoncanvas.models.threads import threads
 from commoncanvas.provenance.record import unknown_parts
 from commoncanvas.training.checkpoints.checkpoint import Checkpoints
 from commoncanvas.training.distributed.ranks import Loss, Ranks, check_shares, joined
-from commoncanvas.training.distributed.sharding import Whole, apart, full, shared_loss
+from commoncanvas.training.distributed.sharding import Whole, full, shared_loss, unsynchronised
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.flops import peak_flops, sample_flops
 from commoncanvas.training.loader import Loader, alike
@@ -50,24 +51,25 @@ def train(
     resume: bool = False,
     without_taken_down: bool = False,
 ) -> Path:
-    """Train `recipe` (also by its name, path or fields) and write its model folder, which is returned.
+    """Train `recipe` (a Recipe, or its name, path or fields), write its model folder and return the folder's path.
 
-    With `resume` a run that was stopped, killed or finished goes on from its newest checkpoint (or starts); without,
-    an existing run is refused. A run of fewer steps becomes a longer one where their schedules agree (constant, or a
-    trapezoid before it goes down), with the weights of one that had this length from the start. What was taken down
-    from a catalog is not trained on; a run that had begun before goes on without it only with `without_taken_down`, and
-    its record and the model's say from which step on. Raises TrainingError; TrainingStopped after SIGTERM or Ctrl-C,
-    state saved.
+    `resume`: continue the run from its newest checkpoint, or start it if there is none. Without it, an existing run
+    is an error. With it, a run can be extended to more steps if its schedule allows (constant, or a trapezoid before
+    its decay); the weights are then those of a run that had this length from the start.
+    Images that were taken down from a catalog are not trained on. If some were taken down since the run started, it
+    continues only with `without_taken_down`; the records of the run and of the model say from which step on.
+
+    Raises TrainingError; after SIGTERM or Ctrl-C it saves the state and raises TrainingStopped.
     """
     recipe = as_recipe(recipe)
-    with joined(recipe.train.device) as ranks, ExitStack() as held:
+    with joined(recipe.train.device) as ranks, ExitStack() as stack:
         check_shares(recipe.name, recipe.train, ranks)
         with ranks.first():
-            # What the main process has begun, the others go on with.
+            # The main process starts the run; the others join it.
             run = Run(recipe, resume or not ranks.main)
             recipe = run.recipe
             torch.manual_seed(recipe.seed)
-            # A recipe that can't be trained is found before a file is made.
+            # Check that the recipe can be trained before any file is written.
             task = make_task(recipe, run.pins)
             finished = run.finished(task)
             if run.record and ranks.main and not finished:
@@ -75,7 +77,7 @@ def train(
             trainer = None if finished else Trainer(recipe, run, task, ranks)
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
-                held.enter_context(only_one(run.folder))
+                stack.enter_context(only_one(run.folder))
                 if run.lengthened is not None:
                     trainer.checkpoints.keep_until(run.lengthened)
                 for line in (*task.notes, *unknown_parts(recipe.name, task.parts)):
@@ -84,7 +86,7 @@ def train(
         seen = ranks.gathered((run.id, finished))
         if finished and ranks.main:
             say(f"{recipe.name} is finished: {run.model_folder}")
-        # Of the main process, which has the model folder.
+        # The main process decides, because it has the model folder.
         if seen[0][1]:
             return run.model_folder
         run.check_reached(seen)
@@ -109,7 +111,8 @@ class Trainer:
         self.device = ranks.device
         if ranks.main and config.precision == "bf16" and not multiplies_bf16(self.device):
             say(
-                f"{recipe.name}: this {self.device.type} has no bf16 products; --train.precision auto is far faster"
+                f"{recipe.name}: this {self.device.type} does not support bf16 natively; "
+                "--train.precision auto is much faster"
             )
         self.model = apply_tricks(self.task.model.to(self.device), config, recipe.name)
         self.whole = Whole(self.model, ranks)
@@ -121,10 +124,10 @@ class Trainer:
         )
         self.step = 0
         self._skipped = 0
-        """Steps in a row, up to now."""
+        """Steps skipped in a row, up to now."""
 
     def share(self) -> None:
-        """Share the training out among the ranks, all of which have to call it."""
+        """Distribute the training over the ranks and make the optimiser. Every rank must call it."""
         config = self.config
         self.loss = shared_loss(Loss(self.task, self.model), config, self.ranks)
         self.optimizer = torch.optim.AdamW(
@@ -137,17 +140,17 @@ class Trainer:
             self._settle()
 
     def _settle(self) -> None:
-        """Compute gradients for nothing, once. After its first ones DDP orders its buckets anew, by when each came, and
-        by that order sums over three processes or more are rounded: those of a resumed run would be others.
+        """Compute gradients once and discard them: DDP reorders its buckets after its first backward pass, and their
+        order decides how sums over three or more processes are rounded. Without this, a resumed run would differ.
         """
         self.model.train()
-        held = [buffer.clone() for buffer in self.model.buffers()]
+        saved = [buffer.clone() for buffer in self.model.buffers()]
         kinds = self.task.rows.kinds_of("train")
         share = self.config.batch_size // self.ranks.world
         batch = first_batch(self.task, min(share, int((kinds == kinds[0]).sum())), kind=int(kinds[0]))
         self._backward({name: tensor.to(self.device) for name, tensor in batch.items()})
         self.optimizer.zero_grad()
-        for buffer, before in zip(self.model.buffers(), held, strict=True):
+        for buffer, before in zip(self.model.buffers(), saved, strict=True):
             buffer.copy_(before)
 
     def run(self) -> Path:
@@ -194,23 +197,23 @@ class Trainer:
                     averaged = self._averaged()
                     if log:
                         log.write(self.step, {"validation_loss": self.validation_loss(averaged)})
-                # Drawn before the checkpoint: a run killed in between draws it again.
+                # Before the checkpoint: a run killed between the two draws the samples again.
                 if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
                 stuck = self._skipped > self.config.most_skipped
                 lost = [] if finite or not (saves or stuck) else self._not_finite(step, batch)
-                # Weights that no sample has a finite loss with are lost, and not kept; those of the checkpoint before
-                # may still go on.
+                # If no sample has a finite loss, the weights are broken and not saved. The previous checkpoint may
+                # still be usable.
                 sound = len(lost) < self.config.batch_size
                 if saves and sound:
                     self._save()
                 if stuck or (self.step == last and not sound):
                     raise self._diverged(step, lost, loss, grad_norm)
                 if stopping:
-                    number = stopped[0] if stopped else signal.SIGTERM  # or another process was
+                    number = stopped[0] if stopped else signal.SIGTERM  # or another process received it
                     raise TrainingStopped(
                         f"stopped by {number.name} after step {self.step} of {last}; "
-                        "the same command with --resume goes on",
+                        "to continue, run the same command with --resume",
                         number,
                     )
         averaged = self._averaged()
@@ -226,7 +229,7 @@ class Trainer:
         )
 
     def _busy_seconds(self) -> list[float]:
-        """Seconds of one image of each kind, were all devices computing at their peak."""
+        """Seconds per image of each kind if all devices computed at their peak."""
         peak = peak_flops(self.device, DTYPES[self.config.precision]) * self.ranks.world
         seconds = []
         for kind in np.unique(self.task.rows.kinds_of("train")):
@@ -238,18 +241,18 @@ class Trainer:
 
     def _say_if_slow(self, meter: Meter) -> None:
         if slowdown := meter.slowdown():
-            others = threads().others if self.device.type == "cpu" else 0.0
-            why = f"; other programs use {others:.1f} cores" if others > 0.2 else ""
-            say(f"{self.recipe.name}: {slowdown}{why}")
+            other_cores = threads().others if self.device.type == "cpu" else 0.0
+            reason = f"; other programs use {other_cores:.1f} cores" if other_cores > 0.2 else ""
+            say(f"{self.recipe.name}: {slowdown}{reason}")
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
 
     def train_step(self, step: int, batch: Batch) -> tuple[float, float, bool]:
-        """One update; returns the loss, the gradient's norm before clipping, and whether both are finite: if not,
-        there was no update.
+        """Do one update, but skip it if the loss or gradient is not finite. Returns the loss, the gradient's norm
+        before clipping, and whether both are finite.
         """
-        # Whatever is drawn in a step (noise, dropout) depends on the seed and the step, and dropout on the rank.
+        # All random numbers of a step depend on the seed and the step; those of dropout also on the rank.
         seed = step_seed(self.recipe.seed, step)
         torch.manual_seed(seed + self.ranks.rank)
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -264,21 +267,21 @@ class Trainer:
         self._skipped = 0 if finite else self._skipped + 1
         if finite:
             self.optimizer.step()
-        if self.ema:  # also after a skipped step: its intervals go by the steps
+        if self.ema:  # also after a skipped step, because its intervals count all steps
             self.ema.update(step - self.config.ema_start, last=step + 1 == self.config.steps)
         self.optimizer.zero_grad()
         return float(loss), float(grad_norm), finite
 
     def _drawn(self, step: int, batch: Batch, generator: torch.Generator) -> Batch:
-        """This process's part of a batch on its device, with what the step draws for it."""
+        """This process's part of a batch and the random inputs of the step, on its device."""
         batch = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         share = self.ranks.share(self.config.batch_size)
         drawn = self.task.random_inputs(self.config.batch_size, batch, generator, step / self.config.steps)
         return batch | {name: tensor[share] for name, tensor in drawn.items()}
 
     def _clip(self) -> torch.Tensor:
-        """Scale the gradients down to `grad_clip`, if there is one and they are longer; their norm before."""
-        # By the optimiser's list: to go through all modules for their weights takes longer than the norm.
+        """Clip the gradients' norm to `grad_clip`, if it is set; return the norm before clipping."""
+        # From the optimiser's list: collecting the weights from all modules takes longer than the norm.
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         length, limit = full(norm), self.config.grad_clip
@@ -287,15 +290,15 @@ class Trainer:
         return length
 
     def _backward(self, batch: Batch) -> torch.Tensor:
-        """Add up the gradients of this process's part of a batch, `micro_batch` samples at once; its mean loss."""
+        """Add up the gradients of this process's part of a batch, `micro_batch` samples at a time; its mean loss."""
         total = torch.zeros((), device=self.device)
         size = len(next(iter(batch.values())))
         at_once = self.config.micro_batch or size
         for start in range(0, size, at_once):
             some = {name: tensor[start : start + at_once] for name, tensor in batch.items()}
-            # Gradients meet the other processes' once, with the last samples.
-            alone = start + at_once < size
-            with apart(self.loss) if alone else nullcontext():
+            # Gradients are averaged over the processes once, with the last samples.
+            more = start + at_once < size
+            with unsynchronised(self.loss) if more else nullcontext():
                 with self._autocast():
                     loss = self.loss(some) * (min(at_once, size - start) / size)
                 loss.backward()
@@ -304,11 +307,11 @@ class Trainer:
 
     @torch.no_grad()
     def validation_loss(self, model: nn.Module) -> float:
-        """Mean loss of the first `validate_rows` held-out rows, with the same draws each time."""
+        """Mean loss of the first `validate_rows` held-out rows, with the same random inputs each time."""
         rows, most = self.task.rows, self.config.validate_rows
         ids, kinds = rows.ids("heldout")[:most], rows.kinds_of("heldout")[:most]
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
-        # One process computes it: no more at once than it has in a step.
+        # One process computes it, so it takes only as many samples at a time as in a training step.
         total, at_once = 0.0, self.config.micro_batch or self.config.batch_size // self.ranks.world
         for places in alike(kinds):
             draws: Batch = {}
@@ -327,28 +330,30 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _begin_average(self, step: int) -> None:
-        """Average the weights from step `ema_start` on, in the process that writes them, or each its shards; elsewhere
-        and before it the average would only take memory.
+        """Start the average of the weights at step `ema_start`; before it, it would only take memory. Only the main
+        process keeps it. If weights are sharded, each process keeps the average of its shards.
         """
         decay, keeps = self.config.ema_decay, self.ranks.main or self.config.sharding != "none"
         if decay and self.ema is None and keeps and step >= self.config.ema_start:
             self.ema = EMA(self.model, decay, self.config.ema_every)
 
     def _diverged(self, step: int, lost: list[int], loss: float, grad_norm: float) -> TrainingError:
-        """Names the samples whose own loss isn't finite, and if it is no single sample's, some of the batch."""
+        """Name the samples whose loss alone is not finite, or else the first samples of the batch."""
         train = self.task.rows.table.filter(self.task.rows.table["split"].to_numpy() == "train")["image_id"]
         positions = self.loader.samples(step).positions
         ids = train.take((positions[lost] if lost else positions)[:SHOWN]).to_pylist()
-        which = f"{len(lost)} of its samples alone" if lost else "none of its samples alone, among them"
+        alone = f"{counted(len(lost), 'samples')} without a finite loss"
+        found = alone if lost else "each sample alone has a finite loss; the first ones"
         return TrainingError(
-            f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}, {self._skipped} in a row "
-            f"({which}: {', '.join(ids)}{', ...' if not lost or len(lost) > SHOWN else ''}); look at them, or start "
-            "anew with another --out and a lower train.learning_rate"
+            f"{self.recipe.name}: loss {loss}, gradient norm {grad_norm} at step {self.step}; not finite for "
+            f"{counted(self._skipped, 'steps')} in a row ({found}: {', '.join(ids)}"
+            f"{', ...' if not lost or len(lost) > SHOWN else ''}); check these samples, or start again with another "
+            "--out and a lower train.learning_rate"
         )
 
     @torch.no_grad()
     def _not_finite(self, step: int, batch: Batch) -> list[int]:
-        """Places in a step's whole batch of the samples whose loss, each alone, isn't finite."""
+        """Positions, in the step's whole batch, of samples whose loss alone is not finite."""
         generator = torch.Generator(self.device).manual_seed(step_seed(self.recipe.seed, step))
         batch = self._drawn(step, batch, generator)
         share = self.ranks.share(self.config.batch_size)
@@ -361,7 +366,7 @@ class Trainer:
         return [place for each in self.ranks.gathered(lost) for place in each]
 
     def _averaged(self) -> nn.Module:
-        """The whole model, with the averaged weights if there are any; every rank has to call it."""
+        """The whole model, with the averaged weights if there are any. Every rank must call it."""
         return self.whole.holding(self.model.state_dict() | (self.ema.tensors if self.ema else {}))
 
     def _save(self) -> None:
@@ -378,15 +383,15 @@ class Trainer:
 
 
 def step_seed(seed: int, step: int) -> int:
-    """A 63-bit seed for one step: neighbouring steps and neighbouring seeds share nothing."""
+    """A 63-bit seed for one step, independent of those of other steps and seeds."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[signal.Signals]]:
-    """A list that SIGTERM or SIGINT is put into instead of ending the process in the middle of a step.
+    """Collect SIGTERM and SIGINT in a list, so that they don't end the process in the middle of a step.
 
-    In another thread than the main one, where Python handles no signals, it stays empty.
+    The list stays empty outside the main thread, because Python handles signals only there.
     """
     received: list[signal.Signals] = []
 
@@ -404,7 +409,7 @@ def stop_signals() -> Iterator[list[signal.Signals]]:
 
 
 def _weight_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels; leave biases and norms' gains alone."""
+    """Decay matrices and kernels, but no biases and no gains of norms."""
     decayed = [
         parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1
     ]

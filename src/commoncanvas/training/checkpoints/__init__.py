@@ -1,1 +1,1 @@
-"""Checkpoints: written beside the training, whole or not there."""
+"""Checkpoints: written during training, each complete or absent."""

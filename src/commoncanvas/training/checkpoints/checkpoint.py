@@ -1,6 +1,6 @@
-"""Checkpoints: a folder a step, complete or none, from which a run goes on with any number of processes.
+"""Checkpoints: one folder per step, complete or absent. A run can be resumed with any number of processes.
 
-With as many as before, and shared out as before, it goes on bit for bit.
+With the same number of processes and the same sharding, a resumed run is bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -41,15 +41,14 @@ UNREADABLE = (
     EOFError,
     UnpicklingError,
 )
-# One process alone is what we mean.
+# Training with a single process is normal.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 
 class Checkpoints:
-    """The checkpoints of one run, the newest `keep` of them, in a folder or an object store that all ranks reach.
+    """The newest `keep` checkpoints of one run, in a folder or an object store that all ranks can access.
 
-    `run`: its fingerprint, and `earlier` those that it had when it was to be shorter; checkpoints of another run are
-    not gone on from.
+    `run`: the run's fingerprint. `earlier`: its former fingerprints. Checkpoints with any other are not loaded.
     """
 
     def __init__(self, uri: str, keep: int, run: str, ranks: Ranks, earlier: Collection[str] = ()) -> None:
@@ -65,13 +64,13 @@ class Checkpoints:
         return saved_steps(self.storage)
 
     def check(self, before: str, resume: bool) -> None:
-        """Raises TrainingError for a new run in a place of checkpoints, and for one that is to go on in a place without
-        any while there are some in the place of `before`.
+        """Raises TrainingError if a new run finds checkpoints here, or if a resumed run finds none here but some in
+        `before`, its former location.
         """
         if self.steps():
             if not resume:
                 raise TrainingError(
-                    f"{self.storage.uri} holds checkpoints already; go on with --resume, "
+                    f"{self.storage.uri} already holds checkpoints; continue with --resume, "
                     "or choose another train.checkpoints"
                 )
         elif (
@@ -79,14 +78,14 @@ class Checkpoints:
             and Checkpoints(before, self.keep, self.run, self.ranks).steps()
         ):
             raise TrainingError(
-                f"{self.storage.uri} holds no checkpoint, and {before} holds this run's; resume with "
+                f"{self.storage.uri} holds no checkpoint, but {before} holds those of this run; resume with "
                 f"--train.checkpoints {before}, or copy them"
             )
 
     def save(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
-        """Copy the state after `step` steps, and write it while the training goes on. Every rank has to call it.
+        """Copy the state after `step` steps, and write it in the background. Every rank must call it.
 
-        It waits for the one before. Raises TrainingError if that could not be written.
+        It waits for the previous checkpoint. Raises TrainingError if that could not be written.
         """
         self.close()
         writing = async_save(
@@ -98,7 +97,7 @@ class Checkpoints:
         self._writing = cast("Future[Any]", writing)
 
     def close(self) -> None:
-        """Wait until what is being written is complete, and those that it makes one too many are gone."""
+        """Wait until the current checkpoint is complete, then delete the oldest beyond `keep`."""
         if self._writing is None:
             return
         writing, self._writing = self._writing, None
@@ -112,7 +111,7 @@ class Checkpoints:
             self._prune()
 
     def load(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
-        """Put the state after `step` steps back into the model, the optimiser and the average, each rank its part."""
+        """Load the state after `step` steps into the model, the optimiser and the average; each rank loads its part."""
         folder = f"{self.storage.uri}/{_folder(step)}"
         try:
             reader = Reader(self.storage, _folder(step))
@@ -128,15 +127,15 @@ class Checkpoints:
         except (CheckpointException, *UNREADABLE) as error:
             raise TrainingError(
                 f"checkpoint {folder} can't be read ({_reason(error)}); "
-                "delete that folder to go on from an older one"
+                "delete that folder to continue from an older checkpoint"
             ) from error
         if run != self.run and run not in self.earlier:
-            raise TrainingError(f"checkpoint {folder} is of another run; choose another train.checkpoints")
+            raise TrainingError(f"checkpoint {folder} is from another run; choose another train.checkpoints")
 
     def _mine(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What this rank writes: its shards, the average that it keeps, and its share of what all have alike.
+        """What this rank writes: its shards, its average, and its part of the tensors that are equal on all ranks.
 
-        All of it would be copied by every process of a machine, and written by one.
+        Without this, every process would copy all of these tensors, and one would write them.
         """
         return {
             name: tensor
@@ -157,7 +156,7 @@ class Checkpoints:
         kept = set(map(_folder, steps))
         found = {path.partition("/")[0] for path in self.storage.files() if path.startswith(PREFIX)}
         for folder in found - kept:
-            # Without its index a checkpoint isn't one, whatever comes in between.
+            # The index first: if this is interrupted, the rest does not count as a checkpoint.
             self.storage.delete(f"{folder}/{INDEX}")
             self.storage.delete_folder(folder)
 
@@ -173,7 +172,7 @@ def _folder(step: int) -> str:
 
 
 def _state(model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> dict[str, Tensor]:
-    """Every tensor of a run under a name of its own; the optimiser's settings come from the recipe."""
+    """All tensors of a run by unique names. The optimiser's settings are not among them; the recipe has them."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         own = optimizer.state.get(parameter, {})
@@ -182,10 +181,10 @@ def _state(model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> dict[str,
 
 
 def _begin(model: nn.Module, optimizer: Optimizer, names: Any) -> None:
-    """Make the optimiser's tensors, which its first step would, of the parameters that the checkpoint has any of."""
-    begun = {saved.rpartition("/")[0] for saved in names}
+    """Create the optimiser's tensors, as its first step does, for the parameters that have some in the checkpoint."""
+    saved_parameters = {saved.rpartition("/")[0] for saved in names}
     for name, parameter in model.named_parameters():
-        if _of_optimizer(name).removesuffix("/") in begun:
+        if _of_optimizer(name).removesuffix("/") in saved_parameters:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()

@@ -1,8 +1,7 @@
-"""Tensors of a checkpoint on a disk or in an object store: DCP's files, with an index of our own.
+"""Tensors of a checkpoint on a disk or in an object store: DCP's files with our own index.
 
-DCP's own index is a pickle, which whoever can write there could make to run anything. Ours is JSON, and the tensors are
-read by `torch.load(weights_only=True)`. It is written when every rank's file is complete: a checkpoint without it
-isn't one.
+DCP's index is a pickle: anyone who can write it could run code when it is read. Ours is JSON, and tensors are read by
+`torch.load(weights_only=True)`. The index is written after every rank's file, so a folder without it is no checkpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ INDEX = "index.json"
 
 
 class Writer(FileSystemWriter):
-    """Writes one checkpoint into `folder` of `storage`, `run` being what it is a checkpoint of."""
+    """Writes one checkpoint into `folder` of `storage`. `run`: the run's fingerprint."""
 
     def __init__(self, storage: Storage, folder: str, run: str) -> None:
         files = _files(storage)
@@ -48,13 +47,13 @@ class Writer(FileSystemWriter):
         self.storage, self.folder, self.run = storage, folder, run
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        # What a killed run left. The main process is here while the others wait.
+        # Delete files of a killed run. Only the main process calls this; the others wait.
         for path in self.storage.files(self.folder):
             self.storage.delete(path)
         return super().prepare_global_plan(plans)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        places = {result.index: result.storage_data for of_rank in results for result in of_rank}
+        places = {result.index: result.storage_data for rank_results in results for result in rank_results}
         tensors = {
             name: _described(name, tensor, places) for name, tensor in metadata.state_dict_metadata.items()
         }
@@ -85,14 +84,14 @@ class Reader(FileSystemReader):
         return Metadata(tensors, storage_data=places)
 
     def _slice_file(self, file: Any, sinfo: _StorageInfo) -> io.BytesIO:
-        # In one piece: torch.load's many small reads would each ask an object store.
+        # In one piece: each of torch.load's many small reads would be a request to an object store.
         file.seek(sinfo.offset)
         return io.BytesIO(file.read(sinfo.length))
 
 
 class _Disk(FileSystem):
     def put(self, path: Path, data: bytes) -> None:
-        """A file that is there whole or not at all, also after a power cut, and only if those beside it are."""
+        """Write a file atomically, even with a power cut, and after the other files of its folder are on disk."""
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:
             file.write(data)
@@ -105,7 +104,7 @@ class _Disk(FileSystem):
 
 
 class _ObjectStore(FileSystem):
-    """Shows an object when it is complete."""
+    """An object store, where an object appears when it is complete."""
 
     def __init__(self, storage: Storage) -> None:
         self.filesystem = storage.filesystem
@@ -121,7 +120,7 @@ class _ObjectStore(FileSystem):
             stream.write(data)
 
     def mkdir(self, path: str | os.PathLike[str]) -> None:
-        """There are no folders."""
+        """Does nothing: object stores have no folders."""
 
     def exists(self, path: str | os.PathLike[str]) -> bool:
         return False
@@ -149,7 +148,7 @@ def _described(name: str, tensor: Any, places: dict[MetadataIndex, _StorageInfo]
 
 
 def _sync(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
+    """Flush a folder's entries to disk, so that they survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

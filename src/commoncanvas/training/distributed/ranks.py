@@ -1,4 +1,4 @@
-"""The processes that train together, as torchrun starts them; one alone is one of one."""
+"""The processes that train together, as torchrun starts them. A single process is rank 0 of 1."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from commoncanvas.models.devices import pick_device
 from commoncanvas.training.task import Batch, Task
 
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-"""What torchrun tells each process, and what one alone is."""
+"""The variables that torchrun sets, and their values for a single process."""
 SETTING_UP = timedelta(hours=6)
-"""How long the processes wait for one that chooses among many million rows."""
+"""Longest wait for one process to select from many million rows."""
 STEP = timedelta(hours=1)
-"""How long they wait in a step for one that computes a validation loss or draws images before it."""
+"""Longest wait in a step, for one process to compute a validation loss or draw images."""
 
 T = TypeVar("T")
 
@@ -36,29 +36,29 @@ class Ranks:
     world: int
     device: torch.device
     group: dist.ProcessGroup | None = None
-    """Of CPUs, for what is said between steps: its messages don't wait for those of the steps."""
+    """A CPU group for messages between steps; they don't wait for those of the steps."""
     writing: dist.ProcessGroup | None = None
-    """Of CPUs, for checkpoints, which are written while the training goes on."""
+    """A CPU group for checkpoints, which are written during training."""
 
     @property
     def main(self) -> bool:
-        """Whether it writes what all have made."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def with_a_copy(self, config: TrainConfig) -> int:
-        """How many ranks share one copy of the weights, if they share them out."""
+        """How many ranks hold one copy of the weights together, if the weights are sharded."""
         if config.sharding == "full":
             return self.world
         return config.shard_ranks or int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
 
     def share(self, size: int) -> slice:
-        """Its places of a batch's `size`, which each rank has as many of."""
+        """This rank's slice of a batch of `size`; all ranks have equal parts."""
         count = size // self.world
         return slice(self.rank * count, (self.rank + 1) * count)
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """The main process runs the block, once it has the others do, and once all have they go on."""
+        """The main process runs the block first, then the others; all wait until every process is done."""
         if not self.main:
             self._wait()
         yield
@@ -67,7 +67,7 @@ class Ranks:
         self._wait()
 
     def mean(self, value: Tensor) -> Tensor:
-        """Of a scalar, over all ranks."""
+        """Mean of a scalar over all ranks."""
         if self.world == 1:
             return value
         value = value / self.world
@@ -75,18 +75,18 @@ class Ranks:
         return value
 
     def any(self, flag: bool) -> bool:
-        """Whether one of them says so."""
+        """Whether the flag is set on any rank."""
         if self.world == 1:
             return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)))
 
     def gathered(self, value: T) -> list[T]:
-        """What each of them says, in their order."""
+        """The values of all ranks, in the order of ranks."""
         if self.world == 1:
             return [value]
-        said: list[T] = [value] * self.world
-        dist.all_gather_object(said, value, self.group)
-        return said
+        values: list[T] = [value] * self.world
+        dist.all_gather_object(values, value, self.group)
+        return values
 
     def _wait(self) -> None:
         if self.world > 1:
@@ -95,9 +95,9 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
-    """Join the processes that torchrun's variables tell of, NCCL between GPUs, gloo between CPUs.
+    """Join the process group that torchrun's variables describe: NCCL between GPUs, gloo between CPUs.
 
-    Raises CommonCanvasError for variables that can't be, or a device that isn't there.
+    Raises CommonCanvasError for variables that are not numbers, or a device that does not exist.
     """
     try:
         rank, world, local = (int(os.environ.get(name, other)) for name, other in _VARIABLES)
@@ -106,22 +106,22 @@ def joined(device: str) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks(0, 1, pick_device(device))
         return
-    one = "cuda" if device == "auto" and torch.cuda.is_available() else device
-    place = pick_device(f"cuda:{local}" if one == "cuda" else one)
+    kind = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    place = pick_device(f"cuda:{local}" if kind == "cuda" else kind)
     if place.type == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=STEP)
     try:
-        beside = (
+        cpu_groups = (
             cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=SETTING_UP)) for _ in range(2)
         )
-        yield Ranks(rank, world, place, *beside)
+        yield Ranks(rank, world, place, *cpu_groups)
     finally:
         dist.destroy_process_group()
 
 
 class Loss(nn.Module):
-    """A task's loss as a module, so that DDP and FSDP see all that is computed, whatever the task calls."""
+    """A task's loss as a module, so that DDP and FSDP see every computation of the task."""
 
     def __init__(self, task: Task, model: nn.Module) -> None:
         super().__init__()
@@ -133,14 +133,14 @@ class Loss(nn.Module):
 
 
 def check_shares(name: str, config: TrainConfig, ranks: Ranks) -> None:
-    """Raises RecipeError for a batch that can't be shared out evenly, or ranks that can't be grouped evenly."""
+    """Raises RecipeError if the batch or the groups of ranks can't be divided evenly."""
     if config.batch_size % ranks.world:
         raise RecipeError(
-            f"{name}: train.batch_size {config.batch_size} can't be shared out evenly among {ranks.world} processes; "
-            "choose a multiple"
+            f"{name}: train.batch_size {config.batch_size} can't be divided evenly among {ranks.world} processes; "
+            f"choose a multiple of {ranks.world}"
         )
     if config.sharding == "hybrid" and ranks.world % (size := ranks.with_a_copy(config)):
         raise RecipeError(
-            f"{name}: train.shard_ranks: {ranks.world} processes can't be parted into groups of {size}; "
-            "choose a divisor"
+            f"{name}: train.shard_ranks: {ranks.world} processes can't be divided into groups of {size}; "
+            f"choose a divisor of {ranks.world}"
         )

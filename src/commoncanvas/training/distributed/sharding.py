@@ -1,4 +1,4 @@
-"""Weights, gradients and the optimiser's state shared out among ranks (FSDP2), and the whole model again."""
+"""Shard weights, gradients and the optimiser's state over ranks (FSDP2), and gather the whole model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from commoncanvas.training.optimizations import blocks, compile_blocks, lower_no
 
 
 def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
-    """Batch -> loss; gradients are averaged over the ranks while they are computed. Every rank has to call it.
+    """Wrap `loss` so that gradients are averaged over the ranks while they are computed. Every rank must call it.
 
-    Unless `config.sharding` is none, the parameters of `loss.model` become DTensors: an optimiser has to be made after.
+    Unless `config.sharding` is none, the parameters of `loss.model` become DTensors; make the optimiser after this.
     """
     if config.compile and config.sharding != "none":
         compile_blocks(loss.model)
@@ -31,44 +31,44 @@ def shared_loss(loss: Loss, config: TrainConfig, ranks: Ranks) -> nn.Module:
     if config.sharding == "none":
         return DistributedDataParallel(loss)
     mesh = _mesh(config, ranks)
-    _make_alike(loss.model)
-    # Where autocast would take bf16, the weights are gathered so, and given back after each block; autocast's own
-    # copies would stay until the backward pass.
+    _copy_from_main(loss.model)
+    # With bf16, weights are gathered as bf16 and freed after each block. Autocast's own copies would stay until the
+    # backward pass.
     half = config.precision == "bf16"
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
     if half and ranks.device.type == "cpu":
-        # There autocast leaves norms as they are, and one with bf16 weights can't take fp32.
+        # On CPUs autocast does not cast norms, and a norm with bf16 weights can't take fp32.
         lower_norms(loss.model)
-    # The loss itself is the root, as a task may call other methods of a model than its forward.
+    # The loss is the root module, because a task may call methods of a model other than its forward.
     for module in (*reversed(blocks(loss.model)), loss):
         fully_shard(module, mesh=mesh, reshard_after_forward=config.reshard_after_forward, mp_policy=policy)
     return loss
 
 
 @contextmanager
-def apart(loss: nn.Module) -> Iterator[None]:
-    """Gradients of what is computed in the block add up in each process alone; those of `shared_loss`'s loss.
+def unsynchronised(loss: nn.Module) -> Iterator[None]:
+    """In this block, add up gradients of `shared_loss`'s result in each process, without averaging over processes.
 
-    Not those of weights that are shared out: each process would keep whole gradients, which sharing is to save it.
+    Gradients of sharded weights are averaged anyway: otherwise each process would have to keep whole gradients.
     """
     with loss.no_sync() if isinstance(loss, DistributedDataParallel) else nullcontext():
         yield
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part of it, in the same memory."""
+    """This process's part of a tensor, in the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def full(tensor: Tensor) -> Tensor:
-    """All of it. Every rank has to call it."""
+    """The whole tensor. Every rank must call it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class Whole:
-    """A model in one piece, as it was before its weights were shared out."""
+    """Makes whole models from sharded weights."""
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
         self.ranks = ranks
@@ -79,17 +79,16 @@ class Whole:
         self._empty = copy.deepcopy(model, weightless)
 
     def holding(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """The model with these weights, by name, on the ranks' device, for evaluation; they share memory where they are
-        whole already.
+        """The model with these weights (by name) on the ranks' device, for evaluation. Unsharded weights aren't copied.
 
-        Every rank has to call it, and only the main process's has weights.
+        Every rank must call it; only the main process's model has weights.
         """
         model = copy.deepcopy(self._empty).eval()
         whole = {}
         for name, shard in weights.items():
             tensor = full(shard)
             if self.ranks.main:
-                # One at a time: the device may not have room for all of them beside the training.
+                # One at a time: the device may not have memory for all of them during training.
                 whole[name] = tensor if tensor is shard else tensor.cpu()
         if not self.ranks.main:
             return model
@@ -105,8 +104,8 @@ def _mesh(config: TrainConfig, ranks: Ranks) -> DeviceMesh:
 
 
 @torch.no_grad()
-def _make_alike(model: nn.Module) -> None:
-    """All ranks have the main process's weights, as after DistributedDataParallel; in the order that shards need."""
+def _copy_from_main(model: nn.Module) -> None:
+    """Copy the main process's weights to all ranks, as DistributedDataParallel does. Shards need them contiguous."""
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()
         dist.broadcast(parameter.data, 0)

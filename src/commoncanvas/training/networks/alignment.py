@@ -1,8 +1,8 @@
-"""Representation alignment (REPA, arXiv 2410.06940): hidden states are drawn towards features of the clean image.
+"""Representation alignment (REPA, arXiv 2410.06940): hidden states learn to match features of the clean image.
 
-The features are a frozen network's, computed ahead of time, a column of the catalog.
+A frozen network computes the features ahead of time; they are a column of the catalog.
 
-Shapes: B images, D channels of the hidden map, H and W its cells, K those of both maps' common grid, N patches, F
+Shapes: B images; D channels and H x W cells of the hidden map; K cells of the common grid of both maps; N patches; F
 channels and G x G cells of the features.
 """
 
@@ -29,7 +29,7 @@ from commoncanvas.training.task import Batch
 
 
 class Alignment:
-    """The features of a recipe's `alignment`. Raises RecipeError for a column that doesn't hold any."""
+    """The features of a recipe's `alignment`. Raises RecipeError if the column holds no features."""
 
     def __init__(self, recipe: DiffusionRecipe, config: AlignmentConfig, catalogs: Sequence[Catalog]) -> None:
         self.name = recipe.name
@@ -45,27 +45,27 @@ class Alignment:
         if name not in known:
             raise RecipeError(
                 f"{self.name}: alignment.column {name} of {catalog.uri} doesn't hold image features, fp16 values of "
-                f"shape [channels, cells, cells]; those that do: {', '.join(known) or 'none'}"
+                f"shape [channels, cells, cells]; columns that do: {', '.join(known) or 'none'}"
             )
 
     def read(self, table: pa.Table) -> Tensor:
-        """fp16 [B, F, G, G]; zeros for rows that have none."""
+        """fp16 [B, F, G, G]; zeros for rows without features."""
         column = table[self.config.column]
         features_BFGG = torch.zeros(len(column), *self.info.shape, dtype=torch.float16)
         features_BFGG[column.is_valid().to_numpy()] = stored(column.drop_null(), self.info.shape)
         return features_BFGG
 
     def around(self, network: nn.Module, run: Callable[[], object]) -> AlignedNetwork:
-        """The network with a projector, as wide as the block's output is where `run` runs the network once.
+        """Add a projector to the network. `run` runs the network once, to find the size of the block's output.
 
-        Raises RecipeError for a block that isn't there, or whose output is no map.
+        Raises RecipeError if the block does not exist, or if its output is not a map.
         """
         block = self.config.block
         names = [name for name, _ in network.named_modules() if name]
         if block not in names:
             raise RecipeError(
-                f"{self.name}: alignment.block {block} is no module of {type(network).__name__}; "
-                f"its modules: {', '.join(name for name in names if name.count('.') < 2)}, and those within them"
+                f"{self.name}: alignment.block {block} is not a module of {type(network).__name__}; "
+                f"its modules: {', '.join(name for name in names if name.count('.') < 2)}, and their submodules"
             )
         with observed(network, block) as outputs, torch.no_grad():
             run()
@@ -74,25 +74,25 @@ class Alignment:
             network.train()
         maps = [hidden_map(output) for output in outputs]
         hidden = maps[0] if maps else None
-        # A transformer trained on a part of its patches has maps of all of them in its first blocks only.
+        # If patches are masked, only the first blocks of a transformer have maps of all patches.
         if hidden is None or maps[-1] is None or maps[-1].shape != hidden.shape:
             raise RecipeError(
                 f"{self.name}: alignment.block {block} gives no map of the whole image; choose another, such as "
-                "mid_block of a U-Net, or a transformer's transformer_blocks.3, one of the patch_mixer first if "
-                "patches are masked"
+                "mid_block of a U-Net, or transformer_blocks.3 of a transformer; if patches are masked, choose one of "
+                "the first patch_mixer blocks"
             )
         return AlignedNetwork(network, self.config, hidden.shape[1], self.info.shape[0])
 
 
 class AlignedNetwork(nn.Module):
-    """A network, and the projector that is trained along with it and not exported."""
+    """A network and its projector, which is trained with it but not exported."""
 
     def __init__(self, network: nn.Module, config: AlignmentConfig, channels: int, features: int) -> None:
         super().__init__()
         self.network = network
         self.block = config.block
         self.weight = config.weight
-        # REPA's own (sihyun-yu/REPA, models/sit.py, build_mlp).
+        # REPA's projector (sihyun-yu/REPA, models/sit.py, build_mlp).
         self.projector = nn.Sequential(
             nn.Linear(channels, config.width),
             nn.SiLU(),
@@ -102,9 +102,9 @@ class AlignedNetwork(nn.Module):
         )
 
     def loss(self, denoising: Callable[[nn.Module], Tensor], batch: Batch) -> Tensor:
-        """The network's `denoising` loss plus the weighted distance from the batch's `features` [B, F, G, G].
+        """The network's `denoising` loss plus the weighted distance to the batch's `features` [B, F, G, G].
 
-        Outside of training the denoising loss alone, which compares with that of other runs.
+        Outside of training it is the denoising loss only, which can be compared with other runs.
         """
         if not self.training:
             return denoising(self.network)
@@ -114,7 +114,7 @@ class AlignedNetwork(nn.Module):
         assert hidden_BDHW is not None
         features_BFGG = batch["features"].float()
         if "mirrored" in batch:
-            # Near enough to the features of the mirror image, which aren't stored.
+            # An approximation: the features of the mirror image are not stored.
             mirrored_B111 = batch["mirrored"].bool()[:, None, None, None]
             features_BFGG = torch.where(mirrored_B111, features_BFGG.flip(-1), features_BFGG)
         return loss + self.weight * self.distance(hidden_BDHW, features_BFGG)
@@ -122,9 +122,9 @@ class AlignedNetwork(nn.Module):
     def distance(self, hidden_BDHW: Tensor, features_BFGG: Tensor) -> Tensor:
         """Mean of 1 - cosine(projected hidden cell, feature cell) over cells and images: REPA's loss, plus one.
 
-        Whichever map has more cells is averaged down to the other's grid: to enlarge one would invent cells. An image
-        without features (all zeros) adds nothing, and counts in the mean all the same, so that a batch's loss is the
-        mean of its parts'.
+        The map with more cells is averaged down to the other's grid, because enlarging a map would invent cells. An
+        image without features (all zeros) adds zero but counts in the mean, so that a batch's loss is the mean of its
+        parts' losses.
         """
         grid = min(*hidden_BDHW.shape[2:], *features_BFGG.shape[2:])
         hidden_BKD = F.adaptive_avg_pool2d(hidden_BDHW, grid).flatten(2).transpose(1, 2)
@@ -135,13 +135,13 @@ class AlignedNetwork(nn.Module):
 
 
 def network_of(model: nn.Module) -> Any:
-    """What a pipeline takes of a task's model."""
+    """The part of a task's model that a pipeline uses."""
     return model.network if isinstance(model, AlignedNetwork) else model
 
 
 @contextmanager
 def observed(network: nn.Module, block: str) -> Iterator[list[object]]:
-    """A list that is given what `block` puts out while the network runs."""
+    """Collect the outputs of `block` in a list while the network runs."""
     outputs: list[object] = []
     hook = network.get_submodule(block).register_forward_hook(
         lambda module, inputs, output: outputs.append(output)
@@ -149,14 +149,12 @@ def observed(network: nn.Module, block: str) -> Iterator[list[object]]:
     try:
         yield outputs
     finally:
-        # Gone before the backward pass, in which activations may be computed again.
+        # Removed before the backward pass, which may compute activations again.
         hook.remove()
 
 
 def hidden_map(output: object) -> Tensor | None:
-    """A block's output as a map [B, D, H, W]: of a transformer's, [B, N, D], the patches row by row. None if it is
-    neither.
-    """
+    """A block's output as a map [B, D, H, W]; a transformer's output [B, N, D] is reshaped. None for other shapes."""
     hidden = output[0] if isinstance(output, tuple) else output
     if not isinstance(hidden, Tensor):
         return None
@@ -167,7 +165,7 @@ def hidden_map(output: object) -> Tensor | None:
 
 
 def _features(field: pa.Field) -> ColumnInfo | None:
-    """How a column was made, if it holds a feature map a row."""
+    """How a column was made, if it holds one feature map per row."""
     info = ColumnInfo.of(field)
     if info is None or len(info.shape) != 3 or info.shape[1] != info.shape[2]:
         return None

@@ -1,4 +1,4 @@
-"""The kinds of networks that a diffusion recipe can train, each behind the same few calls."""
+"""The kinds of networks that a diffusion recipe can train, with one interface."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Family(Protocol):
     """One kind of network. Shapes: B samples, C channels, H and W cells of the latents."""
 
     def build(self, latent_shape: tuple[int, ...]) -> nn.Module:
-        """The network, random or from the recipe's `init`. Raises RecipeError, ModelError."""
+        """The network with random weights, or those of the recipe's `init`. Raises RecipeError, ModelError."""
 
     def pipeline(self, network: nn.Module, vae: AutoencoderKL, scheduler: DDPMScheduler) -> DiffusionPipeline:
-        """diffusers' own pipeline around the network."""
+        """diffusers' pipeline with the network."""
 
     def check(self, pipeline: DiffusionPipeline) -> None:
-        """Raises RecipeError if the pipeline would give the network another condition than training does."""
+        """Raises RecipeError if the pipeline's text states would differ from those of training."""
 
     def draw(self, model: nn.Module, size: int, shape: tuple[int, ...], generator: Generator) -> Batch:
-        """What `size` samples draw for the network, besides noise and timesteps."""
+        """Random inputs of `size` samples for the network, besides noise and timesteps."""
 
     def predict(
         self,
@@ -37,11 +37,11 @@ class Family(Protocol):
         batch: Batch,
         arguments: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:
-        """The network's prediction, and the part of the target that it is for."""
+        """The network's prediction, and the matching part of the target."""
 
 
 class UNet:
-    """Stable Diffusion's U-Net, or SDXL's where the encoders are its pair."""
+    """Stable Diffusion's U-Net, or SDXL's if the text encoder is SDXL's pair."""
 
     def __init__(self, recipe: DiffusionRecipe, encoder: TextEncoder) -> None:
         self.recipe = recipe
@@ -72,7 +72,7 @@ class UNet:
 
 
 class Transformer(UNet):
-    """PixArt's transformer, from which training may drop a share of each image's patches (`masked_patches`)."""
+    """PixArt's transformer. Training can drop a share of each image's patches (`masked_patches`)."""
 
     def build(self, latent_shape: tuple[int, ...]) -> nn.Module:
         network: nn.Module = transformer.build_transformer(self.recipe, latent_shape, self.encoder)
@@ -108,5 +108,5 @@ class Transformer(UNet):
 
 
 def family_of(recipe: DiffusionRecipe, encoder: TextEncoder) -> Family:
-    """The one that the recipe names."""
+    """The kind of network that the recipe names."""
     return (Transformer if recipe.transformer else UNet)(recipe, encoder)

@@ -1,13 +1,13 @@
-"""The transformer of a diffusion recipe, trained on a part of an image's patches, and the pipeline around its weights.
+"""The transformer of a diffusion recipe, with masked training, and its pipeline.
 
-Masked training is MicroDiT's (arXiv 2407.15811): the first blocks see all patches, the rest only those that are kept,
-and the loss is of these ("deferred masking"). The network is PixArt's, as diffusers has it.
+Masked training is MicroDiT's "deferred masking" (arXiv 2407.15811): the first blocks see all patches, the others only
+the kept ones. The loss covers the kept patches. The network is diffusers' PixArt.
 
-The folder is one of plain diffusers' PixArtAlphaPipeline, whose call wants three arguments besides the prompt:
-`max_sequence_length=pipeline.tokenizer.model_max_length`, the tokens that training saw, `use_resolution_binning=False`,
-which knows PixArt's own sizes only, and `clean_caption=False`. `generate_images` gives them.
+diffusers' PixArtAlphaPipeline loads the model folder. Besides the prompt, a call needs three arguments, which
+`generate_images` sets: `max_sequence_length=pipeline.tokenizer.model_max_length`, the number of tokens in training;
+`use_resolution_binning=False`, because binning has PixArt's sizes only; `clean_caption=False`.
 
-Shapes: B images, N patches, K of them kept, D channels of a patch's state; p the patch's side, C channels and H x W
+Shapes: B images; N patches, K of them kept; D channels of a patch's state; p side of a patch; C channels and H x W
 cells of the latents; L tokens of a text, E channels of their states.
 """
 
@@ -27,13 +27,13 @@ from commoncanvas.training.init_weights import start
 from commoncanvas.training.task import configuring
 
 PROBES = ["", PROBE]
-"""Texts by which a pipeline's states are compared with those that `encode` stores."""
+"""Texts for comparing a pipeline's states with those that `encode` stores."""
 
 
 def transformer_config(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int
 ) -> dict[str, Any]:
-    """The recipe's `transformer` with what follows from its latents [C, H, W] and its text states."""
+    """The recipe's `transformer`, with fields derived from its latents [C, H, W] and its text states."""
     channels, side, _ = latent_shape
     given = recipe.transformer
     heads, width = given.get("num_attention_heads", 16), given.get("attention_head_dim", 72)
@@ -43,7 +43,7 @@ def transformer_config(
         "out_channels": channels,
         "cross_attention_dim": heads * width,
         "caption_channels": text_width,
-        # PixArt's largest adds image sizes to the timestep, which a square of one size does not need.
+        # PixArt's largest model adds image sizes to the timestep; images of one size don't need this.
         "use_additional_conditions": False,
     }
     return derived | given
@@ -52,9 +52,9 @@ def transformer_config(
 def build_transformer(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], encoder: TextEncoder
 ) -> PixArtTransformer2DModel:
-    """The transformer, run once on nothing; its weights are random, or those of the recipe's `init`.
+    """The transformer, tested by one run on zeros. Its weights are random, or those of the recipe's `init`.
 
-    Raises RecipeError for a configuration that can't be run, or is another one than that of `init`; ModelError.
+    Raises RecipeError for a configuration that can't be run, or that differs from that of `init`; ModelError.
     """
     transformer = unstarted(recipe, latent_shape, encoder.width, encoder.pooled_width)
     with configuring(f"{recipe.name}: transformer can't be run"), torch.no_grad():
@@ -73,10 +73,10 @@ def build_transformer(
 def unstarted(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int, pooled_width: int
 ) -> PixArtTransformer2DModel:
-    """The transformer as diffusers makes it. Raises RecipeError."""
+    """The transformer with diffusers' initial weights. Raises RecipeError."""
     if pooled_width:
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer doesn't take; "
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is SDXL's pair, which a transformer does not support; "
             "give one encoder"
         )
     config = transformer_config(recipe, latent_shape, text_width)
@@ -85,15 +85,15 @@ def unstarted(
     layers = len(transformer.transformer_blocks)
     if recipe.masked_patches and recipe.patch_mixer >= layers:
         raise RecipeError(
-            f"{recipe.name}: patch_mixer {recipe.patch_mixer} leaves none of the transformer's {layers} blocks to see "
-            "fewer patches; choose a smaller one"
+            f"{recipe.name}: patch_mixer {recipe.patch_mixer} is too large: the transformer has {layers} "
+            "blocks, and at least one must see only the kept patches"
         )
     return transformer
 
 
 def _initialise(transformer: PixArtTransformer2DModel) -> None:
-    """PixArt's own first weights (PixArt-alpha/PixArt-alpha, diffusion/model/nets/PixArt.py, initialize_weights): text
-    adds nothing yet, and the first prediction is zero, the target's mean.
+    """PixArt's initial weights (PixArt-alpha/PixArt-alpha, diffusion/model/nets/PixArt.py, initialize_weights). At
+    first, text has no effect, and the prediction is zero, the target's mean.
     """
     for module in transformer.modules():
         if isinstance(module, nn.Linear):
@@ -113,7 +113,7 @@ def _initialise(transformer: PixArtTransformer2DModel) -> None:
 def draw_ids_keep(
     size: int, latent_shape: tuple[int, ...], patch_size: int, share: float, generator: Generator
 ) -> Tensor:
-    """The numbers of the patches that are kept when `share` of each image's are dropped, [size, K]."""
+    """Random indices of the patches to keep if `share` of each image's patches is dropped, [size, K]."""
     patches = latent_shape[-2] * latent_shape[-1] // patch_size**2
     order_BN = torch.rand(size, patches, generator=generator, device=generator.device).argsort(1)
     return order_BN[:, : max(1, round(patches * (1 - share)))]
@@ -129,9 +129,9 @@ def predict_unmasked(
     encoder_hidden_states: Tensor,
     encoder_attention_mask: Tensor,
 ) -> Tensor:
-    """What the transformer says of the kept patches, [B, K, p p, C]; after `mixer` blocks it knows no others.
+    """The transformer's prediction for the kept patches, [B, K, p p, C]. After `mixer` blocks it sees only these.
 
-    The steps are those of PixArtTransformer2DModel.forward. `encoder_attention_mask` [B, L]: True where a token counts.
+    The steps are those of PixArtTransformer2DModel.forward. `encoder_attention_mask` [B, L]: False for padding.
     """
     states_BND = transformer.pos_embed(noisy_BCHW)
     modulation_B6D, time_BD = transformer.adaln_single(
@@ -149,8 +149,8 @@ def predict_unmasked(
             states_BND = block(*inputs)
     shift_B1D, scale_B1D = (transformer.scale_shift_table[None] + time_BD[:, None]).chunk(2, dim=1)
     states_BND = transformer.norm_out(states_BND) * (1 + scale_B1D) + shift_B1D
-    said: Tensor = transformer.proj_out(states_BND)
-    return said.view(*said.shape[:2], -1, transformer.out_channels)
+    predicted: Tensor = transformer.proj_out(states_BND)
+    return predicted.view(*predicted.shape[:2], -1, transformer.out_channels)
 
 
 def unmasked_pair(
@@ -161,7 +161,7 @@ def unmasked_pair(
     mixer: int,
     **cond: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """What the transformer says of the kept patches (see `predict_unmasked`), and what it should, [B, K, p p, C]."""
+    """The prediction for the kept patches (see `predict_unmasked`), and its target, [B, K, p p, C]."""
     target_BNPC = patches(target_BCHW, transformer.config.patch_size)
     return predict_unmasked(transformer, noisy_BCHW, ids_keep_BK, mixer, **cond), take(
         target_BNPC, ids_keep_BK
@@ -176,7 +176,7 @@ def patches(map_BCHW: Tensor, size: int) -> Tensor:
 
 
 def take(patches_BNX: Tensor, ids_keep_BK: Tensor) -> Tensor:
-    """Of each image's patches [B, N, ...] the kept ones, [B, K, ...]."""
+    """The kept patches [B, K, ...] out of each image's patches [B, N, ...]."""
     return patches_BNX[torch.arange(len(ids_keep_BK), device=ids_keep_BK.device)[:, None], ids_keep_BK]
 
 
@@ -187,7 +187,7 @@ def build_pipeline(
     training: DDPMScheduler,
     recipe: DiffusionRecipe,
 ) -> PixArtAlphaPipeline:
-    """diffusers' own pipeline of PixArt."""
+    """diffusers' PixArt pipeline."""
     return PixArtAlphaPipeline(
         tokenizer=encoder.tokenizer,
         text_encoder=encoder.encoder,
@@ -198,10 +198,10 @@ def build_pipeline(
 
 
 def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: DiffusionRecipe) -> None:
-    """Raises RecipeError unless the pipeline's states of a text are those that `encode` stores, where the transformer
-    attends to them: it hides padding from every encoder, and `encode` from some.
+    """Raises RecipeError unless the pipeline and `encode` give the same text states, except for padding. They can
+    differ because the pipeline masks padding for every text encoder, and `encode` only for some.
     """
-    with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be PixArt's"):
+    with configuring(f"{recipe.name}: text_encoder {recipe.text_encoder} can't be used in PixArt's pipeline"):
         states_BLE, mask_BL, _, _ = pipeline.encode_prompt(
             PROBES, do_classifier_free_guidance=False, max_sequence_length=encoder.length, device="cpu"
         )
@@ -211,6 +211,6 @@ def check_states(pipeline: PixArtAlphaPipeline, encoder: TextEncoder, recipe: Di
         and torch.allclose(states_BLE[seen_BL], stored_BLE[seen_BL], atol=1e-4)
     ):
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} gives other states of {PROBE!r} than in PixArt's "
-            "pipeline, which hides padding from it; take one that padding is hidden from anyway, such as T5 or minilm"
+            f"{recipe.name}: text_encoder {recipe.text_encoder} gives different states of {PROBE!r} in PixArt's "
+            "pipeline, which masks the padding; take an encoder that always masks it, such as T5 or minilm"
         )

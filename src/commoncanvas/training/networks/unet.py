@@ -1,4 +1,4 @@
-"""The U-Net of a diffusion recipe, and the pipeline that anyone gets around its weights."""
+"""The U-Net of a diffusion recipe, and its pipeline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from commoncanvas.training.task import configuring
 def unet_config(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], text_width: int, pooled_width: int
 ) -> dict[str, Any]:
-    """The recipe's `unet` with what follows from its latents [C, H, W] and its text states."""
+    """The recipe's `unet`, with fields derived from its latents [C, H, W] and its text states."""
     channels, side, _ = latent_shape
     derived: dict[str, Any] = {
         "sample_size": side,
@@ -44,15 +44,15 @@ def unet_config(
 def build_unet(
     recipe: DiffusionRecipe, latent_shape: tuple[int, ...], encoder: TextEncoder
 ) -> UNet2DConditionModel:
-    """The U-Net, run once on nothing; its weights are random, or those of the recipe's `init`.
+    """The U-Net, tested by one run on zeros. Its weights are random, or those of the recipe's `init`.
 
-    Raises RecipeError for a configuration that can't be run, or is another one than that of `init`; ModelError.
+    Raises RecipeError for a configuration that can't be run, or that differs from that of `init`; ModelError.
     """
     pooled = recipe.unet.get("addition_embed_type") == POOLED
     if pooled != encoder.pair:
         raise RecipeError(
-            f"{recipe.name}: text_encoder {recipe.text_encoder} is {'' if encoder.pair else 'not '}SDXL's pair, whose "
-            f"pooled state needs unet.addition_embed_type {POOLED}, and no other encoder has one"
+            f"{recipe.name}: text_encoder {recipe.text_encoder} is {'' if encoder.pair else 'not '}SDXL's pair; "
+            f"that pair, and no other text encoder, needs unet.addition_embed_type {POOLED}"
         )
     config = unet_config(recipe, latent_shape, encoder.width, encoder.pooled_width)
     with configuring(f"{recipe.name}: unet is not a configuration of UNet2DConditionModel"):
@@ -76,7 +76,7 @@ def build_unet(
 
 
 def added(pooled_BP: Tensor, crops_B6: Tensor) -> dict[str, Tensor]:
-    """What SDXL's U-Net is told besides the text states: diffusers' `added_cond_kwargs`."""
+    """The conditions of SDXL's U-Net besides the text states: diffusers' `added_cond_kwargs`."""
     return {"text_embeds": pooled_BP, "time_ids": crops_B6}
 
 
@@ -87,7 +87,7 @@ def build_pipeline(
     training: DDPMScheduler,
     recipe: DiffusionRecipe,
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
-    """diffusers' own pipeline: Stable Diffusion's, or with SDXL's pair of text encoders SDXL's."""
+    """diffusers' pipeline: SDXL's if the text encoder is SDXL's pair, otherwise Stable Diffusion's."""
     scheduler = pipeline_scheduler(training, recipe.sample)
     if not encoder.pair:
         return StableDiffusionPipeline(
@@ -109,7 +109,7 @@ def build_pipeline(
         tokenizer_2=encoder.tokenizers[1],
         unet=unet,
         scheduler=scheduler,
-        # What caption dropout puts in a caption's place is the empty one, not zeros.
+        # Caption dropout replaces a caption by the empty caption, not by zeros.
         force_zeros_for_empty_prompt=False,
         add_watermarker=False,
     )

@@ -1,1 +1,1 @@
-"""What is trained: one module a kind of recipe."""
+"""The tasks: one module for each kind of recipe."""

@@ -50,7 +50,7 @@ class AutoencoderTask:
         self.latent_shape = (model.config.latent_channels, side, side)
 
     def batch(self, table: pa.Table, draws: NDArray[np.float64] | None = None) -> Batch:
-        # Bytes here, floats on the device: torch's threads for this one would fight those of the running step.
+        # Bytes here, floats on the device: conversion here would compete with the running step for CPU threads.
         images = [square(decode(data), self.recipe.size) for data in table["image"].to_pylist()]
         return {"images": torch.from_numpy(np.stack(images))}
 
@@ -72,7 +72,7 @@ class AutoencoderTask:
             + self.recipe.mse_weight * error_BCHW.square().mean()
         )
         if self.recipe.colour_weight:
-            # What is left when the outlines are averaged away: the colours of areas, which small networks learn last.
+            # Averaging removes outlines and leaves the colours of areas, which small networks learn last.
             loss = loss + self.recipe.colour_weight * F.avg_pool2d(error_BCHW, COLOUR_CELL).abs().mean()
         if self.recipe.kl_weight:
             # The sum over the latent's elements, per pixel, as in latent diffusion (arXiv 2112.10752, appendix G).
@@ -91,11 +91,11 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
-        """Latents are made zero-mean and unit-variance a channel before the weights are written."""
+        """Write the weights, normalised so that each channel of the latents has zero mean and unit variance."""
         made = cast(AutoencoderKL, model.to("cpu").eval())
         count = min(STATISTICS_ROWS, len(self.rows.ids("train")))
         latents, errors = [], []
-        # All at once would want the memory of a training's many GPUs.
+        # In parts, because the training may have had the memory of many GPUs.
         at_once = min(self.recipe.train.micro_batch or EXPORTED_AT_ONCE, EXPORTED_AT_ONCE)
         for start in range(0, count, at_once):
             pixels = self._pixels(slice(start, min(count, start + at_once)))
@@ -105,7 +105,7 @@ class AutoencoderTask:
         latents_BCHW, errors_B = torch.cat(latents), torch.cat(errors)
         fold_normalisation(made, latents_BCHW.mean((0, 2, 3)), latents_BCHW.std((0, 2, 3)))
         made.save_pretrained(folder, safe_serialization=True)
-        # Pixels span [-1, 1]; the error above is already on a scale of 0 to 1.
+        # Pixels span [-1, 1]; the division by 4 above brings the error to a scale of 0 to 1.
         return {"psnr_db": round(float(-10 * errors_B.mean().log10()), 2)}
 
     def _pixels(self, positions: slice) -> Tensor:

@@ -1,4 +1,4 @@
-"""The captioner task: a small decoder learns human labels from image features that were computed ahead of time."""
+"""The captioner task: a small decoder learns human labels from image features computed ahead of time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CaptionerTask:
     def __init__(self, recipe: CaptionerRecipe, pins: Pins | None) -> None:
         if len(recipe.data.text_columns) != 1:
             raise TrainingError(
-                f"{recipe.name}: data.text must name the one column of human text, such as [label]"
+                f"{recipe.name}: data.text must name one column of human text, such as [label]"
             )
         (self.text_column,) = recipe.data.text_columns
         self.feature_column = feature_column(recipe.feature_grid)

@@ -1,4 +1,4 @@
-"""The condition of a diffusion network: text states of each row, of a text that is drawn, or of no text."""
+"""The condition of a diffusion network: text states of each row's text, of a randomly drawn text, or of no text."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from commoncanvas.training.task import Batch
 
 
 class TextSources:
-    """Which columns of states a recipe reads, each with the text columns that its states are of."""
+    """The columns of text states that a recipe reads, each with the text columns that it was made from."""
 
     def __init__(self, recipe: DiffusionRecipe, catalogs: Iterable[Catalog]) -> None:
         catalogs = list(catalogs)
         self.declared = text_sources(recipe)
         self.mix = recipe.data.text_mix
-        self.of = {
+        self.text_columns = {
             column: texts
             for column, sources in self.declared.items()
             if (texts := [text for text in sources if any(present([text], catalog) for catalog in catalogs)])
@@ -47,28 +47,28 @@ class TextSources:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of states; where texts are drawn, those of the texts too."""
-        return (*self.of, *(self.texts if self.mix else ()))
+        """The columns of states; with `text_mix` also the text columns."""
+        return (*self.text_columns, *(self.texts if self.mix else ()))
 
     @property
     def texts(self) -> list[str]:
-        return [text for texts in self.of.values() for text in texts]
+        return [text for texts in self.text_columns.values() for text in texts]
 
     def conditions(self, catalog: Catalog) -> list[str]:
-        """SQL of the rows that have a text, and its states. Raises TrainingError for a column that is missing."""
+        """SQL that selects rows with a text and its states. Raises TrainingError for a missing column."""
         if self.mix is None:
-            (texts,) = self.of.values()
-            there = present(texts, catalog)
-            return [f"{first_set_sql(there)} IS NOT NULL"] if there else []
-        drawn = {name: text for name, (text,) in self.of.items() if present([text], catalog)}
+            (texts,) = self.text_columns.values()
+            existing = present(texts, catalog)
+            return [f"{first_set_sql(existing)} IS NOT NULL"] if existing else []
+        drawn = {name: text for name, (text,) in self.text_columns.items() if present([text], catalog)}
         check_columns(catalog, list(drawn), self._encode)
         both = [f"({name} IS NOT NULL AND {text} IS NOT NULL)" for name, text in drawn.items()]
         return [f"({' OR '.join(both)})" if both else "FALSE"]
 
     def check_fresh(self, selection: Selection) -> None:
-        """Raises TrainingError if a row's states are of another text than it has by now."""
+        """Raises TrainingError if a row's text has changed since its states were made."""
         catalog = selection.catalog
-        for column, sources in self.of.items():
+        for column, sources in self.text_columns.items():
             texts = present(sources, catalog)
             if not texts:
                 continue
@@ -80,16 +80,17 @@ class TextSources:
             )
             if count := catalog.count(changed):
                 raise TrainingError(
-                    f"column {column} of {catalog.uri} was made of other texts than there are now, in "
-                    f"{counted(count, 'rows')}; to make just those anew: {self._encode}"
+                    f"column {column} of {catalog.uri} is out of date: the text has changed in "
+                    f"{counted(count, 'rows')}; to encode only these again: {self._encode}"
                 )
 
     def drawn(self, table: pa.Table, draws_B: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The number, in `of`, of the column that each row draws by the recipe's shares."""
+        """For each row, the index in `text_columns` of the column that it draws, with the recipe's shares."""
         if self.mix is None:
             return np.zeros(len(table), np.int64)
         drawable = {
-            text: pc.and_(table[name].is_valid(), table[text].is_valid()) for name, (text,) in self.of.items()
+            text: pc.and_(table[name].is_valid(), table[text].is_valid())
+            for name, (text,) in self.text_columns.items()
         }
         shares_BN = np.stack([set_B.to_numpy() * self.mix[text] for text, set_B in drawable.items()], axis=1)
         ends_BN = np.cumsum(shares_BN, axis=1)
@@ -98,9 +99,9 @@ class TextSources:
 
 
 class Conditioning:
-    """Reads text states [B, L, D] and makes the network's keyword arguments of them.
+    """Reads text states [B, L, D] and makes the network's keyword arguments from them.
 
-    This one is of a single encoder for a U-Net; `conditioning_of` says which recipe needs which.
+    This class is for a U-Net with one text encoder; see `conditioning_of`.
     """
 
     def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
@@ -109,9 +110,9 @@ class Conditioning:
         self.shape = (recipe.text_length, encoder.width)
         self.infos: dict[str, ColumnInfo] = {
             name: text_info(encoder, recipe.text_encoder, sources.declared[name], name, recipe.encode)
-            for name in sources.of
+            for name in sources.text_columns
         }
-        # Caption dropout puts the empty caption's states in place of the row's, as guidance does when sampling.
+        # Caption dropout replaces a row's states by those of the empty caption, which guidance uses in sampling.
         states, pooled = encoder.encode([""])
         self.empty_LD = states[0]
         self.empty_P = torch.zeros(0) if pooled is None else pooled[0]
@@ -124,10 +125,10 @@ class Conditioning:
         return self._read(table, self.sources.drawn(table, draws_B))
 
     def _read(self, table: pa.Table, drawn_B: NDArray[np.int64]) -> Batch:
-        return {"text": _gathered(table, list(self.sources.of), self.shape, drawn_B)}
+        return {"text": _gathered(table, list(self.sources.text_columns), self.shape, drawn_B)}
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
-        """The condition of each sample; of rows whose caption was dropped, the empty caption's states."""
+        """The condition of each sample; for a dropped caption, the empty caption's states."""
         dropped_B = batch["dropped"]
         text_BLD = values(batch["text"], self.shape)
         empty_LD = self.empty_LD.to(dropped_B.device)
@@ -135,15 +136,15 @@ class Conditioning:
 
 
 class MaskedConditioning(Conditioning):
-    """For a transformer, which must not attend to padding: the attention mask bool [B, L] of each text as well."""
+    """For a transformer, which must not attend to padding: also the attention mask of each text, bool [B, L]."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return (*super().columns, *self.sources.texts)
 
     def _read(self, table: pa.Table, drawn_B: NDArray[np.int64]) -> Batch:
-        # The states' own texts: those of a row whose text has changed would have been found before.
-        texts = [first_set(table, names) for names in self.sources.of.values()]
+        # The texts that the states were made from: `check_fresh` has refused changed ones.
+        texts = [first_set(table, names) for names in self.sources.text_columns.values()]
         chosen = [texts[number][row].as_py() for row, number in enumerate(drawn_B)]
         return super()._read(table, drawn_B) | {"seen": self.encoder.masks(chosen)}
 
@@ -155,11 +156,11 @@ class MaskedConditioning(Conditioning):
 
 
 class PooledConditioning(Conditioning):
-    """For SDXL's U-Net: the pooled state [B, P] of its pair of encoders, and sizes and crop of the image."""
+    """For SDXL's U-Net: also the pooled state [B, P] of its pair of encoders, and sizes and crop of the image."""
 
     def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
         super().__init__(recipe, sources, encoder)
-        self._pooled = [pooled_column(name) for name in sources.of]
+        self._pooled = [pooled_column(name) for name in sources.text_columns]
         self._crop = crop_column(latent_column(recipe.vae, recipe.size))
 
     @property
@@ -180,7 +181,7 @@ class PooledConditioning(Conditioning):
 
 
 def conditioning_of(recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> Conditioning:
-    """The kind that the recipe's network needs."""
+    """The conditioning that the recipe's network needs."""
     if recipe.transformer:
         return MaskedConditioning(recipe, sources, encoder)
     return (PooledConditioning if encoder.pair else Conditioning)(recipe, sources, encoder)
@@ -189,7 +190,7 @@ def conditioning_of(recipe: DiffusionRecipe, sources: TextSources, encoder: Text
 def _gathered(
     table: pa.Table, columns: Sequence[str], shape: Sequence[int], drawn_B: NDArray[np.int64]
 ) -> Tensor:
-    """States as they are stored, each row's from the column, of `columns`, whose number it drew."""
+    """Stored states, each row's from the column of `columns` that it drew."""
     if len(columns) == 1:
         return stored(table[columns[0]], shape)
     places = [np.flatnonzero(drawn_B == number) for number in range(len(columns))]

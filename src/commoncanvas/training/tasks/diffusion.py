@@ -1,4 +1,4 @@
-"""The diffusion task: a text-conditional network on latents and text states that were computed ahead of time."""
+"""The diffusion task: a text-conditional network learns from latents and text states computed ahead of time."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class DiffusionTask:
             locate(text_encoder_path(getattr(recipe, field)), f"{recipe.name}: {field}")
         sources = TextSources(recipe, catalogs)
         latents = latent_columns(recipe)
-        # Where texts are drawn, a row needs one of them.
+        # With `text_mix`, a row needs one of the texts only.
         requires = (*latents[:1], *sources.columns, *latents[1:]) if sources.mix is None else latents[:1]
-        again = recipe.command("encode", "--overwrite")
+        remake = recipe.command("encode", "--overwrite")
         self.rows: TrainingRows = select_rows(
             recipe.data, requires, pins, sources.conditions, encode=recipe.command("encode")
         )
@@ -72,7 +72,7 @@ class DiffusionTask:
         self.columns: tuple[str, ...] = tuple(dict.fromkeys(columns))
         for selection in self.rows.selections:
             for name, info in {self.codec.column: self.codec.info, **self.conditioning.infos}.items():
-                _check(selection.catalog, name, info, again)
+                _check(selection.catalog, name, info, remake)
             sources.check_fresh(selection)
         if recipe.encode.buckets:
             self.rows = replace(self.rows, kinds=aspect_ratios(self.rows, crop_column(self.codec.column)))
@@ -89,7 +89,7 @@ class DiffusionTask:
             self.model = self.alignment.around(network, lambda: self.loss(network, first_batch(self, 1)))
 
     def _parts(self, network: nn.Module) -> tuple[Part, ...]:
-        """The models that it is built on, and those that wrote captions which it learns from."""
+        """The models that it is built on, including those that wrote its training captions."""
         recipe = self.recipe
         encoder = next(iter(self.conditioning.infos.values()))
         parts = [part("vae", recipe.vae, self.codec.info.sha256)]
@@ -129,7 +129,7 @@ class DiffusionTask:
         return loss
 
     def pipeline(self, model: nn.Module) -> DiffusionPipeline:
-        """The pipeline that anyone gets from the exported folder, around the weights of now."""
+        """The pipeline of the exported folder, with the current weights."""
         return self.family.pipeline(network_of(model), self.vae, self.scheduler)
 
     def save_samples(self, model: nn.Module, path: Path) -> None:
@@ -155,19 +155,19 @@ class DiffusionTask:
 
 
 def _check(catalog: Catalog, column: str, wanted: ColumnInfo, remake: str) -> None:
-    """Raises TrainingError, with the command to `remake` it, unless the column, if it is there, was made as wanted."""
+    """Raises TrainingError with the command `remake` if the column exists but was not made as wanted."""
     if column not in catalog.schema.names:
         return
     made = column_info(catalog, column)
     if made.identity != wanted.identity:
         raise TrainingError(
-            f"column {column} of {catalog.uri} was made by {made.made_by}, and the recipe wants it by "
-            f"{wanted.made_by}; to make it anew: {remake}"
+            f"column {column} of {catalog.uri} was made by {made.made_by}, but the recipe needs it by "
+            f"{wanted.made_by}; to make it again: {remake}"
         )
 
 
 def _scheduler(recipe: DiffusionRecipe) -> DDPMScheduler:
-    """The noise schedule. Raises RecipeError for one, or for a sampler, that can't be used."""
+    """The noise schedule. Raises RecipeError if it or the sampler can't be used."""
     with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
         scheduler = DDPMScheduler(**{"clip_sample": False} | recipe.noise.schedule)  # type: ignore[operator]
     kind = scheduler.config.prediction_type
@@ -175,14 +175,14 @@ def _scheduler(recipe: DiffusionRecipe) -> DDPMScheduler:
         raise RecipeError(
             f"{recipe.name}: noise.schedule.prediction_type {kind!r} must be one of {', '.join(PREDICTION_TYPES)}"
         )
-    # A sampler that doesn't exist is found now, not after the training.
+    # Find an unknown sampler now, not after the training.
     pipeline_scheduler(scheduler, recipe.sample)
     return scheduler
 
 
 def _trainable(recipe: DiffusionRecipe, vae: VAE) -> None:
-    """Raises RecipeError for what can be encoded, and not be trained on."""
+    """Raises RecipeError for a VAE that can encode, but that training does not support."""
     if not isinstance(vae, AutoencoderKL):
         raise RecipeError(
-            f"{recipe.name}: vae {recipe.vae} is no AutoencoderKL, which the trained pipeline needs"
+            f"{recipe.name}: vae {recipe.vae} is not an AutoencoderKL, which the trained pipeline needs"
         )

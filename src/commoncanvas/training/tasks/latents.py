@@ -1,4 +1,4 @@
-"""Latents of a diffusion recipe: how they are stored, read, drawn and scaled."""
+"""Latents of a diffusion recipe: how they are stored, read, sampled and scaled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def latent_columns(recipe: DiffusionRecipe) -> tuple[str, ...]:
 
 
 class LatentCodec:
-    """Reads a recipe's latents as `encode` stored them, and makes a step's latents of them.
+    """Reads a recipe's stored latents and makes a step's latents from them.
 
     Stored: [B, (2: mirror image,) (2: mean, deviation,) C, H, W]. `shape`: [C, H, W] of a square image.
     """
@@ -39,7 +39,7 @@ class LatentCodec:
         self._downsampling = downsampling(vae)
 
     def read(self, table: pa.Table) -> Tensor:
-        """As they are stored; of buckets fp16, the rows all of one aspect ratio."""
+        """Stored latents; with buckets, fp16 and of one aspect ratio."""
         column, stored_shape = table[self.column], self.info.shape
         if not self._config.buckets:
             return stored(column, stored_shape)
@@ -47,12 +47,12 @@ class LatentCodec:
         leading = stored_shape[:axes]
         rows = states(column, (*leading, math.prod(stored_shape[axes:])))
         height, width = sizes(table[crop_column(self.column)])[0] // self._downsampling
-        one = (self.shape[0], height, width)
-        return rows[..., : math.prod(one)].reshape(-1, *leading, *one)
+        shape = (self.shape[0], height, width)
+        return rows[..., : math.prod(shape)].reshape(-1, *leading, *shape)
 
     def draw(self, size: int, stored_B: Tensor, generator: Generator) -> Batch:
-        """What `size` samples draw: `mirrored` and `deviation` if they are stored, and `noise` [B, C, H, W]."""
-        # The bytes of fp8 have no shape; they are of squares.
+        """Random inputs of `size` samples: `noise` [B, C, H, W]; `mirrored` and `deviation` if these are stored."""
+        # fp8 is stored as bytes without a shape; the images are squares.
         shape = self.shape if stored_B.dtype == torch.uint8 else stored_B.shape[-3:]
         device = generator.device
         drawn: Batch = {}
@@ -64,7 +64,7 @@ class LatentCodec:
         return drawn
 
     def latents(self, batch: Batch) -> Tensor:
-        """[B, C, H, W], scaled: the image's or its mirror image's, the mean or a sample, as `draw` has drawn."""
+        """Scaled latents [B, C, H, W], mirrored and sampled with the random inputs of `draw`."""
         latents = values(batch["latents"], self.info.shape)
         if "mirrored" in batch:
             latents = latents[torch.arange(len(latents), device=latents.device), batch["mirrored"]]

@@ -8,7 +8,7 @@ from commoncanvas.training.task import Task
 
 
 def make_task(recipe: Recipe, pins: Pins | None = None) -> Task:
-    """The task of a recipe, over its rows at `pins`: versions of its catalogs (default: what the recipe says)."""
+    """The task of a recipe. `pins`: versions of its catalogs (default: those of the recipe)."""
     match recipe.task:
         case "captioner":
             from commoncanvas.training.tasks.captioner import CaptionerTask
