@@ -10,7 +10,7 @@ import pytest
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CommonCanvasError, MissingExtraError
 from commoncanvas.training import trackers
-from commoncanvas.training.log import read_log
+from commoncanvas.training.log import RunLog, read_log
 from commoncanvas.training.trackers import Tracked, open_tracker
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe, stopping_at
@@ -133,3 +133,27 @@ def test_a_tracker_that_fails_in_the_middle_does_not_stop_the_training(
     assert log[-1] == config.train.steps
     assert calls == sorted(set(log))[:2]
     assert capsys.readouterr().err.count("ConnectionError: the server is gone from [/api/runs]") == 1
+
+
+def test_the_trackers_before_one_that_cannot_be_opened_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    class Opened:
+        def __init__(self, run: object) -> None:
+            pass
+
+        def log(self, step: int, figures: dict[str, float]) -> None:
+            pass
+
+        def close(self, failed: bool) -> None:
+            closed.append(failed)
+
+    def broken(run: object) -> Opened:
+        raise OSError("no server")
+
+    monkeypatch.setattr(trackers, "TRACKERS", {"wandb": Opened, "mlflow": broken})
+    with pytest.raises(CommonCanvasError, match="mlflow can't be opened"):
+        RunLog(Tracked("1", "a", tmp_path, {}), ["wandb", "mlflow"])
+    assert closed == [True]

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from commoncanvas.core.console import say
-from commoncanvas.core.errors import TrainingStopped
+from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import one_line
 from commoncanvas.training.trackers import TensorBoard, Tracked, Tracker, open_tracker
@@ -27,7 +27,13 @@ class RunLog:
         self.path = run.folder / "log.jsonl"
         kept = [entry for entry in read_log(self.path) if entry["step"] <= run.first_step]
         replace_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self._trackers: dict[str, Tracker] = {name: open_tracker(name, run) for name in trackers}
+        self._trackers: dict[str, Tracker] = {}
+        try:
+            for name in trackers:
+                self._trackers[name] = open_tracker(name, run)
+        except CommonCanvasError:
+            self._each_tracker(lambda tracker: tracker.close(True))
+            raise
         self._trackers["tensorboard"] = TensorBoard(run)
         self._file = self.path.open("a", encoding="utf-8")
 

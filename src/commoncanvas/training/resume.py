@@ -166,6 +166,7 @@ class Run:
         saved = saved_steps(Storage(self.checkpoints_before)) or [0]
         usable = [step for step in saved if step <= equal]
         if usable:
+            self._model_before()
             return usable[-1]
         out = str(self.model_folder)
         raise TrainingError(
@@ -179,16 +180,21 @@ class Run:
             )
         )
 
+    def _model_before(self) -> Path:
+        """Where the model of fewer steps is kept. Raises TrainingError if there is another one already."""
+        before = self._steps_before
+        kept = self.model_folder.with_name(f"{self.model_folder.name}-{before}-steps")
+        if self.model_folder.exists() and kept.exists():
+            raise TrainingError(
+                f"the model of {before} steps can't be renamed to {kept}, which already exists; move that folder"
+            )
+        return kept
+
     def _lengthen(self, task: Task) -> None:
         """Extend the run to more steps. If it has a model already, rename that."""
         assert self.record is not None
-        before = self._steps_before
-        kept = self.model_folder.with_name(f"{self.model_folder.name}-{before}-steps")
+        before, kept = self._steps_before, self._model_before()
         if self.model_folder.exists():
-            if kept.exists():
-                raise TrainingError(
-                    f"the model of {before} steps can't be renamed to {kept}, which already exists; move that folder"
-                )
             self.model_folder.rename(kept)
             say(f"{self.recipe.name}: renamed the model of {before} steps to {kept}")
         self.record["earlier"] = self.earlier

@@ -133,7 +133,7 @@ class DiffusionTask:
         return self.family.pipeline(network_of(model), self.vae, self.scheduler)
 
     def save_samples(self, model: nn.Module, path: Path) -> None:
-        prompts = self.recipe.sample.prompts or self._some_texts()
+        prompts = self.recipe.sample.prompts or self._some_texts() or [""]
         sample = self.recipe.sample
         images = generate_images(
             self.pipeline(model).to(next(model.parameters()).device),
