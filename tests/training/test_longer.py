@@ -161,12 +161,12 @@ def test_two_lengths_are_alike_as_long_as_their_rates_are(
 def test_a_model_that_is_in_the_place_of_the_earlier_one_is_an_error_before_a_checkpoint_goes(
     shapes: Catalog, tmp_path: Path
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+    train(recipe("xs-autoencoder", tmp_path, *TRAPEZOID))
     (tmp_path / "xs-autoencoder-6-steps").mkdir()
     checkpoints = sorted((tmp_path / "xs-autoencoder-run" / "checkpoints").iterdir())
     with pytest.raises(TrainingError, match=r"can't be renamed to .*-6-steps, which already exists"):
-        train(recipe("xs-autoencoder", tmp_path, "--train.steps", "10"), resume=True)
+        train(recipe("xs-autoencoder", tmp_path, *TRAPEZOID, "--train.steps", "10"), resume=True)
     assert sorted((tmp_path / "xs-autoencoder-run" / "checkpoints").iterdir()) == checkpoints
     assert len(checkpoints) > 1
     (tmp_path / "xs-autoencoder-6-steps").rmdir()
-    assert train(recipe("xs-autoencoder", tmp_path, "--train.steps", "10"), resume=True).is_dir()
+    assert train(recipe("xs-autoencoder", tmp_path, *TRAPEZOID, "--train.steps", "10"), resume=True).is_dir()
