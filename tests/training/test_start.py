@@ -131,7 +131,7 @@ def test_from_init_needs_a_schedule_that_can_be_read(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"scheduler_config\.json can't be read"):
             resolved(made, None)
     zero = DDIMScheduler(**SD_BETAS, rescale_betas_zero_snr=True)
-    with pytest.raises(RecipeError, match="ends in noise alone, of which epsilon says nothing"):
+    with pytest.raises(RecipeError, match="ends in pure noise, where epsilon says nothing about the image"):
         resolved(begun(tmp_path, zero, "--noise.schedule", "from-init"), None)
 
 
