@@ -99,7 +99,7 @@ def test_a_model_of_a_fraction_credits_only_who_made_that_and_so_does_what_is_bu
 
 
 def test_a_fraction_without_an_image_is_refused(shapes: Catalog, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"data\.fraction 0\.01 of 24 images .* is not one image"):
+    with pytest.raises(TrainingError, match=r"data\.fraction 0\.01 of 24 images .* is less than one image"):
         train(recipe("xs-autoencoder", tmp_path, "--data.fraction", "0.01"))
 
 

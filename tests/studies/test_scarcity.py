@@ -315,7 +315,7 @@ def test_seeds_draw_other_images_and_give_a_spread(folder: Path) -> None:
         ((-0.1, 1), r"-0\.1 is not a share"),
         ((float("nan"),), "nan is not a share"),
         ((0.5, 1, 0.5), r"0\.5 is given twice"),
-        ((0.001, 1), r"0\.001 of \d+ training images is not one image; give at least 0\.0"),
+        ((0.001, 1), r"0\.001 of \d+ training images is less than one image; give at least 0\.0"),
         ((0.5, 0.501), r"0\.5 and 0\.501 of \d+ training images are the same \d+; leave one out"),
     ],
 )

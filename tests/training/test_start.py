@@ -184,5 +184,6 @@ def test_a_plan_looks_at_init_and_says_what_it_is_not(tmp_path: Path) -> None:
         plan(recipe("xs", tmp_path, *words, str(tmp_path / "empty")), device="a100", images=10)
     (phase,) = plan(recipe("xs", tmp_path, *words, str(tmp_path / "gone")), device="a100", images=10).phases
     assert any(
-        "gone, whose training isn't counted, and which is no folder here yet" in note for note in phase.notes
+        "gone, whose training is not counted and which is not a folder here yet" in note
+        for note in phase.notes
     )

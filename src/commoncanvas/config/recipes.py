@@ -187,7 +187,7 @@ class DiffusionRecipe(RecipeBase):
     text_length: PositiveInt = 77
     text_skip: NonNegativeInt = Field(
         0,
-        description="how many last layers of a CLIP encoder to leave out; SD2's text_encoder has no last one",
+        description="how many last layers of a CLIP encoder to skip; SD2's text_encoder already lacks one",
     )
     encode: EncodeConfig = EncodeConfig()
     init: str | None = Field(

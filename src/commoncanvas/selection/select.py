@@ -234,7 +234,7 @@ def _check_trained(
     if not trained.any() and not heldout.all():
         raise TrainingError(
             f"data.fraction {data.fraction:g} of {np.count_nonzero(~heldout)} images in catalog "
-            f"{', '.join(each.catalog.uri for each in selections)} is not one image; give a larger share"
+            f"{', '.join(each.catalog.uri for each in selections)} is less than one image; give a larger share"
         )
     for number, each in enumerate(selections):
         mine = numbers == number

@@ -271,7 +271,7 @@ def _check_rows(
         count = fraction_count(images, fraction)
         if count == 0:
             raise TrainingError(
-                f"--fractions: {name_of(fraction)} of {images:,} training images is not one image; "
+                f"--fractions: {name_of(fraction)} of {images:,} training images is less than one image; "
                 f"give at least {1 / images:.2g}"
             )
         if count in seen:
