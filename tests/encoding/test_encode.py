@@ -321,7 +321,7 @@ def test_a_mix_is_trained_on_only_once_all_of_it_is_encoded(
     encode(recipe("xs", tmp_path))
     with pytest.raises(
         TrainingError,
-        match=r"no column text_minilm_6_label, text_minilm_6_title, but text_minilm_6, text_minilm_6_of;",
+        match=r"no column text_minilm_6_label, text_minilm_6_title, but it has text_minilm_6, text_minilm_6_of;",
     ):
         train(recipe("xs", tmp_path, *MIX))
 

@@ -227,7 +227,7 @@ def test_a_catalog_of_which_nothing_is_left_is_named_with_the_reason(
 ) -> None:
     shared = {"filter": "image_id LIKE 'shapes:%'"}
     with pytest.raises(
-        TrainingError, match=r"museum\.lance .* of 2 rows .* 2 are of images in a catalog before"
+        TrainingError, match=r"museum\.lance .* of 2 rows .* 2 are of images that an earlier catalog has"
     ):
         train(recipe("xs-autoencoder", tmp_path, *both(tmp_path, museum=shared)))
     with pytest.raises(TrainingError, match=r"museum\.lance .* 0 with title = 'mauve'"):
