@@ -126,7 +126,7 @@ def test_those_who_made_a_captioners_images_must_be_within_reach_before_the_trai
     )
     encode(writing(tmp_path))
     Catalog.open(shapes.uri).tag(tag)
-    with pytest.raises(CatalogError, match="is another one now"):
+    with pytest.raises(CatalogError, match="has other rows now"):
         train(recipe("xs", tmp_path))
 
 
@@ -160,7 +160,7 @@ def test_a_commercial_model_is_not_built_on_noncommercial_parts(shapes: Catalog,
 
 def test_a_broken_record_is_named_and_a_missing_one_says_nothing(tmp_path: Path) -> None:
     assert origin(tmp_path) is None
-    for text, says in (("{", "not valid JSON"), ("[]", "holds no JSON object"), ("{}", "lacks name, task")):
+    for text, says in (("{", "not valid JSON"), ("[]", "is not a JSON object"), ("{}", "lacks name, task")):
         (tmp_path / "provenance.json").write_text(text)
         with pytest.raises(ModelError, match=says):
             origin(tmp_path)
