@@ -137,7 +137,7 @@ class DataConfig(_Pinned):
         return self.text if isinstance(self.text, dict) else None
 
     @model_validator(mode="after")
-    def _one_stream(self) -> Self:
+    def _one_way_to_read(self) -> Self:
         if self.shuffle and self.mix:
             raise ValueError(
                 "shuffle reads neighbouring rows, and mix draws rows of each source by its share; leave one of them out"
@@ -158,7 +158,7 @@ class DataConfig(_Pinned):
         return {name: each for name, each in given.items() if each is not None}
 
     @model_validator(mode="after")
-    def _from_somewhere(self) -> Self:
+    def _has_catalogs(self) -> Self:
         if (self.catalog is None) == (self.catalogs is None):
             raise ValueError("give either catalog or catalogs, not both")
         if self.catalogs is None:

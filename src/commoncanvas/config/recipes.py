@@ -128,7 +128,7 @@ class NoiseConfig(Schema):
     )
 
     @model_validator(mode="after")
-    def _weighs_once(self) -> Self:
+    def _one_loss_weight(self) -> Self:
         if self.min_snr_gamma and self.sigma_weights:
             raise ValueError("min_snr_gamma and sigma_weights both weight the loss; give only one")
         return self
@@ -146,7 +146,7 @@ class NoiseConfig(Schema):
         return self
 
     @model_validator(mode="after")
-    def _begins_somewhere(self) -> Self:
+    def _end_needs_a_start(self) -> Self:
         if self.logit_normal_end is not None and not self.logit_normal:
             raise ValueError("logit_normal_end needs logit_normal; give it too")
         return self
@@ -231,7 +231,7 @@ class DiffusionRecipe(RecipeBase):
 
     @field_validator("unet", "transformer", mode="before")
     @classmethod
-    def _unset(cls, given: Any) -> Any:
+    def _without_null(cls, given: Any) -> Any:
         """Null removes the network of the base recipe."""
         return {} if given is None else given
 

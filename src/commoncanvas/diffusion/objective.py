@@ -48,8 +48,8 @@ class Objective:
         `uniform` draws each independently. `stratified` draws one from each of `size` equally likely intervals, in
         random order: the distribution of each is the same, and the batch's mean loss varies less (like the
         low-discrepancy sampler of arXiv 2107.00630, I.1). The distribution is uniform, or with `logit_normal` that of
-        T sigmoid(mean + deviation z), z normal (arXiv 2403.03206, 3.1). `logit_normal_end` moves the mean in a straight
-        line: a curriculum from easy to hard (arXiv 2403.10348), without that paper's steps and measure of difficulty.
+        T sigmoid(mean + deviation z), z normal (arXiv 2403.03206, 3.1). The mean moves to `logit_normal_end` linearly:
+        a curriculum from easy to hard (arXiv 2403.10348), without that paper's steps and measure of difficulty.
         """
         device = generator.device
         places_B = torch.rand(size, generator=generator, device=device)

@@ -297,8 +297,8 @@ class TextStage(FrozenStage):
 
         made = self.filled(run, inputs, lambda texts, size: texts + [""] * (size - len(texts)))
         width = made.shape[1] - self.pooled
-        of = pa.array([fingerprint(text) for text in inputs], pa.string())
-        columns = [self.column(made[:, :width]), of]
+        fingerprints = pa.array([fingerprint(text) for text in inputs], pa.string())
+        columns = [self.column(made[:, :width]), fingerprints]
         if self.pooled:
             columns.append(self.column(made[:, width:]))
         return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.writes])

@@ -103,7 +103,10 @@ class Started(Printed):
         """What the terminal shows."""
         from rich.text import Text
 
-        lines = [f"{' and '.join(self.recipes)}: for {counted(self.images, 'images')}; next:", *self.commands]
+        lines = [
+            f"wrote {' and '.join(self.recipes)} for {counted(self.images, 'images')}; next:",
+            *self.commands,
+        ]
         shown = "\n  ".join(lines)
         return Text(f"{shown}\nbefore you share the model: {self.conflict}" if self.conflict else shown)
 

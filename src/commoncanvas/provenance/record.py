@@ -217,9 +217,9 @@ def merged_credits(
         seen.add(one)
         yield one
     for each in credited:
-        gone = taken_down([*nearby, *_reachable(each.origin)]).image_ids
+        removed = taken_down([*nearby, *_reachable(each.origin)]).image_ids
         for one in each.credits(nearby):
-            if one not in seen and one.image_id not in gone:
+            if one not in seen and one.image_id not in removed:
                 seen.add(one)
                 yield one
 

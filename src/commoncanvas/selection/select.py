@@ -74,7 +74,7 @@ def select_rows(
     """
     texts = list(dict.fromkeys([*data.text_columns, *(data.heldout_text or ())]))
     selections: list[Selection] = []
-    founds: list[pa.Table] = []
+    tables: list[pa.Table] = []
     catalogs = open_catalogs(data, pins or {})
     keys = taken_down(catalogs.values())
     for name, catalog in catalogs.items():
@@ -90,15 +90,15 @@ def select_rows(
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts, encode))
         selections.append(Selection(name, catalog, all_of(*parts), source.share, left_out=left_out))
-        founds.append(found)
+        tables.append(found)
     _check_types(selections, [*requires, *texts], encode)
-    found, numbers = _joined([each.share for each in selections], founds)
+    found, numbers = _joined([each.share for each in selections], tables)
     image_ids = found["image_id"].to_pylist()
     heldout = heldout_mask(image_ids, data.heldout_fraction)
     table = _described(found, data, heldout, _splits(image_ids, heldout, data))
     selections = [
         replace(each, elsewhere=len(rows) - int((numbers == number).sum()))
-        for number, (each, rows) in enumerate(zip(selections, founds, strict=True))
+        for number, (each, rows) in enumerate(zip(selections, tables, strict=True))
     ]
     _check_trained(table, selections, numbers, data)
     sources = None
@@ -171,13 +171,13 @@ def _check_types(selections: Sequence[Selection], columns: Sequence[str], encode
                 )
 
 
-def _joined(shares: Sequence[float], founds: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
+def _joined(shares: Sequence[float], tables: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The rows of all catalogs, each image once, in the order of `TrainingRows.table`; and their catalogs' numbers."""
-    if len(founds) == 1:
-        return founds[0].sort_by("image_id"), np.zeros(len(founds[0]), np.int64)
+    if len(tables) == 1:
+        return tables[0].sort_by("image_id"), np.zeros(len(tables[0]), np.int64)
     numbered = [
         found.append_column("number", pa.array(np.full(len(found), number)))
-        for number, found in enumerate(founds)
+        for number, found in enumerate(tables)
     ]
     together = pa.concat_tables(numbered, promote_options="default")
     together = together.sort_by([("image_id", "ascending"), ("number", "ascending")])
