@@ -421,5 +421,5 @@ def test_more_tokens_than_the_encoder_has_positions_are_refused_before_anything_
 
 
 def test_buckets_larger_than_the_image_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"encode.buckets 24 is more than size 16; make it less"):
+    with pytest.raises(RecipeError, match=r"encode.buckets 24 is larger than size 16; give a smaller one"):
         recipe("xs", tmp_path, "--encode.buckets", "24")

@@ -309,7 +309,7 @@ def test_seeds_draw_other_images_and_give_a_spread(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fractions", "message"),
     [
-        ((), "--fractions: give some"),
+        ((), "--fractions: give at least one"),
         ((0.5, 0.0), "0 is not a share of the images"),
         ((1.5,), r"1\.5 is not a share"),
         ((-0.1, 1), r"-0\.1 is not a share"),
@@ -330,7 +330,7 @@ def test_fractions_that_make_no_study_are_refused_before_anything_is_made(
 def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(encoded: Path) -> None:
     mixed = studied(encoded, "--data.mix", "{label IS NOT NULL: 1, label IS NULL: 1}")
     with pytest.raises(
-        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has none of label IS NOT NULL"
+        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has no image of label IS NOT NULL"
     ):
         study_scarcity(mixed, (0.05, 1))
     assert not (encoded / "xs-scarcity").exists()
@@ -345,7 +345,7 @@ def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(
             {},
             r"0 held-out images .* set data\.heldout_fraction above 0\.01",
         ),
-        (("--data.fraction", "0.5"), {}, r"data\.fraction is what the study varies"),
+        (("--data.fraction", "0.5"), {}, r"the study varies data\.fraction"),
         ((), {"seeds": 0}, "at least 1 seed"),
         ((), {"prompts": 1}, "2 prompts"),
     ],

@@ -93,7 +93,7 @@ class AutoencoderRecipe(RecipeBase):
     vae: dict[str, Any] = Field(description="configuration of diffusers' AutoencoderKL")
     l1_weight: float = Field(1.0, ge=0)
     mse_weight: float = Field(0.0, ge=0)
-    colour_weight: float = Field(0.0, ge=0, description="L1 between averages over 8x8 pixels")
+    colour_weight: float = Field(0.0, ge=0, description="weight of the L1 between averages over 8x8 pixels")
     kl_weight: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
@@ -245,7 +245,7 @@ class DiffusionRecipe(RecipeBase):
             raise ValueError("a transformer takes squares only; leave encode.buckets out")
         if self.encode.buckets and self.encode.buckets > self.size:
             raise ValueError(
-                f"encode.buckets {self.encode.buckets} is more than size {self.size}; make it less"
+                f"encode.buckets {self.encode.buckets} is larger than size {self.size}; give a smaller one"
             )
         return self
 

@@ -10,7 +10,7 @@ from commoncanvas.config.schema import Beta, Schema
 
 
 class TrainConfig(Schema):
-    """The loop: the same for every task."""
+    """The training loop. It is the same for every task."""
 
     steps: PositiveInt
     batch_size: PositiveInt
@@ -99,5 +99,5 @@ class TrainConfig(Schema):
     @model_validator(mode="after")
     def _average_begins(self) -> Self:
         if self.ema_start >= self.steps:
-            raise ValueError(f"ema_start {self.ema_start} is not before the last of {self.steps} steps")
+            raise ValueError(f"ema_start {self.ema_start} must be less than steps {self.steps}")
         return self

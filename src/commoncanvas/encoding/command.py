@@ -161,7 +161,7 @@ def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str
         first = "the first " if checked >= COUNTED else ""
         say(
             f"{stage.done_column}: {cut:,} of {first}{checked:,} texts are longer than {stage.length} tokens; the "
-            "rest of each is not read (text_length in the recipe)"
+            "rest of each text is not read (text_length in the recipe)"
         )
     return {"texts_counted": checked, "texts_cut": cut}
 

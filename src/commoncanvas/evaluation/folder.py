@@ -29,7 +29,7 @@ def diffusion_provenance(model: str) -> dict[str, Any]:
     provenance = read_provenance(model)
     if provenance["task"] != "diffusion":
         raise ModelError(
-            f"{model} is a model of task {provenance['task']}; evaluate takes one of task diffusion"
+            f"{model} is a model of task {provenance['task']}; evaluate needs one of task diffusion"
         )
     return provenance
 

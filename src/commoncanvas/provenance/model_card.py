@@ -26,7 +26,7 @@ WHAT = {
     "autoencoder": "An autoencoder of images",
     "captioner": "A captioner of images",
 }
-FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words that it knows"}
+FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words in its vocabulary"}
 
 
 def write_card(folder: Path, name: str | None = None) -> None:

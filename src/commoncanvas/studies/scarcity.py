@@ -236,7 +236,7 @@ def _studied(recipe: Recipe) -> DiffusionRecipe:
             f"{recipe.name} is of task {recipe.task}; a study of scarcity needs a recipe of task diffusion"
         )
     if recipe.data.fraction != 1:
-        raise RecipeError(f"{recipe.name}: data.fraction is what the study varies; leave it at 1")
+        raise RecipeError(f"{recipe.name}: the study varies data.fraction; leave it at 1")
     if not recipe.data.heldout_fraction:
         raise RecipeError(
             f"{recipe.name}: a study evaluates on held-out images; set data.heldout_fraction, such as 0.1"
@@ -247,7 +247,7 @@ def _studied(recipe: Recipe) -> DiffusionRecipe:
 def _checked(fractions: Sequence[float]) -> list[float]:
     """Check the fractions and sort them, the smallest first."""
     if not fractions:
-        raise RecipeError("--fractions: give some, such as 0.01 0.03 0.1 0.3 1")
+        raise RecipeError("--fractions: give at least one, such as 0.01 0.03 0.1 0.3 1")
     for fraction in fractions:
         if not (math.isfinite(fraction) and 0 < fraction <= 1):
             raise RecipeError(
@@ -299,7 +299,7 @@ def _check_sources(recipe: DiffusionRecipe, task: Task, fraction: float, seed: i
     for number, name in enumerate(names):
         if number not in kept:
             raise TrainingError(
-                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has none of "
+                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has no image of "
                 f"{name}; give a larger share, or another data.fraction_seed"
             )
 
@@ -326,7 +326,7 @@ def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> d
     wanted = {"fingerprint": fingerprint(recipe, task), "sample": sample, "prompts": prompts}
     record = _read(folder)
     if record is None:
-        pin(recipe.name, task.rows)  # its trainings have the same tags
+        pin(recipe.name, task.rows)  # all trainings use these tags
         record = wanted | {
             "versions": {each.name: each.catalog.version for each in task.rows.selections},
             "recipe": recipe.model_dump(mode="json"),
