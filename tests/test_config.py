@@ -84,9 +84,7 @@ def test_a_recipe_on_a_base_has_that_ones_fields_where_it_has_none(tmp_path: Pat
 def test_a_base_that_is_not_there_or_stands_on_itself_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\n")
-    with pytest.raises(
-        RecipeError, match=r"recipe a\.yaml is its own base, by way of .*a\.yaml and .*b\.yaml"
-    ):
+    with pytest.raises(RecipeError, match=r"recipe a\.yaml is its own base, through .*a\.yaml and .*b\.yaml"):
         load_recipe(str(tmp_path / "a.yaml"))
     (tmp_path / "c.yaml").write_text("base: nowhere\n")
     with pytest.raises(RecipeError, match="recipe nowhere does not exist"):
@@ -118,11 +116,11 @@ def test_several_catalogs_take_the_place_of_a_bases_one_and_back(tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.catalog", "a.lance"], "give catalog, or several in catalogs; one of the two"),
-        (["--data.version", "3"], "version is that of catalog; give each of catalogs its own"),
-        (["--data.filter", "width > 9"], "filter is that of catalog; give each of catalogs its own"),
-        (["--data.mix", "{label IS NULL: 1}"], "mix mixes rows of one catalog, and catalogs draws those of each"),
-        (["--data.shuffle", "{block: 1, buffer: 2}"], "shuffle reads rows beside each other, and catalogs draws"),
+        (["--data.catalog", "a.lance"], "give either catalog or catalogs, not both"),
+        (["--data.version", "3"], "version belongs to catalog; set it for each of catalogs"),
+        (["--data.filter", "width > 9"], "filter belongs to catalog; set it for each of catalogs"),
+        (["--data.mix", "{label IS NULL: 1}"], "mix mixes rows of one catalog, and catalogs draws rows of each"),
+        (["--data.shuffle", "{block: 1, buffer: 2}"], "shuffle reads neighbouring rows, and catalogs draws"),
         (["--data.catalogs.cc.share", "0"], "data.catalogs.cc.share: input should be greater than 0"),
         (["--data.catalogs.cc.shar", "1"], "no field data.catalogs.cc.shar; did you mean data.catalogs.cc.share?"),
         (["--data.catalogs.more.share", "1"], "data.catalogs.more.catalog: field required"),
@@ -134,7 +132,7 @@ def test_what_several_catalogs_can_not_be_had_with_is_named(words: list[str], me
     with pytest.raises(RecipeError) as caught:
         load_recipe("s-c", ["--data.catalogs", TWO, *words])
     assert message in str(caught.value)
-    with pytest.raises(RecipeError, match="give catalog, or several in catalogs"):
+    with pytest.raises(RecipeError, match="give either catalog or catalogs, not both"):
         load_recipe("s-c", ["--data.catalog", "null"])
 
 

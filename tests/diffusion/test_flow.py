@@ -74,13 +74,13 @@ def test_a_curriculum_follows_the_steps_of_the_whole_training_also_after_a_stop(
 
 
 def test_the_end_of_a_curriculum_needs_a_beginning(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="logit_normal_end is where the mean of logit_normal goes"):
+    with pytest.raises(RecipeError, match="logit_normal_end needs logit_normal; give it too"):
         recipe("xs", tmp_path, "--noise.logit_normal_end", "-0.5")
 
 
 def test_zero_terminal_snr_asks_for_a_prediction_that_can_begin_there(tmp_path: Path) -> None:
     words = ("--noise.schedule.rescale_betas_zero_snr", "true")
-    with pytest.raises(RecipeError, match="ends in noise alone, of which epsilon says nothing"):
+    with pytest.raises(RecipeError, match="ends in pure noise, where epsilon says nothing about the image"):
         recipe("xs", tmp_path, *words)
     recipe("xs", tmp_path, *words, "--noise.schedule.prediction_type", "v_prediction")
 

@@ -23,9 +23,13 @@ def sampler(name: str, **noise: object) -> Any:
 @pytest.mark.parametrize(
     ("name", "noise", "says"),
     [
-        ("PNDMScheduler", ZERO | TRAILING, "PNDMScheduler can't follow noise.schedule"),
-        ("DEISMultistepScheduler", ZERO | TRAILING, "DEISMultistepScheduler can't follow noise.schedule"),
-        ("DDIMScheduler", ZERO, "has to begin at timestep 999, all noise, not at 950"),
+        ("PNDMScheduler", ZERO | TRAILING, "PNDMScheduler ignores fields of noise.schedule"),
+        (
+            "DEISMultistepScheduler",
+            ZERO | TRAILING,
+            "DEISMultistepScheduler ignores fields of noise.schedule",
+        ),
+        ("DDIMScheduler", ZERO, "must begin at timestep 999, pure noise, not at 950"),
         ("PNDMScheduler", {"prediction_type": "sample"}, "PNDMScheduler can't sample with these settings"),
         ("DDIMScheduler", {"prediction_type": "flow_prediction"}, "DDIMScheduler can't sample a flow"),
         ("DEISMultistepScheduler", {"prediction_type": "flow_prediction"}, "leaves noise in a flow's images"),

@@ -321,7 +321,7 @@ def test_a_mix_is_trained_on_only_once_all_of_it_is_encoded(
     encode(recipe("xs", tmp_path))
     with pytest.raises(
         TrainingError,
-        match=r"no column text_minilm_6_label, text_minilm_6_title, but text_minilm_6, text_minilm_6_of;",
+        match=r"no column text_minilm_6_label, text_minilm_6_title, but it has text_minilm_6, text_minilm_6_of;",
     ):
         train(recipe("xs", tmp_path, *MIX))
 
@@ -422,5 +422,5 @@ def test_more_tokens_than_the_encoder_has_positions_are_refused_before_anything_
 
 
 def test_buckets_larger_than_the_image_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"encode.buckets 24 is more than size 16; make it less"):
+    with pytest.raises(RecipeError, match=r"encode.buckets 24 is larger than size 16; give a smaller one"):
         recipe("xs", tmp_path, "--encode.buckets", "24")

@@ -128,7 +128,7 @@ def test_a_model_cards_licence_is_read_and_decides(
             found.check(Policy.COMMERCIAL, [])
         else:
             with pytest.raises(
-                LicenseError, match="by its model card, which policy commercial does not allow"
+                LicenseError, match="in its model card, which policy commercial does not allow"
             ):
                 found.check(Policy.COMMERCIAL, [])
 
@@ -147,7 +147,7 @@ def test_init_from_a_noncommercial_models_network_is_refused_and_an_unknown_lice
     encode(recipe("xs", tmp_path))
     first = train(recipe("xs", tmp_path))
     assert (
-        "states no licence" not in capsys.readouterr().err
+        "states neither a licence" not in capsys.readouterr().err
     )  # MiniLM's is known, and what the VAE learned from
     fields = json.loads((first / "provenance.json").read_text())
     fields["licenses"]["CC-BY-NC-2.0"] = 3

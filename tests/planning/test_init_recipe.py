@@ -53,7 +53,7 @@ def test_the_recipes_of_a_small_folder_are_encoded_trained_and_run_as_they_are_w
     assert not ended.value.code
     told = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert told == [
-        "ours-autoencoder.yaml and ours.yaml: for 24 images; next:",
+        "wrote ours-autoencoder.yaml and ours.yaml for 24 images; next:",
         "commoncanvas train ours-autoencoder.yaml",
         "commoncanvas encode ours.yaml",
         "commoncanvas train ours.yaml",

@@ -52,12 +52,12 @@ def test_phases_add_up_and_share_their_text_states() -> None:
     shared = (2 * 5 * 1024 + 32) * 1e6
     assert planned.storage_bytes == pytest.approx(one.storage_bytes + two.storage_bytes - shared)
     assert two.state_bytes == 20 * two.parameters  # it keeps an average
-    assert any("goes on from s-c, which has a column of its own" in note for note in two.notes)
+    assert any("continues from s-c, which has its own column" in note for note in two.notes)
 
 
 def test_a_second_phase_alone_says_that_the_first_is_not_counted() -> None:
     (phase,) = plan(diffusion("s-c-512", *SMALL), device="a100", images=10).phases
-    assert any("runs/s-c, whose training isn't counted" in note for note in phase.notes)
+    assert any("runs/s-c, whose training is not counted" in note for note in phase.notes)
 
 
 def test_rows_and_their_bytes_come_from_the_catalog_that_is_there(shapes: Catalog, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_rows_of_several_catalogs_are_all_counted_and_one_that_is_not_there_is_n
     recipe = tiny(tmp_path, model, *words, *both(tmp_path))
     (before,) = plan(recipe, device="v100").phases
     assert before.images == 24 + 10
-    assert any("count once in each of its catalogs" in note for note in before.notes)
+    assert any("an image in several catalogs counts once for each" in note for note in before.notes)
     encode(recipe)
     (after,) = plan(recipe, device="v100").phases
     assert {column.measured_rows for column in after.columns} == {34}
@@ -115,8 +115,8 @@ def test_a_fraction_is_of_what_is_trained_on_and_not_of_what_is_encoded() -> Non
     assert (phase.images, phase.trained_images) == (1_000_000, 80_000)
     assert phase.epochs == pytest.approx(550_000 * 2048 / 80_000)
     assert phase.storage_bytes == pytest.approx(1e6 * phase.bytes_per_row)
-    assert any("data.fraction 0.1 is of what is trained on" in note for note in phase.notes)
-    with pytest.raises(RecipeError, match=r"data\.fraction 0\.1 of 2 images is not one image"):
+    assert any("data.fraction 0.1 limits only training" in note for note in phase.notes)
+    with pytest.raises(RecipeError, match=r"data\.fraction 0\.1 of 2 images is less than one image"):
         plan(diffusion("s-c", *SMALL, *part), device="a100", images=2)
 
 
@@ -160,16 +160,16 @@ def test_options_that_make_no_sense_are_named(options: dict[str, Any], message: 
     [
         ("xs-captioner", [], "task captioner can't be planned"),
         ("xs-autoencoder", [], "task autoencoder can't be planned"),
-        ("s-c", ["--vae", "someone/vae"], "vae someone/vae is no folder here.* --vae"),
+        ("s-c", ["--vae", "someone/vae"], "vae someone/vae is not a folder here.* --vae"),
         (
             "s-c",
             ["--text_encoder", "google/t5-v1_1-xxl"],
-            "text_encoder google/t5-v1_1-xxl is no folder here",
+            "text_encoder google/t5-v1_1-xxl is not a folder here",
         ),
         ("s-c", ["--vae", "."], "is a folder without the config.json"),
-        ("s-c", ["--text_encoder", "."], "text_encoder . has no configuration"),
+        ("s-c", ["--text_encoder", "."], "text_encoder . has no readable configuration"),
         ("s-c", ["--train.precision", "fp32"], "train.precision is fp32; give --utilisation"),
-        ("s-c", ["--encode.buckets", "12"], "take a multiple of 8"),
+        ("s-c", ["--encode.buckets", "12"], "use a multiple of 8"),
     ],
 )
 def test_recipes_that_cannot_be_planned_are_named(
@@ -229,7 +229,7 @@ def test_the_table_has_a_column_a_recipe(
     )
     assert code == 0
     assert out.splitlines()[2].split() == ["s-c", "s-c-512", "total"]
-    assert "v100: its peak is of fp16" in out
+    assert "v100: the peak is for fp16" in out
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_the_table_has_a_column_a_recipe(
         (["s-c", "--device", "tpu"], "--device tpu"),
         (["s-d", "--device", "a100"], "recipe s-d does not exist"),
         (["s-c", "--device", "a100", "--gpu", "3"], "there is no field gpu"),
-        (["s-c", "--device", "a100", "--vae", "someone/vae"], "someone/vae is no folder here"),
+        (["s-c", "--device", "a100", "--vae", "someone/vae"], "someone/vae is not a folder here"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(

@@ -128,7 +128,7 @@ def test_a_model_folder_says_what_it_is_what_it_learned_from_and_how_to_use_it(
     assert licences and all(f"| {name} | {count} |" in text for name, count in licences)
     assert "catalog.lance, version" in text and "license IN (noncommercial licences)" in text
     assert "vae: xs-autoencoder, itself trained on 24 images" in text
-    assert "Not measured yet: `commoncanvas evaluate xs` does" in text
+    assert "Not measured yet: `commoncanvas evaluate xs` measures them" in text
     lines = text.split("```python\n")[1].split("```")[0].splitlines()
     assert len(lines) == 3
     code = (

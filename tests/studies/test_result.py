@@ -66,10 +66,10 @@ def test_a_figure_that_a_point_lacks_is_a_dash_and_never_a_number() -> None:
 def test_notes_say_what_a_reader_would_else_get_wrong() -> None:
     notes = " ".join(study((0.005, 0, 90.0), (1, 0, 80.0), trainings=3).notes())
     for said in (
-        "at best 30.0",
-        "chance 2.0%",
+        "the autoencoder alone has 30.0, the best possible",
+        "chance is 2.0%",
         "--seeds 3",
-        "batch of 32 at 0.005",
+        "At 0.005 there are fewer images than a batch of 32",
         "xs-autoencoder",
         "2 of 3",
     ):

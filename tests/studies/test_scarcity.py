@@ -217,7 +217,7 @@ def test_a_folder_with_another_study_is_refused(
     finished: Path, words: tuple[str, ...], options: dict[str, int], changed: str
 ) -> None:
     with pytest.raises(
-        TrainingError, match=rf"started otherwise \(changed: {changed}\); choose another --out"
+        TrainingError, match=rf"has other settings \(changed: {changed}\); choose another --out"
     ):
         study(finished, *words, **options)
 
@@ -246,11 +246,11 @@ def test_rows_that_come_later_are_not_in_a_study_that_has_begun(
 
 @pytest.mark.slow
 def test_stopped_in_a_training_it_goes_on_to_the_same_figures(finished: Path, folder: Path) -> None:
-    with stopping_at(3, match="at fraction 1, its state saved; the same command goes on"):
+    with stopping_at(3, match="at fraction 1, its state saved; run the same command to continue"):
         study(folder)
     partial = json.loads((folder / "xs-scarcity" / "scarcity.json").read_text())
     assert not partial["finished"] and [row["fraction"] for row in partial["rows"]] == [0.5]
-    assert "1 of 2 trainings; the same command goes on." in partial["notes"]
+    assert "1 of 2 trainings; run the same command to continue." in partial["notes"]
     assert figures(study(folder)) == figures(study(finished))
     assert len(read_log(folder / "xs-scarcity" / "fraction-1-run" / "log.jsonl")) == 6
 
@@ -309,14 +309,14 @@ def test_seeds_draw_other_images_and_give_a_spread(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fractions", "message"),
     [
-        ((), "--fractions: give some"),
+        ((), "--fractions: give at least one"),
         ((0.5, 0.0), "0 is not a share of the images"),
         ((1.5,), r"1\.5 is not a share"),
         ((-0.1, 1), r"-0\.1 is not a share"),
         ((float("nan"),), "nan is not a share"),
         ((0.5, 1, 0.5), r"0\.5 is given twice"),
-        ((0.001, 1), r"0\.001 of \d+ training images is not one image; give at least 0\.0"),
-        ((0.5, 0.501), r"0\.5 and 0\.501 of \d+ training images are the same \d+; leave one out"),
+        ((0.001, 1), r"0\.001 of \d+ training images is less than one image; give at least 0\.0"),
+        ((0.5, 0.501), r"0\.5 and 0\.501 of \d+ training images are the same \d+ images; leave one out"),
     ],
 )
 def test_fractions_that_make_no_study_are_refused_before_anything_is_made(
@@ -330,7 +330,7 @@ def test_fractions_that_make_no_study_are_refused_before_anything_is_made(
 def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(encoded: Path) -> None:
     mixed = studied(encoded, "--data.mix", "{label IS NOT NULL: 1, label IS NULL: 1}")
     with pytest.raises(
-        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has none of label IS NOT NULL"
+        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has no image of label IS NOT NULL"
     ):
         study_scarcity(mixed, (0.05, 1))
     assert not (encoded / "xs-scarcity").exists()
@@ -345,7 +345,7 @@ def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(
             {},
             r"0 held-out images .* set data\.heldout_fraction above 0\.01",
         ),
-        (("--data.fraction", "0.5"), {}, r"data\.fraction is what the study varies"),
+        (("--data.fraction", "0.5"), {}, r"the study varies data\.fraction"),
         ((), {"seeds": 0}, "at least 1 seed"),
         ((), {"prompts": 1}, "2 prompts"),
     ],

@@ -202,5 +202,5 @@ def test_what_cannot_be_aligned_is_named_before_a_run(
 
 
 def test_alignment_with_buckets_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"encode\.buckets keeps more of it"):
+    with pytest.raises(RecipeError, match=r"encode\.buckets keeps more of the image"):
         load_recipe("xs", [*ALIGNED, "--encode.buckets", "8"])

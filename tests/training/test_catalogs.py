@@ -227,7 +227,7 @@ def test_a_catalog_of_which_nothing_is_left_is_named_with_the_reason(
 ) -> None:
     shared = {"filter": "image_id LIKE 'shapes:%'"}
     with pytest.raises(
-        TrainingError, match=r"museum\.lance .* of 2 rows .* 2 are of images in a catalog before"
+        TrainingError, match=r"museum\.lance .* of 2 rows .* 2 are of images that an earlier catalog has"
     ):
         train(recipe("xs-autoencoder", tmp_path, *both(tmp_path, museum=shared)))
     with pytest.raises(TrainingError, match=r"museum\.lance .* 0 with title = 'mauve'"):
@@ -290,7 +290,9 @@ def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
     for sample in (*found.seen_samples, *found.heldout_samples):
         with Image.open(Path(found.out) / sample.real_file) as shown:
             assert np.array_equal(np.asarray(shown), square(decode(stored[sample.image_id]), 16))
-    with pytest.raises(ModelError, match=r"several catalogs, .*write NAME=URI, NAME being one of cc, museum"):
+    with pytest.raises(
+        ModelError, match=r"several catalogs, .*write NAME=URI, where NAME is one of cc, museum"
+    ):
         evaluate(str(folder), catalog=str(tmp_path / "museum.lance"), device="cpu")
 
     # A part's catalog that is gone is found out before the next training.

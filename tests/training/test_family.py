@@ -254,5 +254,5 @@ def test_an_average_that_begins_late_is_of_the_last_steps_alone(shapes: Catalog,
     shutil.rmtree(tmp_path / "late-run/checkpoints/step-00000006")
     again = weights(train(late, resume=True))
     assert all(torch.equal(again[name], value) for name, value in average.items())
-    with pytest.raises(RecipeError, match="ema_start 6 is not before the last of 6 steps"):
+    with pytest.raises(RecipeError, match="ema_start 6 must be less than steps 6"):
         recipe("xs", tmp_path, "--train.ema_start", "6")

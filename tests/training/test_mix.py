@@ -83,7 +83,7 @@ def test_who_is_in_no_source_is_not_in_the_model(shapes: Catalog, tmp_path: Path
 
 
 def test_a_source_without_rows_is_named(shapes: Catalog, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"data\.mix: no row to train on is of label = 'pink'"):
+    with pytest.raises(TrainingError, match=r"data\.mix: no row to train on meets label = 'pink'"):
         train(recipe("xs-autoencoder", tmp_path, *mix(free=1, none=1)))
     with pytest.raises(RecipeError, match=r"shuffle .* mix .* leave one of them out"):
         recipe(

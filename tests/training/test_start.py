@@ -132,7 +132,7 @@ def test_from_init_needs_a_schedule_that_can_be_read(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"scheduler_config\.json can't be read"):
             resolved(made, None)
     zero = DDIMScheduler(**SD_BETAS, rescale_betas_zero_snr=True)
-    with pytest.raises(RecipeError, match="ends in noise alone, of which epsilon says nothing"):
+    with pytest.raises(RecipeError, match="ends in pure noise, where epsilon says nothing about the image"):
         resolved(begun(tmp_path, zero, "--noise.schedule", "from-init"), None)
 
 
@@ -185,5 +185,6 @@ def test_a_plan_looks_at_init_and_says_what_it_is_not(tmp_path: Path) -> None:
         plan(recipe("xs", tmp_path, *words, str(tmp_path / "empty")), device="a100", images=10)
     (phase,) = plan(recipe("xs", tmp_path, *words, str(tmp_path / "gone")), device="a100", images=10).phases
     assert any(
-        "gone, whose training isn't counted, and which is no folder here yet" in note for note in phase.notes
+        "gone, whose training is not counted and which is not a folder here yet" in note
+        for note in phase.notes
     )

@@ -368,7 +368,7 @@ def test_a_version_from_before_the_latents_is_told_from_the_newest(shapes: Catal
     encode(recipe("xs", tmp_path))
     for version in ("early", str(shapes.version)):
         with pytest.raises(
-            TrainingError, match=r"no column latent_.* newest version, \d+, has: leave data\.version out"
+            TrainingError, match=r"no column latent_.* newest version, \d+, has it: leave data\.version out"
         ):
             train(recipe("xs", tmp_path, "--data.version", version))
 

@@ -316,7 +316,7 @@ def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(shapes: Cata
     with pytest.raises(TrainingError, match=r"prompts 'pixart'.*commoncanvas encode .*--overwrite"):
         DiffusionTask(as_given, None)
     with pytest.raises(
-        CatalogError, match=r"prompts 'pixart'.*to make it anew: commoncanvas encode .*--overwrite"
+        CatalogError, match=r"prompts 'pixart'.*to replace it: commoncanvas encode .*--overwrite"
     ):
         encode(as_given)
 

@@ -1,4 +1,4 @@
-"""Recipes: one validated schema a task, read from YAML, every field settable on the command line as `--a.b value`."""
+"""Recipes: one validated schema for each task, read from YAML. The command line can set any field: `--a.b value`."""
 
 from commoncanvas.config.data import CatalogConfig, DataConfig, ShuffleConfig
 from commoncanvas.config.load import as_recipe, load_recipe, split_words, validate_recipe

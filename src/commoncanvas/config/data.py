@@ -12,11 +12,11 @@ from commoncanvas.config.schema import Schema, Share
 
 
 class ShuffleConfig(Schema):
-    """Reading in ranges, for object stores, where a request costs more than the bytes that it brings."""
+    """A shuffle that reads ranges of rows. It is for object stores, where requests cost more than bytes."""
 
-    block: PositiveInt = Field(description="rows beside each other in storage that are read in one range")
+    block: PositiveInt = Field(description="neighbouring rows that are read in one range")
     buffer: PositiveInt = Field(
-        description="rows of blocks from anywhere that are shuffled together; twice as many are in memory"
+        description="rows from random blocks that are shuffled together; memory holds twice as many"
     )
 
     @model_validator(mode="after")
@@ -29,8 +29,8 @@ class ShuffleConfig(Schema):
 Version = Annotated[
     int | str | None,
     Field(
-        description="table version or tag to pin; null: the newest at the start. The tag of a saved filter stands for "
-        "the rows that it lets in, of those that were there then, as the newest version at the start has them"
+        description="table version or tag to pin; null: the newest at the start of the run. The tag of a saved filter "
+        "selects the rows that existed when it was saved and match it, with their newest values"
     ),
 ]
 Filter = Annotated[
@@ -39,7 +39,7 @@ Filter = Annotated[
 
 
 class _Pinned(Schema):
-    """A catalog's version, which may be given as `tag` too."""
+    """A catalog's version. `tag` is another name for it."""
 
     version: Version = None
 
@@ -58,7 +58,7 @@ class CatalogConfig(_Pinned):
 
     catalog: str
     filter: Filter = None
-    share: Share = Field(default=1.0, description="of each batch's rows, beside the others' shares")
+    share: Share = Field(default=1.0, description="share of each batch's rows, relative to the other shares")
 
 
 class DataConfig(_Pinned):
@@ -67,8 +67,8 @@ class DataConfig(_Pinned):
     catalog: str | None = None
     catalogs: Annotated[dict[str, CatalogConfig], Field(min_length=1)] | None = Field(
         None,
-        description="in place of catalog, version and filter: several by name, of which each batch has rows by their "
-        "shares, whatever there are of each; an image that is in two is of the first",
+        description="several catalogs by name, instead of catalog, version and filter. Each batch takes rows from each "
+        "by its share, whatever its size; an image in several catalogs belongs to the first",
     )
     policy: Literal["commercial", "noncommercial"] = "noncommercial"
     allow_no_derivatives: bool = False
@@ -76,37 +76,35 @@ class DataConfig(_Pinned):
     text: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, Share], Field(min_length=1)] = (
         Field(
             ["label", "caption"],
-            description="text columns, the first that is set wins; or a mapping of columns to shares: drawn among "
-            "those that are set, for each image and epoch anew",
+            description="text columns; the first that is set is used. Or a mapping of columns to shares: training "
+            "draws one of the columns that are set, anew for each image and epoch",
         )
     )
     heldout_text: list[str] | None = Field(
-        None, description="text columns of held-out prompts; null: those of text"
+        None, description="text columns of held-out prompts; null: the same as text"
     )
     heldout_fraction: float = Field(
-        0.0, ge=0, lt=1, description="share of images never trained on, by hash of image_id"
+        0.0, ge=0, lt=1, description="share of the images that is held out, chosen by hash of image_id"
     )
     fraction: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="share of the other images to train on, by hash of image_id; smaller shares are within larger ones",
+        description="share of the other images to train on, by hash of image_id; a larger share contains a smaller one",
     )
-    fraction_seed: NonNegativeInt = Field(
-        0, description="which images a share is of; another seed, another draw"
-    )
+    fraction_seed: NonNegativeInt = Field(0, description="seed of the choice of these images")
     mix: Annotated[dict[str, Share], Field(min_length=1)] | None = Field(
         None,
-        description="conditions, SQL or names of saved filters, to shares: a batch has rows of each by its share, "
-        "whatever there are of it; a row is of the first that it meets",
+        description="conditions (SQL or names of saved filters) with shares. Each batch takes rows of each by share, "
+        "however many there are; a row belongs to the first condition that it meets",
     )
     shuffle: ShuffleConfig | None = Field(
-        None, description="block and buffer of a shuffle that reads ranges; null: rows one by one, for disks"
+        None, description="block and buffer of a shuffle that reads ranges; null: read single rows, for disks"
     )
 
     @property
     def each_catalog(self) -> dict[str, CatalogConfig]:
-        """The catalogs by name; that of `catalog` has none."""
+        """The catalogs by name. The name of the one in `catalog` is empty."""
         if self.catalogs is not None:
             return self.catalogs
         assert self.catalog is not None
@@ -114,13 +112,13 @@ class DataConfig(_Pinned):
 
     @property
     def shares(self) -> list[float] | None:
-        """Those of the catalogs or of `mix`; None where all rows are of one source."""
+        """The shares of the catalogs or of `mix`; None if there is only one source."""
         if self.catalogs is not None:
             return [each.share for each in self.catalogs.values()]
         return list(self.mix.values()) if self.mix else None
 
     def pinned(self, versions: Mapping[str, int], filters: Mapping[str, str | None]) -> Self:
-        """The same at `versions` of the catalogs, with `filters`, both by name."""
+        """A copy with these versions and filters. Both are by the catalogs' names."""
         if self.catalogs is None:
             return self.model_copy(update={"version": versions[""], "filter": filters[""]})
         pinned = {
@@ -135,21 +133,21 @@ class DataConfig(_Pinned):
 
     @property
     def text_mix(self) -> dict[str, float] | None:
-        """Each column's share, where texts are drawn."""
+        """Each column's share; None if texts are not drawn."""
         return self.text if isinstance(self.text, dict) else None
 
     @model_validator(mode="after")
-    def _one_stream(self) -> Self:
+    def _one_way_to_read(self) -> Self:
         if self.shuffle and self.mix:
             raise ValueError(
-                "shuffle reads rows beside each other, and mix draws each source by its share; leave one of them out"
+                "shuffle reads neighbouring rows, and mix draws rows of each source by its share; leave one of them out"
             )
         return self
 
     @field_validator("catalogs", mode="before")
     @classmethod
-    def _without_those_taken_away(cls, given: Any) -> Any:
-        """A recipe takes one of its base's catalogs away with null."""
+    def _without_null(cls, given: Any) -> Any:
+        """Null removes a catalog of the base recipe."""
         if not isinstance(given, dict):
             return given
         for name in map(str, given):
@@ -160,23 +158,21 @@ class DataConfig(_Pinned):
         return {name: each for name, each in given.items() if each is not None}
 
     @model_validator(mode="after")
-    def _from_somewhere(self) -> Self:
+    def _has_catalogs(self) -> Self:
         if (self.catalog is None) == (self.catalogs is None):
-            raise ValueError("give catalog, or several in catalogs; one of the two")
+            raise ValueError("give either catalog or catalogs, not both")
         if self.catalogs is None:
             return self
         for field in ("version", "filter"):
             if getattr(self, field) is not None:
                 raise ValueError(
-                    f"{field} is that of catalog; give each of catalogs its own, and null takes a base's away"
+                    f"{field} belongs to catalog; set it for each of catalogs instead, and remove a base's with null"
                 )
         if self.mix or self.shuffle:
             field, reads = (
-                ("mix", "mixes rows of one catalog")
-                if self.mix
-                else ("shuffle", "reads rows beside each other")
+                ("mix", "mixes rows of one catalog") if self.mix else ("shuffle", "reads neighbouring rows")
             )
             raise ValueError(
-                f"{field} {reads}, and catalogs draws those of each by its share; leave one of them out"
+                f"{field} {reads}, and catalogs draws rows of each catalog by its share; leave one of them out"
             )
         return self

@@ -1,4 +1,4 @@
-"""Recipes read from YAML, every field settable on the command line as `--a.b value`."""
+"""Read recipes from YAML. The command line can set any field: `--a.b value`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def load_recipe(
 ) -> Recipe:
     """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
 
-    A recipe with a `base`, another recipe's name or path (beside it, if relative), has that one's fields where it has
-    none of its own.
+    `base` in a recipe is another recipe's name or path (relative to this recipe). Fields that the recipe doesn't set
+    come from its base.
     `overrides` are command-line words: `--train.steps 100` or `--train.steps=100`; values are YAML.
-    In Python a recipe can be a mapping too, and overrides keyword arguments: `load_recipe("xs", train={"steps": 100})`.
-    Raises RecipeError, naming the field, for anything that does not fit.
+    In Python, a recipe can be a mapping, and overrides keyword arguments: `load_recipe("xs", train={"steps": 100})`.
+    Raises RecipeError, which names the field that is wrong.
     """
     overrides = [*overrides, *_words(fields)]
     if isinstance(recipe, Mapping):
@@ -47,7 +47,7 @@ def load_recipe(
 
 
 def as_recipe(recipe: Recipe | str | Path | Mapping[str, Any]) -> Recipe:
-    """A recipe by its name, path or fields; a Recipe as it is. Raises RecipeError."""
+    """Load a recipe by its name, path or fields. A Recipe is returned unchanged. Raises RecipeError."""
     return load_recipe(recipe) if isinstance(recipe, str | Path | Mapping) else recipe
 
 
@@ -67,7 +67,7 @@ def _words(fields: Mapping[str, Any], prefix: str = "--") -> list[str]:
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Command-line words -> recipes, and the words of overrides among them."""
+    """Split command-line words into recipes and words of overrides."""
     recipes: list[str] = []
     overrides: list[str] = []
     rest = iter(words)
@@ -82,7 +82,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
-    """The recipe that `fields` describe; RecipeError names `where` and every field that is wrong."""
+    """Make the recipe from its fields. RecipeError names `where` and every field that is wrong."""
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:
@@ -92,10 +92,10 @@ def validate_recipe(fields: dict[str, Any], where: str) -> Recipe:
 
 
 def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe, its bases' among them; `over`: the recipes that it is a base of."""
+    """The fields of a recipe and its bases. `over`: the recipes that have this one as a base."""
     where, text = _find(recipe, among)
     if where in over:
-        raise RecipeError(f"recipe {recipe} is its own base, by way of {' and '.join(over)}")
+        raise RecipeError(f"recipe {recipe} is its own base, through {' and '.join(over)}")
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -108,7 +108,7 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
 def _with_base(
     fields: dict[str, Any], recipe: str, where: str, among: Path, over: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The fields of a recipe over those of its base."""
+    """Merge the fields of a recipe into those of its base."""
     base = fields.pop("base", None)
     if base is None:
         return fields
@@ -121,8 +121,8 @@ def _with_base(
 
 
 def _supersede(below: dict[str, Any], given: Collection[str]) -> None:
-    """One catalog, or several, take the place of what a recipe below has; both given at once are for the schema to
-    refuse.
+    """If only one of `catalog` and `catalogs` is given, remove the other one from the base's fields. The schema refuses
+    both.
     """
     own = {"catalog", "catalogs"} & set(given)
     if len(own) == 1 and isinstance(data := below.get("data"), dict):
@@ -141,7 +141,7 @@ def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find(recipe: str, among: Path) -> tuple[str, str]:
-    """Where a recipe lies, which is its name if it comes with the package, and its text."""
+    """The recipe's path (its name, if it comes with the package) and its text."""
     path = among / recipe
     if path.is_file():
         return str(path), path.read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def _find(recipe: str, among: Path) -> tuple[str, str]:
     if path.stem in names and path.parent.name in ("", "recipes"):
         return path.stem, (shipped / f"{path.stem}.yaml").read_text(encoding="utf-8")
     raise RecipeError(
-        f"recipe {recipe} does not exist; give a YAML file, or one that comes along: {', '.join(names)}"
+        f"recipe {recipe} does not exist; give a YAML file, or a recipe of the package: {', '.join(names)}"
     )
 
 
@@ -161,7 +161,7 @@ def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or len(word) == 2:
-            raise RecipeError(f"unexpected argument {word!r}; recipe fields are set as --a.b value")
+            raise RecipeError(f"unexpected argument {word!r}; set a recipe field as --a.b value")
         path, equals, value = word[2:].partition("=")
         if not equals:
             if not rest:
@@ -203,7 +203,7 @@ def _suggest(path: list[str]) -> str:
 
 
 def _below(schema: type[Schema]) -> Iterator[type[Schema]]:
-    """All schemas that are derived from one."""
+    """All subclasses of a schema."""
     for each in schema.__subclasses__():
         yield each
         yield from _below(each)

@@ -1,4 +1,4 @@
-"""A recipe a task: its rows, its network and objective, its training."""
+"""One recipe class for each task: its rows, network, objective and training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from commoncanvas.config.train import TrainConfig
 
 FROM_INIT = "from-init"
 POOLED = "text_time"
-"""diffusers' `addition_embed_type` of SDXL: the pooled state, and `Crop`'s six numbers, steer every block."""
+"""diffusers' `addition_embed_type` of SDXL: the pooled state and `Crop`'s six numbers condition every block."""
 COLOUR_CELL = 8
-"""Side of the squares, pixels, between whose mean colours `AutoencoderRecipe.colour_weight` is."""
+"""Side in pixels of the squares whose mean colours `AutoencoderRecipe.colour_weight` compares."""
 
 
 class RecipeBase(Schema):
@@ -28,11 +28,11 @@ class RecipeBase(Schema):
     _words: tuple[str, ...] = PrivateAttr(())
 
     def __eq__(self, other: object) -> bool:
-        """By their fields, whatever they were read from."""
+        """Compare the fields, not where they were read from."""
         return type(other) is type(self) and self.__dict__ == other.__dict__
 
     def command(self, verb: str, *more: str) -> str:
-        """The command line that does `verb` with this recipe, for messages that say what to do next."""
+        """The command line of `verb` for this recipe, for messages that suggest it."""
         return shlex.join(["commoncanvas", verb, *(self._words or (f"{self.name}.yaml",)), *more])
 
     @field_validator("out")
@@ -44,24 +44,24 @@ class RecipeBase(Schema):
 
 
 class EncodeConfig(Schema):
-    """How the frozen networks run ahead of training, and what is kept of what they say."""
+    """How the frozen networks run before training, and how their outputs are stored."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     storage: Literal["fp16", "fp8"] = Field(
-        default="fp16", description="fp8: e4m3, with a scale a row; half the bytes"
+        default="fp16", description="fp8: e4m3, with a scale for each row; half the bytes"
     )
     batch_size: PositiveInt = Field(
         default=32, description="images or texts at once; halved when memory runs out"
     )
     posterior: Literal["mean", "mean_std"] = Field(
-        default="mean", description="mean_std keeps the deviation too, and training draws from it"
+        default="mean", description="mean_std also stores the standard deviation; training samples with both"
     )
     flipped: bool = Field(
-        default=False, description="latents of each image's mirror image too; training draws which"
+        default=False, description="also store the mirrored image's latents; training draws one of the two"
     )
     buckets: PositiveInt | None = Field(
         default=None,
-        description="aspect ratios of about size x size pixels, sides in steps of so many, one a batch; null: squares",
+        description="train in buckets of about size x size pixels, with sides in multiples of this; null: squares only",
     )
 
 
@@ -76,7 +76,7 @@ class CaptionerRecipe(RecipeBase):
     layers: PositiveInt = 3
     heads: PositiveInt = 4
     dropout: float = Field(0.1, ge=0, lt=1)
-    max_tokens: int = Field(12, ge=3, description="word pieces of a caption, its start and end among them")
+    max_tokens: int = Field(12, ge=3, description="tokens of a caption, with its start and end")
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -93,7 +93,7 @@ class AutoencoderRecipe(RecipeBase):
     vae: dict[str, Any] = Field(description="configuration of diffusers' AutoencoderKL")
     l1_weight: float = Field(1.0, ge=0)
     mse_weight: float = Field(0.0, ge=0)
-    colour_weight: float = Field(0.0, ge=0, description="L1 between averages over 8x8 pixels")
+    colour_weight: float = Field(0.0, ge=0, description="weight of the L1 between averages over 8x8 pixels")
     kl_weight: float = Field(0.0, ge=0)
 
     @model_validator(mode="after")
@@ -104,33 +104,33 @@ class AutoencoderRecipe(RecipeBase):
 
 
 class NoiseConfig(Schema):
-    """How noise is mixed in, and the objective; see `diffusion.objective` for the formulas."""
+    """How noise is added, and the objective; see `diffusion.objective` for the formulas."""
 
     schedule: dict[str, Any] | Literal["from-init"] = Field(
         description="configuration of diffusers' DDPMScheduler; prediction_type flow_prediction is flow matching, "
-        "which has no betas; from-init: that of init's pipeline"
+        "which has no betas; from-init: the schedule of init's pipeline"
     )
     timesteps: Literal["uniform", "stratified"] = "uniform"
     logit_normal: tuple[float, Share] | None = Field(
         None,
-        description="mean and deviation of the timesteps' logit (arXiv 2403.03206); null: all count the same",
+        description="mean and standard deviation of the timesteps' logit (arXiv 2403.03206); null: all are as likely",
     )
     logit_normal_end: float | None = Field(
         None,
-        description="the mean at the last step, from that of logit_normal at the first in a straight line: from more "
-        "noise to less is from easy to hard (arXiv 2403.10348); null: it stays",
+        description="the mean at the last step, reached in a straight line from logit_normal's mean; from more noise "
+        "to less is from easy to hard (arXiv 2403.10348); null: the mean is constant",
     )
     min_snr_gamma: float | None = Field(
         None, gt=0, description="min-SNR-gamma loss weights (arXiv 2303.09556)"
     )
     sigma_weights: Literal["sqrt", "cosmap"] | None = Field(
-        None, description="loss weights by the share of noise (arXiv 2403.03206)"
+        None, description="loss weights that depend on the share of noise (arXiv 2403.03206)"
     )
 
     @model_validator(mode="after")
-    def _weighs_once(self) -> Self:
+    def _one_loss_weight(self) -> Self:
         if self.min_snr_gamma and self.sigma_weights:
-            raise ValueError("min_snr_gamma and sigma_weights are two ways to weigh the loss; give one")
+            raise ValueError("min_snr_gamma and sigma_weights both weight the loss; give only one")
         return self
 
     @model_validator(mode="after")
@@ -140,15 +140,15 @@ class NoiseConfig(Schema):
             return self
         if schedule.get("rescale_betas_zero_snr") and schedule.get("prediction_type", "epsilon") == "epsilon":
             raise ValueError(
-                "schedule.rescale_betas_zero_snr ends in noise alone, of which epsilon says nothing; give "
-                "prediction_type v_prediction, and timestep_spacing trailing to begin sampling there (arXiv 2305.08891)"
+                "schedule.rescale_betas_zero_snr ends in pure noise, where epsilon says nothing about the image; set "
+                "prediction_type to v_prediction and timestep_spacing to trailing (arXiv 2305.08891)"
             )
         return self
 
     @model_validator(mode="after")
-    def _begins_somewhere(self) -> Self:
+    def _end_needs_a_start(self) -> Self:
         if self.logit_normal_end is not None and not self.logit_normal:
-            raise ValueError("logit_normal_end is where the mean of logit_normal goes; give that too")
+            raise ValueError("logit_normal_end needs logit_normal; give it too")
         return self
 
 
@@ -156,27 +156,29 @@ class AlignmentConfig(Schema):
     """Representation alignment (REPA, arXiv 2410.06940); see `training.alignment`."""
 
     column: str = Field(
-        description="column of image features, a map a row, such as efficientnet_lite0_7; rows without add nothing"
+        description="column of image features, such as efficientnet_lite0_7; rows without features are not aligned"
     )
     block: str = Field(
         description="module of the network whose output is aligned, such as mid_block or transformer_blocks.3"
     )
-    weight: float = Field(0.5, gt=0, description="of 1 - cosine, beside the denoising loss")
-    width: PositiveInt = Field(2048, description="of the projector's hidden layers")
+    weight: float = Field(0.5, gt=0, description="weight of 1 - cosine, which is added to the denoising loss")
+    width: PositiveInt = Field(2048, description="width of the projector's hidden layers")
 
 
 class SampleConfig(Schema):
     """How the exported model samples by default."""
 
-    scheduler: str = Field(description="a diffusers scheduler class that the pipeline takes")
+    scheduler: str = Field(description="a diffusers scheduler class that the pipeline supports")
     options: dict[str, Any] = Field({})
     guidance_scale: float = Field(ge=1)
     steps: PositiveInt
-    prompts: list[str] = Field([], description="drawn every train.sample_every steps")
+    prompts: list[str] = Field(
+        [], description="prompts of the images that are drawn every train.sample_every steps"
+    )
 
 
 class DiffusionRecipe(RecipeBase):
-    """Train a text-conditional U-Net or transformer on latents and text states computed ahead of time."""
+    """Train a text-conditional U-Net or transformer on latents and text states that `encode` computed."""
 
     task: Literal["diffusion"]
     size: PositiveInt = Field(description="side of the square images, pixels")
@@ -185,7 +187,7 @@ class DiffusionRecipe(RecipeBase):
     text_length: PositiveInt = 77
     text_skip: NonNegativeInt = Field(
         0,
-        description="last layers of a CLIP encoder to leave out; SD2's own text_encoder has lost its one already",
+        description="how many last layers of a CLIP encoder to skip; SD2's text_encoder already lacks one",
     )
     encode: EncodeConfig = EncodeConfig()
     init: str | None = Field(
@@ -195,7 +197,7 @@ class DiffusionRecipe(RecipeBase):
     unet: dict[str, Any] = Field({}, description="configuration of diffusers' UNet2DConditionModel")
     transformer: dict[str, Any] = Field(
         {},
-        description="configuration of diffusers' PixArtTransformer2DModel, in place of unet",
+        description="configuration of diffusers' PixArtTransformer2DModel, instead of unet",
     )
     masked_patches: float = Field(
         0.0,
@@ -204,19 +206,19 @@ class DiffusionRecipe(RecipeBase):
         description="share of a transformer's patches that training leaves out (MicroDiT, arXiv 2407.15811)",
     )
     patch_mixer: NonNegativeInt = Field(
-        0, description="first blocks of a transformer, which see all patches in training too"
+        0, description="how many first blocks of a transformer see all patches in training too"
     )
     noise: NoiseConfig
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     alignment: AlignmentConfig | None = Field(
         None,
-        description="draw hidden states towards image features, in training; null: the denoising loss alone",
+        description="pull hidden states towards image features during training; null: the denoising loss only",
     )
     sample: SampleConfig
 
     @property
     def pipeline(self) -> str:
-        """diffusers' class of the pipeline that training exports."""
+        """The diffusers class of the pipeline that training exports."""
         if self.transformer:
             return "PixArtAlphaPipeline"
         pooled = self.unet.get("addition_embed_type") == POOLED
@@ -224,26 +226,26 @@ class DiffusionRecipe(RecipeBase):
 
     @property
     def prompts(self) -> Literal["plain", "pixart"]:
-        """What the pipeline around the network makes of a prompt, and so `encode` of a text: see `latents.text`."""
+        """How the pipeline prepares a prompt. `encode` prepares texts in the same way: see TextEncoder."""
         return "pixart" if self.transformer else "plain"
 
     @field_validator("unet", "transformer", mode="before")
     @classmethod
-    def _unset(cls, given: Any) -> Any:
-        """A recipe takes its base's network away with null."""
+    def _without_null(cls, given: Any) -> Any:
+        """Null removes the network of the base recipe."""
         return {} if given is None else given
 
     @model_validator(mode="after")
     def _has_one_network(self) -> Self:
         if bool(self.unet) == bool(self.transformer):
-            raise ValueError("give one network, unet or transformer; null takes away a base's")
+            raise ValueError("give one network, unet or transformer; null removes a base's")
         if self.masked_patches and not self.transformer:
-            raise ValueError("masked_patches are a transformer's; a unet has no patches to leave out")
+            raise ValueError("masked_patches needs a transformer; a unet has no patches to leave out")
         if self.transformer and self.encode.buckets:
-            raise ValueError("transformer takes squares only; leave encode.buckets out")
+            raise ValueError("a transformer takes squares only; leave encode.buckets out")
         if self.encode.buckets and self.encode.buckets > self.size:
             raise ValueError(
-                f"encode.buckets {self.encode.buckets} is more than size {self.size}; make it less"
+                f"encode.buckets {self.encode.buckets} is larger than size {self.size}; give a smaller one"
             )
         return self
 
@@ -251,13 +253,12 @@ class DiffusionRecipe(RecipeBase):
     def _one_way_to_batch(self) -> Self:
         if self.data.shuffle and self.encode.buckets:
             raise ValueError(
-                "data.shuffle reads rows beside each other, and encode.buckets puts rows of one aspect ratio into a "
-                "batch; leave one of them out"
+                "data.shuffle reads neighbouring rows, and encode.buckets puts rows of one aspect ratio into a batch; "
+                "leave one of them out"
             )
         if self.train.compile and self.encode.buckets:
             raise ValueError(
-                "train.compile makes code for one shape, and fails at the second one that encode.buckets brings; leave "
-                "one of them out"
+                "train.compile makes code for only one shape, and encode.buckets has several; leave one of them out"
             )
         return self
 
@@ -265,8 +266,8 @@ class DiffusionRecipe(RecipeBase):
     def _features_show_the_same_square(self) -> Self:
         if self.alignment and self.encode.buckets:
             raise ValueError(
-                "alignment is with features of the image's middle square, and encode.buckets keeps more of it; "
-                "give one"
+                "alignment reads features of the image's middle square, and encode.buckets keeps more of the image; "
+                "leave one of them out"
             )
         return self
 

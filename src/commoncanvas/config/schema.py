@@ -1,4 +1,4 @@
-"""What every schema of a recipe has in common."""
+"""The base class of all recipe schemas."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ Share = Annotated[float, Field(gt=0)]
 
 
 class Schema(BaseModel):
-    # A float that is not a number would pass every bound.
+    # NaN would pass every bound.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

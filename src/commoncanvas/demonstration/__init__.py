@@ -1,1 +1,1 @@
-"""From drawings to a model, its figures and its credits, in one command."""
+"""One command makes a model from drawings, with figures and credits."""

@@ -1,4 +1,4 @@
-"""The demo: every stage's command in a row, each in a process of its own, then the report. Run again, it goes on."""
+"""The demo: runs each stage's command in its own process, then writes the report. Run again, it continues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.core.memory import MAXRSS_BYTES
 from commoncanvas.engine import every
 
-# The recipes' steps make a demo of about this long on two CPU cores; more minutes are more steps in proportion.
+# With the recipes' steps, the demo takes about this long on two CPU cores. Steps grow in proportion to the minutes.
 NOMINAL_MINUTES = 10.0
 SIZE = 64
 CAPTIONER, AUTOENCODER, DIFFUSION = (
@@ -32,8 +32,8 @@ CAPTIONER, AUTOENCODER, DIFFUSION = (
     "recipes/xs-autoencoder.yaml",
     "recipes/xs.yaml",
 )
-# What the models learn, from how many minutes on: more steps on the same few images would only wear them out. None is
-# the recipes' own choice, animals, food and vehicles; then things of every kind; then the whole set.
+# With more minutes, models learn from more images, because more steps on the same few images would only overfit. Below
+# the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
 HEARTBEAT_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
@@ -41,21 +41,21 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Command:
-    """One stage: what it is called, and the words after `commoncanvas`."""
+    """One stage: its name, and the words after `commoncanvas`."""
 
     name: str
     words: tuple[str, ...]
 
 
 def commands(out: Path, minutes: float) -> list[Command]:
-    """The demo, as anyone could type it."""
+    """The demo's commands, as a user could type them."""
     catalog = str(out / "catalog.lance")
     captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
     of_catalog = ("--data.catalog", catalog)
     things = str(load_recipe(CAPTIONER).data.filter)
     whole = ("--data.filter", "null") if minutes >= WHOLE_SET_MINUTES else ()
     wider = whole or (("--data.filter", things) if minutes >= THINGS_MINUTES else ())
-    # Human text and captions by the model side by side: what has a label keeps it, the rest of the kind gets a caption.
+    # Training mixes human labels and the model's captions: only rows of this kind without a label get a caption.
     unlabelled = "label IS NULL" if whole else f"label IS NULL AND {things}"
     of_model = ("--vae", autoencoder)
 
@@ -91,9 +91,9 @@ def commands(out: Path, minutes: float) -> list[Command]:
 
 
 def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, Any]:
-    """Make a model from OpenMoji's drawings and a report of it in `out`; returns the figures of summary.json.
+    """Make a model from OpenMoji's drawings and its report in `out`; returns the figures of summary.json.
 
-    A stage that was finished is not done again; one that was killed goes on. Raises CommonCanvasError.
+    Finished stages are not repeated; a stage that was killed continues. Raises CommonCanvasError.
     """
     if not (math.isfinite(minutes) and minutes > 0):
         raise CommonCanvasError(f"--minutes {minutes}: give a number greater than 0")
@@ -102,7 +102,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
     with only_one(folder) as lock:
         state = State(folder / "stages.json", minutes)
         if state.finished and summary.exists():
-            say(f"the demo in {out} is finished; remove that folder to make it anew, or choose another --out")
+            say(f"the demo in {out} is finished; remove that folder to run it again, or choose another --out")
             figures: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
             return figures
         todo = commands(folder, minutes)
@@ -120,7 +120,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
 
 
 class State:
-    """Which stages are done, what each printed, how long it took and its peak memory; on disk after every stage."""
+    """The stages that are done, with output, time and peak memory of each. It is saved after every stage."""
 
     def __init__(self, path: Path, minutes: float) -> None:
         self.path = path
@@ -137,10 +137,10 @@ class State:
         if before != minutes:
             raise CommonCanvasError(
                 f"the demo in {path.parent} was started with --minutes {before:g}, not {minutes:g}; "
-                "give the same, or choose another --out"
+                "give the same minutes, or choose another --out"
             )
         if running:
-            # The demo was killed in the middle of a stage: it lived until its last heartbeat.
+            # The demo was killed during a stage. It ran until its last heartbeat.
             alive = max(0.0, path.stat().st_mtime - running["since"])
             stages[running["stage"]]["seconds"] = round(stages[running["stage"]]["seconds"] + alive, 2)
 
@@ -153,7 +153,7 @@ class State:
         return {name for name, stage in self._record["stages"].items() if stage["done"]}
 
     def stages(self) -> list[dict[str, Any]]:
-        """In order: name, seconds (of all its tries), peak_mb (resident) and what it printed."""
+        """The stages in order: name, seconds (of all tries), peak_mb (resident), done and result (its output)."""
         return [{"name": name, **stage} for name, stage in self._record["stages"].items()]
 
     def run(self, command: Command, lock: int) -> None:
@@ -163,7 +163,7 @@ class State:
         began = time.time()
         self._record["running"] = {"stage": command.name, "since": began}
         self._write()
-        # A demo that is killed leaves behind until when it lived.
+        # If the demo is killed, the file's time says how long it ran.
         with every(HEARTBEAT_SECONDS, lambda: os.utime(self.path)):
             code, output, peak_mb = run_command(command.words, lock)
         stage["seconds"] = round(stage["seconds"] + time.time() - began, 2)
@@ -175,10 +175,12 @@ class State:
         if code > 128:
             number = signal.Signals(code - 128)
             raise TrainingStopped(
-                f"stopped by {number.name} in stage {command.name}; the same command goes on", number
+                f"stopped by {number.name} in stage {command.name}; run the same command to continue", number
             )
         if code:
-            raise CommonCanvasError(f"stage {command.name} failed (see above); the same command tries again")
+            raise CommonCanvasError(
+                f"stage {command.name} failed (see above); run the same command to try again"
+            )
 
     def finish(self) -> None:
         self._record["finished"] = True
@@ -191,7 +193,7 @@ class State:
 def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
     """Run `commoncanvas WORDS --json`; returns its exit code (128 + n for signal n), its stdout and its peak MB.
 
-    Signals that ask to stop are left to the child, which saves its state. It dies with its parent.
+    The child gets the signals that ask to stop, and saves its state. It dies with its parent.
     """
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -203,7 +205,7 @@ def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
         pass_fds=(lock,),
         preexec_fn=_die_with_parent,
     )
-    # Ctrl-C reaches the child by itself: both are in the terminal's foreground group.
+    # Ctrl-C reaches the child directly: both are in the terminal's foreground group.
     previous = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, forward)]
     try:
         assert child.stdout is not None

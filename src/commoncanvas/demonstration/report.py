@@ -1,4 +1,4 @@
-"""What the demo found, put together: summary.json, credits.csv and report.html out of the stages' own files."""
+"""The demo's results: summary.json, credits.csv and report.html, made from the stages' files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CREDIT_COLUMNS = ("image_id", "title", "creator", "creator_url", "page_url", "li
 def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Write the demo's summary, credits and page into `folder`; returns the summary.
 
-    The report is a stage too; it is timed until its page is laid out, which then shows it.
+    The report is a stage too. Its time ends before the page is made, because the page shows it.
     """
     began = time.monotonic()
     records = {task: read_provenance(folder / name) for task, name in MODELS.items()}
@@ -85,7 +85,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
 
 
 def _images(folder: Path) -> tuple[set[str], set[str]]:
-    """Ids of the images that some of the demo's models learned from, and of those that were held out from all."""
+    """Ids of the images that at least one of the demo's models learned from, and of the held-out images."""
     split: dict[str, set[str]] = {"train": set(), "heldout": set()}
     for name in MODELS.values():
         table = pq.read_table(folder / name / "rows.parquet", columns=["image_id", "split"])
@@ -100,14 +100,14 @@ def own_peak_mb() -> float:
 
 
 def _filter(folder: Path) -> str:
-    """SQL of those images: what any of the models chose."""
+    """SQL of the images that at least one model chose."""
     return " OR ".join(
         f"({filter_of(read_provenance(folder / name)['catalog'])})" for name in MODELS.values()
     )
 
 
 def _captions(catalog: Catalog) -> list[Caption]:
-    """Captions spread evenly over the captioned rows, in the order of their ids: good ones and bad ones alike."""
+    """Captions at regular intervals in the captioned rows, by id, so that good and bad ones are shown."""
     table = catalog.table(
         ["image_id", "caption", "title"], where="caption IS NOT NULL AND title IS NOT NULL", with_row_id=True
     )

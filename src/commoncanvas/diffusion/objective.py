@@ -1,4 +1,4 @@
-"""The denoising objective: how noise is mixed in, what the network learns to say, and how much each noise level counts.
+"""The denoising objective: how noise is added, what the network predicts, and the weight of each noise level.
 
 Shapes: B images, C latent channels, H and W latent cells; T timesteps. x_t = signal_t x_0 + noise_t noise, where
 
@@ -20,7 +20,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", FLOW)
 
 
 class Objective:
-    """A recipe's `noise`, as functions of a batch; `scheduler` is its schedule, with the prediction type."""
+    """A recipe's `noise` as functions of a batch. `scheduler` has the schedule and the prediction type."""
 
     def __init__(
         self,
@@ -41,15 +41,15 @@ class Objective:
         self._alphas_T: Tensor = scheduler.alphas_cumprod
 
     def draw_timesteps(self, size: int, generator: Generator, done: float) -> Tensor:
-        """Timesteps [size], on the generator's device: whole ones in 0..T-1, or of a flow any in [0, T].
+        """Draw timesteps [size] on the generator's device: integers in 0..T-1, or for a flow real numbers in [0, T].
 
-        `done`, in [0, 1], is the share of the training that lies behind.
+        `done`, in [0, 1], is the share of the training that is done.
 
-        `uniform` draws each alone. `stratified` draws one from each of `size` equally likely intervals, in random
-        order: each has the same distribution still, and the batch's mean loss varies less (as the low-discrepancy
-        sampler of arXiv 2107.00630, I.1). All are as likely, or by `logit_normal` T sigmoid(mean + deviation z), z
-        normal (arXiv 2403.03206, 3.1). With `logit_normal_end` the mean goes there in a straight line, a curriculum of
-        tasks from easy to hard (arXiv 2403.10348) without its steps and its measure of difficulty.
+        `uniform` draws each independently. `stratified` draws one from each of `size` equally likely intervals, in
+        random order: the distribution of each is the same, and the batch's mean loss varies less (like the
+        low-discrepancy sampler of arXiv 2107.00630, I.1). The distribution is uniform, or with `logit_normal` that of
+        T sigmoid(mean + deviation z), z normal (arXiv 2403.03206, 3.1). The mean moves to `logit_normal_end` linearly:
+        a curriculum from easy to hard (arXiv 2403.10348), without that paper's steps and measure of difficulty.
         """
         device = generator.device
         places_B = torch.rand(size, generator=generator, device=device)
@@ -78,8 +78,8 @@ class Objective:
         return signal_B111 * latents_BCHW + noise_B111 * noise_BCHW
 
     def target(self, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-        """What the network should say: the noise, v = signal_t noise - noise_t x_0 (arXiv 2202.00512), x_0, or a flow's
-        velocity, noise - x_0.
+        """What the network should predict: the noise, v = signal_t noise - noise_t x_0 (arXiv 2202.00512), x_0, or a
+        flow's velocity, noise - x_0.
         """
         match self.kind:
             case "epsilon":
@@ -92,13 +92,13 @@ class Objective:
         return noise_BCHW - latents_BCHW
 
     def weights(self, timesteps_B: Tensor) -> Tensor:
-        """Weight [B] of each sample's mean squared error in the network's own target; 1 if nothing is said of it.
+        """Weight [B] of each sample's mean squared error in the network's own target; 1 by default.
 
         min-SNR-gamma (Hang et al., arXiv 2303.09556, section 3.4) weighs the error in x_0 by min(SNR, gamma), SNR =
         (signal_t / noise_t)^2. On the network's target that is min(SNR, gamma) / SNR for epsilon, min(SNR, gamma) for
         x_0, and noise_t^2 min(SNR, gamma) for v and for a flow's velocity, whose error is that of x_0 over noise_t.
-        By the share of noise, s = noise_t / (signal_t + noise_t), of a flow t / T: `sqrt` 1 / s^2, s at least 1 / T,
-        and `cosmap` 2 / (pi (1 - 2 s + 2 s^2)) (arXiv 2403.03206, 3.1, and diffusers' training scripts).
+        `sigma_weights` use the share of noise, s = noise_t / (signal_t + noise_t), for a flow t / T: `sqrt` is 1 / s^2,
+        s at least 1 / T, `cosmap` 2 / (pi (1 - 2 s + 2 s^2)) (arXiv 2403.03206, 3.1, and diffusers' training scripts).
         """
         signal_B, noise_B = self.scales(timesteps_B)
         if self.min_snr_gamma is not None:

@@ -1,4 +1,4 @@
-"""Sampling through diffusers' own pipeline: one seed an image, so that an image never depends on its batch."""
+"""Sample with diffusers' own pipeline. Each image has its own seed, so it never depends on its batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
     if training.config.prediction_type == FLOW:
         if "use_flow_sigmas" not in inspect.signature(kind.__init__).parameters:
             raise RecipeError(
-                f"sample.scheduler: {sample.scheduler} can't sample a flow; take UniPCMultistepScheduler or "
+                f"sample.scheduler: {sample.scheduler} can't sample a flow; use UniPCMultistepScheduler or "
                 "DPMSolverMultistepScheduler"
             )
         options["use_flow_sigmas"] = True
@@ -40,7 +40,7 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
         scheduler = kind.from_config(training.config, **options)
     except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(
-            f"sample: {sample.scheduler} can't be made of noise.schedule and sample.options: {one_line(error)}"
+            f"sample: {sample.scheduler} can't be made with noise.schedule and sample.options: {one_line(error)}"
         ) from error
     check_settings(scheduler, sample.guidance_scale, sample.steps)
     try:
@@ -53,7 +53,7 @@ def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
 
 
 def _check_samples(scheduler: Any, training: DDPMScheduler, sample: SampleConfig) -> None:
-    """Sample nothing, once; raises RecipeError for a sampler that goes by another noise schedule than `training`."""
+    """Sample zeros once. Raises RecipeError if the sampler uses another noise schedule than `training`."""
     scheduler.set_timesteps(sample.steps)
     zeros_BCHW = torch.zeros(1, 1, 8, 8)
     for timestep in scheduler.timesteps:
@@ -61,20 +61,20 @@ def _check_samples(scheduler: Any, training: DDPMScheduler, sample: SampleConfig
     if training.config.prediction_type == FLOW:
         if float(scheduler.sigmas[-1]):
             raise RecipeError(
-                f"sample.scheduler: {sample.scheduler} leaves noise in a flow's images; take "
+                f"sample.scheduler: {sample.scheduler} leaves noise in a flow's images; use "
                 "UniPCMultistepScheduler or DPMSolverMultistepScheduler"
             )
         return
-    # Some leave out what they don't know, such as zero terminal SNR.
+    # Some samplers ignore fields that they don't know, such as zero terminal SNR.
     if not torch.allclose(scheduler.alphas_cumprod, training.alphas_cumprod, rtol=0, atol=1e-5):
         raise RecipeError(
-            f"sample.scheduler: {sample.scheduler} can't follow noise.schedule; take DDIMScheduler or another that "
-            "knows all its fields"
+            f"sample.scheduler: {sample.scheduler} ignores fields of noise.schedule; use DDIMScheduler or another that "
+            "supports them all"
         )
     most = len(training) - 1
     if training.config.rescale_betas_zero_snr and int(scheduler.timesteps[0]) < most:
         raise RecipeError(
-            f"sample: with noise.schedule.rescale_betas_zero_snr sampling has to begin at timestep {most}, all noise, "
+            f"sample: with noise.schedule.rescale_betas_zero_snr, sampling must begin at timestep {most}, pure noise, "
             f"not at {int(scheduler.timesteps[0])}; set noise.schedule.timestep_spacing to trailing"
         )
 
@@ -98,7 +98,7 @@ def load_pipeline(model: str) -> DiffusionPipeline:
             f"{model} is not the folder of a diffusion model: it has no model_index.json; "
             "give one that commoncanvas train wrote for a recipe of task diffusion"
         )
-    diffusers.utils.logging.disable_progress_bar()  # a bar for reading five small files
+    diffusers.utils.logging.disable_progress_bar()  # for reading five small files
     pipeline: DiffusionPipeline = weights.load_pipeline(model)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -113,9 +113,9 @@ def generate_images(
     steps: int,
     **options: Any,
 ) -> list[Image]:
-    """One image a prompt; image i is drawn from `seeds[i]` alone. All are made in one batch.
+    """Draw one image for each prompt, in one batch. Image i depends only on `seeds[i]`.
 
-    Raises RecipeError for settings that can't be sampled with.
+    Raises RecipeError for settings that don't work.
     """
     check_settings(pipeline.scheduler, guidance_scale, steps)
     for seed in seeds:
@@ -124,7 +124,7 @@ def generate_images(
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     if isinstance(pipeline, PixArtAlphaPipeline):
-        # Its defaults are of PixArt's own sizes, lengths and captions; ours are those of training.
+        # PixArt's defaults are for its own sizes, lengths and captions; use those of our training.
         options["max_sequence_length"] = pipeline.tokenizer.model_max_length
         options |= {"use_resolution_binning": False, "clean_caption": False}
     images: list[Image] = pipeline(
@@ -138,11 +138,11 @@ def generate_images(
 
 
 def decode_latents(pipeline: DiffusionPipeline, latents_BCHW: Tensor) -> list[Image]:
-    """The images that the pipeline itself makes of latents as its network says them: its one step changes nothing."""
-    still: Any = DDPMScheduler()
-    # PixArt takes the second of what a single step gives.
-    still.step = lambda said, timestep, latents, **options: (latents, latents)
-    before, pipeline.scheduler = pipeline.scheduler, still
+    """Decode scaled latents with the pipeline itself. Its scheduler is replaced by one step that changes nothing."""
+    identity: Any = DDPMScheduler()
+    # PixArt reads the second value that a step returns.
+    identity.step = lambda output, timestep, latents, **options: (latents, latents)
+    before, pipeline.scheduler = pipeline.scheduler, identity
     count = len(latents_BCHW)
     try:
         return generate_images(

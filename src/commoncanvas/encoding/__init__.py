@@ -1,1 +1,1 @@
-"""Images and texts as a network reads them, computed once and kept as columns of the table."""
+"""Encode images and texts once, and store the results as columns of the table."""

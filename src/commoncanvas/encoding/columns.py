@@ -1,4 +1,4 @@
-"""Columns of latents and text states: what they are called, how they are made, and of which text a row's are."""
+"""Columns of latents and text states: their names, how they were made, and which text a row's states are of."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TEXT_SETTINGS = ("precision", "storage")
 
 
 def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> ColumnInfo:
-    """How a column of latents is made. Raises ModelError for what the VAE can't do."""
+    """How a column of latents is made. Raises ModelError if the VAE can't do it."""
     if config.posterior == "mean_std" and isinstance(vae, AutoencoderDC):
         raise ModelError(
-            f"VAE {model} is an AutoencoderDC, which has no standard deviation; encode.posterior: mean"
+            f"VAE {model} is an AutoencoderDC, which has no standard deviation; set encode.posterior to mean"
         )
     sizes = sizes_of(vae, size, config)
     factor, channels = downsampling(vae), vae.config.latent_channels
@@ -46,7 +46,7 @@ def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> Column
 def text_info(
     encoder: TextEncoder, model: str, sources: Sequence[str], column: str, config: EncodeConfig
 ) -> ColumnInfo:
-    """How a column of text states is made. Not of which captioner's words: each row knows its own text."""
+    """How a column of text states is made. The captioner is not part of it: each row has its text's fingerprint."""
     settings = _settings(config, TEXT_SETTINGS) | {FINGERPRINT: fingerprint_column(column)}
     if encoder.prompts != PLAIN:
         settings["prompts"] = encoder.prompts
@@ -62,13 +62,13 @@ def text_info(
 
 
 def _settings(config: EncodeConfig, names: Sequence[str]) -> dict[str, Any]:
-    """What differs from the defaults."""
+    """The settings that differ from the defaults."""
     default = EncodeConfig()
     return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(default, name)}
 
 
 def sizes_of(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
-    """The sizes that images are cropped to. Raises ModelError for what the VAE can't divide."""
+    """The sizes that images are cropped to. Raises ModelError if the VAE can't divide them."""
     if config.buckets is None:
         latent_side(vae, size)
         return (Size(size, size),)
@@ -77,12 +77,12 @@ def sizes_of(vae: VAE, size: int, config: EncodeConfig) -> tuple[Size, ...]:
 
 
 def stale(column: str, sources: Sequence[str]) -> str:
-    """SQL of the rows whose states are of another text than the one that is there by now."""
+    """SQL of the rows whose text has changed since their states were made."""
     return f"{fingerprint_column(column)} IS DISTINCT FROM md5({first_set_sql(sources)})"
 
 
 def fingerprint(text: str) -> str:
-    """What SQL's md5 makes of a text."""
+    """The MD5 of a text, equal to SQL's md5."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -95,7 +95,7 @@ def crop_column(latents: str) -> str:
 
 
 def text_column(encoder: str, length: int, source: str | None = None) -> str:
-    """The column of the states of all texts, or of those of one column that others are mixed with."""
+    """The column of text states; with `source`, of the texts of one column, which training mixes with others."""
     return f"text_{slug(encoder)}_{length}" + (f"_{source}" if source else "")
 
 
@@ -112,11 +112,11 @@ def feature_column(grid: int) -> str:
 
 
 def feature_grid(column: str) -> int | None:
-    """The cells a side of image features, by their column's name; None for another column."""
+    """The cells a side of a column of image features, read from its name; None for another column."""
     found = re.fullmatch(r"efficientnet_lite0_([1-7])", column)
     return int(found[1]) if found else None
 
 
 def slug(model: str) -> str:
-    """The last part of a path or hub id as a column name's part: `runs/xs-autoencoder` -> `xs_autoencoder`."""
+    """The last part of a path or hub id, for column names: `runs/xs-autoencoder` -> `xs_autoencoder`."""
     return re.sub(r"[^a-z0-9]+", "_", Path(model).name.lower()).strip("_")

@@ -1,4 +1,4 @@
-"""The command: what training a recipe reads of the frozen networks, computed once, kept in columns."""
+"""The `encode` command: compute the frozen networks' outputs that training reads, and store them in columns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from commoncanvas.table.tombstones import Keys
 
 STATISTICS_ROWS = 4096
 COUNTED = 100_000
-"""Texts whose length is looked at, about."""
+"""About how many texts have their length checked."""
 COUNTED_AT_ONCE = 4096
 NAMED = 10
 
@@ -51,19 +51,19 @@ def column_info(catalog: Catalog, name: str) -> ColumnInfo:
     info = ColumnInfo.of(catalog.schema.field(name))
     if info is None:
         raise CatalogError(
-            f"column {name} of {catalog.uri} was not made by encode; encode --overwrite makes it anew"
+            f"column {name} of {catalog.uri} was not made by encode; encode --overwrite replaces it"
         )
     return info
 
 
 def agreed(catalogs: Sequence[Catalog], name: str) -> ColumnInfo:
-    """How the column `name` was made, in all catalogs alike. Raises CatalogError if it wasn't."""
+    """How the column `name` was made. Raises CatalogError if the catalogs differ in it."""
     info, *others = (column_info(catalog, name) for catalog in catalogs)
     for catalog, other in zip(catalogs[1:], others, strict=True):
         if other.identity != info.identity:
             raise CatalogError(
-                f"column {name} of {catalog.uri} was made by {other.made_by}, and that of {catalogs[0].uri} by "
-                f"{info.made_by}; encode --overwrite makes it anew"
+                f"column {name} of {catalog.uri} was made by {other.made_by}, but that of {catalogs[0].uri} by "
+                f"{info.made_by}; encode --overwrite replaces it"
             )
     return info
 
@@ -75,10 +75,10 @@ def encode(
     engine: Engine | str = "local",
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Write the columns that training `recipe` reads; returns rows done and, for latents, their statistics, of several
-    catalogs by their names.
+    """Write the columns that training `recipe` reads. Returns the rows done and the latents' statistics; for several
+    catalogs, by their names.
 
-    What was taken down is left out. A column that other weights made is refused, unless `overwrite` drops it first.
+    Rows that were taken down are left out. A column that other weights made is an error; `overwrite` replaces it.
     `engine` and `workers`: see `engine_of`; each worker loads the networks. Raises CatalogError, EngineError,
     ModelError.
     """
@@ -94,7 +94,7 @@ def encode(
         reports[name] = _encode(recipe, source, catalog, keys, overwrite, engine)
     if not any(reports.values()):
         say(
-            f"{recipe.name}: a recipe of task {recipe.task} reads images as they are, there is nothing to encode"
+            f"{recipe.name}: a recipe of task {recipe.task} reads the stored images; there is nothing to encode"
         )
     return reports if recipe.data.catalogs else next(iter(reports.values()))
 
@@ -110,14 +110,16 @@ def _encode(
         *conditions_of(catalog, source.filter, source.version),
         *any_of(catalog, recipe.data.mix or ()),
     ]
-    gone = rows_of(catalog, keys, all_of(*chosen))
-    if len(gone):
-        say(f"{recipe.name}: {counted(len(gone), 'images')} of {catalog.uri}, taken down, left out")
-    chosen += without(gone["_rowid"].to_pylist())
+    removed = rows_of(catalog, keys, all_of(*chosen))
+    if len(removed):
+        say(
+            f"{recipe.name}: left out {counted(len(removed), 'images')} of {catalog.uri} that were taken down"
+        )
+    chosen += without(removed["_rowid"].to_pylist())
     for stage, condition in _stages(recipe, catalog):
         scaling = None
         if isinstance(stage, LatentStage) and isinstance(recipe, DiffusionRecipe):
-            # A VAE that can't be trained on is found before it is run.
+            # Find a VAE that can't be trained on before it runs.
             scaling = scaling_of(stage.network, recipe.vae, recipe.pipeline)
         _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
         conditions = [*chosen, *([condition] if condition else [])]
@@ -135,37 +137,37 @@ def _encode(
 
 
 def say_undecodable(catalog: Catalog, column: str, conditions: Sequence[str]) -> int:
-    """Name rows that have no value in `column` after its stage has run; returns how many there are."""
+    """Print which rows have no value in `column` after its stage has run; returns their number."""
     left = catalog.table(["image_id"], all_of(f"{column} IS NULL", *conditions))["image_id"].to_pylist()
     if left:
         shown = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
         say(
             f"{column}: {counted(len(left), 'stored images')} can't be decoded and won't be trained on: {shown}; "
-            "import and fetch them again, or take them out with commoncanvas catalog takedown --id"
+            "import and fetch them again, or remove them with commoncanvas catalog takedown --id"
         )
     return len(left)
 
 
 def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str, int]:
-    """How many texts are longer than the encoder reads: `texts_cut` of `texts_counted`, at most COUNTED or so."""
-    looked_at = cut = 0
+    """Count the texts that are longer than the encoder reads: `texts_cut` of `texts_counted`, about COUNTED at most."""
+    checked = cut = 0
     for batch in catalog.scan(stage.reads, where, batch_size=COUNTED_AT_ONCE):
         texts = stage.inputs(batch)
-        looked_at += len(texts)
+        checked += len(texts)
         cut += sum(stage.network.are_cut(texts))
-        if looked_at >= COUNTED:
+        if checked >= COUNTED:
             break
     if cut:
-        first = "the first " if looked_at >= COUNTED else ""
+        first = "the first " if checked >= COUNTED else ""
         say(
-            f"{stage.done_column}: {cut:,} of {first}{looked_at:,} texts are longer than {stage.length} tokens; the "
-            "rest of each is not read (text_length in the recipe)"
+            f"{stage.done_column}: {cut:,} of {first}{checked:,} texts are longer than {stage.length} tokens; the "
+            "rest of each text is not read (text_length in the recipe)"
         )
-    return {"texts_counted": looked_at, "texts_cut": cut}
+    return {"texts_counted": checked, "texts_cut": cut}
 
 
 def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:
-    """The stages of a recipe, each with the SQL condition of the rows that it can do."""
+    """The stages of a recipe, each with the SQL condition of the rows that it can process."""
     device = recipe.train.device
     match recipe:
         case CaptionerRecipe():
@@ -182,7 +184,7 @@ def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | N
 
 
 def _texts(recipe: DiffusionRecipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:
-    """One stage for the texts that count, or one for each column that they are drawn from."""
+    """One stage for each row's first text, or one for each column that training draws texts from."""
     stages: list[tuple[FrozenStage, str | None]] = []
     network = None
     for column, sources in text_sources(recipe).items():
@@ -213,12 +215,12 @@ def _texts(recipe: DiffusionRecipe, catalog: Catalog) -> list[tuple[FrozenStage,
 
 
 def present(sources: Sequence[str], catalog: Catalog) -> list[str]:
-    """Those of the columns that the catalog has."""
+    """The columns that the catalog has."""
     return [name for name in sources if name in catalog.schema.names]
 
 
 def text_sources(recipe: DiffusionRecipe) -> dict[str, list[str]]:
-    """The columns of text states that a recipe reads, each with the text columns that it is made of."""
+    """The columns of text states that a recipe reads, each with the text columns that it is made from."""
     names = recipe.data.text_columns
     if recipe.data.text_mix is None:
         return {text_column(recipe.text_encoder, recipe.text_length): names}
@@ -236,23 +238,26 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake:
         before = made.made_by if made else "something else"
         raise CatalogError(
             f"column {name} of {catalog.uri} was made by {before}, not by {stage.info.made_by}; "
-            f"to make it anew: {remake}"
+            f"to replace it: {remake}"
         )
-    beside = (crop_column(name), fingerprint_column(name), pooled_column(name))
+    related = (crop_column(name), fingerprint_column(name), pooled_column(name))
     catalog.drop_columns(
-        [name, *(other for other in dict.fromkeys(beside) if other != name and other in catalog.schema.names)]
+        [
+            name,
+            *(other for other in dict.fromkeys(related) if other != name and other in catalog.schema.names),
+        ]
     )
 
 
 def latent_statistics(catalog: Catalog, stage: LatentStage, scaling: Scaling) -> dict[str, list[float]]:
-    """Mean and standard deviation a channel [C] of the scaled latents, over the first rows of the column."""
+    """Mean and standard deviation of each channel [C] of the scaled latents, over the first rows of the column."""
     table = catalog.table(
         [stage.done_column], where=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
     )
     if not len(table) or len(stage.sizes) > 1:
         return {}
     latents = states(table[stage.done_column], stage.info.shape).float()
-    while latents.ndim > 4:  # of images, not of mirror images; of means, not of deviations
+    while latents.ndim > 4:  # no mirror images, no standard deviations
         latents = latents[:, 0]
     latents = scaling(latents)
     return {

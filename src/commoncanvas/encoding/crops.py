@@ -1,4 +1,4 @@
-"""What part of an image becomes a sample, at which size: a middle square, or the nearest of a set of aspect ratios."""
+"""Which part of an image becomes a sample: the middle square, or the middle in the nearest of several aspect ratios."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from commoncanvas.images.image import square
 
 MOST_ASPECT = 4.0
-"""Of a bucket's longer side to its shorter one, as SDXL has them (arXiv 2307.01952, appendix I)."""
+"""Largest ratio of a bucket's longer side to its shorter one, as in SDXL (arXiv 2307.01952, appendix I)."""
 
 
 class Size(NamedTuple):
@@ -25,8 +25,8 @@ class Size(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """What SDXL is told of a sample (arXiv 2307.01952, section 2.2), in its order: pixels of the image before it was
-    resized, where the crop begins in the resized one, and what was left.
+    """SDXL's conditioning on sizes (arXiv 2307.01952, section 2.2), in SDXL's order, in pixels: size of the original
+    image, where the crop begins in the resized image, and size of the crop.
     """
 
     original_height: int
@@ -39,8 +39,8 @@ class Crop(NamedTuple):
 
 @lru_cache(maxsize=8)
 def buckets(size: int, step: int) -> tuple[Size, ...]:
-    """The sizes of at most `size` x `size` pixels in all whose sides are multiples of `step`: for each width the
-    greatest height, portrait to landscape.
+    """Sizes with at most `size` x `size` pixels and sides that are multiples of `step`: the greatest height for each
+    width, from portrait to landscape.
     """
     sizes = []
     for width in range(step, size * size // step + 1, step):
@@ -51,7 +51,7 @@ def buckets(size: int, step: int) -> tuple[Size, ...]:
 
 
 def nearest(height: int, width: int, sizes: Sequence[Size]) -> Size:
-    """The bucket whose aspect ratio is nearest, by its logarithm; of two as near the larger."""
+    """The bucket whose aspect ratio is nearest, by its logarithm. If two are equally near: the larger one."""
     aspect = math.log(width / height)
     return min(
         sizes, key=lambda one: (abs(math.log(one.width / one.height) - aspect), -one.width * one.height)
@@ -59,7 +59,7 @@ def nearest(height: int, width: int, sizes: Sequence[Size]) -> Size:
 
 
 def crop(array: NDArray[np.uint8], size: Size) -> tuple[NDArray[np.uint8], Crop]:
-    """[H, W, 3] -> its middle, resized (antialiased Lanczos) to cover `size`, and what was done to it."""
+    """[H, W, 3] -> its middle, resized (antialiased Lanczos) to cover `size`, and the crop's numbers."""
     height, width = array.shape[:2]
     ratio = max(size.height / height, size.width / width)
     top, left = (round((side * ratio - kept) / 2) for side, kept in zip((height, width), size, strict=True))

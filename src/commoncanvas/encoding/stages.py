@@ -1,6 +1,6 @@
-"""The encode stages: what frozen networks make of a row, computed once, kept in columns, ahead of training.
+"""The encode stages: run frozen networks on rows before training, and store the outputs in columns.
 
-A sample's states don't depend on its batch: every batch is filled up to one fixed shape before it meets the network.
+A sample's states don't depend on its batch: the network always gets batches of one fixed shape, filled up if needed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from commoncanvas.table.columns import ColumnInfo
 
 DECODERS = 2
 AHEAD = 8
-"""Batches of the network that are looked at together where images of one size are to share one."""
+"""With buckets, this many batches of rows are read together, so that images of one size can share a batch."""
 
 
 def decoded(data: bytes) -> NDArray[np.uint8] | None:
@@ -59,9 +59,9 @@ def decoded(data: bytes) -> NDArray[np.uint8] | None:
 
 
 class FrozenStage(ABC):
-    """Base of the encode stages: a network, loaded once a worker, run on batches of one fixed shape.
+    """Base of the encode stages: a network that each worker loads once and runs on batches of one fixed shape.
 
-    Pickled, it leaves its network behind; `setup` loads it again, on a device of the process that it is in then.
+    A pickled stage has no network; `setup` loads it again, on a device of the new process.
     """
 
     name: str
@@ -88,18 +88,18 @@ class FrozenStage(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name != "network"}
-        # A worker sees the GPU that it was given, whatever its number is elsewhere.
+        # A worker sees only its own GPU, so the device's number doesn't matter.
         return kept | {"device": self.device.partition(":")[0]}
 
     def setup(self) -> None:
-        """Raises ModelError if other weights are loaded than those that the column is named after."""
+        """Load the network. Raises ModelError if its weights are not those that `info` names."""
         if "network" not in self.__dict__:
             self.network = self.load()
             self.info.check(self.sha256())
         self.place(pick_device(self.device), DTYPES[self.config.precision])
 
     def prepare(self, batch: pa.RecordBatch) -> Callable[[], pa.RecordBatch]:
-        """Make the network's inputs; what is returned runs it."""
+        """Make the network's inputs. The returned function runs the network."""
         inputs = self.inputs(batch)
         return lambda: self.encode(inputs)
 
@@ -110,14 +110,14 @@ class FrozenStage(ABC):
         return to_column(states, self.config.storage, f"{self.name}: the model {self.info.model}")
 
     def batch(self, columns: Sequence[pa.Array], readable: Sequence[bool]) -> pa.RecordBatch:
-        """The columns `writes`; null in the rows whose image can't be decoded."""
+        """The columns `writes`. A row is null if its image can't be decoded."""
         if not all(readable):
             columns = [pc.if_else(pa.array(readable), each, pa.scalar(None, each.type)) for each in columns]
         return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.writes])
 
     @torch.no_grad()
     def filled(self, run: Callable[[Any], Tensor], inputs: Any, pad: Callable[[Any, int], Any]) -> Tensor:
-        """`run` over `inputs` [N, ...], in batches that `pad` fills up."""
+        """Call `run` on `inputs` [N, ...], in batches that `pad` fills up."""
         threads().follow()
         made, self.at_once = in_batches(
             lambda chosen, size: run(pad(chosen, size))[: len(chosen)].cpu(), inputs, self.at_once
@@ -130,7 +130,7 @@ class FrozenStage(ABC):
 
     @abstractmethod
     def sha256(self) -> str:
-        """Of the network's weights, as they were loaded."""
+        """The SHA-256 of the network's weights."""
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
         self.network.to(device)
@@ -139,20 +139,20 @@ class FrozenStage(ABC):
 
     @abstractmethod
     def inputs(self, batch: pa.RecordBatch) -> Any:
-        """What the network takes, made on another thread."""
+        """The network's inputs. This runs on another thread."""
 
     @abstractmethod
     def encode(self, inputs: Any) -> pa.RecordBatch:
-        """Columns `writes`."""
+        """Run the network; returns the columns `writes`."""
 
 
 class LatentStage(FrozenStage):
-    """Images -> `latent_<vae>_<size>`, before scaling, and `..._crop`: what part of the image that is (see `Crop`).
+    """Images -> `latent_<vae>_<size>`, before scaling, and `..._crop`: which part of the image it is (see `Crop`).
 
-    Of each image the middle square of `size` pixels a side; with `buckets` the middle in the nearest aspect ratio of
-    about as many pixels, whose latents [C, H, W] lie at the front of rows [C * cells] as long as the longest, zeros
-    after them. `flipped` adds a leading axis: the image, and its mirror image. `posterior` mean_std adds one before
-    [C, H, W]: mean, and standard deviation.
+    That is the middle square, `size` pixels a side. With `buckets` it is the middle in the nearest aspect ratio, with
+    about as many pixels; its latents [C, H, W] are padded with zeros to rows [C * cells], as long as the largest
+    bucket's. `flipped` adds a leading axis: the image and its mirror image. `posterior` mean_std adds an axis before
+    [C, H, W]: mean and standard deviation.
     """
 
     reads = ("image",)
@@ -178,7 +178,7 @@ class LatentStage(FrozenStage):
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
         super().place(device, dtype)
-        # A sixth faster in bf16, up to four tenths in fp32 (benchmarks/encoding.py's VAE, two cores).
+        # 17 % faster in bf16, up to 40 % in fp32 (benchmarks/encoding.py's VAE, two cores).
         self.network.to(memory_format=torch.channels_last)
 
     def sha256(self) -> str:
@@ -229,8 +229,8 @@ class LatentStage(FrozenStage):
 
 
 class TextStage(FrozenStage):
-    """The first text column that is set -> `text_<encoder>_<length>`: the encoder's token states; of SDXL's pair also
-    `pooled_...`. `..._of` says which text a row's states are of, so that those of a text that has changed are known.
+    """The first text column that is set -> `text_<encoder>_<length>`: the encoder's token states; with SDXL's pair also
+    `pooled_...`. `..._of` is the fingerprint of the text. It shows when a text has changed.
     """
 
     def __init__(
@@ -247,8 +247,8 @@ class TextStage(FrozenStage):
         prompts: str = PLAIN,
         network: TextEncoder | None = None,
     ) -> None:
-        """`sources`: the text columns that count; `present`: those of them that the catalog has, by default all.
-        `skip`, `prompts`: see TextEncoder.
+        """`sources`: text columns, the first that is set is used; `present`: the ones that the catalog has (default:
+        all). `skip`, `prompts`: see TextEncoder.
         """
         self.name = "text states"
         self.reads = tuple(sources if present is None else present)
@@ -297,8 +297,8 @@ class TextStage(FrozenStage):
 
         made = self.filled(run, inputs, lambda texts, size: texts + [""] * (size - len(texts)))
         width = made.shape[1] - self.pooled
-        of = pa.array([fingerprint(text) for text in inputs], pa.string())
-        columns = [self.column(made[:, :width]), of]
+        fingerprints = pa.array([fingerprint(text) for text in inputs], pa.string())
+        columns = [self.column(made[:, :width]), fingerprints]
         if self.pooled:
             columns.append(self.column(made[:, width:]))
         return pa.RecordBatch.from_arrays(columns, names=[field.name for field in self.writes])

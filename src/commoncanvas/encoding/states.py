@@ -1,4 +1,4 @@
-"""How states are stored: a FixedSizeList a row, of fp16 values, or of fp8 ones (e4m3) with a scale of the row's own."""
+"""How states are stored: a FixedSizeList for each row, of fp16 values, or of a scale and fp8 values (e4m3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from commoncanvas.core.text import counted
 Storage = Literal["fp16", "fp8"]
 
 SCALE_BYTES = 4
-"""Of an fp8 row's first bytes: its scale, float32, little-endian."""
+"""An fp8 row begins with its scale: float32, little-endian."""
 FP8_MAX = 448.0
 """The largest number of e4m3 (arXiv 2209.05433, table 1)."""
 
@@ -27,14 +27,14 @@ def state_type(shape: Sequence[int], storage: Storage) -> pa.DataType:
     return pa.list_(pa.float16(), count) if storage == "fp16" else pa.list_(pa.uint8(), SCALE_BYTES + count)
 
 
-def to_column(states_BX: Tensor, storage: Storage, what: str) -> pa.Array:
-    """States [B, ...] -> B rows. Raises CatalogError, which names `what` made them, for values that fp16 can't hold."""
+def to_column(states_BX: Tensor, storage: Storage, made_by: str) -> pa.Array:
+    """States [B, ...] -> B rows. Raises CatalogError, which names `made_by`, for values that fp16 can't store."""
     floats = states_BX.detach().float().cpu().flatten(1)
     halves = floats.half()
     bad = ~torch.isfinite(halves).all(1)
     if bad.any():
         raise CatalogError(
-            f"{what} gives values outside fp16 for {counted(int(bad.sum()), 'rows')}; it is broken"
+            f"{made_by} gives values outside fp16 for {counted(int(bad.sum()), 'rows')}; it is broken"
         )
     if storage == "fp16":
         return pa.FixedSizeListArray.from_arrays(pa.array(halves.numpy().reshape(-1)), floats.shape[1])
@@ -43,13 +43,13 @@ def to_column(states_BX: Tensor, storage: Storage, what: str) -> pa.Array:
 
 
 def states(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
-    """A column of N rows, stored either way -> fp16 tensor [N, *shape]."""
+    """A column of N rows, in either storage -> fp16 tensor [N, *shape]."""
     return values(stored(column, shape), shape).half()
 
 
 def stored(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
-    """A column of N rows as it is stored: fp16 [N, *shape], or fp8's bytes [N, M], for `values` to read where there is
-    more power than on a loader's thread.
+    """A column of N rows as stored: fp16 [N, *shape], or fp8's bytes [N, M]. `values` decodes them later, on a device
+    that is faster than a loader's thread.
     """
     found = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     tensor = torch.from_numpy(found.copy())  # Arrow's memory must not be written to
@@ -57,7 +57,7 @@ def stored(column: pa.ChunkedArray, shape: Sequence[int]) -> Tensor:
 
 
 def values(stored: Tensor, shape: Sequence[int]) -> Tensor:
-    """What `stored` gives, on any device -> float32 [N, *shape]."""
+    """Decode the result of `stored`, on any device -> float32 [N, *shape]."""
     return from_fp8(stored).view(-1, *shape) if stored.dtype == torch.uint8 else stored.float()
 
 

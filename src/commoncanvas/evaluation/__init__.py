@@ -1,4 +1,4 @@
-"""How good a model is: features, distances, retrieval, the telephone round trip."""
+"""Measure how good a model is: features, distances, retrieval and the round trip through a captioner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Evaluation", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch and diffusers are loaded when something is evaluated, not when the package is named.
+    # torch and diffusers are loaded when something is evaluated, not when the package is imported.
     if name in __all__:
         from commoncanvas.evaluation import command
 

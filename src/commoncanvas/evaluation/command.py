@@ -1,6 +1,4 @@
-"""Judge a text-to-image model on prompts it saw in training and on prompts it didn't, each figure beside its
-baseline.
-
+"""Evaluate a text-to-image model on prompts seen in training and on held-out prompts. Each figure has baselines.
 Shapes: N prompts, H and W pixels.
 """
 
@@ -62,12 +60,12 @@ def evaluate(
     batch_size: int = 32,
     device: str = "auto",
 ) -> Evaluation:
-    """Generate an image for up to `prompts` seen and as many held-out prompts, and measure them.
+    """Generate images for up to `prompts` seen prompts and as many held-out prompts, and measure them.
 
-    `model` is a folder that training wrote; nothing is shown of what was taken down since. `catalog` overrides the URI
-    in its provenance, or of several any, as `NAME=URI`; guidance scale and steps default to the model's own. With
-    `captioner`, a model folder of that kind, the images are captioned and the captions compared with the prompts.
-    Writes evaluation.json, every image and a contact sheet a set into `out` (default: `<model>/evaluation`). Raises
+    `model` is a model folder. Images that were taken down since are not used. `catalog` overrides the URI in its
+    provenance; with several catalogs, write `NAME=URI`. Guidance scale and steps default to the model's own. With
+    `captioner`, a captioner's model folder, the images get captions, which are compared with the prompts. Writes
+    evaluation.json, every image and a contact sheet of each set into `out` (default: `<model>/evaluation`). Raises
     ModelError and CatalogError.
     """
     model = str(Path(model).resolve()) if Path(model).name in ("", "..") else model
@@ -80,7 +78,7 @@ def evaluate(
     chosen = {name: choose_prompts(rows, split, prompts, seed) for name, split in SPLITS.items()}
     if not chosen["seen"]:
         raise ModelError(
-            f"{model}/rows.parquet has no training row with a text; there is nothing to ask the model for"
+            f"{model}/rows.parquet has no training row with a text, so there is no prompt to evaluate on"
         )
     place = pick_device(device)
     pipeline = load_pipeline(model).to(place)
@@ -148,7 +146,7 @@ class _Judge:
     def __call__(
         self, prompts: Sequence[Prompt], made_NHWC: NDArray[np.uint8], real_NHWC: NDArray[np.uint8]
     ) -> tuple[SetFigures, NDArray[np.float64], list[str] | None]:
-        """The set's figures, retrieval's hits [N], and the captions of the images that were made."""
+        """The set's figures, retrieval's hits [N], and the captions of the generated images."""
         noise_NHWC = np.random.default_rng(prompts[0].seed).integers(0, 256, real_NHWC.shape, dtype=np.uint8)
         real = self.extractor(real_NHWC)
         made = {
@@ -183,12 +181,12 @@ class _Judge:
 
 
 def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:
-    """Cosine of captions with their prompts, with the others', and how often chance does as well."""
+    """Mean cosine of captions with their own prompts and with other prompts, and how often chance does as well."""
     from commoncanvas.models.sentences import embed
 
-    asked, said = embed([prompt.text for prompt in prompts]), embed(list(captions))
-    matched, shuffled = metrics.matched_and_shuffled(asked, said)
-    p = metrics.permutation_p(metrics.cosine_similarity(asked, said))
+    wanted, found = embed([prompt.text for prompt in prompts]), embed(list(captions))
+    matched, shuffled = metrics.matched_and_shuffled(wanted, found)
+    p = metrics.permutation_p(metrics.cosine_similarity(wanted, found))
     return matched, None if math.isnan(shuffled) else shuffled, p
 
 
@@ -214,9 +212,7 @@ def _save(
     hits: NDArray[np.float64],
     captions: Sequence[str] | None,
 ) -> tuple[Sample, ...]:
-    """Write the images of one set under `<folder>/<name>/`, their contact sheet beside it; the samples that
-    say so.
-    """
+    """Write the images of one set into `<folder>/<name>/`, and their contact sheet next to it; returns the samples."""
     (folder / name).mkdir(parents=True, exist_ok=True)
     samples = []
     for index, prompt in enumerate(prompts):

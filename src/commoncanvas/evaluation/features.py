@@ -1,7 +1,7 @@
 """Image features for evaluation: EfficientNet-Lite0 as a feature extractor of torch-fidelity.
 
-InceptionV3's weights, which FID is defined on, are not among the parts that pip installs. So the distances
-here carry this extractor's name and compare with nothing but each other.
+FID is defined on InceptionV3, whose weights pip doesn't install. So the distances here have this extractor's
+name, and can only be compared with each other.
 
 Shapes: N images, H and W pixels.
 """
@@ -71,7 +71,7 @@ class ImageDataset(Dataset[Tensor]):
 
 
 class Extractor:
-    """The registered extractor, loaded once."""
+    """The registered extractor. It is loaded once."""
 
     def __init__(self, device: torch.device, batch_size: int = 32) -> None:
         self.cuda = device.type == "cuda"

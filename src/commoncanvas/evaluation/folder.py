@@ -1,4 +1,4 @@
-"""What evaluation reads from a model folder besides its networks, and what its VAE alone can do."""
+"""What evaluation reads from a model folder besides its networks, and the VAE's reconstructions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,17 @@ ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
 
 
 def diffusion_provenance(model: str) -> dict[str, Any]:
-    """The provenance.json of a text-to-image model's folder. Raises ModelError, also for a model of another
-    task.
-    """
+    """The provenance.json of a text-to-image model's folder. Raises ModelError, also for another task."""
     provenance = read_provenance(model)
     if provenance["task"] != "diffusion":
         raise ModelError(
-            f"{model} is a model of task {provenance['task']}; evaluate takes one of task diffusion"
+            f"{model} is a model of task {provenance['task']}; evaluate needs one of task diffusion"
         )
     return provenance
 
 
 def read_rows(model: str) -> pa.Table:
-    """rows.parquet: the rows that the model was trained on, and those held out. Raises ModelError."""
+    """rows.parquet: the rows that the model was trained on, and the held-out rows. Raises ModelError."""
     path = Path(model) / "rows.parquet"
     if not path.is_file():
         raise ModelError(f"{model} has no rows.parquet, so its prompts are unknown; train the model again")
@@ -52,10 +50,10 @@ def read_rows(model: str) -> pa.Table:
 
 
 def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, Catalog]:
-    """The catalogs that a model learned from, by name, at their versions. `moved`: where the one is by now, or of
-    several any, as `NAME=URI`.
+    """The catalogs that a model learned from, by name, at their versions. `moved`: their new places, one URI, or
+    `NAME=URI` if there are several catalogs.
 
-    Raises CatalogError, and ModelError for a name that is none.
+    Raises CatalogError, and ModelError for an unknown name.
     """
     sources = catalogs_of(provenance)
     places = {name: str(source["uri"]) for name, source in sources.items()}
@@ -63,8 +61,8 @@ def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str
         name, _, uri = word.partition("=") if len(sources) > 1 else (next(iter(sources)), "", word)
         if name not in sources or not uri:
             raise ModelError(
-                f"{model} learned from several catalogs, and {word} says not where one of them is by now; "
-                f"write NAME=URI, NAME being one of {', '.join(sources)}"
+                f"{model} learned from several catalogs, and {word} doesn't name one of them; "
+                f"write NAME=URI, where NAME is one of {', '.join(sources)}"
             )
         places[name] = uri
     return {
@@ -74,30 +72,30 @@ def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str
 
 
 def without_taken_down(rows: pa.Table, catalogs: Mapping[str, Catalog]) -> pa.Table:
-    """`rows` in which those that were taken down since are of the split `taken down`, and none is asked for.
+    """Put rows that were taken down since into the split `taken down`, so that they are not used as prompts.
 
-    Their texts stay, as words that the model has seen.
+    Their texts stay, because the model has seen these words.
     """
     keys = taken_down(catalogs.values())
-    gone = {
+    removed = {
         (name, row_id)
         for name, catalog in catalogs.items()
         for row_id in rows_of(catalog, keys)["_rowid"].to_pylist()
     }
-    if not gone:
+    if not removed:
         return rows
     names = rows["catalog"].to_pylist() if "catalog" in rows.column_names else [""] * len(rows)
     places = zip(names, rows["row_id"].to_pylist(), strict=True)
     splits = [
-        "taken down" if place in gone else split
+        "taken down" if place in removed else split
         for place, split in zip(places, rows["split"].to_pylist(), strict=True)
     ]
     return rows.set_column(rows.schema.get_field_index("split"), "split", pa.array(splits))
 
 
 def described(catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
-    """What a result says of where its images are from: `catalog` and `catalog_version`; in their place, where there are
-    several, `catalogs`, the `uri` and `version` of each by its name.
+    """Where a result's images are from: `catalog` and `catalog_version`; or, if there are several, `catalogs`, with
+    `uri` and `version` of each by name.
     """
     each = {name: {"uri": catalog.uri, "version": catalog.version} for name, catalog in catalogs.items()}
     if one := each.get(""):
@@ -113,8 +111,8 @@ def image_size(pipeline: Any) -> int:
 
 @torch.no_grad()
 def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.uint8]:
-    """What the pipeline makes of the latents of images [N, H, W, 3], as a network without loss would say them: as near
-    to the images as any could come. Raises ModelError.
+    """Encode images [N, H, W, 3] with the VAE, and decode them with the pipeline. A perfect network would reach this
+    quality, and none can be better. Raises ModelError.
     """
     vae, made = pipeline.vae, []
     scaling = scaling_of(vae, vae.config.get("_name_or_path", ""), type(pipeline).__name__)

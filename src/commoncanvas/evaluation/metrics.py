@@ -1,4 +1,4 @@
-"""What the figures are: distances between sets of features, retrieval, the telephone round trip. No I/O here.
+"""The figures: distances between sets of features, retrieval, the round trip through a captioner. No I/O here.
 
 Shapes: N and M samples, D features.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.floating]
 
-# Similarities closer than this are a tie: a matrix product's last bits depend on the order of its rows.
+# Similarities closer than this are a tie, because the last bits of a matrix product depend on the order of its rows.
 TIE = 1e-7
 
 
@@ -20,10 +20,9 @@ def frechet_distance(features_1: Features, features_2: Features) -> float:
     """Fréchet distance of Gaussians fitted to features [N, D] and [M, D] (Heusel et al., arXiv 1706.08500,
     eq. 6).
 
-    Computed by torch-fidelity, after a rotation into the span of the samples: the distance doesn't change
-    under an isometry, and N + M dimensions are quicker than D when samples are few. With few samples it is
-    biased upwards, so it means something only beside a baseline from as many. Raises ValueError below two
-    samples.
+    Computed by torch-fidelity, after a rotation into the span of the samples: an isometry doesn't change the
+    distance, and N + M dimensions are faster than D if samples are few. With few samples it is biased upwards,
+    so compare it only with a baseline from as many samples. Raises ValueError below two samples.
     """
     import torch
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
@@ -41,11 +40,11 @@ def kernel_distance(
 ) -> float:
     """MMD^2 under KID's kernel (x.y / D + 1)^3 (Bińkowski et al., arXiv 1801.01401), through torch-fidelity.
 
-    Row i of either set [N, D] belongs to the same prompt, so the two are not independent, as KID's estimator
-    takes them to be: it would reward a copy with a distance below zero. This is the U-statistic for pairs
+    Row i of both sets [N, D] belongs to the same prompt, so the sets are not independent. KID's estimator
+    assumes that they are: it would give a copy a distance below zero. This is the U-statistic for pairs
     (Gretton et al., JMLR 13, 2012, eq. 4), which leaves pairs out: a copy has distance 0, and equal
-    distributions have it on average. Mean over `subsets` random subsets of `subset_size`; no more rows than
-    that are taken whole, once. Raises ValueError below two samples.
+    distributions have 0 on average. The result is the mean over `subsets` random subsets of `subset_size`, or
+    one value from all rows if there are no more. Raises ValueError below two samples.
     """
     from torch_fidelity.metric_kid import kernel_poly, mmd2
 
@@ -74,10 +73,10 @@ def cosine_similarity(a_ND: Features, b_MD: Features) -> NDArray[np.float64]:
 def retrieval_matches(
     generated_ND: Features, real_ND: Features, *, centred: bool = True
 ) -> NDArray[np.float64]:
-    """Per generated image, a row [N, N]: 1 at the real image, of N, that is nearest to it by cosine, else 0.
+    """A row for each generated image [N, N]: 1 at the real image that is nearest to it by cosine, else 0.
 
-    `centred` takes the mean of the real features from both sides first, so that what all the real images have
-    in common (a white ground, a style) counts for nothing. A tie of k images shares the hit, 1/k each.
+    `centred` first subtracts the mean of the real features from both sets, so that properties that all real
+    images share (a white background, a style) don't count. If k images tie, each gets 1/k.
     """
     if generated_ND.shape != real_ND.shape:
         raise ValueError(
@@ -91,16 +90,16 @@ def retrieval_matches(
 
 
 def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
-    """Per generated image [N]: its own row's place in `retrieval_matches`."""
+    """For each generated image [N]: the value of its own real image in `retrieval_matches`."""
     return retrieval_matches(generated_ND, real_ND, centred=centred).diagonal()
 
 
 def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed: int = 0) -> float:
-    """How often chance does as well: the share of `shuffles` of the columns whose diagonal's sum reaches that of
-    `scores_NN`, a score of each row with each column, where row i belongs with column i.
+    """How often chance does as well, by a one-sided permutation test. `scores_NN` has a score for each row and column;
+    row i belongs to column i. The result is the share of shuffles of the columns whose diagonal has at least its sum.
 
-    A permutation test, one-sided; the given order counts as one of the shuffles, so it is never 0 (Phipson and Smyth,
-    SAGMB 9, 2010, arXiv 1603.05766).
+    The given order counts as one of the shuffles, so the result is never 0 (Phipson and Smyth, SAGMB 9, 2010,
+    arXiv 1603.05766).
     """
     random = np.random.default_rng(seed)
     rows = np.arange(len(scores_NN))
@@ -117,8 +116,8 @@ def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bo
 def matched_and_shuffled(a_ND: Features, b_ND: Features) -> tuple[float, float]:
     """Mean cosine of row i of a with row i of b, and with a row of b that is not i.
 
-    The second is the mean over all such pairs, which is what shuffles that leave no pair together give on
-    average; so it needs no seed. It is NaN for a single row.
+    The second is the mean over all such pairs: the average over shuffles that separate all pairs. So it needs
+    no seed. It is NaN for a single row.
     """
     if a_ND.shape != b_ND.shape:
         raise ValueError(f"{a_ND.shape} and {b_ND.shape} must match row by row")

@@ -1,4 +1,4 @@
-"""Which prompts a model is judged on, and the real images that belong to them."""
+"""Choose the prompts that a model is evaluated on, and read their real images."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Prompt:
     text_column: str
     seed: int
     catalog: str = ""
-    """The name of its row's catalog, where the model learned from several."""
+    """The name of its row's catalog, if the model learned from several."""
 
 
 def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Prompt]:
-    """Up to `count` rows of `split` with texts distinct from each other, drawn by a hash of (seed, image_id).
+    """Draw up to `count` rows of `split` with different texts, by a hash of (seed, image_id).
 
     `rows` is a model folder's rows.parquet. The draw doesn't depend on the order of the rows, and a larger
-    `count` keeps the prompts of a smaller one. A held-out prompt whose words another row has too is left
-    out: it was seen, or would have been with a larger `data.fraction`, which doesn't change the prompts so.
+    `count` keeps the prompts of a smaller one. A held-out prompt is left out if a row that is not held out has
+    the same words, even an unused row: so `data.fraction` doesn't change the prompts.
     """
     records = [row for row in rows.to_pylist() if row["text"] and row["text"].strip()]
     taken: set[str] = set()
     if split == "heldout":
-        # Where training draws one of several texts of a row, `texts` has them all.
+        # If training draws texts, `texts` has all texts of a row.
         others = (row.get("texts") or row["text"] for row in records if row["split"] != "heldout")
         taken = {fold(text) for texts in others for text in texts.split("\x1f")}
     drawn = sorted(
@@ -59,7 +59,7 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
 
 
 def fold(text: str) -> str:
-    """What two texts share when a reader would call them the same: words, without case and spacing."""
+    """The words of a text without case and spacing. Two texts with the same words count as the same."""
     return " ".join(text.casefold().split())
 
 
@@ -85,9 +85,7 @@ def read_images(catalogs: Mapping[str, Catalog], prompts: Sequence[Prompt], size
 
 
 def take_rows(catalog: Catalog, prompts: Sequence[Prompt], columns: list[str]) -> pa.Table:
-    """`columns` (image_id among them) of the prompts' rows, in order. Raises CatalogError if they aren't
-    there.
-    """
+    """Read `columns` (with image_id) of the prompts' rows, in order. Raises CatalogError if rows are missing."""
     row_ids = np.array([prompt.row_id for prompt in prompts], dtype=np.uint64)
     table = catalog.take(row_ids, columns)
     if table["image_id"].to_pylist() != [prompt.image_id for prompt in prompts]:

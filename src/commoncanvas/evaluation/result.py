@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SetFigures:
-    """Figures of one set of prompts; distances are to the same prompts' real images, as many on either side.
+    """Figures of one set of prompts. Distances are to the real images of the same prompts.
 
-    `*_reconstruction`: the VAE's reconstructions instead of generated images, what a perfect network could
-    reach. `*_noise`: uniform noise instead. `*_shuffled`: each caption against the other images' prompts.
+    `*_reconstruction`: for the VAE's reconstructions instead of generated images, the best that a network can
+    reach. `*_noise`: for uniform noise. `*_shuffled`: each caption compared with the other images' prompts.
     `retrieval_low` and `retrieval_high` bound retrieval's 95 % confidence interval. `*_p`: how often shuffled prompts
     do as well, see `metrics.permutation_p`.
     """
@@ -43,7 +43,7 @@ class SetFigures:
 
 @dataclass(frozen=True)
 class Sample:
-    """One prompt and what came of it.
+    """One prompt and its result.
 
     `kind` says who wrote the prompt: 'human', 'synthetic' (a captioner), or 'heldout' (the model never saw
     it). `file` and `real_file` are PNGs, relative to the evaluation's folder.
@@ -67,7 +67,7 @@ class Evaluation(Printed):
     catalog: str | None
     catalog_version: int | None
     catalogs: dict[str, dict[str, str | int]] | None
-    """In place of the two, where the model learned from several: `uri` and `version` of each, by its name."""
+    """Instead of these two, if the model learned from several: `uri` and `version` of each, by name."""
     feature_extractor: str
     seed: int
     guidance_scale: float
@@ -80,9 +80,7 @@ class Evaluation(Printed):
     heldout_samples: tuple[Sample, ...]
 
     def figures(self) -> dict[str, float | int | None]:
-        """`retrieval_seen`, `retrieval_heldout`; every other figure by its name, of held-out prompts with
-        `_heldout`.
-        """
+        """`retrieval_seen`, `retrieval_heldout`; other figures by name, with `_heldout` for held-out prompts."""
         flat: dict[str, float | int | None] = {}
         for split, figures in (("seen", self.seen), ("heldout", self.heldout)):
             suffix = "_heldout" if split == "heldout" else ""
@@ -94,7 +92,7 @@ class Evaluation(Printed):
         return {"figures": self.figures(), **asdict(self)}
 
     def render(self) -> RenderableType:
-        """What the terminal shows: each figure beside its baselines, and what they say in words."""
+        """What the terminal shows: each figure with its baselines, and sentences that explain them."""
         return render(self)
 
 

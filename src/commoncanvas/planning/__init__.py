@@ -1,1 +1,1 @@
-"""What training a recipe takes, said before it is begun: operations, hours, device memory, storage and dollars."""
+"""Estimates before a training starts: operations, hours, device memory, storage and cost."""

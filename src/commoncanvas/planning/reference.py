@@ -1,4 +1,4 @@
-"""The one published table of such trainings, and what share of the devices' peak it says that they reached."""
+"""The only published table of such trainings, and the share of the devices' peak that it implies."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from commoncanvas.models.data_sheets import Device
 
 DEFAULT_UTILISATION = 0.25
-"""Share of the peak: near the middle of what the table's ten throughputs imply. Its errors: docs/guide/plan.md."""
+"""Share of the peak, near the middle of what the table's ten throughputs imply. Errors: docs/guide/plan.md."""
 IMAGES = {256: 1126.4e6, 512: 1740.8e6}
-"""Size in pixels -> images that SD2 base saw at it: batches of 2,048, for 550,000 and 850,000 steps."""
+"""Size in pixels -> images that SD2 base was trained on: batches of 2,048, for 550,000 and 850,000 steps."""
 DAY_S = 86400
 
 
 @dataclass(frozen=True)
 class Row:
-    """`images_per_s`: of SD2's U-Net on latents and text states computed before, by size. `days`: for IMAGES."""
+    """`images_per_s`: by size, of SD2's U-Net on precomputed latents and text states. `days`: for IMAGES."""
 
     gpus: int
     images_per_s: dict[int, float]
@@ -34,8 +34,8 @@ TABLE = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row of the table, the utilisation that each of its figures implies, and the plan's relative error for each:
-    (planned - published) / published, of images/s by size and of days.
+    """A row of the table, with the utilisation that each figure implies and the plan's relative error for each figure:
+    (planned - published) / published. The figures are images/s by size, and days.
     """
 
     row: Row
@@ -48,7 +48,7 @@ class Comparison:
 def compare(
     flops: dict[int, int], device: Device, utilisation: float = DEFAULT_UTILISATION
 ) -> list[Comparison]:
-    """The plan beside each row. `flops`: for one image, by size."""
+    """Compare the plan with each row. `flops`: for one image, by size."""
     found = []
     for row in TABLE:
         peak = row.gpus * device.peak

@@ -1,4 +1,4 @@
-"""A plan as the terminal shows it: a column a recipe, and their total."""
+"""A plan as the terminal shows it: one column for each recipe, and the total."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """The training of one recipe. `flops`: for one image, forward and backward; `images`: rows that are encoded, and
-    `trained_images` those of them that it sees, both None if nobody said how many; `stored`: what is encoded, by
-    catalog, and `columns` and `bytes_per_row` the same as if it were one; `state_bytes`: on a device that holds all.
+    """The training of one recipe. `flops`: for one image, forward and backward. `images`, `trained_images`: rows that
+    are encoded, and rows that training sees; None if unknown. `stored`: encoded columns by catalog; `columns` and
+    `bytes_per_row` merge the catalogs. `state_bytes`: on a device that holds everything.
     """
 
     recipe: str
@@ -50,7 +50,7 @@ class Phase:
 
 @dataclass(frozen=True, repr=False)
 class Plan(Printed):
-    """Phases that are trained one after the other on `gpus` devices at `utilisation` of their peak."""
+    """Phases that are trained in sequence on `gpus` devices, at `utilisation` of the devices' peak."""
 
     device: Device
     gpus: int
@@ -73,7 +73,7 @@ class Plan(Printed):
 
     @property
     def storage_bytes(self) -> float | None:
-        """Of all phases together; a column that several read is there once."""
+        """For all phases. A column that several phases read counts once."""
         most: dict[tuple[str, str], float] = {}
         for phase in self.phases:
             mine: defaultdict[tuple[str, str], float] = defaultdict(float)
@@ -86,7 +86,7 @@ class Plan(Printed):
         return sum(most.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
+        """Everything as JSON values."""
         return {
             "device": asdict(self.device),
             "gpus": self.gpus,

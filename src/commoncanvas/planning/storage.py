@@ -1,4 +1,4 @@
-"""What the columns that training reads take on disk: by their types, or as those of a catalog are."""
+"""Bytes on disk of the columns that training reads: calculated from their types, or measured in a catalog."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """`bytes_per_row`: by the type, or where `measured_rows` isn't 0, of so many rows on disk."""
+    """`bytes_per_row`: calculated from the type, or measured on disk over `measured_rows` rows if that isn't 0."""
 
     name: str
     bytes_per_row: float
@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Stored:
-    """What one catalog keeps for a recipe: the columns, of `rows`, None if nobody said how many."""
+    """The columns that one catalog stores for a recipe. `rows`: how many rows; None if unknown."""
 
     catalog: str
     rows: float | None
@@ -54,18 +54,18 @@ class Stored:
 def columns_of(
     recipe: DiffusionRecipe, latents: Latents, text: TextStates, catalog: Catalog | None = None
 ) -> tuple[Column, ...]:
-    """The columns that `encode` writes for the recipe; those that `catalog` has, as large as they are there."""
-    reckoned = [
+    """The columns that `encode` writes for the recipe. Columns that `catalog` has are measured there."""
+    calculated = [
         Column(name, float(_bytes(kind))) for name, kind in _kinds(recipe, latents, text, catalog).items()
     ]
     if catalog is None:
-        return tuple(reckoned)
+        return tuple(calculated)
     on_disk = bytes_on_disk(catalog)
-    return tuple(_measured(column, catalog, on_disk) for column in reckoned)
+    return tuple(_measured(column, catalog, on_disk) for column in calculated)
 
 
 def together(stored: Sequence[Stored]) -> tuple[Column, ...]:
-    """The columns of several catalogs as one: what a row takes is a mean over the rows, alike many if nobody knows."""
+    """Merge the columns of several catalogs. Bytes are a mean over rows; unknown row counts count as equal."""
     counts = [1.0 if each.rows is None else each.rows for each in stored]
     sizes: dict[str, float] = {}
     measured: Counter[str] = Counter()
@@ -77,8 +77,8 @@ def together(stored: Sequence[Stored]) -> tuple[Column, ...]:
 
 
 def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog, name: str = "") -> int:
-    """Rows of the recipe's catalog of that name that `encode` would do: fetched, allowed, let in by the filter, with a
-    text if there are texts yet. Training sees those of them that it neither holds out nor leaves out.
+    """Count the rows of one of the recipe's catalogs that `encode` would process: fetched, allowed, selected by the
+    filter, and with a text if the catalog has text columns. Training sees fewer: some are held out or unused.
     """
     data, source = recipe.data, recipe.data.each_catalog[name]
     texts = present(data.text_columns, catalog)
@@ -104,7 +104,7 @@ def _kinds(
     }
     for column, sources in text_sources(recipe).items():
         if catalog and recipe.data.text_mix and not present(sources, catalog):
-            continue  # encode leaves it out
+            continue  # encode skips it
         kinds[column] = state_type((recipe.text_length, text.width), storage)
         kinds[fingerprint_column(column)] = pa.string()
         if text.pooled:
@@ -115,7 +115,7 @@ def _kinds(
 
 
 def latent_shape(recipe: DiffusionRecipe, latents: Latents) -> tuple[int, ...]:
-    """Of a row's latents as they are stored: see LatentStage. Raises RecipeError."""
+    """The shape of a row's stored latents: see LatentStage. Raises RecipeError."""
     config, side = recipe.encode, recipe.size // latents.downsampling
     leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
     if config.buckets is None:
@@ -123,8 +123,8 @@ def latent_shape(recipe: DiffusionRecipe, latents: Latents) -> tuple[int, ...]:
     sizes = buckets(recipe.size, config.buckets)
     if not sizes or config.buckets % latents.downsampling:
         raise RecipeError(
-            f"{recipe.name}: encode.buckets {config.buckets} gives no sides for {recipe.size} pixels; "
-            f"take a multiple of {latents.downsampling}"
+            f"{recipe.name}: encode.buckets {config.buckets} gives no buckets for size {recipe.size}; "
+            f"use a multiple of {latents.downsampling}"
         )
     if len(sizes) == 1:
         return (*leading, latents.channels, side, side)
@@ -144,7 +144,7 @@ def _measured(column: Column, catalog: Catalog, on_disk: dict[str, int]) -> Colu
 
 
 def _written_rows(catalog: Catalog, column: str) -> int:
-    """Rows of the fragments that have a file of the column: in those its nulls take as much room as its values."""
+    """Rows of the fragments that have a file of the column. In these, a null takes as many bytes as a value."""
     if column not in catalog.schema.names:
         return 0
     (field,) = (each for each in catalog.dataset.lance_schema.fields() if each.name() == column)

@@ -1,1 +1,1 @@
-"""What a model folder says of itself: what it is made from, under which licence, how good, and how to use it."""
+"""The documentation in a model folder: what the model is made from, its licence, its figures and its use."""

@@ -20,19 +20,19 @@ from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"
-"""Where `evaluate` puts its figures, if it isn't told otherwise."""
+"""Where `evaluate` writes its figures by default."""
 WHAT = {
     "diffusion": "A text-to-image model",
     "autoencoder": "An autoencoder of images",
     "captioner": "A captioner of images",
 }
-FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words that it knows"}
+FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words in its vocabulary"}
 
 
 def write_card(folder: Path, name: str | None = None) -> None:
-    """Write README.md of the model in `folder`, which will be called `name` (default: as it is).
+    """Write README.md of the model in `folder`. `name`: the model's name in it (default: the folder's).
 
-    Its figures are those that `evaluate` has put into the folder, or that came with the training.
+    The figures are those that `evaluate` has written into the folder, or else those of the training.
     """
     folder = folder.resolve()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def write_card(folder: Path, name: str | None = None) -> None:
 
 
 def _header(record: dict[str, Any]) -> dict[str, Any]:
-    """What the hub reads (https://huggingface.co/docs/hub/model-cards)."""
+    """Metadata that the hub reads (https://huggingface.co/docs/hub/model-cards)."""
     license = (record["result_license"] or "other").lower()
     header: dict[str, Any] = {"license": license if license in HUB_LICENSES else "other"}
     if record["task"] != "captioner":
@@ -71,7 +71,7 @@ def _header(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
-    """A language, and three lines in it that use the model."""
+    """A language, and code in it that uses the model."""
     place = json.dumps(f"path/to/{model}")
     match record["task"]:
         case "diffusion":
@@ -79,7 +79,7 @@ def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
             prompt = json.dumps(next(iter(sample["prompts"]), "a deer"), ensure_ascii=False)
             settings = f"guidance_scale={sample['guidance_scale']}, num_inference_steps={sample['steps']}"
             if record["recipe"].get("transformer"):
-                # PixArt's pipeline has defaults for its own sizes, lengths and captions.
+                # The defaults of PixArt's pipeline are for its own sizes, lengths and captions.
                 length = record["recipe"]["text_length"]
                 settings += (
                     f", max_sequence_length={length}, use_resolution_binning=False, clean_caption=False"

@@ -1,4 +1,4 @@
-"""From a model to the people behind it: what it learned from, and what the parts that it is built on learned from."""
+"""From a model to the people behind it: what the model and the parts that it is built on learned from."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BATCH = 1024
 
 @dataclass(frozen=True)
 class Part:
-    """A model that another one is built on, frozen.
+    """A frozen model that another model is built on.
 
     `role`: vae, text_encoder, captioner, image_features, word_embeddings, alignment or init. `origin`: what it learned
-    from, None if that isn't recorded. `credits_file`: the credits of its own training images, where it comes with them.
-    `license`: what its model card states, or unknown.
+    from; None if that isn't recorded. `credits_file`: the credits of its own training images, if it comes with them.
+    `license`: the licence that its model card states, or unknown.
     """
 
     role: str
@@ -53,18 +53,18 @@ class Part:
 
     @property
     def unknown(self) -> bool:
-        """Whether neither its licence nor what it learned from is known."""
+        """True if its licence and what it learned from are both unknown."""
         return self.license == UNKNOWN and self.origin is None
 
     def license_ids(self) -> set[str]:
-        """Ids of every licence of what it learned from, and of what its own parts did."""
+        """Ids of the licences of all images that it and its own parts learned from."""
         return set(_licenses(self.origin)) if self.origin else set()
 
     def credits(self, nearby: Sequence[Catalog]) -> Iterator[Credit]:
-        """Credit for each image that it learned from, none if that isn't recorded.
+        """A credit for each image that it learned from; none if that isn't recorded.
 
-        Its rows are looked up in its catalogs at their tags; if one has moved, in `nearby`; if a purge has deleted a
-        tag, in the model's folder, if that is near. Raises CatalogError.
+        They come from its catalogs at their tags, or from `nearby` if a catalog has moved. If a purge has deleted a
+        tag, they come from the model's folder, if that is near. Raises CatalogError.
         """
         if self.credits_file:
             yield from read_credits(self.credits_file)
@@ -72,15 +72,15 @@ class Part:
             yield from _credits(self.origin, nearby)
 
     def check(self, policy: licenses.Policy, nearby: Sequence[Catalog]) -> None:
-        """Find out before a training what would end it afterwards.
+        """Find out before a training what would make it fail at the end.
 
-        Raises LicenseError if its own licence, or one of what it learned from, is none that `policy` allows;
-        CatalogError if those who made its images couldn't be credited.
+        Raises LicenseError if `policy` does not allow its licence, or a licence of an image that it learned from;
+        CatalogError if the creators of its images can't be credited.
         """
         if not permits(self.license, policy):
             raise LicenseError(
-                f"{self.role} {self.model} is under {self.license} by its model card, which policy {policy.value} does "
-                f"not allow; choose another {self.role}, or data.policy noncommercial"
+                f"{self.role} {self.model} has licence {self.license} in its model card, which policy {policy.value} "
+                f"does not allow; choose another {self.role}, or data.policy noncommercial"
             )
         if self.origin and not self.credits_file:
             _sources_or_file(self.origin, nearby)
@@ -110,7 +110,7 @@ def read_provenance(
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(record, dict):
-        raise ModelError(f"{path} is not a record of commoncanvas train; it holds no JSON object")
+        raise ModelError(f"{path} is not a record of commoncanvas train; it is not a JSON object")
     missing = [name for name in requires if name not in record]
     if "catalogs" in record and "catalog" in missing:
         missing.remove("catalog")
@@ -120,10 +120,10 @@ def read_provenance(
 
 
 def origin(model: str | Path) -> dict[str, Any] | None:
-    """What the model in a folder or of a hub id learned from, as it stands where the model is used; None if that isn't
-    recorded. A part of a pipeline counts as having learned what the pipeline did.
+    """What the model in a folder or of a hub id learned from, as records of other models have it; None if that isn't
+    recorded. A part of a pipeline has the origin of the pipeline.
 
-    Raises ModelError for a record that can't be read.
+    Raises ModelError if the record can't be read.
     """
     path = beside(str(model), RECORD)
     if path is None:
@@ -133,18 +133,18 @@ def origin(model: str | Path) -> dict[str, Any] | None:
 
 
 def catalogs_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a provenance.json, or an `origin`, says of each catalog, by its name; the one of `data.catalog` has none."""
+    """The record of each catalog in a provenance.json or an `origin`, by name. The name of `data.catalog` is empty."""
     several: dict[str, dict[str, Any]] | None = record.get("catalogs")
     return several or {"": record["catalog"]}
 
 
 def filter_of(source: dict[str, Any]) -> str:
-    """SQL of the rows that a model learned from or held out, of one catalog of its record."""
+    """SQL of the rows that a model learned from or held out, for one catalog of its record."""
     return licenses.spelled_out(source["filter"])
 
 
 def part(role: str, model: str, sha256: str) -> Part:
-    """The part that the folder or hub id `model` holds."""
+    """The part that is the model of a folder or hub id."""
     learned = origin(model)
     credits_file = beside(model, "credits.csv") if learned else None
     return Part(role, model, sha256, learned, credits_file, card_license(model))
@@ -157,10 +157,10 @@ def maker(role: str, info: ColumnInfo) -> Part:
 
 
 def unknown_parts(name: str, parts: Iterable[Part]) -> list[str]:
-    """A line for each part of the model `name` of which neither a licence nor what it learned from is known."""
+    """A line for each part of the model `name` whose licence and training images are both unknown."""
     return [
-        f"{name}: {part.role} {part.model} states no licence, nor what it learned from; provenance.json says unknown, "
-        "so look it up"
+        f"{name}: {part.role} {part.model} states neither a licence nor what it learned from; provenance.json says "
+        "unknown, so check its licence yourself"
         for part in parts
         if part.unknown
     ]
@@ -169,7 +169,7 @@ def unknown_parts(name: str, parts: Iterable[Part]) -> list[str]:
 def combined_licenses(
     own: Iterable[str], parts: Sequence[Part], allow_no_derivatives: bool
 ) -> licenses.Combination:
-    """What licences the rows of a model and those of its parts make together."""
+    """Combine the licences of a model's rows and of its parts' rows."""
     ids = set(own).union(*(each.license_ids() for each in parts))
     return licenses.combine(map(licenses.parse, ids), allow_no_derivatives=allow_no_derivatives)
 
@@ -180,10 +180,10 @@ def trained_credits(
     fraction: float = 1.0,
     fraction_seed: int = 0,
 ) -> Iterator[Credit]:
-    """Credit for each row that a catalog's filter lets in, without those that were held out or are not in the fraction.
-    An image that several catalogs have is credited once, as the first of them has it.
+    """A credit for each row that a catalog's filter selects, except held-out rows and rows outside the fraction. An
+    image in several catalogs is credited once, as the first of them has it.
     """
-    # Which rows the lowest draws are can only be said once all are known.
+    # The rows with the lowest draws are known only after all ids are read.
     used = None
     if fraction < 1:
         tables = [catalog.table(["image_id"], filter) for catalog, filter in sources]
@@ -200,14 +200,14 @@ def trained_credits(
                 for one, out in zip(batch, held, strict=True)
                 if not out and (used is None or one.image_id in used) and one.image_id not in seen
             )
-            if left:  # of the last catalog nothing needs to be remembered, nor of the only one
+            if left:  # not needed for the last catalog
                 seen.update(one.image_id for one in batch)
 
 
 def merged_credits(
     own: Iterator[Credit], parts: Sequence[Part], nearby: Sequence[Catalog]
 ) -> Iterator[Credit]:
-    """Credits of a model's own rows, then those of its parts' that are not among them, without what was taken down."""
+    """Credits of a model's own rows, then other credits of its parts, without images that were taken down."""
     credited = [each for each in parts if each.origin]
     if not credited:
         yield from own
@@ -217,15 +217,15 @@ def merged_credits(
         seen.add(one)
         yield one
     for each in credited:
-        gone = taken_down([*nearby, *_reachable(each.origin)]).image_ids
+        removed = taken_down([*nearby, *_reachable(each.origin)]).image_ids
         for one in each.credits(nearby):
-            if one not in seen and one.image_id not in gone:
+            if one not in seen and one.image_id not in removed:
                 seen.add(one)
                 yield one
 
 
 def _reachable(record: dict[str, Any] | None) -> Iterator[Catalog]:
-    """The catalogs that a model and its parts learned from, as they are now, those that can be opened."""
+    """The catalogs that a model and its parts learned from, as they are now. Those that can't be opened are skipped."""
     if record is None:
         return
     for source in catalogs_of(record).values():
@@ -246,7 +246,7 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
     about = next(iter(catalogs_of(record).values()))
     sources = _sources_or_file(record, nearby)
     if isinstance(sources, Path):
-        yield from read_credits(sources)  # with those of its parts
+        yield from read_credits(sources)  # has its parts' credits too
         return
     yield from trained_credits(
         sources,
@@ -260,9 +260,9 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
 
 
 def _sources_or_file(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]] | Path:
-    """See `_sources`; credits.csv of the model's folder where a source is gone. Raises CatalogError.
+    """See `_sources`; credits.csv of the model's folder if a source is missing. Raises CatalogError.
 
-    The folder has the model's name. It is in the working folder or beside a catalog, or one level below.
+    The folder has the model's name. It is in the working folder, next to a catalog, or one level below.
     """
     try:
         return _sources(record, nearby)
@@ -278,7 +278,7 @@ def _sources_or_file(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[
 
 
 def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]]:
-    """The catalogs that a model learned from, at their tags, and what it learned from of each."""
+    """The catalogs that a model learned from, at their tags, each with the SQL of its rows."""
     return [
         (_open(record["name"], source, source.get("rows", record["rows"]), nearby), filter_of(source))
         for source in catalogs_of(record).values()
@@ -286,7 +286,7 @@ def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Ca
 
 
 def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Sequence[Catalog]) -> Catalog:
-    """A catalog that model `name` learned from: where it was, or where one `nearby` is, if it has as many rows."""
+    """Open a catalog that model `name` learned from: where it was, or one of `nearby` that has as many rows."""
     counted = ("train", "heldout", "unused", "elsewhere")
     for uri in dict.fromkeys([source["uri"], *(catalog.uri for catalog in nearby)]):
         try:
@@ -296,7 +296,7 @@ def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Seque
         except CatalogError:
             continue
     raise CatalogError(
-        f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or is "
-        "another one now, so those who made its images can't be credited; put that catalog back, or the folder "
+        f"{name} learned from catalog {source['uri']} at {source['tag']}, which can't be opened or has "
+        "other rows now, so the creators of its images can't be credited; put that catalog back, or put the folder "
         f"{name} with its credits.csv into the working folder"
     )

@@ -1,4 +1,4 @@
-"""What the figures of an evaluation say: each beside its baselines, and in words. Pure."""
+"""The figures of an evaluation: each with its baselines, and in words. No I/O here."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from commoncanvas.core.numbers import figure, percent
 
 LEVEL = 0.05
-"""A figure that chance reaches more often than this is not better than chance."""
+"""If chance reaches a figure more often than this, the figure is not better than chance."""
 FEWEST = 4
-"""Of three prompts one shuffle in six leaves all in their places: no figure could be better than chance."""
+"""With three prompts, one shuffle in six changes nothing, so no figure could be better than chance."""
 SPLITS = {"seen": "", "heldout": "_heldout"}
 NAMES = {"seen": "Prompts seen in training", "heldout": "Prompts held out"}
 
 
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table of figures: name, what it says, value seen and held out, baselines of each."""
+    """The rows of the table of figures: name, meaning, values seen and held out, baselines of each."""
     get = summary.get
     return [
         {
             "name": "Retrieval",
-            "says": "how often the nearest of the set's real images, by its features, is the prompt's own",
+            "says": "how often the real image with the nearest features is the prompt's own",
             "better": "higher",
             "values": (percent(get("retrieval_seen")), percent(get("retrieval_heldout"))),
             "baselines": [
@@ -60,7 +60,7 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         {
             "name": "Round trip",
-            "says": "cosine of the prompt with what the captioner says of the generated image",
+            "says": "cosine of the prompt and the captioner's caption of the generated image",
             "better": "higher",
             "values": (figure(get("roundtrip_cosine")), figure(get("roundtrip_cosine_heldout"))),
             "baselines": [
@@ -73,7 +73,7 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         },
         {
             "name": "Captions",
-            "says": "cosine of captions of real images with their true names, which the captioner never saw",
+            "says": "cosine of captions of real images and their true names, which the captioner never saw",
             "better": "higher",
             "values": (None, figure(get("caption_cosine"))),
             "baselines": [("shuffled", None, figure(get("caption_cosine_shuffled")))],
@@ -91,10 +91,10 @@ def _interval(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[str]:
-    """Sentences that say what the figures of each set of prompts mean; those of figures that are missing are left out.
+    """Sentences that say what the figures of each set of prompts mean. A missing figure has no sentence.
 
-    The words are those of a permutation test, see `metrics.permutation_p`: better than chance where fewer than 5 of
-    100 ways to shuffle the prompts do as well.
+    "Better than chance" is the result of a permutation test, see `metrics.permutation_p`: fewer than 5 of 100 ways to
+    shuffle the prompts do as well.
     """
     return [line for split in SPLITS for line in _of_split(summary, split)]
 
@@ -112,18 +112,18 @@ def _of_split(summary: Mapping[str, Any], split: str) -> list[str]:
     cosine, shuffled = get("roundtrip_cosine"), get("roundtrip_cosine_shuffled")
     if None not in (cosine, shuffled, get("roundtrip_p")):
         lines.append(
-            f"{NAMES[split]}: captions of the images have a cosine of {figure(cosine)} with them, shuffled "
-            f"{figure(shuffled)}: {_compared(get('roundtrip_p'), get('prompts'), 'shuffled')}."
+            f"{NAMES[split]}: captions of the images have a cosine of {figure(cosine)} with the prompts, "
+            f"shuffled {figure(shuffled)}: {_compared(get('roundtrip_p'), get('prompts'), 'shuffled')}."
         )
     distance, best, worst = get("fd"), get("fd_reconstruction"), get("fd_noise")
     if None not in (distance, best, worst) and worst > best:
         way = (worst - distance) / (worst - best)
-        said = (
+        result = (
             f"{100 * way:.0f}\u00a0% of the way from noise ({figure(worst)}) to the autoencoder alone ({figure(best)})"
             if way > 0
             else f"no better than noise ({figure(worst)})"
         )
-        lines.append(f"{NAMES[split]}: FD {figure(distance)} is {said}.")
+        lines.append(f"{NAMES[split]}: FD {figure(distance)} is {result}.")
     return lines
 
 

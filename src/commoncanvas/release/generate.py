@@ -1,4 +1,4 @@
-"""Images from prompts, with what they were made by written into the files."""
+"""Draw images from prompts, and write their settings into the files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generate(
     guidance_scale: float | None = None,
     steps: int | None = None,
 ) -> list[Image]:
-    """See `draw`; all images at once."""
+    """Like `draw`, but returns a list."""
     return [*draw(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps)]
 
 
@@ -45,9 +45,9 @@ def draw(
 ) -> Iterator[Image]:
     """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ...
 
-    Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
-    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model are in each image's `info`.
-    Raises ModelError, and RecipeError for settings that can't be sampled with.
+    Guidance and steps default to the recipe's. The plain diffusers pipeline draws the same image with the same settings
+    and `generator=torch.Generator("cpu").manual_seed(seed)`. Each image's `info` has prompt, seed, settings and model.
+    Raises ModelError, and RecipeError for settings that don't work.
     """
     if count < 1:
         raise RecipeError(f"count {count}: give at least 1")
@@ -76,9 +76,9 @@ def draw(
 
 
 def save_image(image: Image, folder: str | Path) -> Path:
-    """Write an image of `draw` into `folder` as a PNG file, with its `info`; returns the file.
+    """Write an image of `draw` and its `info` into `folder` as a PNG file; returns the file.
 
-    Another image of the same name stays: the new one gets a number behind its name.
+    An existing image of the same name is kept: the new file gets a number at the end of its name.
     """
     from PIL.PngImagePlugin import PngInfo
 
@@ -93,18 +93,18 @@ def save_image(image: Image, folder: str | Path) -> Path:
 
 
 def _warn_if_long(pipeline: Any, prompt: str) -> None:
-    """Say what of a prompt the pipeline's tokenizer cuts off."""
+    """Print the part of the prompt that the tokenizer cuts off."""
     tokenizer = pipeline.tokenizer
     tokens = tokenizer(prompt, verbose=False).input_ids
     most = tokenizer.model_max_length
     if len(tokens) > most:
-        # The last token that is kept is the one that ends a text.
+        # The last token that is kept is the end token.
         unread = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True).strip()
         say(f"the prompt has {len(tokens)} tokens, and the model reads {most}; it does not read: {unread}")
 
 
 def _kept(folder: Path, name: str, png: bytes) -> Path:
-    """The file of that name, or with a number behind it, that has or can have these bytes."""
+    """Write the bytes to NAME.png, or to NAME-2.png and so on if that file has other bytes; returns the file."""
     path, number = folder / f"{name}.png", 1
     while path.exists() and path.read_bytes() != png:
         number += 1

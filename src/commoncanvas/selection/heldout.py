@@ -1,4 +1,4 @@
-"""Which images are held out of training, and which are in a share of the others: a matter of their ids alone."""
+"""Which images are held out, and which of the others are in a fraction. Only their ids decide."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 
 def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]:
-    """[N] True where an image is held out, a share `fraction` of them: a pure function of its id.
+    """[N] True for images that are held out, about the share `fraction`: a pure function of the id.
 
-    What is held out at one fraction is held out at every larger one, so that parts trained apart can agree.
+    An image held out at one fraction is held out at every larger one, so models of separate trainings can agree.
     """
     return _draws("heldout", image_ids) < np.uint64(int(fraction * 2**64))
 
@@ -20,7 +20,7 @@ def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]
 def fraction_mask(image_ids: Sequence[str], fraction: float, seed: int = 0) -> NDArray[np.bool_]:
     """[N] True for the `fraction_count` images with the lowest draws: a pure function of the set of ids and the seed.
 
-    What is in one fraction is in every larger one of the same seed.
+    A fraction contains every smaller one of the same seed.
     """
     count = fraction_count(len(image_ids), fraction)
     mask = np.zeros(len(image_ids), dtype=np.bool_)
@@ -31,12 +31,12 @@ def fraction_mask(image_ids: Sequence[str], fraction: float, seed: int = 0) -> N
 
 
 def fraction_count(images: int, fraction: float) -> int:
-    """How many of so many images a fraction of them is, to the nearest; it may be none."""
+    """The number of images in a fraction, rounded; it may be 0."""
     return round(fraction * images)
 
 
 def _draws(purpose: str, image_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """A number [N] in 0..2^64-1 for each id, for one purpose independent of those for another."""
+    """A number in 0..2^64-1 for each id [N]. Numbers for different purposes are independent."""
     draws = (
         int.from_bytes(hashlib.sha256(f"{purpose}:{image_id}".encode()).digest()[:8])
         for image_id in image_ids

@@ -1,4 +1,4 @@
-"""The rows that a run sees: pinned versions of its catalogs, filtered, split, in an order that only they decide."""
+"""The rows that a run sees: from pinned versions of its catalogs, filtered, split and in a fixed order."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SPLITS = ("train", "heldout", "unused")
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows that one catalog gives: those of its version that `filter`, SQL, lets in, but for the `elsewhere` among
-    them whose images are of a catalog before it. `name`: as the recipe has it; empty for the one of `data.catalog`.
+    """The rows that `filter` (SQL) selects from one catalog's version. `elsewhere` of them are not used, because an
+    earlier catalog has their images. `name`: as in the recipe; empty for `data.catalog`.
     """
 
     name: str
@@ -30,34 +30,34 @@ class Selection:
     share: float = 1.0
     elsewhere: int = 0
     left_out: tuple[int, ...] = ()
-    """Ids of the rows that were taken down before the run began, and that `filter` leaves out for it."""
+    """Ids of rows that were taken down before the run began. `filter` excludes them."""
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """`table`: image_id, row_id, split ('train', 'heldout', or 'unused' for what `data.fraction` leaves out), text,
-    text_column (the one that it is from), license, creator. Rows of one catalog are sorted by image_id. Of several,
-    `catalog` has each row's by name, and the first rows are of each by its share, as long as there are any.
-    Where training draws its texts, `mixed` are the columns that it draws from, and the table has all in one, `texts`.
+    """`table`: image_id, row_id, split ('train', 'heldout', or 'unused' for rows outside `data.fraction`), text,
+    text_column (the text's column), license, creator. Rows of one catalog are sorted by image_id. With several
+    catalogs, column `catalog` has the name, and rows of all catalogs alternate by their shares while they last.
+    If training draws texts, `mixed` names the columns that it draws from, and column `texts` joins all their texts.
     """
 
     selections: tuple[Selection, ...]
     table: pa.Table
     mixed: tuple[str, ...] = ()
     kinds: NDArray[np.int64] | None = None
-    """Of each row of `table` a number from 0 on: those of one number have one shape, and a batch is of one. None: all
-    have the same.
+    """A number from 0 for each row of `table`. Rows of one number have one shape, and a batch has one number. None: all
+    rows have the same shape.
     """
     sources: NDArray[np.int64] | None = None
-    """Of each row of `table` the number of its source, in `data.mix` or `data.catalogs`. None: there is but one."""
+    """For each row of `table`, the number of its source in `data.mix` or `data.catalogs`. None: only one source."""
 
     @property
     def catalogs(self) -> list[Catalog]:
         return [each.catalog for each in self.selections]
 
     def read(self, split: str, positions: Positions, columns: Sequence[str]) -> pa.Table:
-        """`columns` of the rows of a split at `positions`, in that order, each row from its own catalog; null where
-        that one lacks a column that another has.
+        """Read `columns` of the rows of a split at `positions`, in that order. A value is null if the row's catalog
+        lacks the column and another catalog has it.
         """
         ids, numbers = self._ids_and_sources[split]
         ids, numbers = ids[positions], numbers[positions]
@@ -70,10 +70,10 @@ class TrainingRows:
         return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
     def _taken(self, catalog: Catalog, ids: NDArray[np.uint64], columns: Sequence[str]) -> pa.Table:
-        there = catalog.schema.names
-        table = catalog.take(ids, [name for name in columns if name in there])
+        own = catalog.schema.names
+        table = catalog.take(ids, [name for name in columns if name in own])
         for name in columns:
-            if name not in there:
+            if name not in own:
                 field = next(each.schema.field(name) for each in self.catalogs if name in each.schema.names)
                 table = table.append_column(field, pa.nulls(len(ids), field.type))
         return table.select(list(columns))
@@ -99,14 +99,14 @@ class TrainingRows:
         return {name: (ids[chosen], sources[chosen]) for name, chosen in splits.items()}
 
     def of_catalog(self, number: int) -> NDArray[np.bool_]:
-        """[N] True for the rows of `table` that are of one of `selections`."""
+        """[N] True for the rows of `table` from `selections[number]`."""
         if len(self.selections) == 1 or self.sources is None:
             return np.ones(len(self.table), np.bool_)
         mine: NDArray[np.bool_] = self.sources == number
         return mine
 
     def text_columns(self, number: int) -> list[str]:
-        """The columns of one of `selections` that training's texts are from, in alphabetical order."""
+        """The text columns of `selections[number]` that training uses, in alphabetical order."""
         if self.mixed:
             return sorted(set(self.mixed) & set(self.catalogs[number].schema.names))
         mine = self.table.filter(pa.array(self.of_catalog(number)))
@@ -118,7 +118,7 @@ class TrainingRows:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of what was chosen: image ids, split, text and source, in order."""
+        """Digest of the chosen rows: image ids, split, text and source, in order."""
         digest = hashlib.sha256()
         names = ("image_id", "split", "texts" if self.mixed else "text")
         for row in zip(*(self.table[name].to_pylist() for name in names), strict=True):

@@ -1,4 +1,4 @@
-"""Which rows of its catalogs a recipe trains on, and which it holds out."""
+"""Select the rows that a recipe trains on, and the rows that it holds out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from commoncanvas.table.texts import first_set, first_set_name
 
 
 class Pin(NamedTuple):
-    """The version or tag of a catalog, instead of the recipe's, and of its rows the ids of those that were left out as
-    taken down; None: those that were taken down by now.
+    """The version or tag of a catalog, instead of the recipe's. `left_out`: ids of rows that are left out because they
+    were taken down; None: all rows that are taken down by now.
     """
 
     version: int | str
@@ -66,15 +66,15 @@ def select_rows(
     encode: str = "commoncanvas encode",
 ) -> TrainingRows:
     """Choose the rows of `data` whose columns `requires` are all set, whose licence the policy allows, and that meet
-    `conditions`, SQL, too. An image that several catalogs have is of the first of them. What was taken down from any of
-    them is left out, also of versions that still have it. `encode`: the command that makes the columns, for messages.
+    `conditions` (SQL). An image in several catalogs belongs to the first. Images that were taken down from any catalog
+    are left out, even if a version still has them. `encode`: the command that makes the columns, for messages.
 
-    Raises TrainingError if a catalog lacks a column, has it of another type than the others, or has nothing left to
-    train on, saying which condition took the rows.
+    Raises TrainingError if a catalog lacks a column, if the catalogs' types of a column differ, or if there is nothing
+    to train on; the message names the condition that removed the rows.
     """
     texts = list(dict.fromkeys([*data.text_columns, *(data.heldout_text or ())]))
     selections: list[Selection] = []
-    founds: list[pa.Table] = []
+    tables: list[pa.Table] = []
     catalogs = open_catalogs(data, pins or {})
     keys = taken_down(catalogs.values())
     for name, catalog in catalogs.items():
@@ -85,21 +85,20 @@ def select_rows(
         if left_out is None:
             left_out = tuple(rows_of(catalog, keys, all_of(*parts))["_rowid"].to_pylist())
         parts += without(left_out)
-        there = [text for text in texts if text in catalog.schema.names]
-        columns = list(dict.fromkeys([*ABOUT, *there]))
+        columns = list(dict.fromkeys([*ABOUT, *(text for text in texts if text in catalog.schema.names)]))
         found = catalog.table(columns, where=all_of(*parts), with_row_id=True)
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts, encode))
         selections.append(Selection(name, catalog, all_of(*parts), source.share, left_out=left_out))
-        founds.append(found)
+        tables.append(found)
     _check_types(selections, [*requires, *texts], encode)
-    found, numbers = _joined([each.share for each in selections], founds)
+    found, numbers = _joined([each.share for each in selections], tables)
     image_ids = found["image_id"].to_pylist()
     heldout = heldout_mask(image_ids, data.heldout_fraction)
     table = _described(found, data, heldout, _splits(image_ids, heldout, data))
     selections = [
         replace(each, elsewhere=len(rows) - int((numbers == number).sum()))
-        for number, (each, rows) in enumerate(zip(selections, founds, strict=True))
+        for number, (each, rows) in enumerate(zip(selections, tables, strict=True))
     ]
     _check_trained(table, selections, numbers, data)
     sources = None
@@ -118,18 +117,16 @@ def select_rows(
 
 
 def taken_down_since(rows: TrainingRows) -> dict[str, pa.Table]:
-    """`image_id` and `_rowid` of those among the rows of a run that were taken down after it had begun, by the names of
-    their catalogs.
-    """
+    """`image_id` and `_rowid` of a run's rows that were taken down after the run began, by the catalogs' names."""
     keys = taken_down(rows.catalogs)
     found = {each.name: rows_of(each.catalog, keys, each.filter) for each in rows.selections}
     return {name: table for name, table in found.items() if len(table)}
 
 
 def check_columns(catalog: Catalog, requires: Sequence[str], encode: str) -> None:
-    """Raises TrainingError, naming columns of the same kind that there are, if a catalog lacks one.
+    """Raise TrainingError if a catalog lacks a column. The message names columns of the same kind that it has.
 
-    `encode`: the command that makes them.
+    `encode`: the command that makes the columns.
     """
     missing = [name for name in requires if name not in catalog.schema.names]
     if missing:
@@ -141,9 +138,9 @@ def check_columns(catalog: Catalog, requires: Sequence[str], encode: str) -> Non
         later = not set(missing) - set(newest.schema.names)
         raise TrainingError(
             f"catalog {catalog.uri} (version {catalog.version}) has no column {', '.join(missing)}"
-            + (f", but {', '.join(like)}" if like else "")
+            + (f", but it has {', '.join(like)}" if like else "")
             + (
-                f"; the newest version, {newest.version}, has: leave data.version out, or give a saved filter's tag"
+                f"; the newest version, {newest.version}, has it: leave data.version out, or give a saved filter's tag"
                 if later
                 else f"; to make it: {encode}"
             )
@@ -170,24 +167,24 @@ def _check_types(selections: Sequence[Selection], columns: Sequence[str], encode
             if not first.equals(second):
                 raise TrainingError(
                     f"column {name} is {second} in catalog {other.uri} and {first} in {having[0].uri}; "
-                    f"make it alike in both, such as by: {encode} --overwrite"
+                    f"make it again with one type: {encode} --overwrite"
                 )
 
 
-def _joined(shares: Sequence[float], founds: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
-    """What was found, each image once, in the order of `TrainingRows.table`, and the number of each row's catalog."""
-    if len(founds) == 1:
-        return founds[0].sort_by("image_id"), np.zeros(len(founds[0]), np.int64)
+def _joined(shares: Sequence[float], tables: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The rows of all catalogs, each image once, in the order of `TrainingRows.table`; and their catalogs' numbers."""
+    if len(tables) == 1:
+        return tables[0].sort_by("image_id"), np.zeros(len(tables[0]), np.int64)
     numbered = [
         found.append_column("number", pa.array(np.full(len(found), number)))
-        for number, found in enumerate(founds)
+        for number, found in enumerate(tables)
     ]
     together = pa.concat_tables(numbered, promote_options="default")
     together = together.sort_by([("image_id", "ascending"), ("number", "ascending")])
-    again = pc.equal(together["image_id"].slice(1), together["image_id"].slice(0, len(together) - 1))
-    together = together.filter(pa.array(np.concatenate([[True], ~again.to_numpy()])))
+    repeated = pc.equal(together["image_id"].slice(1), together["image_id"].slice(0, len(together) - 1))
+    together = together.filter(pa.array(np.concatenate([[True], ~repeated.to_numpy()])))
     numbers = together["number"].to_numpy()
-    # Whoever looks at the first rows alone, as a validation does, sees some of each.
+    # The first rows, which validation uses, have some of each catalog.
     turns = np.empty(len(together))
     for number, share in enumerate(shares):
         mine = np.flatnonzero(numbers == number)
@@ -228,32 +225,32 @@ def _splits(image_ids: list[str], heldout: NDArray[np.bool_], data: DataConfig) 
 def _check_trained(
     table: pa.Table, selections: Sequence[Selection], numbers: NDArray[np.int64], data: DataConfig
 ) -> None:
-    """Raises TrainingError if there is nothing to train on, or nothing of one of several catalogs."""
+    """Raise TrainingError if there is nothing to train on, or nothing from one of several catalogs."""
     splits = table["split"].to_numpy()
     trained, heldout = splits == "train", splits == "heldout"
     if not trained.any() and not heldout.all():
         raise TrainingError(
             f"data.fraction {data.fraction:g} of {np.count_nonzero(~heldout)} images in catalog "
-            f"{', '.join(each.catalog.uri for each in selections)} is not one image; give a larger share"
+            f"{', '.join(each.catalog.uri for each in selections)} is less than one image; give a larger share"
         )
     for number, each in enumerate(selections):
         mine = numbers == number
         if not (mine & trained).any():
-            took = {
+            reasons = {
                 "held out": np.count_nonzero(mine & heldout),
                 "left out by data.fraction": np.count_nonzero(mine & ~heldout),
-                "of images in a catalog before it": each.elsewhere,
+                "of images that an earlier catalog has": each.elsewhere,
             }
             raise TrainingError(
                 f"catalog {each.catalog.uri} (version {each.catalog.version}) has nothing to train on: of "
                 f"{np.count_nonzero(mine) + each.elsewhere} rows that the recipe chooses, "
-                + ", ".join(f"{count} are {what}" for what, count in took.items() if count)
+                + ", ".join(f"{count} are {reason}" for reason, count in reasons.items() if count)
             )
 
 
 def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) -> NDArray[np.int64]:
-    """Of each row the number of the first filter of `mix` that it meets. Raises TrainingError for one that is left
-    without a row to train on.
+    """For each row, the number of the first condition of `mix` that it meets. Raises TrainingError if a condition
+    has no row to train on.
     """
     catalog = selection.catalog
     sources = np.full(len(table), -1)
@@ -266,14 +263,14 @@ def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) ->
     for number, condition in enumerate(mix):
         if number not in trained:
             raise TrainingError(
-                f"data.mix: no row to train on is of {condition} and of none before it; "
+                f"data.mix: no row to train on meets {condition} and no condition before it; "
                 f"leave it out, or widen it (catalog {catalog.uri}, version {catalog.version})"
             )
     return sources
 
 
 def _explain_empty(catalog: Catalog, conditions: list[str], encode: str) -> str:
-    """Which condition took the last rows, and the command that gives it some."""
+    """Explain which condition removed the last rows, and which command helps."""
     left = left_after(catalog, conditions)
     unset = conditions[left.index(0)].endswith(" IS NOT NULL")
     return (

@@ -1,1 +1,1 @@
-"""Questions that take several trainings to answer."""
+"""Studies: questions that need several trainings."""

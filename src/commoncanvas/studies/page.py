@@ -1,4 +1,4 @@
-"""The page of a study of scarcity: its plot and table, and what each fraction makes of the same held-out prompts."""
+"""The page of a study of scarcity: its plot and table, and each fraction's images for the same held-out prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROMPTS_SHOWN = 8
 
 
 def write_scarcity_page(study: Scarcity, out: str | Path) -> None:
-    """Write the page of `study`, one file, at `out`. Raises CommonCanvasError where it can't be written."""
+    """Write the page of `study`, one file, at `out`. Raises CommonCanvasError if it can't be written."""
     head, *lines = study.table()
     firsts = [row.points[0] for row in study.rows]
     write_page(
@@ -49,7 +49,7 @@ def _prompts(point: Point) -> list[str]:
 
 
 def _pictures(point: Point, which: str) -> list[bytes | None]:
-    """WebP files of the images that were made, or of the real ones."""
+    """WebP files of the generated images, or of the real ones."""
     return [thumbnail((Path(point.evaluation) / sample[which]).read_bytes()) for sample in _samples(point)]
 
 

@@ -1,4 +1,4 @@
-"""The plot of a study of scarcity: held-out FD and retrieval against the number of images, with what bounds them."""
+"""The plot of a study of scarcity: held-out FD and retrieval by the number of images, with their bounds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from commoncanvas.studies.result import Row, Scarcity
 
 LIGHT = {INK: "#5d6166", RULE: "#e4e2dd", FAINT: "#b9d8cd", LINE: "#0b6b50"}
-"""For files that can't follow a reader's scheme."""
+"""Colours for files that can't follow the reader's light or dark scheme."""
 WIDTH, HEIGHT, DPI = 9.6, 3.9, 200
 NEAREST = 0.09
-"""Share of the axis that the names of two ticks are apart, at least."""
+"""Least distance between the labels of two ticks, as a share of the axis."""
 NOISE_WITHIN = 2.5
-"""Noise is shown where its FD is at most so many times the models' worst; else it would flatten their differences."""
+"""Noise is shown if its FD is at most this many times the models' worst. A larger one would hide their differences."""
 
 
 def scarcity_svg(study: Scarcity) -> str:
@@ -83,7 +83,7 @@ def _retrieval(axes: Any, study: Scarcity, colours: dict[str, str]) -> None:
 
 
 def _plot(axes: Any, rows: Sequence[Row], figure: str, colours: dict[str, str]) -> float | None:
-    """Draw a figure's means, its deviation between seeds, and each seed faint; the largest value."""
+    """Draw a figure's means, its deviation between seeds, and each seed in a light colour; returns the largest mean."""
     found = [(row, spread) for row in rows if (spread := row.spread(figure))]
     for row, _ in found:
         if len(row.points) > 1:
@@ -140,7 +140,7 @@ def _finish(axes: Any, rows: Sequence[Row], bars: str, colours: dict[str, str]) 
 
 
 def _names(rows: Sequence[Row], people: bool) -> list[str]:
-    """A name a tick, from the largest on; none where it would run into the one before."""
+    """A label for each tick, beginning with the largest; empty if it would overlap the label before."""
     places = [math.log(row.images) for row in rows]
     room = NEAREST * (places[-1] - places[0]) if rows else 0.0
     names: list[str] = []

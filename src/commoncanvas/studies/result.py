@@ -1,4 +1,4 @@
-"""What a study of scarcity found: a point a trained model, and their means a fraction. No I/O here."""
+"""The results of a study of scarcity: a point for each trained model, and means for each fraction. No I/O here."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Figures = dict[str, float | int | None]
 
 @dataclass(frozen=True)
 class Point:
-    """One trained model. `creators`: of its training images; `epochs`: samples seen a training image; `figures`: as
-    `Evaluation.figures` has them.
+    """One trained model. `creators`: number of creators of its training images. `epochs`: samples seen for each
+    training image. `figures`: see `Evaluation.figures`.
     """
 
     fraction: float
@@ -33,7 +33,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the seeds of a fraction: their mean, and their standard deviation (of a sample; None for one)."""
+    """A figure's mean and sample standard deviation over the seeds of a fraction. One seed has no deviation."""
 
     mean: float
     deviation: float | None
@@ -41,7 +41,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """A fraction: its points, one a seed, and what they say together. Creators are a mean: each seed draws others."""
+    """A fraction with a point for each seed. `creators` is a mean, because each seed draws other images."""
 
     fraction: float
     images: int
@@ -50,15 +50,15 @@ class Row:
     points: tuple[Point, ...]
 
     def spread(self, figure: str) -> Spread | None:
-        """None where a point lacks the figure."""
+        """The figure over all points; None if a point lacks it."""
         values = [value for point in self.points if (value := point.figures.get(figure)) is not None]
         if len(values) < len(self.points):
             return None
         return Spread(mean(values), stdev(values) if len(values) > 1 else None)
 
     def interval(self) -> tuple[float, float] | None:
-        """Of held-out retrieval: one standard deviation of the seeds to either side, or with one seed the prompts' own
-        95 % confidence interval.
+        """The interval of held-out retrieval: mean ± standard deviation of the seeds, or with one seed the 95 %
+        confidence interval of the prompts.
         """
         found = self.spread("retrieval_heldout")
         if found is None:
@@ -71,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class Scarcity(Printed):
-    """The study so far, in `folder`. `seeds`: of each fraction, once it is finished; `images`: that fraction 1 has."""
+    """The study so far, in `folder`. `seeds`: of each fraction when it is finished; `images`: of fraction 1."""
 
     folder: str
     recipe: str
@@ -84,13 +84,13 @@ class Scarcity(Printed):
     trainings: int
     points: tuple[Point, ...]
     parts: tuple[str, ...]
-    """Trained models that each point is built on, which saw what they saw, whatever the fraction."""
+    """Trained models that each point is built on. The fraction doesn't limit the images that they saw."""
     catalogs: dict[str, dict[str, str | int]] | None = None
-    """In place of `catalog` and its version, where there are several: `uri` and `version` of each, by its name."""
+    """Instead of `catalog` and its version, if there are several: `uri` and `version` of each, by name."""
 
     @property
     def rows(self) -> list[Row]:
-        """A row a fraction that has a point, the smallest first."""
+        """A row for each fraction that has a point, the smallest first."""
         return [self._row(fraction) for fraction in sorted({point.fraction for point in self.points})]
 
     @property
@@ -98,7 +98,7 @@ class Scarcity(Printed):
         return len(self.points) == self.trainings
 
     def held_out(self, figure: str) -> float | None:
-        """A figure that is the same for all points, for the model has no part in it: a floor, or chance."""
+        """A figure that is the same for all points because it doesn't depend on the model: a floor, or chance."""
         found = [point.figures.get(f"{figure}_heldout") for point in self.points]
         return found[0] if found else None
 
@@ -109,34 +109,38 @@ class Scarcity(Printed):
         notes = []
         if floor is not None and noise is not None:
             notes.append(
-                f"FD held-out: at best {floor:.1f}, the autoencoder alone; noise {noise:.1f}. Of {prompts} images it "
-                "is biased upwards: compare it within this table only."
+                f"FD held-out: the autoencoder alone has {floor:.1f}, the best possible; noise has {noise:.1f}. With "
+                f"{prompts} images FD is biased upwards: compare it only within this table."
             )
         if chance is not None:
             notes.append(
-                f"Retrieval held-out: the same {prompts} prompts for all, chance {chance:.1%}; "
+                f"Retrieval held-out: the same {prompts} prompts for all; chance is {chance:.1%}; "
                 + ("± is the deviation between seeds." if self.seeds > 1 else "in brackets: 95 % confidence.")
             )
         if self.seeds == 1:
-            notes.append("One training a fraction: --seeds 3 shows what chance alone does.")
+            notes.append(
+                "Each fraction was trained once: --seeds 3 shows how much chance changes the results."
+            )
         distances = [found.mean for row in self.rows if (found := row.spread("fd_heldout"))]
         if distances and min(distances) < distances[-1]:
             notes.append(
-                "A smaller share has a lower FD than the largest: more images may need more steps to be learned than "
-                "these, while a few are soon drawn by heart, and FD likes that; retrieval seen tells."
+                "A smaller share has a lower FD than the largest. More images may need more steps; few images are soon "
+                "memorized, which lowers FD. A high retrieval seen is a sign of that."
             )
         small = [row for row in self.rows if row.images < self.batch_size]
         if small:
             shares = ", ".join(f"{row.fraction:g}" for row in small)
             notes.append(
-                f"Fewer images than a batch of {self.batch_size} at {shares}: a step sees some more than once."
+                f"At {shares} there are fewer images than a batch of {self.batch_size}: a step sees some twice or more."
             )
         if self.parts:
             notes.append(
-                f"Not trained anew: {', '.join(self.parts)}; the same at every share, they may have seen more images."
+                f"Not trained again: {', '.join(self.parts)}. All shares use the same, which may have seen more images."
             )
         if not self.finished:
-            notes.append(f"{len(self.points)} of {self.trainings} trainings; the same command goes on.")
+            notes.append(
+                f"{len(self.points)} of {self.trainings} trainings; run the same command to continue."
+            )
         return notes
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class Scarcity(Printed):
         from rich.text import Text
 
         head, *lines = self.table()
-        # A word a line: with one seed it fits 80 columns.
+        # One word a line, so that with one seed the table fits 80 columns.
         heads = [title.replace(" ", "\n") for title in head]
         table = Table(*heads, box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
         for column in table.columns:
@@ -176,7 +180,7 @@ class Scarcity(Printed):
         return Group(title, Text(""), table, Text(""), *map(Text, self.notes()))
 
     def table(self) -> list[tuple[str, ...]]:
-        """Head and cells, a line a fraction."""
+        """The header, and a line of cells for each fraction."""
         return [HEAD, *(_cells(row) for row in self.rows)]
 
     def _row(self, fraction: float) -> Row:
@@ -226,7 +230,7 @@ def _retrieval(row: Row) -> str:
 
 
 def _seen(row: Row) -> str:
-    """Its chance with it: a small fraction has fewer prompts to mistake for each other."""
+    """Retrieval of seen prompts with its chance, because a small fraction has fewer prompts to confuse."""
     found, chance = row.spread("retrieval_seen"), row.spread("retrieval_chance")
     if found is None or chance is None:
         return "—"

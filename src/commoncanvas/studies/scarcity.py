@@ -1,5 +1,5 @@
-"""How many images does it take: one recipe on nested fractions of its images, for the same steps, judged on the same
-held-out prompts (the question of arXiv 2310.16825, section 4: how much scarcer than LAION-2B may the data be).
+"""How many images does training need? Train one recipe on nested fractions of its images for the same steps, and
+evaluate on the same held-out prompts (arXiv 2310.16825, section 4, asks how much scarcer than LAION-2B data may be).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIELDS = ("fingerprint", "versions", "recipe", "inputs", "sample", "prompts")
 PAGE = "scarcity.html"
 EVALUATION_SEED = 0
 NAME = re.compile(r"fraction-([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)(?:-seed-([0-9]+))?")
-"""Of a training's folder: its fraction, and which seed after the first."""
+"""The name of a training's folder: its fraction, and the seed's number after the first."""
 
 
 def study_scarcity(
@@ -48,10 +48,10 @@ def study_scarcity(
 ) -> Scarcity:
     """Train `recipe` on each of `fractions` of its training images, `seeds` times, and evaluate every model.
 
-    A smaller fraction lies within a larger one of the same seed; what is held out is the same for all. Each seed after
-    the first adds one to the recipe's own and draws other images. `out` (default: the recipe's, with -scarcity) has
-    then `fraction-F/`, a model folder each, `fraction-F-evaluation/`, and scarcity.json, .png, .svg and .html, which
-    are there from the first point on. Run again, it goes on where it stopped; fractions and seeds can be added.
+    A fraction contains every smaller one of the same seed; the held-out images are the same for all. Each seed after
+    the first adds one to the recipe's own and draws other images. `out` (default: the recipe's, with -scarcity) gets
+    the model folders `fraction-F/`, `fraction-F-evaluation/`, and from the first point on scarcity.json, .png, .svg and
+    .html. Run again, it continues where it stopped; you can add fractions and seeds.
     Raises RecipeError and TrainingError before anything is trained, TrainingStopped after SIGTERM or Ctrl-C.
     """
     recipe = _studied(recipe)
@@ -75,7 +75,7 @@ def study_scarcity(
             for fraction in fractions
         ]
         study = _Study(recipe, task, jobs + _others(jobs), folder)
-        del task  # its networks are not those that are trained
+        del task  # frees its networks; each training makes its own
         made = False
         for number, job in enumerate(jobs, start=1):
             if job.done:
@@ -137,7 +137,7 @@ class Job:
             train(self.its_recipe(), resume=True)
         except TrainingStopped as stopped:
             raise TrainingStopped(
-                f"stopped by {stopped.signal.name} at {self.title}, its state saved; the same command goes on",
+                f"stopped by {stopped.signal.name} at {self.title}, its state saved; run the same command to continue",
                 stopped.signal,
             ) from stopped
         evaluate(
@@ -166,7 +166,7 @@ class Job:
 
 
 class _Study:
-    """The points that there are, and the files that show them."""
+    """The finished points, and the files that show them."""
 
     def __init__(self, recipe: DiffusionRecipe, task: Task, jobs: list[Job], folder: Path) -> None:
         self.recipe = recipe
@@ -202,7 +202,7 @@ class _Study:
 
 
 def _filters(recipe: DiffusionRecipe, task: Task) -> dict[str, str | None]:
-    """The filters of the catalogs by name, those of a tag in SQL: a training is pinned to a version, not to a tag."""
+    """The catalogs' filters by name. A tag's filter is given as SQL, because a training is pinned to a version."""
     found = {}
     for each in task.rows.selections:
         source = recipe.data.each_catalog[each.name]
@@ -213,18 +213,18 @@ def _filters(recipe: DiffusionRecipe, task: Task) -> dict[str, str | None]:
 
 
 def _others(jobs: Sequence[Job]) -> list[Job]:
-    """Those that are done and were not asked for this time: they stay in the study."""
-    asked = {job.name for job in jobs}
+    """Finished jobs that are not among `jobs`. They stay in the study."""
+    names = {job.name for job in jobs}
     others = []
     for path in jobs[0].folder.glob("fraction-*"):
-        if (named := NAME.fullmatch(path.name)) and path.name not in asked:
+        if (named := NAME.fullmatch(path.name)) and path.name not in names:
             job = replace(jobs[0], fraction=float(named[1]), seed=int(named[2] or 1) - 1)
             others += [job] if job.done else []
     return others
 
 
 def name_of(fraction: float) -> str:
-    """As one would type it: 0.03, and 1 for the whole."""
+    """A fraction as users type it, such as 0.03, or 1 for all images."""
     return f"{fraction:.15g}"
 
 
@@ -233,21 +233,21 @@ def _studied(recipe: Recipe) -> DiffusionRecipe:
         raise TrainingError("a study runs in one process; start it without torchrun")
     if recipe.task != "diffusion":
         raise RecipeError(
-            f"{recipe.name} is of task {recipe.task}; a study of scarcity takes one of task diffusion"
+            f"{recipe.name} is of task {recipe.task}; a study of scarcity needs a recipe of task diffusion"
         )
     if recipe.data.fraction != 1:
-        raise RecipeError(f"{recipe.name}: data.fraction is what the study varies; leave it at 1")
+        raise RecipeError(f"{recipe.name}: the study varies data.fraction; leave it at 1")
     if not recipe.data.heldout_fraction:
         raise RecipeError(
-            f"{recipe.name}: a study judges on held-out images; set data.heldout_fraction, such as 0.1"
+            f"{recipe.name}: a study evaluates on held-out images; set data.heldout_fraction, such as 0.1"
         )
     return recipe
 
 
 def _checked(fractions: Sequence[float]) -> list[float]:
-    """In order, the smallest first."""
+    """Check the fractions and sort them, the smallest first."""
     if not fractions:
-        raise RecipeError("--fractions: give some, such as 0.01 0.03 0.1 0.3 1")
+        raise RecipeError("--fractions: give at least one, such as 0.01 0.03 0.1 0.3 1")
     for fraction in fractions:
         if not (math.isfinite(fraction) and 0 < fraction <= 1):
             raise RecipeError(
@@ -262,8 +262,8 @@ def _checked(fractions: Sequence[float]) -> list[float]:
 def _check_rows(
     recipe: DiffusionRecipe, task: Task, fractions: Sequence[float], seeds: int, prompts: int
 ) -> None:
-    """Raises TrainingError for a fraction without an image, or without one of a source, or as many as another, and
-    where there is nothing to judge on.
+    """Raise TrainingError if a fraction has no image, lacks a source or has as many images as another, or if there are
+    too few prompts to evaluate on.
     """
     images = len(task.rows.ids("train"))
     seen: dict[int, float] = {}
@@ -271,13 +271,13 @@ def _check_rows(
         count = fraction_count(images, fraction)
         if count == 0:
             raise TrainingError(
-                f"--fractions: {name_of(fraction)} of {images:,} training images is not one image; "
+                f"--fractions: {name_of(fraction)} of {images:,} training images is less than one image; "
                 f"give at least {1 / images:.2g}"
             )
         if count in seen:
             raise TrainingError(
                 f"--fractions: {name_of(seen[count])} and {name_of(fraction)} of {images:,} training images are the "
-                f"same {count:,}; leave one out"
+                f"same {count:,} images; leave one out"
             )
         seen[count] = fraction
         for seed in range(seeds):
@@ -285,8 +285,8 @@ def _check_rows(
     heldout = choose_prompts(task.rows.table, "heldout", prompts, EVALUATION_SEED)
     if len(heldout) < LEAST_SAMPLES:
         raise TrainingError(
-            f"{recipe.name}: {len(heldout)} held-out images have a text that no training image has, too few to judge "
-            f"on; set data.heldout_fraction above {recipe.data.heldout_fraction:g}"
+            f"{recipe.name}: {len(heldout)} held-out images have a text that no training image has, too few to "
+            f"evaluate on; set data.heldout_fraction above {recipe.data.heldout_fraction:g}"
         )
 
 
@@ -299,7 +299,7 @@ def _check_sources(recipe: DiffusionRecipe, task: Task, fraction: float, seed: i
     for number, name in enumerate(names):
         if number not in kept:
             raise TrainingError(
-                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has none of "
+                f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has no image of "
                 f"{name}; give a larger share, or another data.fraction_seed"
             )
 
@@ -318,15 +318,15 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 
 def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> dict[str, int]:
-    """The catalogs' versions that the study sees, pinned, and the study's record. Raises TrainingError if another study
-    has the folder.
+    """Pin the catalogs' versions and write the study's record; returns the versions. Raises TrainingError if the folder
+    has another study.
     """
-    # How a model samples is no part of its weights, but of what is seen of it.
+    # Sampling settings don't change the weights, but they change the figures.
     sample = recipe.sample.model_dump(mode="json", exclude={"prompts"})
     wanted = {"fingerprint": fingerprint(recipe, task), "sample": sample, "prompts": prompts}
     record = _read(folder)
     if record is None:
-        pin(recipe.name, task.rows)  # its trainings have the same tags
+        pin(recipe.name, task.rows)  # all trainings use these tags
         record = wanted | {
             "versions": {each.name: each.catalog.version for each in task.rows.selections},
             "recipe": recipe.model_dump(mode="json"),
@@ -337,6 +337,6 @@ def _begin(folder: Path, recipe: DiffusionRecipe, task: Task, prompts: int) -> d
         changed = changes(record, recipe, task)
         changed += [name for name in ("sample", "prompts") if record[name] != wanted[name]]
         raise TrainingError(
-            f"the study in {folder} was started otherwise (changed: {', '.join(changed)}); choose another --out"
+            f"the study in {folder} has other settings (changed: {', '.join(changed)}); choose another --out"
         )
     return {each.name: each.catalog.version for each in task.rows.selections}
