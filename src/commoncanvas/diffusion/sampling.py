@@ -84,7 +84,7 @@ def check_settings(scheduler: Any, guidance_scale: float, steps: int) -> None:
     most = scheduler.config.num_train_timesteps
     if not 1 <= steps <= most:
         raise RecipeError(f"{steps} sampling steps: give 1 to {most}, the timesteps of the noise schedule")
-    if not math.isfinite(guidance_scale) or guidance_scale < 0:
+    if not math.isfinite(guidance_scale) or guidance_scale < 1:
         raise RecipeError(
             f"guidance scale {guidance_scale}: give a number from 1 (no guidance) up, such as 5"
         )

@@ -48,7 +48,7 @@ SHEET_COLUMNS = 8
 
 
 def evaluate(
-    model: str,
+    model: str | Path,
     *,
     catalog: str | Sequence[str] | None = None,
     prompts: int = 64,
@@ -68,7 +68,7 @@ def evaluate(
     evaluation.json, every image and a contact sheet of each set into `out` (default: `<model>/evaluation`). Raises
     ModelError and CatalogError.
     """
-    model = str(Path(model).resolve()) if Path(model).name in ("", "..") else model
+    model = str(Path(model).resolve() if Path(model).name in ("", "..") else model)
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
     if prompts < 1:

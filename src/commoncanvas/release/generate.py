@@ -22,7 +22,7 @@ STEPS = 50
 
 
 def generate(
-    model: str,
+    model: str | Path,
     prompt: str,
     *,
     seed: int = 0,
@@ -35,7 +35,7 @@ def generate(
 
 
 def draw(
-    model: str,
+    model: str | Path,
     prompt: str,
     *,
     seed: int = 0,
@@ -51,7 +51,7 @@ def draw(
     """
     if count < 1:
         raise RecipeError(f"count {count}: give at least 1")
-    pipeline = load_pipeline(model).to(pick_device())
+    pipeline = load_pipeline(str(model)).to(pick_device())
     _warn_if_long(pipeline, prompt)
     sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
     guidance_scale = (
