@@ -186,7 +186,7 @@ def test_parts_and_activations_computed_again_change_no_loss(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--alignment.column", "nowhere"), "alignment.column nowhere .*; those that do: .*lite0_2"),
+        (("--alignment.column", "nowhere"), "alignment.column nowhere .*; columns that do: .*lite0_2"),
         (("--alignment.column", "title"), "alignment.column title .* doesn't hold image features"),
         (("--alignment.column", "latent_xs_autoencoder_16_crop"), "doesn't hold image features"),
         (("--alignment.block", "middle"), "alignment.block middle is not a module .* mid_block"),
