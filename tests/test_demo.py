@@ -141,7 +141,7 @@ def rows(out: Path) -> pa.Table:
     return catalog.table(sorted(catalog.schema.names)).sort_by("image_id")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(3600)
 def test_a_demo_killed_at_twenty_random_moments_ends_as_one_that_never_was(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -37,7 +37,7 @@ def lines(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("what", ["caption", "encode"])
 def test_killed_twenty_times_it_ends_as_one_never_killed_and_repeats_no_more_than_open_fragments(

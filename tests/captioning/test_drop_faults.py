@@ -61,7 +61,7 @@ def content(uri: Path) -> pa.Table:
     return Catalog.open(uri).table(columns).sort_by("image_id").combine_chunks()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_drop_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed.lance", tmp_path / "whole.lance"
     finish(start("imported", killed))

@@ -300,7 +300,7 @@ def test_a_catalog_from_before_countries_takes_them_for_new_rows_and_keeps_the_o
     assert json.loads(json.dumps(stats(uri).to_dict()))["countries"] == {}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_an_import_with_countries_killed_again_and_again_in_an_older_catalog_ends_as_one_never_killed(
     tmp_path: Path,
 ) -> None:

@@ -303,7 +303,7 @@ def _by_shard(folder: Path) -> list[dict[str, dict[str, bytes]]]:
     return found
 
 
-@pytest.mark.parametrize("format", ["webdataset", pytest.param("huggingface", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", ["webdataset", pytest.param("huggingface", marks=pytest.mark.heavy)])
 @pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_ends_as_one_never_killed(
     catalog: Catalog, tmp_path: Path, format: str

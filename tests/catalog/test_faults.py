@@ -81,7 +81,7 @@ def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Pat
     assert len(killed) == ROWS
 
 
-@pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-threads", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["stage", pytest.param("stage-in-threads", marks=pytest.mark.heavy)])
 @pytest.mark.slow
 def test_a_stage_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path, what: str) -> None:
     finish(start("import", tmp_path / "killed.lance"))  # in small fragments
@@ -164,7 +164,7 @@ def test_of_processes_that_make_one_catalog_at_once_none_loses_what_another_adde
         assert sorted(ids) == ["a:x", "a:y", "a:z"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(1500)
 def test_import_fetch_curate_and_takedown_killed_twenty_times_each_lose_double_and_halve_nothing(
     tmp_path: Path,

@@ -27,7 +27,7 @@ def test_inputs_that_once_ended_an_import_are_told_or_read(example: str, tmp_pat
     run(KINDS[kind], tmp_path, data)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1_000_000, 2_000_000, 3_000_000, 4_000_000])
 def test_thousands_of_odd_inputs_end_no_import_lose_no_row_and_take_no_gigabyte(seed: int) -> None:

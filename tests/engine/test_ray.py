@@ -54,7 +54,7 @@ def test_what_a_killed_worker_had_in_hand_is_done_by_another(cluster: Any, tmp_p
     assert {row for row, count in calls(log).items() if count > 1} == {f"n:{n}" for n in range(30, 40)}
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_row_that_ends_every_worker_ends_the_run_and_keeps_what_others_did(
     cluster: Any, tmp_path: Path, log: Path
 ) -> None:
@@ -93,7 +93,7 @@ def test_what_a_lost_node_had_in_hand_is_done_by_another(cluster: Any, tmp_path:
     assert len(again) < 2 * ROWS
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_node_that_comes_back_gets_work_again(cluster: Any, tmp_path: Path, log: Path) -> None:
     catalog = numbers(tmp_path / "numbers.lance")
     engine = RayEngine()
@@ -184,7 +184,7 @@ def test_curate_scores_on_the_cluster_what_it_scores_here(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_encode_stages_load_their_networks_where_they_run(cluster: Any, shapes: Catalog) -> None:
     pytest.importorskip("torch")
     from commoncanvas.encoding.stages import FeatureStage, TextStage
@@ -217,7 +217,7 @@ def command(catalog: Path, *words: str) -> list[str]:
     return [*base, "--allow-private", "--engine", "ray", *words]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_driver_that_ends_leaves_no_worker_and_the_next_run_does_what_is_left(
     cluster: Any, tmp_path: Path, end: signal.Signals

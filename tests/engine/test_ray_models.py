@@ -70,7 +70,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
     assert len({*table["caption"].to_pylist()} - {None}) > 2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
     cluster: Any, shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path
 ) -> None:
@@ -101,7 +101,7 @@ def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
     wait_until(lambda: not workers(), "the workers have ended")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_latents_and_text_states_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
     cluster: Any, shapes: Catalog, tmp_path: Path
 ) -> None:

@@ -86,7 +86,7 @@ def test_two_hundred_mutated_files_are_all_accounted_for() -> None:
     assert len(fuzzed(200, SOUND)) >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("samples", [SOUND, SAMPLES], ids=["sound", "any"])
 def test_five_thousand_mutated_files_are_all_accounted_for(samples: list[bytes]) -> None:

@@ -109,7 +109,7 @@ def test_fractions_are_nested_and_differ_in_nothing_else(finished: Path) -> None
     assert recipes[0] == recipes[1]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
     folder: Path, museum_there: tuple[str, ...]
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
     assert f"catalog.lance, version {versions['cc']} and museum.lance, version {versions['museum']}" in page
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_study_of_a_tag_is_of_its_rows_at_one_version(folder: Path) -> None:
     catalog = Catalog.open(folder / "catalog.lance")
     save_filter(catalog, "c-v1", "image_id <> 'shapes:07'")
@@ -263,7 +263,7 @@ study(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_killed_at_any_moment_it_goes_on_to_the_same_figures(finished: Path, folder: Path) -> None:
     """In the first training, before its evaluation is done, in the second training, and in its evaluation."""
     out = folder / "xs-scarcity"
@@ -290,7 +290,7 @@ def figures(found: Any) -> list[Any]:
     return [(point.fraction, point.images, point.figures) for point in found.points]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_seeds_draw_other_images_and_give_a_spread(folder: Path) -> None:
     first = study(folder)
     both = study(folder, seeds=2)  # what is there is kept

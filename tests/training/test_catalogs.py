@@ -383,7 +383,7 @@ def test_features_to_be_aligned_with_must_be_in_each(
     train(recipe("xs", tmp_path, *words))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_two_processes_over_both_have_the_losses_of_one(encoded: tuple[str, ...], tmp_path: Path) -> None:
     one = recipe("xs", tmp_path, *encoded, *FP32)
     train(one)

@@ -70,7 +70,7 @@ def validated(made: Recipe) -> list[float]:
     return [entry["validation_loss"] for entry in log if "validation_loss" in entry]
 
 
-@pytest.mark.parametrize("name", [pytest.param("xs-autoencoder", marks=pytest.mark.slow), "xs"])
+@pytest.mark.parametrize("name", [pytest.param("xs-autoencoder", marks=pytest.mark.heavy), "xs"])
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(name: str, shapes: Catalog, tmp_path: Path) -> None:
     if name == "xs":
@@ -116,7 +116,7 @@ def test_machines_that_share_no_disk_are_told_so_before_a_step(shapes: Catalog, 
     assert not list(tmp_path.glob("machine-*/model-run/checkpoints/*"))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("sharding", ["none", "full"])
 def test_a_lost_step_of_several_processes_names_the_sample(
     sharding: str, shapes: Catalog, tmp_path: Path
@@ -138,7 +138,7 @@ def test_a_lost_step_of_several_processes_names_the_sample(
     assert "(1 sample without a finite loss: shapes:03)" in " ".join(said.split()), said
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("more", [ALIGNED, MASKED])
 def test_two_processes_have_the_losses_of_one_with_features_or_with_patches_left_out(
     shapes: Catalog, tmp_path: Path, more: tuple[str, ...]
@@ -154,7 +154,7 @@ def test_two_processes_have_the_losses_of_one_with_features_or_with_patches_left
     assert losses(two) == pytest.approx(losses(one), rel=3e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 4)])
 def test_a_run_that_stops_goes_on_with_another_number_of_processes(
     shapes: Catalog, tmp_path: Path, before: int, after: int
@@ -176,7 +176,7 @@ def test_a_run_that_stops_goes_on_with_another_number_of_processes(
     assert losses(made) == pytest.approx(losses(one), rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("lost", [0, 1])
 def test_torchrun_starts_a_run_anew_whose_process_was_lost(
     shapes: Catalog, tmp_path: Path, lost: int
@@ -241,7 +241,7 @@ def test_shards_of_two_processes_have_the_losses_and_weights_of_one(shapes: Cata
         assert len(files_of(Path(f"{two.out}-run"), name)) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("processes", "words"),
     [
@@ -268,7 +268,7 @@ def test_shards_of_a_diffusion_model_have_the_losses_of_one(
     assert len(list(Path(f"{shared.out}-run/samples").iterdir())) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(("processes", "words"), [(2, SHARDED), (4, HYBRID)])
 def test_shards_that_are_compiled_have_the_losses_of_one(
     shapes: Catalog, tmp_path: Path, processes: int, words: tuple[str, ...]
@@ -284,7 +284,7 @@ def test_shards_that_are_compiled_have_the_losses_of_one(
     assert losses(shared) == pytest.approx(losses(one), rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["xs-autoencoder", "xs"])
 def test_shards_in_bf16_have_about_the_losses_of_one(name: str, shapes: Catalog, tmp_path: Path) -> None:
     if name == "xs":
@@ -297,7 +297,7 @@ def test_shards_in_bf16_have_about_the_losses_of_one(name: str, shapes: Catalog,
     assert losses(two) == pytest.approx(losses(one), rel=1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("sharding", ["none", "full"])
 def test_a_run_of_four_that_stops_goes_on_with_four_bit_for_bit(
     sharding: str, shapes: Catalog, tmp_path: Path
@@ -320,7 +320,7 @@ def test_a_run_of_four_that_stops_goes_on_with_four_bit_for_bit(
     assert same_bits(Path(made.out), Path(whole.out))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_of_four_goes_on_with_two_and_with_one(shapes: Catalog, tmp_path: Path) -> None:
     steps = ("--train.steps", "24", "--train.checkpoint_every", "4", "--train.ema_decay", "0.9")
     one = recipe("xs-autoencoder", tmp_path, *FP32, *steps)

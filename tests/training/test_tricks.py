@@ -23,7 +23,7 @@ TRICKS = [
     pytest.param("fp32", ("--train.fused_adamw", "false"), 1e-4, id="adamw"),
     pytest.param("fp32", ("--train.channels_last", "true"), 1e-4, id="channels-last"),
     pytest.param("bf16", ("--train.low_precision_norms", "true"), 2e-2, id="norms"),
-    pytest.param("fp32", ("--train.compile", "true"), 1e-4, id="compile", marks=pytest.mark.slow),
+    pytest.param("fp32", ("--train.compile", "true"), 1e-4, id="compile", marks=pytest.mark.heavy),
 ]
 
 

@@ -199,7 +199,7 @@ def test_five_hundred_hostile_answers_cost_only_their_own_rows(
     assert len(found) >= 8
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(3000)
 def test_ten_thousand_hostile_answers_cost_only_their_own_rows(
     tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
