@@ -225,7 +225,7 @@ def test_states_of_a_text_that_has_changed_stop_training_and_only_they_are_made_
     set_text(shapes, "label", "'a ' || label", changed)
     with pytest.raises(
         TrainingError,
-        match=rf"text_minilm_6 of .* other texts than .*, in {count} row.*commoncanvas encode ",
+        match=rf"text_minilm_6 of .* is out of date: the text has changed in {count} rows.*commoncanvas encode ",
     ):
         train(recipe("xs", tmp_path))
     assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == count
