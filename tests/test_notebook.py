@@ -87,3 +87,13 @@ def test_the_lines_of_the_readme_run_as_they_are_written(
     assert few != lines
     exec(few, names)
     assert isinstance(names["image"], Image.Image)
+
+
+def test_rows_that_no_condition_lets_in_are_a_table_without_rows(shapes: Catalog) -> None:
+    assert show(shapes, where="image_id = 'none'")._repr_html_().count("<tr>") == 1
+
+
+def test_long_words_of_a_recipe_stay_one_word_of_a_command() -> None:
+    where = "title LIKE '%a long condition that YAML would wrap over several lines%' AND license = 'CC0-1.0'"
+    made = load_recipe("xs", data={"filter": where})
+    assert made.data.filter == where and "\n" not in made.command("train")

@@ -11,7 +11,7 @@ from PIL import Image
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.release.generate import generate, save_image
+from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.training.tiny import recipe
@@ -39,8 +39,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_path: Path) -> None:
-    images = generate(str(model), "a red square", seed=4, count=2, guidance_scale=2.0, steps=3)
-    files = [save_image(image, tmp_path / "images") for image in images]
+    out = tmp_path / "images"
+    images = generate(model, "a red square", seed=4, count=2, guidance_scale=2.0, steps=3, out=out)
+    files = [Path(image.info["file"]) for image in images]
+    assert sorted(out.iterdir()) == sorted(files)
     subprocess.run([sys.executable, "-c", CLEAN, str(model), str(tmp_path / "plain.png")], check=True)
     ours, plain = (np.asarray(Image.open(path)) for path in (files[1], tmp_path / "plain.png"))
     assert (ours == plain).all()
@@ -61,8 +63,9 @@ def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
 
 def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
     def drawn(**settings: Any) -> Path:
-        (image,) = generate(str(model), "a dot!", **{"guidance_scale": 2.0, "steps": 1, **settings})
-        return save_image(image, tmp_path)
+        settings = {"guidance_scale": 2.0, "steps": 1, "out": tmp_path, **settings}
+        (image,) = generate(model, "a dot!", **settings)
+        return Path(image.info["file"])
 
     first = drawn()
     before = first.read_bytes()

@@ -373,10 +373,10 @@ def generate(
         out: folder for the PNG files.
         count: number of images, from seeds SEED, SEED + 1, ...
     """
-    from commoncanvas.release.generate import draw, save_image
+    from commoncanvas.release.generate import generate as run
 
-    images = draw(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps)
-    show([str(save_image(image, out)) for image in images], json_)
+    images = run(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps, out=out)
+    show([image.info["file"] for image in images], json_)
 
 
 @app.command

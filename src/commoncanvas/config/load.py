@@ -61,7 +61,9 @@ def _words(fields: Mapping[str, Any], prefix: str = "--") -> list[str]:
             text = str(value) if isinstance(value, Path) else value
             words += [
                 f"{prefix}{name}",
-                yaml.safe_dump(text, default_flow_style=True).removesuffix("...\n").strip(),
+                yaml.safe_dump(text, default_flow_style=True, width=float("inf"))
+                .removesuffix("...\n")
+                .strip(),
             ]
     return words
 

@@ -27,7 +27,7 @@ from commoncanvas.encoding.columns import (
     pooled_column,
     text_column,
 )
-from commoncanvas.encoding.stages import FeatureStage, FrozenStage, LatentStage, TextStage
+from commoncanvas.encoding.stages import FeatureStage, FrozenStage, LatentStage, TextStage, decoded
 from commoncanvas.encoding.states import states
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.vae_scaling import Scaling, scaling_of
@@ -137,8 +137,13 @@ def _encode(
 
 
 def say_undecodable(catalog: Catalog, column: str, conditions: Sequence[str]) -> int:
-    """Print which rows have no value in `column` after its stage has run; returns their number."""
-    left = catalog.table(["image_id"], all_of(f"{column} IS NULL", *conditions))["image_id"].to_pylist()
+    """Print which images `column`'s stage could not decode; returns their number.
+
+    Rows that another process has added meanwhile lack the value too, but can be decoded.
+    """
+    missing = catalog.scan(["image_id", "image"], all_of(f"{column} IS NULL", *conditions), batch_size=64)
+    rows = (row for batch in missing for row in batch.to_pylist())
+    left = [row["image_id"] for row in rows if decoded(row["image"]) is None]
     if left:
         shown = ", ".join(left[:NAMED]) + (", ..." if len(left) > NAMED else "")
         say(

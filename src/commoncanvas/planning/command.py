@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import DiffusionRecipe, Recipe, as_recipe
+from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase, as_recipe
 from commoncanvas.core.errors import CatalogError, CommonCanvasError, RecipeError
 from commoncanvas.models.data_sheets import Device, device_of
 from commoncanvas.planning.network import network_of
@@ -52,8 +52,8 @@ def plan(
         raise CommonCanvasError(
             f"--dollars-an-hour {dollars_an_hour:g}: give the price of a device, 0 or more"
         )
-    several = isinstance(recipes, Sequence) and not isinstance(recipes, str)
-    todo = [as_recipe(each) for each in (recipes if several else [recipes])]  # type: ignore[arg-type, union-attr]
+    given = [recipes] if isinstance(recipes, str | Path | RecipeBase) else recipes
+    todo = [as_recipe(each) for each in given]
     if not todo:
         raise CommonCanvasError("there is no recipe to plan; give one, such as recipes/s-c.yaml")
     planned = [_diffusion(recipe, utilisation) for recipe in todo]

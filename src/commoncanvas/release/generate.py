@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,25 +28,15 @@ def generate(
     count: int = 1,
     guidance_scale: float | None = None,
     steps: int | None = None,
+    out: str | Path | None = None,
 ) -> list[Image]:
-    """Like `draw`, but returns a list."""
-    return [*draw(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps)]
+    """Generate `count` images of `prompt`, from seeds `seed`, `seed` + 1, ...
 
-
-def draw(
-    model: str | Path,
-    prompt: str,
-    *,
-    seed: int = 0,
-    count: int = 1,
-    guidance_scale: float | None = None,
-    steps: int | None = None,
-) -> Iterator[Image]:
-    """Draw `count` images of `prompt`, from seeds `seed`, `seed` + 1, ...
-
-    Guidance and steps default to the recipe's. The plain diffusers pipeline draws the same image with the same settings
-    and `generator=torch.Generator("cpu").manual_seed(seed)`. Each image's `info` has prompt, seed, settings and model.
-    Raises ModelError, and RecipeError for settings that don't work.
+    Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
+    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model are in each image's `info`.
+    With `out` each image is also written into that folder as a PNG file with the same texts, as soon as it is made;
+    `info["file"]` is its path. A different image of the same name is kept: the new one gets a number after its name.
+    Raises ModelError, and RecipeError for settings that can't be sampled with.
     """
     if count < 1:
         raise RecipeError(f"count {count}: give at least 1")
@@ -58,6 +47,7 @@ def draw(
         guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
     )
     steps = steps if steps is not None else sample.get("steps", STEPS)
+    images: list[Image] = []
     with progress("generate", count) as bar:
         for number in range(seed, seed + count):
             (image,) = generate_images(
@@ -71,15 +61,15 @@ def draw(
                 "model": Path(model).name,
                 "software": "commoncanvas",
             }
+            if out is not None:
+                image.info["file"] = str(_save(image, Path(out)))
+            images.append(image)
             bar.advance()
-            yield image
+    return images
 
 
-def save_image(image: Image, folder: str | Path) -> Path:
-    """Write an image of `draw` and its `info` into `folder` as a PNG file; returns the file.
-
-    An existing image of the same name is kept: the new file gets a number at the end of its name.
-    """
+def _save(image: Image, folder: Path) -> Path:
+    """Write an image into `folder` as a PNG file with its `info`."""
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
@@ -87,9 +77,8 @@ def save_image(image: Image, folder: str | Path) -> Path:
         text.add_itxt(str(key), str(value))
     png = BytesIO()
     image.save(png, "PNG", pnginfo=text)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    name = f"{_file_name(image.info['prompt'])}-{image.info['seed']}"
-    return _kept(Path(folder), name, png.getvalue())
+    folder.mkdir(parents=True, exist_ok=True)
+    return _kept(folder, f"{_file_name(image.info['prompt'])}-{image.info['seed']}", png.getvalue())
 
 
 def _warn_if_long(pipeline: Any, prompt: str) -> None:

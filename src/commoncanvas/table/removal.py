@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow.compute as pc
+
 from commoncanvas.table.append import CONFLICT_RETRIES
 from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.purge import matching_rows, not_deleted, retry_if_purged
+from commoncanvas.table.sql import listed
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.takedown_request import Found, Request, find, tombstones
 from commoncanvas.table.tombstones import COLUMNS, Tombstones
@@ -37,12 +40,18 @@ def remove(catalog: Catalog, stones: Tombstones, kept: Sequence[Mapping[str, Any
     _delete(catalog, stones)
 
 
-def remove_again(catalog: Catalog) -> None:
-    """Delete rows that match earlier requests and came back. Raises CatalogError."""
+def remove_reuploads(catalog: Catalog) -> None:
+    """Delete rows whose file was taken down under any id. Raises CatalogError.
+
+    Only digests are compared first: rows that match a tombstone otherwise are never added, and the complete search
+    takes seconds for a million rows.
+    """
     catalog.refresh()
     stones = Tombstones(catalog.uri, catalog.storage_options)
     stones.refresh()
-    if len(stones.table):
+    digests = pc.unique(stones.table["sha256"]).drop_null().to_pylist()
+    parts = (digests[start : start + DELETE_AT_ONCE] for start in range(0, len(digests), DELETE_AT_ONCE))
+    if any(catalog.count(f"sha256 IN ({listed(part)})") for part in parts):
         _, kept = rows_to_remove(catalog, Request(), stones)
         remove(catalog, stones, kept, CAME_BACK)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -39,6 +37,7 @@ from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
 from commoncanvas.training.resume import Run, fingerprint, go_on_without
 from commoncanvas.training.schedule import learning_rate_at
+from commoncanvas.training.signals import stop_signals
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch
 from commoncanvas.training.tasks.make import make_task
 
@@ -385,27 +384,6 @@ class Trainer:
 def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed for one step, independent of those of other steps and seeds."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[signal.Signals]]:
-    """Collect SIGTERM and SIGINT in a list, so that they don't end the process in the middle of a step.
-
-    The list stays empty outside the main thread, because Python handles signals only there.
-    """
-    received: list[signal.Signals] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-
-    main = threading.current_thread() is threading.main_thread()
-    handled = (signal.SIGTERM, signal.SIGINT) if main else ()
-    previous = [signal.signal(number, receive) for number in handled]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(handled, previous, strict=True):
-            signal.signal(number, handler)
 
 
 def _weight_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -134,7 +134,7 @@ def export(
             raise CatalogError(f"{place} already exists and is not an export; choose another folder")
     begun = folder if (folder / STATE).is_dir() else partial
     with only_one(begun / STATE):
-        arguments = {"format": format, "filter": where, "shard_size": shard_size}
+        arguments = {"format": format, "where": where, "shard_size": shard_size}
         pinned = _pinned(begun, newest, version)
         condition = all_of(*conditions_of(pinned, where, version))
         ids, left_out = select(pinned, condition)

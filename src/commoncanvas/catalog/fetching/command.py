@@ -25,7 +25,7 @@ from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
 from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
-from commoncanvas.table.removal import remove_again
+from commoncanvas.table.removal import remove_reuploads
 from commoncanvas.table.reuploads import say_held_back
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
@@ -145,7 +145,7 @@ def fetch(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
-    remove_again(catalog)  # a killed run may have stored a copy of an image that was taken down since
+    remove_reuploads(catalog)  # a killed run may have stored a copy of an image that was taken down since
     stones.refresh()
     before = len(stones.table)
     stage.stones, stage.allow_lookalikes = stones, allow_lookalikes
@@ -163,7 +163,7 @@ def fetch(
             stage.close()
             stones.refresh()
             if len(stones.table) > before:
-                remove_again(catalog)  # this run may have stored a copy before it saw the takedown
+                remove_reuploads(catalog)  # this run may have stored a copy before it saw the takedown
     seconds = time.monotonic() - began
     if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))

@@ -90,8 +90,9 @@ class ShownRows(Printed):
         """What a notebook shows: a line a row with its picture, and whom to credit for it."""
         catalog = Catalog.open(self.uri, version=self.version)
         ids = [row["image_id"] or "" for row in self.rows]
-        read = catalog.table(list(dict.fromkeys([*CREDITED, "image"])), f"image_id IN ({listed(ids)})")
-        found = {row["image_id"]: row for row in read.to_pylist()} if ids else {}
+        columns = list(dict.fromkeys([*CREDITED, "image"]))
+        read = catalog.table(columns, f"image_id IN ({listed(ids)})").to_pylist() if ids else []
+        found = {row["image_id"]: row for row in read}
         lines = [
             "<tr>"
             + "".join(f"<th>{escape(name)}</th>" for name in ("", "credit", "image_id", *self.columns))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline
 from torch import Generator, Tensor, nn
@@ -14,50 +15,27 @@ from commoncanvas.training.networks.alignment import network_of
 from commoncanvas.training.task import Batch
 
 
-class Family(Protocol):
+class Family(ABC):
     """One kind of network. Shapes: B samples, C channels, H and W cells of the latents."""
-
-    def build(self, latent_shape: tuple[int, ...]) -> nn.Module:
-        """The network with random weights, or those of the recipe's `init`. Raises RecipeError, ModelError."""
-
-    def pipeline(self, network: nn.Module, vae: AutoencoderKL, scheduler: DDPMScheduler) -> DiffusionPipeline:
-        """diffusers' pipeline with the network."""
-
-    def check(self, pipeline: DiffusionPipeline) -> None:
-        """Raises RecipeError if the pipeline's text states would differ from those of training."""
-
-    def draw(self, model: nn.Module, size: int, shape: tuple[int, ...], generator: Generator) -> Batch:
-        """Random inputs of `size` samples for the network, besides noise and timesteps."""
-
-    def predict(
-        self,
-        model: nn.Module,
-        noisy_BCHW: Tensor,
-        target_BCHW: Tensor,
-        batch: Batch,
-        arguments: dict[str, Any],
-    ) -> tuple[Tensor, Tensor]:
-        """The network's prediction, and the matching part of the target."""
-
-
-class UNet:
-    """Stable Diffusion's U-Net, or SDXL's if the text encoder is SDXL's pair."""
 
     def __init__(self, recipe: DiffusionRecipe, encoder: TextEncoder) -> None:
         self.recipe = recipe
         self.encoder = encoder
 
+    @abstractmethod
     def build(self, latent_shape: tuple[int, ...]) -> nn.Module:
-        network: nn.Module = unet.build_unet(self.recipe, latent_shape, self.encoder)
-        return network
+        """The network with random weights, or those of the recipe's `init`. Raises RecipeError, ModelError."""
 
+    @abstractmethod
     def pipeline(self, network: nn.Module, vae: AutoencoderKL, scheduler: DDPMScheduler) -> DiffusionPipeline:
-        return unet.build_pipeline(network, vae, self.encoder, scheduler, self.recipe)
+        """diffusers' pipeline with the network."""
 
     def check(self, pipeline: DiffusionPipeline) -> None:
-        pass
+        """Raises RecipeError if the pipeline's text states would differ from those of training."""
+        return
 
     def draw(self, model: nn.Module, size: int, shape: tuple[int, ...], generator: Generator) -> Batch:
+        """Random inputs of `size` samples for the network, besides noise and timesteps."""
         return {}
 
     def predict(
@@ -68,10 +46,22 @@ class UNet:
         batch: Batch,
         arguments: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:
+        """The network's prediction, and the matching part of the target."""
         return model(noisy_BCHW, **arguments, return_dict=False)[0], target_BCHW
 
 
-class Transformer(UNet):
+class UNet(Family):
+    """Stable Diffusion's U-Net, or SDXL's if the encoders are SDXL's pair."""
+
+    def build(self, latent_shape: tuple[int, ...]) -> nn.Module:
+        network: nn.Module = unet.build_unet(self.recipe, latent_shape, self.encoder)
+        return network
+
+    def pipeline(self, network: nn.Module, vae: AutoencoderKL, scheduler: DDPMScheduler) -> DiffusionPipeline:
+        return unet.build_pipeline(network, vae, self.encoder, scheduler, self.recipe)
+
+
+class Transformer(Family):
     """PixArt's transformer. Training can drop a share of each image's patches (`masked_patches`)."""
 
     def build(self, latent_shape: tuple[int, ...]) -> nn.Module:

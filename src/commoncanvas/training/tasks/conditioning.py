@@ -138,6 +138,10 @@ class Conditioning:
 class MaskedConditioning(Conditioning):
     """For a transformer, which must not attend to padding: also the attention mask of each text, bool [B, L]."""
 
+    def __init__(self, recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> None:
+        super().__init__(recipe, sources, encoder)
+        self.empty_L = encoder.masks([""])[0]
+
     @property
     def columns(self) -> tuple[str, ...]:
         return (*super().columns, *self.sources.texts)
@@ -150,7 +154,7 @@ class MaskedConditioning(Conditioning):
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
         dropped_B = batch["dropped"]
-        empty_L = self.encoder.masks([""])[0].to(dropped_B.device)
+        empty_L = self.empty_L.to(dropped_B.device)
         mask_BL = torch.where(dropped_B[:, None], empty_L, batch["seen"])
         return super().arguments(batch) | {"encoder_attention_mask": mask_BL}
 

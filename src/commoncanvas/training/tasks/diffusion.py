@@ -45,7 +45,6 @@ DRAWN = 16
 class DiffusionTask:
     def __init__(self, recipe: DiffusionRecipe, pins: Pins | None) -> None:
         self.recipe = recipe
-        assert isinstance(recipe.noise.schedule, dict)  # see run.resolved
         self.notes = check_init(recipe)
         catalogs = open_catalogs(recipe.data, pins or {}).values()
         for field in ("vae", "text_encoder"):
@@ -168,8 +167,10 @@ def _check(catalog: Catalog, column: str, wanted: ColumnInfo, remake: str) -> No
 
 def _scheduler(recipe: DiffusionRecipe) -> DDPMScheduler:
     """The noise schedule. Raises RecipeError if it or the sampler can't be used."""
+    schedule = recipe.noise.schedule
+    assert isinstance(schedule, dict)  # `resume.resolved` replaces from-init
     with configuring(f"{recipe.name}: noise.schedule is not a configuration of DDPMScheduler"):
-        scheduler = DDPMScheduler(**{"clip_sample": False} | recipe.noise.schedule)  # type: ignore[operator]
+        scheduler = DDPMScheduler(**{"clip_sample": False} | schedule)
     kind = scheduler.config.prediction_type
     if kind not in PREDICTION_TYPES:
         raise RecipeError(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.core.errors import ImageError, SourceError
 from commoncanvas.core.text import one_line
@@ -24,8 +25,7 @@ WAITING_BYTES = 256 << 20
 
 def image_bytes(value: Any) -> bytes | None:
     """The image file in a cell: bytes, a struct of bytes and path (as `datasets` stores images), or a list of one."""
-    if isinstance(value, list) and len(value) == 1:
-        (value,) = value
+    value = fields.single(value)
     if isinstance(value, dict):
         value = value.get("bytes")
     return value if isinstance(value, bytes) and value else None

@@ -194,6 +194,11 @@ def is_blank(value: Any, depth: int = _MAX_DEPTH) -> bool:
     return value is None or value is False or value != value or not str(value).strip()
 
 
+def single(value: Any) -> Any:
+    """The only value of a list; any other value unchanged."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def text(value: Any) -> str | None:
     """A value as stripped text; also the only text in a list or an object.
 

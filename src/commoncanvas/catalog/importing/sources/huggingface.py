@@ -302,8 +302,7 @@ def _unreadable(name: str, error: Exception) -> SourceError:
 
 def _image(value: Any, root: Path | None) -> bytes | None:
     """The image file in a cell, or the file below `root` that the cell's path names."""
-    if isinstance(value, list) and len(value) == 1:
-        (value,) = value
+    value = fields.single(value)
     if (data := image_bytes(value)) is not None or root is None or not isinstance(value, dict):
         return data
     path = root / str(value.get("path") or "")

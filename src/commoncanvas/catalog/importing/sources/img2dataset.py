@@ -135,7 +135,7 @@ class Img2Dataset(RowSource):
     def _from_parquet(self, path: Path, seen: set[str], report: Report) -> Iterator[Pending]:
         columns = self._columns[path]
         images = [name for name in IMAGE_ENDINGS if name in columns]
-        shards = ImageFolder(path.parent)
+        shards = ImageFolder(path.parent) if not images and path.with_suffix("").is_dir() else None
         batch_size = IMAGE_ROWS if images else _METADATA_ROWS
         for where, record in parquet_rows(path, report, columns, batch_size):
             key = fields.text(record["key"])
@@ -145,7 +145,7 @@ class Img2Dataset(RowSource):
             if key in seen:
                 continue
             data = next((found for name in images if (found := image_bytes(record[name]))), None)
-            if not images:
+            if shards:
                 data = _file(shards, path.stem, key, where, report)
             record = {name: value for name, value in record.items() if name not in images}
             if "txt" in record and "caption" not in record:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.core.errors import SourceError
 
@@ -71,8 +72,7 @@ def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
 
 def whole(value: Any) -> int | None:
     """A number of pixels as a positive 32-bit integer; None for anything else."""
-    if isinstance(value, list) and len(value) == 1:
-        (value,) = value
+    value = fields.single(value)
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value) if len(value.strip()) < 11 else None
     if isinstance(value, float) and value.is_integer():
