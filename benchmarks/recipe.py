@@ -22,10 +22,10 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from commoncanvas.config import DiffusionRecipe, TrainConfig, load_recipe
+from commoncanvas.diffusion.networks.unet import UNet
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.models.devices import multiplies_bf16, pick_device
 from commoncanvas.training.ema import EMA
-from commoncanvas.training.networks.unet import unet_config
 from commoncanvas.training.optimizations import apply_tricks
 
 USUAL = {"precision": "fp32", "attention": "plain", "channels_last": False, "fused_adamw": False}
@@ -64,7 +64,7 @@ class Bench:
         self.device = device
         channels = [int(each * width) for each in recipe.unet["block_out_channels"]]
         heads = [max(1, each // 64) for each in channels]
-        fields = unet_config(recipe, (4, size // 8, size // 8), 1024, 0)
+        fields = UNet(recipe.unet, 1024, 0).config((4, size // 8, size // 8))
         self.config = fields | {"block_out_channels": channels, "attention_head_dim": heads}
         self.weights = UNet2DConditionModel(**self.config).state_dict()
         kinds = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.config import load_recipe
+from commoncanvas.config import CatalogConfig, DataConfig, load_recipe
 from commoncanvas.core.errors import RecipeError
 
 SHIPPED = ["xs", "xs-transformer", "xs-curriculum", "xs-captioner", "xs-autoencoder"]
@@ -78,7 +78,7 @@ def test_a_recipe_on_a_base_has_that_ones_fields_where_it_has_none(tmp_path: Pat
     assert (made.name, made.seed, made.data.policy) == ("mine", 3, "commercial")
     assert (made.train.steps, made.train.batch_size) == (5, 2)
     assert made.train.learning_rate == base.train.learning_rate
-    assert made.data.filter == base.data.filter
+    assert made.data.catalogs == base.data.catalogs
 
 
 def test_a_base_that_is_not_there_or_stands_on_itself_is_named(tmp_path: Path) -> None:
@@ -97,30 +97,36 @@ def test_a_base_that_is_not_there_or_stands_on_itself_is_named(tmp_path: Path) -
 TWO = "{cc: {catalog: cc.lance, version: c-v1, share: 3}, museum: {catalog: museum.lance, filter: width > 9}}"
 
 
+def shares(data: DataConfig) -> dict[str, float]:
+    return {name: each.share for name, each in data.catalogs.items()}
+
+
 def test_several_catalogs_take_the_place_of_a_bases_one_and_back(tmp_path: Path) -> None:
     data = load_recipe("s-c", ["--data.catalogs", TWO, "--data.catalogs.museum.share", "2"]).data
-    assert data.catalog is None
-    assert list(data.each_catalog) == ["cc", "museum"] and data.shares == [3, 2]
-    assert (data.each_catalog["cc"].version, data.each_catalog["museum"].filter) == ("c-v1", "width > 9")
+    assert shares(data) == {"cc": 3, "museum": 2}
+    assert (data.catalogs["cc"].version, data.catalogs["museum"].filter) == ("c-v1", "width > 9")
     (tmp_path / "ours.yaml").write_text(f"base: s-c\ndata:\n  catalogs: {TWO}\n")
     (tmp_path / "less.yaml").write_text(
         "base: ours.yaml\ndata:\n  catalogs: {museum: null, cc: {share: 1}}\n"
     )
-    assert load_recipe(str(tmp_path / "ours.yaml")).data.shares == [3, 1]
+    assert shares(load_recipe(str(tmp_path / "ours.yaml")).data) == {"cc": 3, "museum": 1}
     less = load_recipe(str(tmp_path / "less.yaml")).data
-    assert list(less.each_catalog) == ["cc"] and less.each_catalog["cc"].version == "c-v1"
+    assert list(less.catalogs) == ["cc"] and less.catalogs["cc"].version == "c-v1"
     one = load_recipe(str(tmp_path / "ours.yaml"), ["--data.catalog", "other.lance"]).data
-    assert one.catalogs is None and one.each_catalog[""].catalog == "other.lance" and one.shares is None
+    assert one.catalogs == {"main": CatalogConfig(catalog="other.lance")}
+    (tmp_path / "back.yaml").write_text("base: ours.yaml\ndata: {catalog: other.lance, filter: width > 9}\n")
+    back = load_recipe(str(tmp_path / "back.yaml"), ["--data.version", "3"]).data
+    assert back.catalogs == {"main": CatalogConfig(catalog="other.lance", filter="width > 9", version=3)}
+    beside = load_recipe("s-c", ["--data.catalogs.museum.catalog", "museum.lance"]).data
+    assert list(beside.catalogs) == ["main", "museum"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.catalog", "a.lance"], "give either catalog or catalogs, not both"),
-        (["--data.version", "3"], "version belongs to catalog; set it for each of catalogs"),
-        (["--data.filter", "width > 9"], "filter belongs to catalog; set it for each of catalogs"),
-        (["--data.mix", "{label IS NULL: 1}"], "mix mixes rows of one catalog, and catalogs draws rows of each"),
-        (["--data.shuffle", "{block: 1, buffer: 2}"], "shuffle reads neighbouring rows, and catalogs draws"),
+        (["--data.version", "3"], "version is for a recipe with one catalog; this one has several, so set it for each"),
+        (["--data.filter", "width > 9"], "set it for each, as in --data.catalogs.cc.filter"),
+        (["--data.shuffle", "{block: 1, buffer: 2}"], "shuffle reads neighbouring rows, and several catalogs are read"),
         (["--data.catalogs.cc.share", "0"], "data.catalogs.cc.share: input should be greater than 0"),
         (["--data.catalogs.cc.shar", "1"], "no field data.catalogs.cc.shar; did you mean data.catalogs.cc.share?"),
         (["--data.catalogs.more.share", "1"], "data.catalogs.more.catalog: field required"),
@@ -132,12 +138,12 @@ def test_what_several_catalogs_can_not_be_had_with_is_named(words: list[str], me
     with pytest.raises(RecipeError) as caught:
         load_recipe("s-c", ["--data.catalogs", TWO, *words])
     assert message in str(caught.value)
-    with pytest.raises(RecipeError, match="give either catalog or catalogs, not both"):
+    with pytest.raises(RecipeError, match=r"data\.catalogs\.main\.catalog: input should be a valid string"):
         load_recipe("s-c", ["--data.catalog", "null"])
 
 
 def test_a_tag_is_a_version() -> None:
-    assert load_recipe("s-c", ["--data.tag", "c-v1"]).data.version == "c-v1"
+    assert load_recipe("s-c", ["--data.tag", "c-v1"]).data.catalogs["main"].version == "c-v1"
     assert load_recipe("s-c", ["--data.version", "c-v1"]) == load_recipe("s-c", ["--data.tag", "c-v1"])
     with pytest.raises(RecipeError, match="version and tag both name the version; give one"):
         load_recipe("s-c", ["--data.tag", "c-v1", "--data.version", "3"])

@@ -116,10 +116,10 @@ def test_the_record_of_a_model_names_the_policy_and_finds_the_same_rows(
     shapes: Catalog, captioner: str
 ) -> None:
     record = read_provenance(captioner)
-    assert "license IN (noncommercial licences)" in record["catalog"]["filter"]
-    assert len(json.dumps(record["catalog"])) < 1000
-    pinned = Catalog.open(shapes.uri, record["catalog"]["tag"])
-    assert pinned.count(filter_of(record["catalog"])) == sum(
+    assert "license IN (noncommercial licences)" in record["catalogs"]["main"]["filter"]
+    assert len(json.dumps(record["catalogs"]["main"])) < 1000
+    pinned = Catalog.open(shapes.uri, record["catalogs"]["main"]["tag"])
+    assert pinned.count(filter_of(record["catalogs"]["main"])) == sum(
         record["rows"][split] for split in ("train", "heldout", "unused")
     )
 

@@ -7,7 +7,6 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import SampleConfig
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
@@ -22,7 +21,7 @@ SAMPLER = ("--sample.scheduler", "DPMSolverMultistepScheduler")
 @pytest.mark.parametrize("sampler", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
 def test_a_sampler_that_is_told_the_true_velocity_arrives_at_the_image(sampler: str) -> None:
     training = DDPMScheduler(prediction_type="flow_prediction")
-    scheduler = pipeline_scheduler(training, SampleConfig(scheduler=sampler, guidance_scale=1, steps=10))
+    scheduler = pipeline_scheduler(training, sampler, guidance_scale=1, steps=10)
     scheduler.set_timesteps(10)
     objective = Objective(training)
     clean, noise = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2)

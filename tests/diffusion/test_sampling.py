@@ -6,7 +6,6 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from commoncanvas.config import SampleConfig
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 
@@ -15,9 +14,7 @@ TRAILING = {"timestep_spacing": "trailing"}
 
 
 def sampler(name: str, **noise: object) -> Any:
-    return pipeline_scheduler(
-        DDPMScheduler(**noise), SampleConfig(scheduler=name, guidance_scale=1, steps=20)
-    )
+    return pipeline_scheduler(DDPMScheduler(**noise), name, guidance_scale=1, steps=20)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from commoncanvas.cli import app
 from commoncanvas.config import load_recipe
+from commoncanvas.config.data import SHORT
 from tests.captioning.test_report import clip as clip  # a fixture
 from tests.catalog.fetching.server import RawServer
 from tests.docs import guides
@@ -126,7 +127,7 @@ def test_options_that_texts_name_are_options_of_some_command(fill: ModuleType) -
     ]
     options = {name for argument in found for name in argument.names}
     options |= {f"--{field.path}" for _, _, fields in fill.recipe_sections() for field in fields}
-    options |= {"--help", "--debug", "--data.tag", *OTHERS}
+    options |= {"--help", "--debug", *(f"--data.{name}" for name in SHORT), *OTHERS}
     for page in PAGES:
         text = BLOCK.sub("", page.read_text(encoding="utf-8"))
         spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]

@@ -112,25 +112,25 @@ def test_texts_longer_than_the_encoder_reads_are_counted_with_its_length(
     made = recipe("xs", tmp_path)
     column = f"text_minilm_{made.text_length}"
     report = encode(made)[column]
-    assert report["texts_cut"] == count > 0 and report["texts_counted"] == report["rows"]
+    assert report.texts_cut == count > 0 and report.texts_counted == report.rows
     said = capsys.readouterr().err
-    assert f"{count} of {report['rows']} texts are longer than {made.text_length} tokens" in said
-    assert "texts_cut" not in encode(made)[column]  # nothing was encoded
+    assert f"{count} of {report.rows} texts are longer than {made.text_length} tokens" in said
+    assert not encode(made)[column].texts_counted  # nothing was encoded
 
 
 def test_new_rows_are_encoded_and_old_ones_are_not_done_again(
     shapes: Catalog, tmp_path: Path, vae: str
 ) -> None:
     name = "latent_xs_autoencoder_16"
-    assert encode(recipe("xs", tmp_path))[name]["rows"] == 24
+    assert encode(recipe("xs", tmp_path))[name].rows == 24
     before = column(Catalog.open(shapes.uri), name)
     more = {"image_id": "shapes:99", "source": "shapes", "label": "a red dot", "license": "CC0-1.0"}
     more |= {"image": encode_image(drawing("red", "dot"), "png"), "fetch_status": "ok"}
     shapes.refresh()
     shapes.add([to_batch([more])])
-    assert encode(recipe("xs", tmp_path))[name]["rows"] == 1
+    assert encode(recipe("xs", tmp_path))[name].rows == 1
     assert (column(Catalog.open(shapes.uri), name)[:24] == before).all()
-    assert encode(recipe("xs", tmp_path))[name]["rows"] == 0
+    assert encode(recipe("xs", tmp_path))[name].rows == 0
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_the_same_weights_in_another_place_make_the_same_column(
     elsewhere.parent.mkdir()
     Path(vae).rename(elsewhere)
     there = recipe("xs", tmp_path, "--vae", str(elsewhere))
-    assert {column["rows"] for column in encode(there).values()} == {0}
+    assert {column.rows for column in encode(there).columns} == {0}
     train(there)
 
 
@@ -174,7 +174,7 @@ def test_images_fetched_again_are_encoded_again(shapes: Catalog, tmp_path: Path,
     with closing(Replace(file.as_uri())) as stage:
         catalog.backfill(stage, where="image_id = 'shapes:05'")
     assert catalog.count(f"{name} IS NULL") == 1
-    assert encode(recipe("xs", tmp_path))[name]["rows"] == 1
+    assert encode(recipe("xs", tmp_path))[name].rows == 1
     changed = (column(Catalog.open(shapes.uri), name) != before).reshape(24, -1).any(1)
     assert changed.nonzero()[0].tolist() == [5]
 
@@ -228,10 +228,10 @@ def test_states_of_a_text_that_has_changed_stop_training_and_only_they_are_made_
         match=rf"text_minilm_6 of .* is out of date: the text has changed in {count} rows.*commoncanvas encode ",
     ):
         train(recipe("xs", tmp_path))
-    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == count
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"].rows == count
     after = column(Catalog.open(shapes.uri), "text_minilm_6")
     assert (before != after).reshape(12, -1).any(1).sum() == count
-    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == 0
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"].rows == 0
     train(recipe("xs", tmp_path))
 
 
@@ -251,7 +251,7 @@ def test_a_text_column_that_comes_later_needs_no_overwriting(
     encode(recipe("xs", tmp_path))
     shapes.refresh()
     shapes.dataset.add_columns({"caption": "nullif(title, label)"})
-    assert encode(recipe("xs", tmp_path))["text_minilm_6"]["rows"] == 12
+    assert encode(recipe("xs", tmp_path))["text_minilm_6"].rows == 12
     train(recipe("xs", tmp_path))
 
 
@@ -263,7 +263,7 @@ def test_texts_are_drawn_by_their_shares_for_each_image_and_epoch(
 ) -> None:
     set_text(shapes, "label", "'a ' || label", "label IS NOT NULL")
     made = encode(recipe("xs", tmp_path, *MIX))
-    assert made["text_minilm_6_label"]["rows"] == 12 and made["text_minilm_6_title"]["rows"] == 24
+    assert made["text_minilm_6_label"].rows == 12 and made["text_minilm_6_title"].rows == 24
     task = make_task(recipe("xs", tmp_path, *MIX))
     ids = task.rows.table.filter(pc.field("text_column") == "label")["row_id"].to_numpy()
     table = task.rows.catalogs[0].take(ids, list(task.columns))
@@ -373,7 +373,7 @@ def test_the_command_takes_the_catalog_by_its_own_option(shapes: Catalog, tmp_pa
     ]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["latent_xs_autoencoder_16"]["rows"] == 24
+    assert json.loads(done.stdout)["columns"][0]["rows"] == 24
 
 
 @pytest.mark.slow
@@ -382,17 +382,17 @@ def test_a_stored_image_that_is_broken_costs_its_row_and_is_named(
 ) -> None:
     shapes.dataset.update({"image": "X'ffd8ff00'"}, where="image_id = 'shapes:03'")
     report = encode(recipe("xs", tmp_path))
-    assert report["latent_xs_autoencoder_16"]["rows"] == 23
+    assert report["latent_xs_autoencoder_16"].rows == 23
     shown = " ".join(capsys.readouterr().err.split())
     assert "1 stored image can't be decoded and won't be trained on: shapes:03;" in shown
     catalog = Catalog.open(shapes.uri)
     assert catalog.count("latent_xs_autoencoder_16 IS NULL") == 1
     assert catalog.count("latent_xs_autoencoder_16_crop IS NULL") == 1
-    assert encode(recipe("xs", tmp_path))["latent_xs_autoencoder_16"]["rows"] == 0
+    assert encode(recipe("xs", tmp_path))["latent_xs_autoencoder_16"].rows == 0
     assert "shapes:03" not in {
         *pq.read_table(train(recipe("xs", tmp_path)) / "rows.parquet")["image_id"].to_pylist()
     }
-    assert encode(recipe("xs-captioner", tmp_path))["efficientnet_lite0_2"]["rows"] > 0
+    assert encode(recipe("xs-captioner", tmp_path))["efficientnet_lite0_2"].rows > 0
 
 
 def test_image_features_get_by_with_less_memory(shapes: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_latents_and_text_states_are_the_same_to_the_bit_when_a_worker_is_killed
     killer.join()
     local = encode(recipe("xs", tmp_path, *chosen))
     assert len(killed) == 1
-    assert {name: report["rows"] for name, report in local.items()} == dict.fromkeys(local, 24 + 2400)
-    assert {name: report["rows"] for name, report in remote.items()} == dict.fromkeys(local, 24 + 2400)
+    assert {each.rows for each in local.columns} == {24 + 2400}
+    assert {each.rows for each in remote.columns} == {24 + 2400}
     names = ["image_id", *local]
     assert columns(there, names).equals(columns(shapes.uri, names))

@@ -147,7 +147,8 @@ def test_any_catalog_has_recipes_that_fit(
     for file in started.recipes:
         own = load_recipe(file)
         data, steps = own.data, own.train.steps
-        assert (data.catalog, data.filter, data.text_columns) == (words, words, ["label", "caption"])
+        source = data.catalogs["main"]
+        assert (source.catalog, source.filter, data.text_columns) == (words, words, ["label", "caption"])
         assert own.train.batch_size <= max(1, images.trained // 4) and own.train.warmup_steps < steps
         assert 0 < own.train.checkpoint_every <= steps
         held = count * data.heldout_fraction

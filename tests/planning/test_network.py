@@ -65,7 +65,7 @@ def test_the_family_has_as_many_parameters_as_it_says(name: str, parameters: int
         (["--unet.block_out_channels", "[7]"], "unet is not a configuration"),
         (["--unet.nonsense", "3"], "unet is not a configuration"),
         (["--unet.in_channels", "9"], "unet can't be run"),
-        (["--unet.addition_embed_type", "text_time"], "adds a pooled state"),
+        (["--unet.addition_embed_type", "text_time"], "is not SDXL's pair"),
     ],
 )
 def test_a_network_that_cannot_be_is_named(words: list[str], message: str) -> None:

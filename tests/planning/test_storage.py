@@ -7,7 +7,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.parts import latents_of, text_states_of
-from commoncanvas.planning.storage import chosen_rows, columns_of
+from commoncanvas.planning.storage import columns_of, count_rows
 from commoncanvas.table.schema import to_batch
 from tests.encoding import models
 from tests.training.tiny import recipe
@@ -42,7 +42,7 @@ def test_columns_are_as_many_and_as_large_as_those_that_encode_writes(
     old = set(shapes.schema.names)
     encode(planned)
 
-    catalog = Catalog.open(planned.data.catalog)
+    catalog = Catalog.open(planned.data.catalogs["main"].catalog)
     assert {column.name for column in before} == set(catalog.schema.names) - old
     for column in before:
         table = catalog.table([column.name], f"{column.name} IS NOT NULL")
@@ -70,9 +70,9 @@ def test_a_column_is_measured_over_the_rows_that_have_a_place_in_its_files(
         {"image_id": f"late:{number}", "source": "late", "license": "CC0-1.0", "image": b"none"}
         for number in range(100)
     ]
-    catalog = Catalog.open(planned.data.catalog)
+    catalog = Catalog.open(planned.data.catalogs["main"].catalog)
     catalog.add([to_batch(late)])
-    catalog = Catalog.open(planned.data.catalog)
+    catalog = Catalog.open(planned.data.catalogs["main"].catalog)
     whole = columns_of(planned, latents_of(planned), text_states_of(planned))
     for reckoned, found in zip(
         whole, columns_of(planned, latents_of(planned), text_states_of(planned), catalog), strict=True
@@ -84,15 +84,11 @@ def test_a_column_is_measured_over_the_rows_that_have_a_place_in_its_files(
 
 def test_rows_are_those_that_the_recipe_chooses(shapes: Catalog, tmp_path: Path) -> None:
     model = models.sd2(tmp_path / "model")
-    assert chosen_rows(tiny(tmp_path, model), shapes) == 12  # half of them have a label
-    assert chosen_rows(tiny(tmp_path, model, "--data.text", "[title]"), shapes) == 24
-    assert chosen_rows(tiny(tmp_path, model, "--data.text", "[nothing_yet]"), shapes) == 24
-    assert (
-        chosen_rows(
-            tiny(tmp_path, model, "--data.text", "[title]", "--data.filter", "title LIKE 'red%'"), shapes
-        )
-        == 4
-    )
+    assert count_rows(tiny(tmp_path, model), shapes, "main") == 12  # half of them have a label
+    assert count_rows(tiny(tmp_path, model, "--data.text", "[title]"), shapes, "main") == 24
+    assert count_rows(tiny(tmp_path, model, "--data.text", "[nothing_yet]"), shapes, "main") == 24
+    red = tiny(tmp_path, model, "--data.text", "[title]", "--data.filter", "title LIKE 'red%'")
+    assert count_rows(red, shapes, "main") == 4
 
 
 @pytest.mark.parametrize("made", [models.t5, models.gemma])

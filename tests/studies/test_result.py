@@ -41,7 +41,16 @@ def study(*points: tuple[float, int, float | None], seeds: int = 1, trainings: i
         for each, seed, fd in points
     )
     return Scarcity(
-        "", "xs", "c.lance", 3, IMAGES, 100, 32, seeds, trainings or len(made), made, ("vae xs-autoencoder",)
+        folder="",
+        recipe="xs",
+        catalogs={"main": {"uri": "c.lance", "version": 3}},
+        images=IMAGES,
+        steps=100,
+        batch_size=32,
+        seeds=seeds,
+        trainings=trainings or len(made),
+        points=made,
+        parts=("vae xs-autoencoder",),
     )
 
 

@@ -115,7 +115,7 @@ def test_a_study_of_several_catalogs_pins_each_and_judges_on_both(
 ) -> None:
     encode(studied(folder, *museum_there))
     found = study(folder, *museum_there)
-    assert found.catalog is None and found.catalogs.keys() == {"cc", "museum"}
+    assert found.catalogs.keys() == {"cc", "museum"}
     # Rows that come later are in no later point.
     Catalog.open(folder / "museum.lance").add([to_batch([scan("late:1", "pink", "dot")])])
     again = study_scarcity(studied(folder, *museum_there), (0.25, *FRACTIONS), prompts=PROMPTS)
@@ -143,11 +143,14 @@ def test_a_study_of_a_tag_is_of_its_rows_at_one_version(folder: Path) -> None:
     catalog.add([to_batch([scan("late:2", "pink", "dot")])])
     encode(studied(folder))
     again = study_scarcity(studied(folder, "--data.tag", "c-v1"), (0.25, *FRACTIONS), prompts=PROMPTS)
-    assert again.catalog_version == found.catalog_version
+    assert again.catalogs == found.catalogs
     for point in again.points:
         seen = set().union(*(split(Path(point.model), name) for name in ("train", "heldout", "unused")))
         assert len(seen) == 23 and not seen & {"shapes:07", "late:1", "late:2"}
-        assert read_provenance(Path(point.model))["catalog"]["version"] == found.catalog_version
+        assert (
+            read_provenance(Path(point.model))["catalogs"]["main"]["version"]
+            == found.catalogs["main"]["version"]
+        )
 
 
 def test_the_result_says_what_each_model_learned_from_and_what_bounds_its_figures(finished: Path) -> None:
@@ -181,7 +184,7 @@ def test_a_training_that_is_not_asked_for_again_stays_in_the_study(finished: Pat
 def test_each_training_has_checkpoints_of_its_own(tmp_path: Path) -> None:
     made = studied(tmp_path, "--train.checkpoints", "s3://commons/study/")
     jobs = [
-        scarcity.Job(tmp_path, made, {"": 1}, {"": None}, fraction, seed)
+        scarcity.Job(tmp_path, made, {"main": 1}, {"main": None}, fraction, seed)
         for fraction in FRACTIONS
         for seed in (0, 1)
     ]
@@ -208,7 +211,7 @@ def test_a_finished_study_is_shown_again_and_nothing_is_trained(
     [
         (("--train.learning_rate", "0.1"), {}, r"train\.learning_rate"),
         (("--seed", "3"), {}, "seed"),
-        (("--data.filter", "label IS NOT NULL"), {}, r"data\.filter, rows"),
+        (("--data.filter", "label IS NOT NULL"), {}, r"data\.catalogs\.main\.filter, rows"),
         (("--sample.guidance_scale", "5"), {}, "sample"),
         ((), {"prompts": 3}, "prompts"),
     ],
@@ -328,9 +331,14 @@ def test_fractions_that_make_no_study_are_refused_before_anything_is_made(
 
 
 def test_a_fraction_that_leaves_out_a_source_is_refused_before_anything_is_made(encoded: Path) -> None:
-    mixed = studied(encoded, "--data.mix", "{label IS NOT NULL: 1, label IS NULL: 1}")
+    uri = str(encoded / "catalog.lance")
+    parts = {
+        "labelled": {"catalog": uri, "filter": "label IS NOT NULL"},
+        "others": {"catalog": uri, "filter": "label IS NULL"},
+    }
+    mixed = studied(encoded, "--data.catalogs", json.dumps(parts))
     with pytest.raises(
-        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has no image of label IS NOT NULL"
+        CommonCanvasError, match=r"0\.05 of 18 training images, seed 1, has no image of labelled"
     ):
         study_scarcity(mixed, (0.05, 1))
     assert not (encoded / "xs-scarcity").exists()

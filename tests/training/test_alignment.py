@@ -12,12 +12,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from commoncanvas.config import AlignmentConfig, load_recipe
+from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.diffusion.networks.alignment import AlignedNetwork, hidden_map
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.log import read_log
-from commoncanvas.training.networks.alignment import AlignedNetwork, hidden_map
 from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.trainer import train
@@ -64,7 +64,7 @@ def weights(out: str) -> dict[str, Tensor]:
 
 def bare() -> AlignedNetwork:
     """One whose projector changes nothing."""
-    network = AlignedNetwork(nn.Identity(), AlignmentConfig(column="x", block="y"), 5, 5)
+    network = AlignedNetwork(nn.Identity(), "y", weight=0.5, width=5, channels=5, features=5)
     network.projector = nn.Sequential(nn.Identity())
     return network
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.diffusion.networks.unet import UNet
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.training.networks.unet import unet_config
 from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train
 from tests.encoding.models import sd2, sdxl
@@ -73,7 +73,7 @@ def test_the_networks_of_the_family_are_those_of_sd2_and_sdxl(
     assert made.data.policy == ("noncommercial" if "-nc" in name else "commercial")
     side = made.size // 8
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**unet_config(made, (channels, side, side), width, pooled))
+        unet = UNet(made.unet, width, pooled).build((channels, side, side))
     assert sum(parameter.numel() for parameter in unet.parameters()) == parameters
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -49,7 +48,7 @@ def test_a_new_run_at_a_version_from_before_leaves_it_out_and_says_how_many(
     assert len(shown(folder)) == 21
     record = read_provenance(folder)
     assert record["rows"]["train"] == 21
-    assert record["catalog"]["left_out"] == 3
+    assert record["catalogs"]["main"]["left_out"] == 3
     assert not any(gone in json.dumps(record) for gone in GONE)
     assert "3 images" in capsys.readouterr().err
     forget(shapes, "shapes:20")
@@ -171,10 +170,10 @@ def test_rows_that_a_restored_version_brought_back_are_not_encoded(
     Catalog.open(shapes.uri, before).dataset.restore()
     made = recipe("xs", tmp_path)
     capsys.readouterr()
-    report: dict[str, Any] = encode(made)
+    report = encode(made)
     assert "3 images" in capsys.readouterr().err
-    latents = next(name for name in report if name.startswith("latent_"))
-    assert report[latents]["rows"] == 21
+    latents = next(each.column for each in report if each.column.startswith("latent_"))
+    assert report[latents].rows == 21
     shapes.refresh()
     done = shapes.table(["image_id"], f"{latents} IS NOT NULL")["image_id"].to_pylist()
     assert not set(done) & set(GONE)

@@ -233,8 +233,8 @@ def test_rows_that_arrive_during_a_run_do_not_change_it(shapes: Catalog, tmp_pat
     folder = train(recipe("xs-autoencoder", tmp_path))
     record = json.loads((folder / "provenance.json").read_text())
     assert (
-        Catalog.open(tmp_path / "catalog.lance").tags()[record["catalog"]["tag"]]
-        == record["catalog"]["version"]
+        Catalog.open(tmp_path / "catalog.lance").tags()[record["catalogs"]["main"]["tag"]]
+        == record["catalogs"]["main"]["version"]
     )
     assert record["rows"]["train"] == 24
     assert record["licenses"] == {"CC-BY-4.0": 8, "CC-BY-SA-4.0": 8, "CC0-1.0": 8}
@@ -354,7 +354,7 @@ def test_a_tag_of_a_filter_says_which_rows_and_they_are_read_as_they_are_at_the_
     out = Path(made.out)
     assert set(pq.read_table(out / "rows.parquet")["image_id"].to_pylist()) == there
     assert "a latecomer" not in (out / "credits.csv").read_text()
-    assert read_provenance(out)["catalog"]["version"] > shapes.tags()["c-v1"]
+    assert read_provenance(out)["catalogs"]["main"]["version"] > shapes.tags()["c-v1"]
     (planned,) = plan(made, device="v100").phases
     assert planned.images == len(there)
     shapes.delete_tag("c-v1")

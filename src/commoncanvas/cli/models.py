@@ -217,9 +217,7 @@ def init(
 def encode(
     recipe: str,
     *overrides: Overrides,
-    catalog: Annotated[
-        str | None, Parameter(help="instead of the recipe's data.catalog, or data.catalogs")
-    ] = None,
+    catalog: Annotated[str | None, Parameter(help="instead of the recipe's catalogs")] = None,
     overwrite: bool = False,
     engine: EngineName = "local",
     workers: Workers = None,

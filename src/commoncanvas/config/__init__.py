@@ -1,6 +1,6 @@
 """Recipes: one validated schema for each task, read from YAML. The command line can set any field: `--a.b value`."""
 
-from commoncanvas.config.data import CatalogConfig, DataConfig, ShuffleConfig
+from commoncanvas.config.data import MAIN, CatalogConfig, DataConfig, ShuffleConfig
 from commoncanvas.config.load import as_recipe, load_recipe, split_words, validate_recipe
 from commoncanvas.config.recipes import (
     COLOUR_CELL,
@@ -18,6 +18,7 @@ from commoncanvas.config.train import TrainConfig
 
 __all__ = [
     "COLOUR_CELL",
+    "MAIN",
     "AlignmentConfig",
     "AutoencoderRecipe",
     "CaptionerRecipe",

@@ -38,10 +38,13 @@ Filter = Annotated[
 ]
 
 
-class _Pinned(Schema):
-    """A catalog's version. `tag` is another name for it."""
+class CatalogConfig(Schema):
+    """Rows of one catalog. `tag` is another name for `version`."""
 
+    catalog: str
     version: Version = None
+    filter: Filter = None
+    share: Share = Field(default=1.0, description="share of each batch's rows, relative to the other shares")
 
     @model_validator(mode="before")
     @classmethod
@@ -53,26 +56,38 @@ class _Pinned(Schema):
         return {name: value for name, value in fields.items() if name != "tag"} | {"version": fields["tag"]}
 
 
-class CatalogConfig(_Pinned):
-    """One of the catalogs that a run sees."""
-
-    catalog: str
-    filter: Filter = None
-    share: Share = Field(default=1.0, description="share of each batch's rows, relative to the other shares")
+MAIN = "main"
+"""The name of a recipe's catalog if it gives only one, as `catalog`."""
+SHORT = ("catalog", "version", "tag", "filter")
+"""Fields of `data` that a recipe with one catalog may write there, instead of in `catalogs.main`."""
 
 
-class DataConfig(_Pinned):
-    """Which rows of which catalogs a run sees."""
+def in_full(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `data` with those of SHORT moved into `catalogs.main`. Raises ValueError."""
+    short = {name: data[name] for name in SHORT if name in data}
+    if not short:
+        return data
+    catalogs = data.get("catalogs") or {}
+    if others := set(catalogs) - {MAIN}:
+        raise ValueError(
+            f"{next(iter(short))} is for a recipe with one catalog; this one has several, so set it for each, as in "
+            f"--data.catalogs.{min(map(str, others))}.{next(iter(short))}"
+        )
+    rest = {name: value for name, value in data.items() if name not in SHORT}
+    return rest | {"catalogs": {MAIN: (catalogs.get(MAIN) or {}) | short}}
 
-    catalog: str | None = None
-    catalogs: Annotated[dict[str, CatalogConfig], Field(min_length=1)] | None = Field(
-        None,
-        description="several catalogs by name, instead of catalog, version and filter. Each batch takes rows from each "
-        "by its share, whatever its size; an image in several catalogs belongs to the first",
+
+class DataConfig(Schema):
+    """Which rows of which catalogs a run sees. `catalog`, `version` (or `tag`) and `filter` may stand here directly:
+    they are those of `catalogs.main`.
+    """
+
+    catalogs: Annotated[dict[str, CatalogConfig], Field(min_length=1)] = Field(
+        description="catalogs by name, or parts of one catalog by their filters. Each batch takes rows from each by "
+        "its share, whatever its size; an image in several belongs to the first",
     )
     policy: Literal["commercial", "noncommercial"] = "noncommercial"
     allow_no_derivatives: bool = False
-    filter: Filter = None
     text: Annotated[list[str], Field(min_length=1)] | Annotated[dict[str, Share], Field(min_length=1)] = (
         Field(
             ["label", "caption"],
@@ -93,34 +108,12 @@ class DataConfig(_Pinned):
         description="share of the other images to train on, by hash of image_id; a larger share contains a smaller one",
     )
     fraction_seed: NonNegativeInt = Field(0, description="seed of the choice of these images")
-    mix: Annotated[dict[str, Share], Field(min_length=1)] | None = Field(
-        None,
-        description="conditions (SQL or names of saved filters) with shares. Each batch takes rows of each by share, "
-        "however many there are; a row belongs to the first condition that it meets",
-    )
     shuffle: ShuffleConfig | None = Field(
         None, description="block and buffer of a shuffle that reads ranges; null: read single rows, for disks"
     )
 
-    @property
-    def each_catalog(self) -> dict[str, CatalogConfig]:
-        """The catalogs by name. The name of the one in `catalog` is empty."""
-        if self.catalogs is not None:
-            return self.catalogs
-        assert self.catalog is not None
-        return {"": CatalogConfig(catalog=self.catalog, version=self.version, filter=self.filter)}
-
-    @property
-    def shares(self) -> list[float] | None:
-        """The shares of the catalogs or of `mix`; None if there is only one source."""
-        if self.catalogs is not None:
-            return [each.share for each in self.catalogs.values()]
-        return list(self.mix.values()) if self.mix else None
-
     def pinned(self, versions: Mapping[str, int], filters: Mapping[str, str | None]) -> Self:
         """A copy with these versions and filters. Both are by the catalogs' names."""
-        if self.catalogs is None:
-            return self.model_copy(update={"version": versions[""], "filter": filters[""]})
         pinned = {
             name: each.model_copy(update={"version": versions[name], "filter": filters[name]})
             for name, each in self.catalogs.items()
@@ -136,13 +129,10 @@ class DataConfig(_Pinned):
         """Each column's share; None if texts are not drawn."""
         return self.text if isinstance(self.text, dict) else None
 
-    @model_validator(mode="after")
-    def _one_way_to_read(self) -> Self:
-        if self.shuffle and self.mix:
-            raise ValueError(
-                "shuffle reads neighbouring rows, and mix draws rows of each source by its share; leave one of them out"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, fields: Any) -> Any:
+        return in_full(fields) if isinstance(fields, dict) else fields
 
     @field_validator("catalogs", mode="before")
     @classmethod
@@ -158,21 +148,9 @@ class DataConfig(_Pinned):
         return {name: each for name, each in given.items() if each is not None}
 
     @model_validator(mode="after")
-    def _has_catalogs(self) -> Self:
-        if (self.catalog is None) == (self.catalogs is None):
-            raise ValueError("give either catalog or catalogs, not both")
-        if self.catalogs is None:
-            return self
-        for field in ("version", "filter"):
-            if getattr(self, field) is not None:
-                raise ValueError(
-                    f"{field} belongs to catalog; set it for each of catalogs instead, and remove a base's with null"
-                )
-        if self.mix or self.shuffle:
-            field, reads = (
-                ("mix", "mixes rows of one catalog") if self.mix else ("shuffle", "reads neighbouring rows")
-            )
+    def _one_way_to_read(self) -> Self:
+        if self.shuffle and len(self.catalogs) > 1:
             raise ValueError(
-                f"{field} {reads}, and catalogs draws rows of each catalog by its share; leave one of them out"
+                "shuffle reads neighbouring rows, and several catalogs are read by their shares; leave one of them out"
             )
         return self

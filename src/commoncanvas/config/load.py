@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from commoncanvas.config.data import MAIN, SHORT, in_full
 from commoncanvas.config.recipes import Recipe
 from commoncanvas.config.schema import Schema
 from commoncanvas.core.errors import RecipeError
@@ -37,9 +38,7 @@ def load_recipe(
     else:
         name = str(recipe)
         read = _read(name)
-    given = _parse_overrides(overrides)
-    _supersede(read, {path.split(".")[1] for path, value in given if path.startswith("data.") and value})
-    for path, value in given:
+    for path, value in _parse_overrides(overrides):
         _set(read, path, value)
     found = validate_recipe(read, where=f"recipe {name}")
     found._words = () if isinstance(recipe, Mapping) else (name, *overrides)
@@ -110,26 +109,38 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
 def _with_base(
     fields: dict[str, Any], recipe: str, where: str, among: Path, over: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Merge the fields of a recipe into those of its base."""
+    """Merge the fields of a recipe into those of its base. In the result, all catalogs are in `data.catalogs`."""
     base = fields.pop("base", None)
+    one = isinstance(data := fields.get("data"), dict) and data.get("catalog")
+    if isinstance(data, dict):
+        try:
+            fields = fields | {"data": in_full(data)}
+        except ValueError as error:
+            raise RecipeError(f"recipe {recipe}: data: {error}") from error
     if base is None:
         return fields
     if not isinstance(base, str):
         raise RecipeError(f"recipe {recipe}: base: {base!r} is not the name or path of a recipe")
     below = _read(base, among, (*over, where))
-    if isinstance(own := fields.get("data"), dict):
-        _supersede(below, {name for name, value in own.items() if value})
+    own, before = (_catalogs(each) for each in (fields, below))
+    if one:
+        _keep_main(below)
+    elif own and MAIN not in own and set(before) == {MAIN}:
+        before.clear()
     return _merged(below, fields)
 
 
-def _supersede(below: dict[str, Any], given: Collection[str]) -> None:
-    """If only one of `catalog` and `catalogs` is given, remove the other one from the base's fields. The schema refuses
-    both.
-    """
-    own = {"catalog", "catalogs"} & set(given)
-    if len(own) == 1 and isinstance(data := below.get("data"), dict):
-        for other in {"catalog", "catalogs"} - own:
-            data.pop(other, None)
+def _catalogs(fields: dict[str, Any]) -> dict[str, Any]:
+    data = fields.get("data")
+    catalogs = data.get("catalogs") if isinstance(data, dict) else None
+    return catalogs if isinstance(catalogs, dict) else {}
+
+
+def _keep_main(fields: dict[str, Any]) -> None:
+    """Remove the other catalogs, because one catalog is given as `data.catalog`."""
+    catalogs = _catalogs(fields)
+    for name in set(catalogs) - {MAIN}:
+        del catalogs[name]
 
 
 def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +188,12 @@ def _parse_overrides(words: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _set(fields: dict[str, Any], path: str, value: Any) -> None:
+    section, _, field = path.partition(".")
+    if section == "data" and field in SHORT:
+        if field == "catalog" and value:
+            _keep_main(fields)
+        if set(_catalogs(fields)) <= {MAIN}:
+            path = f"data.catalogs.{MAIN}.{field}"
     *parents, last = path.split(".")
     for parent in parents:
         fields = fields.setdefault(parent, {})

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from commoncanvas.config import load_recipe
+from commoncanvas.config import MAIN, load_recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
@@ -52,7 +52,7 @@ def commands(out: Path, minutes: float) -> list[Command]:
     catalog = str(out / "catalog.lance")
     captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
     of_catalog = ("--data.catalog", catalog)
-    things = str(load_recipe(CAPTIONER).data.filter)
+    things = str(load_recipe(CAPTIONER).data.catalogs[MAIN].filter)
     whole = ("--data.filter", "null") if minutes >= WHOLE_SET_MINUTES else ()
     wider = whole or (("--data.filter", things) if minutes >= THINGS_MINUTES else ())
     # Training mixes human labels and the model's captions: only rows of this kind without a label get a caption.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
 from torch import Tensor
 
-from commoncanvas.config import SampleConfig
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
@@ -23,59 +22,70 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def pipeline_scheduler(training: DDPMScheduler, sample: SampleConfig) -> Any:
-    """The sampler that the recipe names, on the noise schedule that the network was trained with."""
-    kind = getattr(diffusers, sample.scheduler, None)
-    if kind is None or not sample.scheduler.endswith("Scheduler"):
-        raise RecipeError(f"sample.scheduler: diffusers has no scheduler {sample.scheduler!r}")
-    options = dict(sample.options)
+def pipeline_scheduler(
+    training: DDPMScheduler,
+    scheduler: str,
+    *,
+    steps: int,
+    guidance_scale: float,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """diffusers' sampler `scheduler`, with its `options`, on the noise schedule that the network was trained with.
+
+    Raises RecipeError if it can't sample `steps` steps with this schedule.
+    """
+    kind = getattr(diffusers, scheduler, None)
+    if kind is None or not scheduler.endswith("Scheduler"):
+        raise RecipeError(f"sample.scheduler: diffusers has no scheduler {scheduler!r}")
+    options = dict(options or {})
     if training.config.prediction_type == FLOW:
         if "use_flow_sigmas" not in inspect.signature(kind.__init__).parameters:
             raise RecipeError(
-                f"sample.scheduler: {sample.scheduler} can't sample a flow; use UniPCMultistepScheduler or "
+                f"sample.scheduler: {scheduler} can't sample a flow; use UniPCMultistepScheduler or "
                 "DPMSolverMultistepScheduler"
             )
         options["use_flow_sigmas"] = True
     try:
-        scheduler = kind.from_config(training.config, **options)
+        sampler = kind.from_config(training.config, **options)
     except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(
-            f"sample: {sample.scheduler} can't be made with noise.schedule and sample.options: {one_line(error)}"
+            f"sample: {scheduler} can't be made with noise.schedule and sample.options: {one_line(error)}"
         ) from error
-    check_settings(scheduler, sample.guidance_scale, sample.steps)
+    check_settings(sampler, guidance_scale, steps)
     try:
-        _check_samples(kind.from_config(training.config, **options), training, sample)
+        _check_samples(kind.from_config(training.config, **options), training, steps)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(
-            f"sample: {sample.scheduler} can't sample with these settings: {one_line(error)}"
+            f"sample: {scheduler} can't sample with these settings: {one_line(error)}"
         ) from error
-    return scheduler
+    return sampler
 
 
-def _check_samples(scheduler: Any, training: DDPMScheduler, sample: SampleConfig) -> None:
+def _check_samples(sampler: Any, training: DDPMScheduler, steps: int) -> None:
     """Sample zeros once. Raises RecipeError if the sampler uses another noise schedule than `training`."""
-    scheduler.set_timesteps(sample.steps)
+    name = type(sampler).__name__
+    sampler.set_timesteps(steps)
     zeros_BCHW = torch.zeros(1, 1, 8, 8)
-    for timestep in scheduler.timesteps:
-        scheduler.step(zeros_BCHW, timestep, zeros_BCHW)
+    for timestep in sampler.timesteps:
+        sampler.step(zeros_BCHW, timestep, zeros_BCHW)
     if training.config.prediction_type == FLOW:
-        if float(scheduler.sigmas[-1]):
+        if float(sampler.sigmas[-1]):
             raise RecipeError(
-                f"sample.scheduler: {sample.scheduler} leaves noise in a flow's images; use "
+                f"sample.scheduler: {name} leaves noise in a flow's images; use "
                 "UniPCMultistepScheduler or DPMSolverMultistepScheduler"
             )
         return
     # Some samplers ignore fields that they don't know, such as zero terminal SNR.
-    if not torch.allclose(scheduler.alphas_cumprod, training.alphas_cumprod, rtol=0, atol=1e-5):
+    if not torch.allclose(sampler.alphas_cumprod, training.alphas_cumprod, rtol=0, atol=1e-5):
         raise RecipeError(
-            f"sample.scheduler: {sample.scheduler} ignores fields of noise.schedule; use DDIMScheduler or another that "
+            f"sample.scheduler: {name} ignores fields of noise.schedule; use DDIMScheduler or another that "
             "supports them all"
         )
     most = len(training) - 1
-    if training.config.rescale_betas_zero_snr and int(scheduler.timesteps[0]) < most:
+    if training.config.rescale_betas_zero_snr and int(sampler.timesteps[0]) < most:
         raise RecipeError(
             f"sample: with noise.schedule.rescale_betas_zero_snr, sampling must begin at timestep {most}, pure noise, "
-            f"not at {int(scheduler.timesteps[0])}; set noise.schedule.timestep_spacing to trailing"
+            f"not at {int(sampler.timesteps[0])}; set noise.schedule.timestep_spacing to trailing"
         )
 
 

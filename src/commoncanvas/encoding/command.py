@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import (
     AutoencoderRecipe,
     CaptionerRecipe,
-    CatalogConfig,
     DiffusionRecipe,
     Recipe,
     as_recipe,
@@ -27,13 +26,15 @@ from commoncanvas.encoding.columns import (
     pooled_column,
     text_column,
 )
+from commoncanvas.encoding.result import Encoded, EncodedColumn
 from commoncanvas.encoding.stages import FeatureStage, FrozenStage, LatentStage, TextStage, decoded
 from commoncanvas.encoding.states import states
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.vae_scaling import Scaling, scaling_of
+from commoncanvas.selection.select import chosen_rows
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
-from commoncanvas.table.filters import FETCHED, any_of, conditions_of, why_none
+from commoncanvas.table.filters import why_none
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.taken_down_rows import rows_of, taken_down, without
 from commoncanvas.table.texts import first_set_sql
@@ -74,9 +75,8 @@ def encode(
     overwrite: bool = False,
     engine: Engine | str = "local",
     workers: int | None = None,
-) -> dict[str, Any]:
-    """Write the columns that training `recipe` reads. Returns the rows done and the latents' statistics; for several
-    catalogs, by their names.
+) -> Encoded:
+    """Write the columns that training `recipe` reads.
 
     Rows that were taken down are left out. A column that other weights made is an error; `overwrite` replaces it.
     `engine` and `workers`: see `engine_of`; each worker loads the networks. Raises CatalogError, EngineError,
@@ -84,32 +84,25 @@ def encode(
     """
     recipe = as_recipe(recipe)
     engine = engine_of(engine, workers, recipe.train.device)
-    reports: dict[str, Any] = {}
-    catalogs = {name: Catalog.open(source.catalog) for name, source in recipe.data.each_catalog.items()}
-    keys = taken_down(catalogs.values())
-    for name, source in recipe.data.each_catalog.items():
-        catalog = catalogs[name]
-        if name:
-            say(f"{recipe.name}: catalog {name}, {catalog.uri}")
-        reports[name] = _encode(recipe, source, catalog, keys, overwrite, engine)
-    if not any(reports.values()):
+    sources = recipe.data.catalogs
+    opened = {uri: Catalog.open(uri) for uri in dict.fromkeys(each.catalog for each in sources.values())}
+    keys = taken_down(opened.values())
+    columns: list[EncodedColumn] = []
+    for name, source in sources.items():
+        if len(sources) > 1:
+            say(f"{recipe.name}: {name}, {source.catalog}")
+        columns += _encode(recipe, name, opened[source.catalog], keys, overwrite, engine)
+    if not columns:
         say(
             f"{recipe.name}: a recipe of task {recipe.task} reads the stored images; there is nothing to encode"
         )
-    return reports if recipe.data.catalogs else next(iter(reports.values()))
+    return Encoded(tuple(columns))
 
 
 def _encode(
-    recipe: Recipe, source: CatalogConfig, catalog: Catalog, keys: Keys, overwrite: bool, engine: Engine
-) -> dict[str, Any]:
-    report: dict[str, Any] = {}
-    allowed = licenses.sql_filter(licenses.Policy(recipe.data.policy), recipe.data.allow_no_derivatives)
-    chosen = [
-        FETCHED,
-        allowed,
-        *conditions_of(catalog, source.filter, source.version),
-        *any_of(catalog, recipe.data.mix or ()),
-    ]
+    recipe: Recipe, name: str, catalog: Catalog, keys: Keys, overwrite: bool, engine: Engine
+) -> Iterator[EncodedColumn]:
+    chosen = chosen_rows(recipe.data, name, catalog)
     removed = rows_of(catalog, keys, all_of(*chosen))
     if len(removed):
         say(
@@ -126,14 +119,16 @@ def _encode(
         rows = run_shown(catalog, stage, all_of(*conditions), engine)
         if rows and "image" in stage.reads:
             rows -= say_undecodable(catalog, stage.done_column, conditions)
-        report[stage.done_column] = {"rows": rows}
+        column = EncodedColumn(name, stage.done_column, rows)
         if not rows:
             say(f"{stage.done_column}: {why_none(catalog, conditions)}")
         elif isinstance(stage, TextStage):
-            report[stage.done_column] |= count_cut(catalog, stage, all_of(*conditions))
+            counted_texts, cut = count_cut(catalog, stage, all_of(*conditions))
+            column = replace(column, texts_counted=counted_texts, texts_cut=cut)
         if scaling and isinstance(stage, LatentStage):
-            report[stage.done_column] |= latent_statistics(catalog, stage, scaling)
-    return report
+            mean, std = latent_statistics(catalog, stage, scaling)
+            column = replace(column, mean=mean, std=std)
+        yield column
 
 
 def say_undecodable(catalog: Catalog, column: str, conditions: Sequence[str]) -> int:
@@ -153,8 +148,8 @@ def say_undecodable(catalog: Catalog, column: str, conditions: Sequence[str]) ->
     return len(left)
 
 
-def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str, int]:
-    """Count the texts that are longer than the encoder reads: `texts_cut` of `texts_counted`, about COUNTED at most."""
+def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> tuple[int, int]:
+    """The number of texts that were checked, about COUNTED at most; and how many are longer than the encoder reads."""
     checked = cut = 0
     for batch in catalog.scan(stage.reads, where, batch_size=COUNTED_AT_ONCE):
         texts = stage.inputs(batch)
@@ -168,7 +163,7 @@ def count_cut(catalog: Catalog, stage: TextStage, where: str | None) -> dict[str
             f"{stage.done_column}: {cut:,} of {first}{checked:,} texts are longer than {stage.length} tokens; the "
             "rest of each text is not read (text_length in the recipe)"
         )
-    return {"texts_counted": checked, "texts_cut": cut}
+    return checked, cut
 
 
 def _stages(recipe: Recipe, catalog: Catalog) -> list[tuple[FrozenStage, str | None]]:
@@ -254,18 +249,23 @@ def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake:
     )
 
 
-def latent_statistics(catalog: Catalog, stage: LatentStage, scaling: Scaling) -> dict[str, list[float]]:
-    """Mean and standard deviation of each channel [C] of the scaled latents, over the first rows of the column."""
+def latent_statistics(
+    catalog: Catalog, stage: LatentStage, scaling: Scaling
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel [C] of the scaled latents, over the first rows of the column. Empty
+    without rows, or if the latents have several sizes.
+    """
     table = catalog.table(
         [stage.done_column], where=f"{stage.done_column} IS NOT NULL", limit=STATISTICS_ROWS
     )
     if not len(table) or len(stage.sizes) > 1:
-        return {}
+        return (), ()
     latents = states(table[stage.done_column], stage.info.shape).float()
     while latents.ndim > 4:  # no mirror images, no standard deviations
         latents = latents[:, 0]
     latents = scaling(latents)
-    return {
-        "mean": [round(float(value), 4) for value in latents.mean((0, 2, 3))],
-        "std": [round(float(value), 4) for value in latents.std((0, 2, 3))],
-    }
+    mean, std = (
+        tuple(round(float(value), 4) for value in values)
+        for values in (latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
+    )
+    return mean, std

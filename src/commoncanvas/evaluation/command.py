@@ -115,7 +115,7 @@ def evaluate(
         bar.note("")
     evaluation = Evaluation(
         model=model,
-        **described(catalogs),
+        catalogs=described(catalogs),
         feature_extractor=EXTRACTOR,
         seed=seed,
         guidance_scale=guidance,

@@ -18,10 +18,10 @@ from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.sampling import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
-from commoncanvas.provenance.record import catalogs_of, read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.taken_down_rows import rows_of, taken_down
 
-ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column")
+ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column", "catalog")
 
 
 def diffusion_provenance(model: str) -> dict[str, Any]:
@@ -50,15 +50,17 @@ def read_rows(model: str) -> pa.Table:
 
 
 def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, Catalog]:
-    """The catalogs that a model learned from, by name, at their versions. `moved`: their new places, one URI, or
-    `NAME=URI` if there are several catalogs.
+    """The catalogs that a model learned from, by name, at their versions. `moved`: their new places as `NAME=URI`; the
+    URI alone is enough if there is one catalog.
 
     Raises CatalogError, and ModelError for an unknown name.
     """
-    sources = catalogs_of(provenance)
+    sources = provenance["catalogs"]
     places = {name: str(source["uri"]) for name, source in sources.items()}
     for word in moved:
-        name, _, uri = word.partition("=") if len(sources) > 1 else (next(iter(sources)), "", word)
+        name, _, uri = word.partition("=")
+        if len(sources) == 1 and name not in sources:
+            name, uri = next(iter(sources)), word
         if name not in sources or not uri:
             raise ModelError(
                 f"{model} learned from several catalogs, and {word} doesn't name one of them; "
@@ -84,8 +86,7 @@ def without_taken_down(rows: pa.Table, catalogs: Mapping[str, Catalog]) -> pa.Ta
     }
     if not removed:
         return rows
-    names = rows["catalog"].to_pylist() if "catalog" in rows.column_names else [""] * len(rows)
-    places = zip(names, rows["row_id"].to_pylist(), strict=True)
+    places = zip(rows["catalog"].to_pylist(), rows["row_id"].to_pylist(), strict=True)
     splits = [
         "taken down" if place in removed else split
         for place, split in zip(places, rows["split"].to_pylist(), strict=True)
@@ -93,14 +94,9 @@ def without_taken_down(rows: pa.Table, catalogs: Mapping[str, Catalog]) -> pa.Ta
     return rows.set_column(rows.schema.get_field_index("split"), "split", pa.array(splits))
 
 
-def described(catalogs: Mapping[str, Catalog]) -> dict[str, Any]:
-    """Where a result's images are from: `catalog` and `catalog_version`; or, if there are several, `catalogs`, with
-    `uri` and `version` of each by name.
-    """
-    each = {name: {"uri": catalog.uri, "version": catalog.version} for name, catalog in catalogs.items()}
-    if one := each.get(""):
-        return {"catalog": one["uri"], "catalog_version": one["version"], "catalogs": None}
-    return {"catalog": None, "catalog_version": None, "catalogs": each}
+def described(catalogs: Mapping[str, Catalog]) -> dict[str, dict[str, str | int]]:
+    """Where a result's images are from: `uri` and `version` of each catalog, by name."""
+    return {name: {"uri": each.uri, "version": each.version} for name, each in catalogs.items()}
 
 
 def image_size(pipeline: Any) -> int:

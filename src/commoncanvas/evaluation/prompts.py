@@ -27,7 +27,7 @@ class Prompt:
     text_column: str
     seed: int
     catalog: str = ""
-    """The name of its row's catalog, if the model learned from several."""
+    """The name of its row's catalog."""
 
 
 def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Prompt]:
@@ -54,7 +54,7 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
             taken.add(fold(row["text"]))
             image_seed = int.from_bytes(_draw(seed, row["image_id"])[:4], "big")
             where = row["row_id"], split, row["text"], row["text_column"], image_seed
-            chosen.append(Prompt(row["image_id"], *where, row.get("catalog", "")))
+            chosen.append(Prompt(row["image_id"], *where, row["catalog"]))
     return chosen
 
 

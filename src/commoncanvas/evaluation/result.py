@@ -64,10 +64,8 @@ class Evaluation(Printed):
     """What `evaluate` measured; `figures()` is the flat form that reports use."""
 
     model: str
-    catalog: str | None
-    catalog_version: int | None
-    catalogs: dict[str, dict[str, str | int]] | None
-    """Instead of these two, if the model learned from several: `uri` and `version` of each, by name."""
+    catalogs: dict[str, dict[str, str | int]]
+    """`uri` and `version` of each catalog that the model learned from, by name."""
     feature_extractor: str
     seed: int
     guidance_scale: float

@@ -18,11 +18,11 @@ from commoncanvas.evaluation import Evaluation
 from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.report import GridItem, write_report
-from commoncanvas.provenance.record import catalogs_of, read_provenance
+from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.training.log import read_log
 
-REQUIRES = ("name", "task", "catalog", "recipe", "rows", "licenses", "result_license", "training", "seed")
+REQUIRES = ("name", "task", "catalogs", "recipe", "rows", "licenses", "result_license", "training", "seed")
 CREDITED = 1000
 """Most credits on the page. The model folder's credits.csv has all."""
 
@@ -55,7 +55,7 @@ def write_evaluation_page(found: Evaluation, out: str | Path) -> None:
         grid=grid_of(Path(found.out), found.to_dict()),
         losses={"diffusion": losses_of(Path(found.model))},
         catalog_stats={
-            source["uri"]: f"version {source['version']}" for source in catalogs_of(record).values()
+            source["uri"]: f"version {source['version']}" for source in record["catalogs"].values()
         },
         captions=[],
         credits=credits[:CREDITED],
@@ -105,7 +105,7 @@ def losses_of(model: Path) -> list[tuple[float, float]]:
 
 def _taken_down(found: Evaluation) -> frozenset[str]:
     """Ids of the images that were taken down from the model's catalogs, up to now."""
-    uris = [found.catalog] if found.catalog else [each["uri"] for each in (found.catalogs or {}).values()]
+    uris = [each["uri"] for each in found.catalogs.values()]
     return taken_down([Catalog.open(uri) for uri in map(str, uris)]).image_ids
 
 

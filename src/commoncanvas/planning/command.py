@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, Recipe, RecipeBase, as_recipe
@@ -15,12 +14,9 @@ from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import latents_of, text_states_of
 from commoncanvas.planning.reference import DEFAULT_UTILISATION
 from commoncanvas.planning.result import Phase, Plan
-from commoncanvas.planning.storage import Stored, chosen_rows, columns_of, together
+from commoncanvas.planning.storage import Stored, columns_of, count_rows, together
 from commoncanvas.selection.heldout import fraction_count
 from commoncanvas.table.filters import open_rows
-
-if TYPE_CHECKING:
-    pass
 
 STATE_BYTES = 16
 """Of each parameter in fp32: weight, gradient and AdamW's two moments."""
@@ -86,7 +82,7 @@ def _phase(
     latents, text = latents_of(recipe), text_states_of(recipe)
     network = network_of(recipe, latents, text)
     catalogs = _catalogs(recipe)
-    places = [each.catalog for each in recipe.data.each_catalog.values()]
+    places = [each.catalog for each in recipe.data.catalogs.values()]
     unknown: list[str] = []
     rows: list[float | None]
     if images is None:
@@ -147,7 +143,7 @@ def _phase_notes(
         notes.append(
             f"{recipe.name}: there is no catalog at {' and '.join(unknown)}; give --images for epochs and storage"
         )
-    elif len(recipe.data.each_catalog) > 1:
+    elif len(recipe.data.catalogs) > 1:
         notes.append(
             f"{recipe.name}: an image in several catalogs counts once for each, unless you give --images"
         )
@@ -231,15 +227,15 @@ def _catalogs(recipe: DiffusionRecipe) -> dict[str, Catalog | None]:
         name: open_rows(each.catalog, each.version)
         if "://" in each.catalog or Path(each.catalog).exists()
         else None
-        for name, each in recipe.data.each_catalog.items()
+        for name, each in recipe.data.catalogs.items()
     }
 
 
 def _count(recipe: DiffusionRecipe, name: str, catalog: Catalog) -> int:
-    rows = chosen_rows(recipe, catalog, name)
+    rows = count_rows(recipe, catalog, name)
     if not rows:
         raise CatalogError(
-            f"{recipe.name}: catalog {recipe.data.each_catalog[name].catalog} has no row that the recipe chooses; "
+            f"{recipe.name}: catalog {recipe.data.catalogs[name].catalog} has no row that the recipe chooses; "
             "give --images"
         )
     return rows

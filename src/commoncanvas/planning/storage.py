@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from commoncanvas import licenses
 from commoncanvas.catalog.stats.command import bytes_on_disk
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import RecipeError
@@ -26,7 +25,7 @@ from commoncanvas.encoding.crops import Crop, buckets
 from commoncanvas.encoding.states import state_type
 from commoncanvas.models.efficientnet import FEATURES
 from commoncanvas.planning.parts import Latents, TextStates
-from commoncanvas.table.filters import any_of, conditions_of
+from commoncanvas.selection.select import chosen_rows
 from commoncanvas.table.sql import all_of
 
 if TYPE_CHECKING:
@@ -76,21 +75,13 @@ def together(stored: Sequence[Stored]) -> tuple[Column, ...]:
     return tuple(Column(name, size, measured[name]) for name, size in sizes.items())
 
 
-def chosen_rows(recipe: DiffusionRecipe, catalog: Catalog, name: str = "") -> int:
+def count_rows(recipe: DiffusionRecipe, catalog: Catalog, name: str) -> int:
     """Count the rows of one of the recipe's catalogs that `encode` would process: fetched, allowed, selected by the
     filter, and with a text if the catalog has text columns. Training sees fewer: some are held out or unused.
     """
-    data, source = recipe.data, recipe.data.each_catalog[name]
-    texts = present(data.text_columns, catalog)
-    return catalog.count(
-        all_of(
-            "fetch_status = 'ok'",
-            licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
-            *conditions_of(catalog, source.filter, source.version),
-            *any_of(catalog, data.mix or ()),
-            " OR ".join(f"{name} IS NOT NULL" for name in texts) or None,
-        )
-    )
+    texts = present(recipe.data.text_columns, catalog)
+    some = " OR ".join(f"{name} IS NOT NULL" for name in texts) or None
+    return catalog.count(all_of(*chosen_rows(recipe.data, name, catalog), some))
 
 
 def _kinds(

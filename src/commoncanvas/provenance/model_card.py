@@ -15,7 +15,7 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
 from commoncanvas.licenses import shortened
-from commoncanvas.provenance.record import RECORD, catalogs_of
+from commoncanvas.provenance.record import RECORD
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 CARD = "README.md"
@@ -49,7 +49,7 @@ def write_card(folder: Path, name: str | None = None) -> None:
             what=WHAT[record["task"]],
             language=language,
             use=use,
-            sources=list(catalogs_of(record).values()),
+            sources=list(record["catalogs"].values()),
             rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
             verdicts=verdicts(found),
             figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},

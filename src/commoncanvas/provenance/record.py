@@ -22,7 +22,7 @@ from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
 
 RECORD = "provenance.json"
-ORIGIN = ("name", "task", "catalog", "rows", "licenses", "creators", "result_license", "built_on")
+ORIGIN = ("name", "task", "catalogs", "rows", "licenses", "creators", "result_license", "built_on")
 BATCH = 1024
 
 
@@ -97,7 +97,7 @@ class Part:
 
 
 def read_provenance(
-    folder: str | Path, requires: Sequence[str] = ("name", "task", "catalog", "recipe")
+    folder: str | Path, requires: Sequence[str] = ("name", "task", "catalogs", "recipe")
 ) -> dict[str, Any]:
     """The provenance.json of a model folder. Raises ModelError, also if it lacks one of `requires`."""
     path = Path(folder) / RECORD
@@ -112,8 +112,6 @@ def read_provenance(
     if not isinstance(record, dict):
         raise ModelError(f"{path} is not a record of commoncanvas train; it is not a JSON object")
     missing = [name for name in requires if name not in record]
-    if "catalogs" in record and "catalog" in missing:
-        missing.remove("catalog")
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
     return record
@@ -129,13 +127,7 @@ def origin(model: str | Path) -> dict[str, Any] | None:
     if path is None:
         return None
     record = read_provenance(path.parent, ORIGIN)
-    return {name: record[name] for name in (*ORIGIN, "catalogs") if name in record}
-
-
-def catalogs_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The record of each catalog in a provenance.json or an `origin`, by name. The name of `data.catalog` is empty."""
-    several: dict[str, dict[str, Any]] | None = record.get("catalogs")
-    return several or {"": record["catalog"]}
+    return {name: record[name] for name in ORIGIN}
 
 
 def filter_of(source: dict[str, Any]) -> str:
@@ -228,7 +220,7 @@ def _reachable(record: dict[str, Any] | None) -> Iterator[Catalog]:
     """The catalogs that a model and its parts learned from, as they are now. Those that can't be opened are skipped."""
     if record is None:
         return
-    for source in catalogs_of(record).values():
+    for source in record["catalogs"].values():
         with suppress(CatalogError):
             yield Catalog.open(source["uri"])
     for each in record["built_on"]:
@@ -243,7 +235,7 @@ def _licenses(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Credit]:
-    about = next(iter(catalogs_of(record).values()))
+    about = next(iter(record["catalogs"].values()))
     sources = _sources_or_file(record, nearby)
     if isinstance(sources, Path):
         yield from read_credits(sources)  # has its parts' credits too
@@ -280,18 +272,16 @@ def _sources_or_file(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[
 def _sources(record: dict[str, Any], nearby: Sequence[Catalog]) -> list[tuple[Catalog, str]]:
     """The catalogs that a model learned from, at their tags, each with the SQL of its rows."""
     return [
-        (_open(record["name"], source, source.get("rows", record["rows"]), nearby), filter_of(source))
-        for source in catalogs_of(record).values()
+        (_open(record["name"], source, nearby), filter_of(source)) for source in record["catalogs"].values()
     ]
 
 
-def _open(name: str, source: dict[str, Any], rows: dict[str, Any], nearby: Sequence[Catalog]) -> Catalog:
+def _open(name: str, source: dict[str, Any], nearby: Sequence[Catalog]) -> Catalog:
     """Open a catalog that model `name` learned from: where it was, or one of `nearby` that has as many rows."""
-    counted = ("train", "heldout", "unused", "elsewhere")
     for uri in dict.fromkeys([source["uri"], *(catalog.uri for catalog in nearby)]):
         try:
             catalog = Catalog.open(uri, version=source["tag"])
-            if catalog.count(filter_of(source)) == sum(rows.get(each, 0) for each in counted):
+            if catalog.count(filter_of(source)) == sum(source["rows"].values()):
                 return catalog
         except CatalogError:
             continue

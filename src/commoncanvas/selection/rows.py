@@ -21,7 +21,7 @@ SPLITS = ("train", "heldout", "unused")
 @dataclass(frozen=True)
 class Selection:
     """The rows that `filter` (SQL) selects from one catalog's version. `elsewhere` of them are not used, because an
-    earlier catalog has their images. `name`: as in the recipe; empty for `data.catalog`.
+    earlier catalog has their images. `name`: as in the recipe's `data.catalogs`.
     """
 
     name: str
@@ -36,20 +36,20 @@ class Selection:
 @dataclass(frozen=True)
 class TrainingRows:
     """`table`: image_id, row_id, split ('train', 'heldout', or 'unused' for rows outside `data.fraction`), text,
-    text_column (the text's column), license, creator. Rows of one catalog are sorted by image_id. With several
-    catalogs, column `catalog` has the name, and rows of all catalogs alternate by their shares while they last.
+    text_column (the text's column), license, creator, catalog (its name). Rows of one catalog are sorted by image_id.
+    Rows of several alternate by their shares while they last.
     If training draws texts, `mixed` names the columns that it draws from, and column `texts` joins all their texts.
     """
 
     selections: tuple[Selection, ...]
     table: pa.Table
+    sources: NDArray[np.int64]
+    """For each row of `table`, the number of its selection."""
     mixed: tuple[str, ...] = ()
     kinds: NDArray[np.int64] | None = None
     """A number from 0 for each row of `table`. Rows of one number have one shape, and a batch has one number. None: all
     rows have the same shape.
     """
-    sources: NDArray[np.int64] | None = None
-    """For each row of `table`, the number of its source in `data.mix` or `data.catalogs`. None: only one source."""
 
     @property
     def catalogs(self) -> list[Catalog]:
@@ -94,14 +94,11 @@ class TrainingRows:
     @cached_property
     def _ids_and_sources(self) -> dict[str, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
         ids = self.table["row_id"].to_numpy()
-        sources = np.zeros(len(ids), np.int64) if self.sources is None else self.sources
         splits = {name: pc.equal(self.table["split"], name).to_numpy() for name in SPLITS}
-        return {name: (ids[chosen], sources[chosen]) for name, chosen in splits.items()}
+        return {name: (ids[chosen], self.sources[chosen]) for name, chosen in splits.items()}
 
     def of_catalog(self, number: int) -> NDArray[np.bool_]:
         """[N] True for the rows of `table` from `selections[number]`."""
-        if len(self.selections) == 1 or self.sources is None:
-            return np.ones(len(self.table), np.bool_)
         mine: NDArray[np.bool_] = self.sources == number
         return mine
 
@@ -123,6 +120,5 @@ class TrainingRows:
         names = ("image_id", "split", "texts" if self.mixed else "text")
         for row in zip(*(self.table[name].to_pylist() for name in names), strict=True):
             digest.update(repr(row).encode())
-        if self.sources is not None:
-            digest.update(self.sources.tobytes())
+        digest.update(self.sources.tobytes())
         return digest.hexdigest()

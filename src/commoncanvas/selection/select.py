@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import CatalogConfig, DataConfig
+from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import (
     FETCHED,
-    any_of,
     conditions_of,
     describe_counts,
-    expression,
     left_after,
     open_rows,
     remedy,
@@ -53,8 +51,20 @@ def open_catalogs(data: DataConfig, pins: Pins) -> dict[str, Catalog]:
         name: Catalog.open(each.catalog, pins[name].version)
         if name in pins
         else open_rows(each.catalog, each.version)
-        for name, each in data.each_catalog.items()
+        for name, each in data.catalogs.items()
     }
+
+
+def chosen_rows(data: DataConfig, name: str, catalog: Catalog) -> list[str]:
+    """SQL conditions of the rows that a recipe uses of its catalog `name`: they have an image, the filter selects them,
+    and the policy allows their licences.
+    """
+    source = data.catalogs[name]
+    return [
+        FETCHED,
+        *conditions_of(catalog, source.filter, source.version),
+        licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
+    ]
 
 
 def select_rows(
@@ -78,9 +88,12 @@ def select_rows(
     catalogs = open_catalogs(data, pins or {})
     keys = taken_down(catalogs.values())
     for name, catalog in catalogs.items():
-        source = data.each_catalog[name]
         check_columns(catalog, requires, encode)
-        parts = [*_conditions(data, source, catalog, requires), *conditions(catalog)]
+        parts = [
+            *chosen_rows(data, name, catalog),
+            *(f"{column} IS NOT NULL" for column in requires),
+            *conditions(catalog),
+        ]
         left_out = pins[name].left_out if pins and name in pins else None
         if left_out is None:
             left_out = tuple(rows_of(catalog, keys, all_of(*parts))["_rowid"].to_pylist())
@@ -89,7 +102,9 @@ def select_rows(
         found = catalog.table(columns, where=all_of(*parts), with_row_id=True)
         if not len(found):
             raise TrainingError(_explain_empty(catalog, parts, encode))
-        selections.append(Selection(name, catalog, all_of(*parts), source.share, left_out=left_out))
+        selections.append(
+            Selection(name, catalog, all_of(*parts), data.catalogs[name].share, left_out=left_out)
+        )
         tables.append(found)
     _check_types(selections, [*requires, *texts], encode)
     found, numbers = _joined([each.share for each in selections], tables)
@@ -101,19 +116,15 @@ def select_rows(
         for number, (each, rows) in enumerate(zip(selections, tables, strict=True))
     ]
     _check_trained(table, selections, numbers, data)
-    sources = None
-    if data.catalogs:
-        names = pa.array([each.name for each in selections])
-        table, sources = table.append_column("catalog", names.take(pa.array(numbers))), numbers
-    elif data.mix:
-        sources = _mixed_sources(selections[0], list(data.mix), table)
+    names = pa.array([each.name for each in selections])
+    table = table.append_column("catalog", names.take(pa.array(numbers)))
     mixed = tuple(text for text in data.text_mix or () if text in found.column_names)
     if mixed:
         joined = pc.binary_join_element_wise(
             *(found[text] for text in mixed), "\x1f", null_handling="replace", null_replacement="\x00"
         )
         table = table.append_column("texts", joined)
-    return TrainingRows(tuple(selections), table, mixed, sources=sources)
+    return TrainingRows(tuple(selections), table, numbers, mixed)
 
 
 def taken_down_since(rows: TrainingRows) -> dict[str, pa.Table]:
@@ -147,18 +158,6 @@ def check_columns(catalog: Catalog, requires: Sequence[str], encode: str) -> Non
         )
 
 
-def _conditions(
-    data: DataConfig, source: CatalogConfig, catalog: Catalog, requires: Sequence[str]
-) -> list[str]:
-    return [
-        FETCHED,
-        *conditions_of(catalog, source.filter, source.version),
-        licenses.sql_filter(licenses.Policy(data.policy), data.allow_no_derivatives),
-        *(f"{name} IS NOT NULL" for name in requires),
-        *any_of(catalog, data.mix or ()),
-    ]
-
-
 def _check_types(selections: Sequence[Selection], columns: Sequence[str], encode: str) -> None:
     for name in dict.fromkeys(columns):
         having = [each.catalog for each in selections if name in each.catalog.schema.names]
@@ -173,8 +172,6 @@ def _check_types(selections: Sequence[Selection], columns: Sequence[str], encode
 
 def _joined(shares: Sequence[float], tables: Sequence[pa.Table]) -> tuple[pa.Table, NDArray[np.int64]]:
     """The rows of all catalogs, each image once, in the order of `TrainingRows.table`; and their catalogs' numbers."""
-    if len(tables) == 1:
-        return tables[0].sort_by("image_id"), np.zeros(len(tables[0]), np.int64)
     numbered = [
         found.append_column("number", pa.array(np.full(len(found), number)))
         for number, found in enumerate(tables)
@@ -246,27 +243,6 @@ def _check_trained(
                 f"{np.count_nonzero(mine) + each.elsewhere} rows that the recipe chooses, "
                 + ", ".join(f"{count} are {reason}" for reason, count in reasons.items() if count)
             )
-
-
-def _mixed_sources(selection: Selection, mix: Sequence[str], table: pa.Table) -> NDArray[np.int64]:
-    """For each row, the number of the first condition of `mix` that it meets. Raises TrainingError if a condition
-    has no row to train on.
-    """
-    catalog = selection.catalog
-    sources = np.full(len(table), -1)
-    for number, condition in enumerate(mix):
-        met = catalog.table(
-            ["image_id"], where=all_of(selection.filter, expression(catalog, condition)), with_row_id=True
-        )
-        sources[(sources < 0) & np.isin(table["row_id"].to_numpy(), met["_rowid"].to_numpy())] = number
-    trained = sources[table["split"].to_numpy() == "train"]
-    for number, condition in enumerate(mix):
-        if number not in trained:
-            raise TrainingError(
-                f"data.mix: no row to train on meets {condition} and no condition before it; "
-                f"leave it out, or widen it (catalog {catalog.uri}, version {catalog.version})"
-            )
-    return sources
 
 
 def _explain_empty(catalog: Catalog, conditions: list[str], encode: str) -> str:

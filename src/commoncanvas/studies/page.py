@@ -38,9 +38,10 @@ def write_scarcity_page(study: Scarcity, out: str | Path) -> None:
 
 def _made_of(study: Scarcity) -> str:
     """The catalogs and their versions."""
-    one = {"uri": study.catalog, "version": study.catalog_version}
-    each = study.catalogs.values() if study.catalogs else [one]
-    names = {str(where["uri"]).rstrip("/").rpartition("/")[2]: where["version"] for where in each}
+    names = {
+        str(where["uri"]).rstrip("/").rpartition("/")[2]: where["version"]
+        for where in study.catalogs.values()
+    }
     return " and ".join(f"{clean(name)}, version {version}" for name, version in names.items())
 
 

@@ -75,8 +75,8 @@ class Scarcity(Printed):
 
     folder: str
     recipe: str
-    catalog: str | None
-    catalog_version: int | None
+    catalogs: dict[str, dict[str, str | int]]
+    """`uri` and `version` of each catalog, by name."""
     images: int
     steps: int
     batch_size: int
@@ -85,8 +85,6 @@ class Scarcity(Printed):
     points: tuple[Point, ...]
     parts: tuple[str, ...]
     """Trained models that each point is built on. The fraction doesn't limit the images that they saw."""
-    catalogs: dict[str, dict[str, str | int]] | None = None
-    """Instead of `catalog` and its version, if there are several: `uri` and `version` of each, by name."""
 
     @property
     def rows(self) -> list[Row]:

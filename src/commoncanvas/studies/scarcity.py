@@ -140,9 +140,10 @@ class Job:
                 f"stopped by {stopped.signal.name} at {self.title}, its state saved; run the same command to continue",
                 stopped.signal,
             ) from stopped
+        places = {name: each.catalog for name, each in self.recipe.data.catalogs.items()}
         evaluate(
             str(self.model),
-            catalog=self.recipe.data.catalog,
+            catalog=[f"{name}={uri}" for name, uri in places.items()],
             prompts=prompts,
             seed=EVALUATION_SEED,
             out=str(self.evaluation),
@@ -181,7 +182,7 @@ class _Study:
         return Scarcity(
             folder=str(self.folder),
             recipe=self.recipe.name,
-            **described(self.catalogs),
+            catalogs=described(self.catalogs),
             images=self.images,
             steps=self.recipe.train.steps,
             batch_size=self.recipe.train.batch_size,
@@ -205,7 +206,7 @@ def _filters(recipe: DiffusionRecipe, task: Task) -> dict[str, str | None]:
     """The catalogs' filters by name. A tag's filter is given as SQL, because a training is pinned to a version."""
     found = {}
     for each in task.rows.selections:
-        source = recipe.data.each_catalog[each.name]
+        source = recipe.data.catalogs[each.name]
         tagged = tagged_filter(each.catalog, source.version)
         conditions = conditions_of(each.catalog, source.filter, source.version)
         found[each.name] = all_of(*conditions) if tagged else source.filter
@@ -292,11 +293,9 @@ def _check_rows(
 
 def _check_sources(recipe: DiffusionRecipe, task: Task, fraction: float, seed: int) -> None:
     data, rows = recipe.data, task.rows
-    if not (names := list(data.catalogs or data.mix or ())):
-        return
     ids = rows.table.filter(pc.equal(rows.table["split"], "train"))["image_id"].to_pylist()
     kept = rows.sources_of("train")[fraction_mask(ids, fraction, data.fraction_seed + seed)]
-    for number, name in enumerate(names):
+    for number, name in enumerate(data.catalogs):
         if number not in kept:
             raise TrainingError(
                 f"--fractions: {name_of(fraction)} of {len(ids):,} training images, seed {seed + 1}, has no image of "

@@ -104,12 +104,6 @@ def open_rows(uri: str, version: int | str | None) -> Catalog:
     return newest if version is None or tagged_filter(newest, version) else Catalog.open(uri, version)
 
 
-def any_of(catalog: Catalog, filters: Iterable[str]) -> list[str]:
-    """One SQL condition for rows that at least one of `filters` (SQL or names) selects; an empty list for none."""
-    each = [all_of(expression(catalog, where)) for where in filters]
-    return [" OR ".join(each)] if each else []
-
-
 def left_after(catalog: Catalog, conditions: Sequence[str]) -> list[int]:
     """The number of rows that meet the first condition, the first two, and so on."""
     return [catalog.count(all_of(*conditions[: count + 1])) for count in range(len(conditions))]

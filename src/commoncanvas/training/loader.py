@@ -51,7 +51,7 @@ class Loader:
         shuffle = recipe.data.shuffle
         stored = np.argsort(self.ids) if shuffle else np.arange(len(self.ids))
         sources, kinds = task.rows.sources_of("train")[stored], task.rows.kinds_of("train")[stored]
-        shares = recipe.data.shares or [len(self.ids)]
+        shares = [each.share for each in recipe.data.catalogs.values()]
         counts = np.bincount(sources)
         self._kinds: list[list[Stream]] = []
         numbers = count()
@@ -135,7 +135,7 @@ class Loader:
         return self.task.batch(buffers.read(self.ids[part.positions], part.buffers), part.draws)
 
     def _take(self, ids: Ids) -> pa.Table:
-        """Rows of the only catalog: `data.shuffle` does not work with several."""
+        """Rows of the only catalog: `data.shuffle` doesn't work with several."""
         (catalog,) = self.task.rows.catalogs
         return catalog.take(ids, list(self.task.columns))
 

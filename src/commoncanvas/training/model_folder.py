@@ -19,9 +19,9 @@ from commoncanvas.catalog.credits import Credit, credits_of_rows, write_credits
 from commoncanvas.config import Recipe
 from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
+from commoncanvas.diffusion.networks.alignment import network_of
 from commoncanvas.provenance.model_card import write_card
 from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits
-from commoncanvas.training.networks.alignment import network_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,7 +87,7 @@ def provenance(recipe: Recipe, task: Task, fingerprint: str) -> dict[str, Any]:
         "task": recipe.task,
         "seed": recipe.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **_catalogs(recipe, rows),
+        "catalogs": _catalogs(recipe, rows),
         "rows": _counts(rows.table) | {"sha256": rows.sha256},
         "licenses": dict(counts.most_common()),
         "creators": len({normal_name(name) for name in training["creator"].to_pylist() if name}),
@@ -113,10 +113,9 @@ def _credits(rows: TrainingRows) -> Iterator[Credit]:
 
 
 def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
-    """`catalog`; or `catalogs` by name if there are several, each with its share and its rows."""
-    found = {}
-    for number, each in enumerate(rows.selections):
-        found[each.name] = {
+    """Each catalog by name: its version, the filter of its rows, its share, and how many rows it has in each split."""
+    return {
+        each.name: {
             "uri": each.catalog.uri,
             "version": each.catalog.version,
             "tag": pinned_tag(recipe.name, each.catalog.version),
@@ -126,11 +125,12 @@ def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
             "heldout_fraction": recipe.data.heldout_fraction,
             "fraction": recipe.data.fraction,
             "fraction_seed": recipe.data.fraction_seed,
+            "share": each.share,
+            "rows": _counts(rows.table.filter(pa.array(rows.of_catalog(number))))
+            | {"elsewhere": each.elsewhere},
         }
-        if recipe.data.catalogs:
-            counts = _counts(rows.table.filter(pa.array(rows.of_catalog(number))))
-            found[each.name] |= {"share": each.share, "rows": counts | {"elsewhere": each.elsewhere}}
-    return {"catalogs": found} if recipe.data.catalogs else {"catalog": found[""]}
+        for number, each in enumerate(rows.selections)
+    }
 
 
 def _counts(table: pa.Table) -> dict[str, int]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.training.networks.alignment import network_of
+from commoncanvas.diffusion.networks.alignment import network_of
 
 
 def apply_tricks(model: nn.Module, config: TrainConfig, name: str) -> nn.Module:

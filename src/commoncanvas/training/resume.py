@@ -53,7 +53,7 @@ RECORD = "run.json"
 FIELDS = ("id", "fingerprint", "earlier", "tags", "left_out", "taken_down", "recipe", "inputs")
 """Fields of the record."""
 R = TypeVar("R", bound=RecipeBase)
-NAMED = re.compile(r"data\.catalog|data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
+NAMED = re.compile(r"data\.catalogs\.\w+\.catalog|vae|text_encoder|init")
 """Fields that name inputs. A run depends on the contents of these inputs, not on their names."""
 
 
@@ -353,10 +353,8 @@ def fingerprint(recipe: Recipe, task: Task) -> str:
     """sha256 of everything that decides the weights. Paths of catalogs and models don't count. The fraction of rows
     doesn't count either, because the digest of the rows covers it.
     """
-    several = recipe.data.catalogs
-    # With one catalog the fingerprint is the same as before recipes could have several.
-    catalogs = {name: {"catalog": True} for name in several} if several else True
-    ignored = {"catalog": True, "catalogs": catalogs, "fraction": True, "fraction_seed": True}
+    catalogs = {name: {"catalog": True} for name in recipe.data.catalogs}
+    ignored = {"catalogs": catalogs, "fraction": True, "fraction_seed": True}
     excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": ignored}
     if recipe.task == "diffusion":
         excluded |= {"vae": True, "text_encoder": True, "init": True}

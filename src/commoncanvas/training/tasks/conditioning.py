@@ -16,6 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
+from commoncanvas.diffusion.networks.unet import added
 from commoncanvas.encoding.columns import crop_column, latent_column, pooled_column, stale, text_info
 from commoncanvas.encoding.command import present, text_sources
 from commoncanvas.encoding.states import stored, values
@@ -26,7 +27,6 @@ from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.texts import first_set, first_set_sql
 from commoncanvas.training.aspects import crops
-from commoncanvas.training.networks.unet import added
 from commoncanvas.training.task import Batch
 
 
@@ -181,7 +181,7 @@ class PooledConditioning(Conditioning):
         dropped_B = batch["dropped"]
         pooled_BP = values(batch["pooled"], (self.encoder.pooled_width,))
         pooled_BP = torch.where(dropped_B[:, None], self.empty_P.to(dropped_B.device), pooled_BP)
-        return super().arguments(batch) | {"added_cond_kwargs": added(pooled_BP, batch["crop"])}
+        return super().arguments(batch) | added(pooled_BP, batch["crop"])
 
 
 def conditioning_of(recipe: DiffusionRecipe, sources: TextSources, encoder: TextEncoder) -> Conditioning:

@@ -17,8 +17,10 @@ from torch import Generator, Tensor, nn
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import DiffusionRecipe
+from commoncanvas.config import DiffusionRecipe, SampleConfig
 from commoncanvas.core.errors import RecipeError, TrainingError
+from commoncanvas.diffusion.networks.alignment import AlignedNetwork, network_of
+from commoncanvas.diffusion.networks.transformer import check_states
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
 from commoncanvas.encoding.columns import crop_column
@@ -33,11 +35,11 @@ from commoncanvas.selection.select import Pins, open_catalogs, select_rows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.training.aspects import aspect_ratios
 from commoncanvas.training.init_weights import check_init
-from commoncanvas.training.networks.alignment import AlignedNetwork, Alignment, network_of
-from commoncanvas.training.networks.family import family_of
 from commoncanvas.training.task import Batch, configuring, first_batch
+from commoncanvas.training.tasks.alignment import Alignment
 from commoncanvas.training.tasks.conditioning import TextSources, conditioning_of
 from commoncanvas.training.tasks.latents import LatentCodec, latent_columns
+from commoncanvas.training.tasks.network import build_network, family_of
 
 DRAWN = 16
 
@@ -75,15 +77,19 @@ class DiffusionTask:
             sources.check_fresh(selection)
         if recipe.encode.buckets:
             self.rows = replace(self.rows, kinds=aspect_ratios(self.rows, crop_column(self.codec.column)))
-        self.family = family_of(recipe, self.text_encoder)
-        network = self.family.build(self.codec.shape)
+        self.family = family_of(recipe, self.text_encoder.width, self.text_encoder.pooled_width)
+        network = build_network(recipe, self.family, self.codec.shape)
         self.model: nn.Module = network
         self.parts: tuple[Part, ...] = self._parts(network)
         for each in self.parts:
             each.check(licenses.Policy(recipe.data.policy), self.rows.catalogs)
         self.scheduler = _scheduler(recipe)
         self.objective = Objective(self.scheduler, **recipe.noise.model_dump(exclude={"schedule"}))
-        self.family.check(self.pipeline(network))
+        if recipe.transformer:
+            with configuring(
+                f"{recipe.name}: text_encoder {recipe.text_encoder} can't be used in PixArt's pipeline"
+            ):
+                check_states(self.pipeline(network), self.text_encoder)
         if self.alignment:
             self.model = self.alignment.around(network, lambda: self.loss(network, first_batch(self, 1)))
 
@@ -113,7 +119,7 @@ class DiffusionTask:
         drawn["timesteps"] = self.objective.draw_timesteps(size, generator, done)
         random_B = torch.rand(size, generator=generator, device=generator.device)
         drawn["dropped"] = random_B < self.recipe.caption_dropout
-        return drawn | self.family.draw(self.model, size, drawn["noise"].shape[1:], generator)
+        return drawn | self.family.draw(size, drawn["noise"].shape[1:], generator)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         if isinstance(model, AlignedNetwork):
@@ -129,7 +135,8 @@ class DiffusionTask:
 
     def pipeline(self, model: nn.Module) -> DiffusionPipeline:
         """The pipeline of the exported folder, with the current weights."""
-        return self.family.pipeline(network_of(model), self.vae, self.scheduler)
+        sampler = _sampler(self.scheduler, self.recipe.sample)
+        return self.family.pipeline(network_of(model), self.vae, self.text_encoder, sampler)
 
     def save_samples(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or self._some_texts() or [""]
@@ -177,8 +184,18 @@ def _scheduler(recipe: DiffusionRecipe) -> DDPMScheduler:
             f"{recipe.name}: noise.schedule.prediction_type {kind!r} must be one of {', '.join(PREDICTION_TYPES)}"
         )
     # Find an unknown sampler now, not after the training.
-    pipeline_scheduler(scheduler, recipe.sample)
+    _sampler(scheduler, recipe.sample)
     return scheduler
+
+
+def _sampler(training: DDPMScheduler, sample: SampleConfig) -> Any:
+    return pipeline_scheduler(
+        training,
+        sample.scheduler,
+        steps=sample.steps,
+        guidance_scale=sample.guidance_scale,
+        options=sample.options,
+    )
 
 
 def _trainable(recipe: DiffusionRecipe, vae: VAE) -> None:

@@ -1,4 +1,4 @@
-"""Sources mixed by share: each batch has rows of each, whose epochs are its own; what is left out is nowhere."""
+"""Parts of one catalog, mixed by share: each has its own epochs, and rows in no part are not in the model."""
 
 from __future__ import annotations
 
@@ -27,15 +27,22 @@ CPU = torch.device("cpu")
 FREE, NAMED = "license = 'CC0-1.0'", "license = 'CC-BY-4.0'"
 
 
-def mix(**shares: float) -> tuple[str, str]:
-    conditions = {"free": FREE, "named": NAMED, "red": "label LIKE 'red%'", "none": "label = 'pink'"}
-    return "--data.mix", json.dumps({conditions[name]: share for name, share in shares.items()})
+CONDITIONS = {"free": FREE, "named": NAMED, "red": "label LIKE 'red%'", "none": "label = 'pink'"}
+
+
+def parts(catalog: Catalog, **shares: float) -> tuple[str, str]:
+    """Words of a recipe that mixes parts of `catalog` by share."""
+    each = {
+        name: {"catalog": catalog.uri, "filter": CONDITIONS[name], "share": share}
+        for name, share in shares.items()
+    }
+    return "--data.catalogs", json.dumps(each)
 
 
 def test_a_batch_has_rows_of_each_source_by_its_share_and_each_has_its_own_epochs(
     shapes: Catalog, tmp_path: Path
 ) -> None:
-    made = recipe("xs-autoencoder", tmp_path, *mix(free=0.3, named=0.1))
+    made = recipe("xs-autoencoder", tmp_path, *parts(shapes, free=0.3, named=0.1))
     task = make_task(made)
     sources = task.rows.sources_of("train")
     assert Counter(sources) == {0: 8, 1: 8}
@@ -57,7 +64,8 @@ def test_a_row_that_two_sources_have_is_of_the_first_and_a_name_stands_for_its_f
     shapes: Catalog, tmp_path: Path
 ) -> None:
     save_filter(shapes, "reds", "label LIKE 'red%'")
-    made = recipe("xs-autoencoder", tmp_path, "--data.mix", json.dumps({"reds": 1, FREE: 1}))
+    saved = "--data.catalogs.red.filter", "reds"
+    made = recipe("xs-autoencoder", tmp_path, *parts(shapes, red=1, free=1), *saved)
     task = make_task(made)
     chosen = task.rows.table.to_pylist()
     labels = {row["image_id"]: row["label"] for row in shapes.table(["image_id", "label"]).to_pylist()}
@@ -68,35 +76,53 @@ def test_a_row_that_two_sources_have_is_of_the_first_and_a_name_stands_for_its_f
 
 
 def test_who_is_in_no_source_is_not_in_the_model(shapes: Catalog, tmp_path: Path) -> None:
-    folder = train(recipe("xs-autoencoder", tmp_path, *mix(free=3, named=1)))
+    folder = train(recipe("xs-autoencoder", tmp_path, *parts(shapes, free=3, named=1)))
     assert set(pq.read_table(folder / "rows.parquet")["license"].to_pylist()) == {"CC0-1.0", "CC-BY-4.0"}
     record = json.loads((folder / "provenance.json").read_text())
     assert record["licenses"] == {"CC-BY-4.0": 8, "CC0-1.0": 8}
     assert record["result_license"] == "CC-BY-4.0"
-    assert (
-        Catalog.open(shapes.uri, version=record["catalog"]["tag"]).count(filter_of(record["catalog"])) == 16
-    )
+    for source in record["catalogs"].values():
+        pinned = Catalog.open(shapes.uri, version=source["tag"])
+        assert pinned.count(filter_of(source)) == source["rows"]["train"] == 8
     credits_csv = (folder / "credits.csv").read_text()
     assert "CC-BY-4.0" in credits_csv and "CC-BY-SA-4.0" not in credits_csv
-    with pytest.raises(TrainingError, match=r"changed: data\.mix"):
-        train(recipe("xs-autoencoder", tmp_path, *mix(free=3, named=2)), resume=True)
+    with pytest.raises(TrainingError, match=r"changed: data\.catalogs\.named\.share"):
+        train(recipe("xs-autoencoder", tmp_path, *parts(shapes, free=3, named=2)), resume=True)
 
 
-def test_a_source_without_rows_is_named(shapes: Catalog, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"data\.mix: no row to train on meets label = 'pink'"):
-        train(recipe("xs-autoencoder", tmp_path, *mix(free=1, none=1)))
-    with pytest.raises(RecipeError, match=r"shuffle .* mix .* leave one of them out"):
+def test_a_part_without_rows_is_named(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"nothing to train on: .* 0 with label = 'pink'"):
+        train(recipe("xs-autoencoder", tmp_path, *parts(shapes, free=1, none=1)))
+    same = "--data.catalogs.named.filter", FREE
+    with pytest.raises(TrainingError, match="8 are of images that an earlier catalog has"):
+        train(recipe("xs-autoencoder", tmp_path, *parts(shapes, free=1, named=1), *same))
+    with pytest.raises(RecipeError, match=r"shuffle .* several catalogs .* leave one of them out"):
         recipe(
             "xs-autoencoder",
             tmp_path,
-            *mix(free=1),
+            *parts(shapes, free=1, named=1),
             *("--data.shuffle.block", "2", "--data.shuffle.buffer", "4"),
         )
 
 
+def test_parts_of_a_catalog_are_encoded_once(shapes: Catalog, tmp_path: Path) -> None:
+    train(recipe("xs-autoencoder", tmp_path))
+    made = recipe("xs", tmp_path, *parts(shapes, free=1, red=1), "--data.text", "[title]")
+    report = encode(made)
+    latents = {each.catalog: each.rows for each in report.columns if each.column.startswith("latent")}
+    red = shapes.count("label LIKE 'red%' AND license != 'CC0-1.0'")
+    assert latents == {"free": 8, "red": red} and red
+    table = Catalog.open(shapes.uri).table([report.columns[0].column])
+    assert len(table) - table.column(0).null_count == 8 + red
+    train(made)
+
+
 def test_sources_are_mixed_in_batches_of_one_aspect_ratio(oblongs: Catalog, tmp_path: Path) -> None:
-    odd = json.dumps({"image_id LIKE '%1'": 3, "image_id NOT LIKE '%1'": 1})
-    made = recipe("xs", tmp_path, *BUCKETS, "--data.mix", odd)
+    odd = {
+        name: {"catalog": oblongs.uri, "filter": f"image_id {like} '%1'", "share": share}
+        for name, like, share in (("odd", "LIKE", 3), ("others", "NOT LIKE", 1))
+    }
+    made = recipe("xs", tmp_path, *BUCKETS, "--data.catalogs", json.dumps(odd))
     encode(made)
     task = make_task(made)
     loader = Loader(task, made, Ranks(0, 1, CPU))

@@ -1,1 +1,0 @@
-"""Networks that predict noise or velocity: how they are built, conditioned and aligned."""
