@@ -10,9 +10,9 @@ from urllib.parse import unquote
 # (`photo.php?key=7`): it is kept when URLs are compared, but not shown.
 _SIGNING = re.compile(
     "access(?:key|keyid|token)|api(?:key|token)|auth(?:key|token|orization)|awsaccesskeyid|bearer|clientsecret"
-    "|(?:asp(?:net)?|j|php)sess(?:ion)?id|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt|keypairid|ossaccesskey(?:id)?|passphrase"
-    "|passw(?:or)?d|privatekey|pwd|refreshtoken|resourcekey|rlkey|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign"
-    "|signature|signedheaders|subscriptionkey|token"
+    "|(?:asp(?:net)?|j|php)sess(?:ion)?id|credentials?|expires|googleaccessid|hdn(?:ea|ts)|hmac|idtoken|jwt"
+    "|keypairid|ossaccesskey(?:id)?|passphrase|passw(?:or)?d|privatekey|pwd|refreshtoken|resourcekey|rlkey"
+    "|secret(?:key)?|(?:security|session)token|sharedkey|sig|sign|signature|signedheaders|subscriptionkey|token"
 )
 _AMBIGUOUS = re.compile("auth|hash|key|md5|pass|policy|pw|session(?:id)?|sid|ticket|user(?:name)?")
 # Used by the stores of Amazon, Google, Alibaba, Huawei and Tencent: X-Amz-Signature, q-sign-time, ...
