@@ -28,19 +28,25 @@ def latent_info(vae: VAE, model: str, size: int, config: EncodeConfig) -> Column
         raise ModelError(
             f"VAE {model} is an AutoencoderDC, which has no standard deviation; set encode.posterior to mean"
         )
-    sizes = sizes_of(vae, size, config)
-    factor, channels = downsampling(vae), vae.config.latent_channels
-    one: tuple[int, ...] = (channels, latent_side(vae, size), latent_side(vae, size))
-    if len(sizes) > 1:
-        one = (channels * max(one.height * one.width for one in sizes) // factor**2,)
-    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
+    sizes_of(vae, size, config)
     return ColumnInfo(
         weights_sha256(vae),
         (("image", None),),
-        (*leading, *one),
+        stored_shape(vae.config.latent_channels, downsampling(vae), size, config),
         model,
         settings=_settings(config, LATENT_SETTINGS),
     )
+
+
+def stored_shape(channels: int, factor: int, size: int, config: EncodeConfig) -> tuple[int, ...]:
+    """The shape of a row's latents: [(2: mirror image,) (2: mean, deviation,) C, H, W]. With several sizes, the last
+    three are one, as long as the largest needs. `factor`: pixels a side of a latent cell.
+    """
+    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
+    sizes = () if config.buckets is None else buckets(size, config.buckets)
+    if len(sizes) > 1:
+        return (*leading, channels * max(one.height * one.width for one in sizes) // factor**2)
+    return (*leading, channels, size // factor, size // factor)
 
 
 def text_info(

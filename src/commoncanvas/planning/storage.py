@@ -19,6 +19,7 @@ from commoncanvas.encoding.columns import (
     fingerprint_column,
     latent_column,
     pooled_column,
+    stored_shape,
 )
 from commoncanvas.encoding.command import present, text_sources
 from commoncanvas.encoding.crops import Crop, buckets
@@ -89,8 +90,10 @@ def _kinds(
 ) -> dict[str, pa.DataType]:
     storage = recipe.encode.storage
     name = latent_column(recipe.vae, recipe.size)
+    _check_buckets(recipe, latents.downsampling)
+    shape = stored_shape(latents.channels, latents.downsampling, recipe.size, recipe.encode)
     kinds = {
-        name: state_type(latent_shape(recipe, latents), storage),
+        name: state_type(shape, storage),
         crop_column(name): pa.list_(pa.int32(), len(Crop._fields)),
     }
     for column, sources in text_sources(recipe).items():
@@ -105,22 +108,12 @@ def _kinds(
     return kinds
 
 
-def latent_shape(recipe: DiffusionRecipe, latents: Latents) -> tuple[int, ...]:
-    """The shape of a row's stored latents: see LatentStage. Raises RecipeError."""
-    config, side = recipe.encode, recipe.size // latents.downsampling
-    leading = (2,) * (config.flipped + (config.posterior == "mean_std"))
-    if config.buckets is None:
-        return (*leading, latents.channels, side, side)
-    sizes = buckets(recipe.size, config.buckets)
-    if not sizes or config.buckets % latents.downsampling:
+def _check_buckets(recipe: DiffusionRecipe, factor: int) -> None:
+    step = recipe.encode.buckets
+    if step and (step % factor or not buckets(recipe.size, step)):
         raise RecipeError(
-            f"{recipe.name}: encode.buckets {config.buckets} gives no buckets for size {recipe.size}; "
-            f"use a multiple of {latents.downsampling}"
+            f"{recipe.name}: encode.buckets {step} gives no buckets for size {recipe.size}; use a multiple of {factor}"
         )
-    if len(sizes) == 1:
-        return (*leading, latents.channels, side, side)
-    cells = max(one.height * one.width for one in sizes) // latents.downsampling**2
-    return (*leading, latents.channels * cells)
 
 
 def _bytes(kind: pa.DataType) -> int:
