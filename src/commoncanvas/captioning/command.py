@@ -15,6 +15,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.sentences import agreement
+from commoncanvas.options.retry import statuses_to_retry
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, expression, why_none
@@ -48,7 +49,7 @@ def caption(
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise CatalogError(f"column {column!r}: use lower-case letters, digits and _, as in caption_long")
     config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig.of(captioner)
-    again = _retries(retry)
+    again = statuses_to_retry(retry, "caption", (*STATUSES, *DROPPED), ("ok", "cut", *DROPPED))
     engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
     if config.kind == "openai":
         config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
@@ -121,16 +122,3 @@ def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
         "caption_cosine_shuffled": round(shuffled, 4),
         "distinct_captions": len(set(rows[column].to_pylist())),
     }
-
-
-def _retries(names: Sequence[str]) -> tuple[str, ...]:
-    chosen: list[str] = []
-    for name in names:
-        chosen += [one for one in STATUSES if one not in ("ok", "cut")] if name == "failed" else [name]
-    for name in chosen:
-        if name not in (*STATUSES, *DROPPED):
-            raise CatalogError(
-                f"there is no caption status {name}; choose from: {', '.join((*STATUSES, *DROPPED))}, or failed "
-                "(all rows for which the captioner gave no caption)"
-            )
-    return tuple(dict.fromkeys(chosen))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, show
+from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, names, show
 from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
 
@@ -97,7 +97,7 @@ def caption(
         config,
         column=column,
         where=where,
-        retry=[status for status in retry.split(",") if status],
+        retry=names(retry),
         overwrite=overwrite,
         engine=engine,
         workers=workers,
@@ -169,7 +169,7 @@ def drop(
 
     report = drop_captions(
         catalog,
-        [rule for rule in rules.split(",") if rule],
+        names(rules),
         column=column,
         where=where,
         min_clip=min_clip,
