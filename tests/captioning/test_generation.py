@@ -176,12 +176,12 @@ def test_a_column_says_how_it_was_written_and_refuses_other_settings(
 ) -> None:
     how = config("llava", folders, prompt="What is this?")
     report = caption(shapes.uri, how, column="short", where=None)
-    assert report["captions"] == shapes.count("fetch_status = 'ok'")
-    assert sum(report["statuses"].values()) == report["captions"]
+    assert report.captions == shapes.count("fetch_status = 'ok'")
+    assert sum(report.statuses.values()) == report.captions
     made = ColumnInfo.of(Catalog.open(shapes.uri).schema.field("short"))
     assert made is not None and made.model == folders["llava"]
     assert made.settings == {"prompt": "What is this?", "max_tokens": 8, "beams": 1, "precision": "fp32"}
-    assert caption(shapes.uri, how._replace(batch_size=2), column="short", where=None)["captions"] == 0
+    assert caption(shapes.uri, how._replace(batch_size=2), column="short", where=None).captions == 0
     with pytest.raises(
         CatalogError,
         match=r"prompt 'What is this\?'.*not by.*prompt 'Why\?'.*such as short_llava, or --overwrite",
@@ -200,7 +200,7 @@ def test_auto_goes_on_in_the_precision_of_the_captions_that_are_there(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     caption(shapes.uri, how, column="short", where="title LIKE '%red%'")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # the same table, on another machine
-    assert caption(shapes.uri, how, column="short", where=None)["captions"]
+    assert caption(shapes.uri, how, column="short", where=None).captions
     caption(shapes.uri, how, column="other", where=None)
     schema = Catalog.open(shapes.uri).schema
     found = [ColumnInfo.of(schema.field(name)) for name in ("short", "other")]
@@ -231,10 +231,10 @@ def test_a_stored_image_that_is_broken_costs_its_own_row(shapes: Catalog, folder
     shapes.dataset.update({"image": "arrow_cast('no image', 'LargeBinary')"}, where="title LIKE '%red%'")
     broken = Catalog.open(shapes.uri).count("title LIKE '%red%'")
     report = caption(shapes.uri, config("llava", folders), where=None)
-    assert broken and report["statuses"]["not_an_image"] == broken
-    assert caption(shapes.uri, config("llava", folders), where=None)["captions"] == 0
+    assert broken and report.statuses["not_an_image"] == broken
+    assert caption(shapes.uri, config("llava", folders), where=None).captions == 0
     again = caption(shapes.uri, config("llava", folders), where=None, retry=["failed"])
-    assert again["captions"] >= broken
+    assert again.captions >= broken
 
 
 @pytest.mark.parametrize("name", ["qwen", "blip2"])
@@ -251,9 +251,9 @@ def test_a_picture_that_the_model_cannot_take_costs_its_own_row(
     odd = {row["caption_status"] for row in rows if row["image_id"] == image_id}
     assert odd == ({"model_error"} if name == "qwen" else {rows[0]["caption_status"]})
     assert {row["caption_status"] for row in rows if row["image_id"] != image_id} <= {"ok", "cut", "empty"}
-    assert sum(report["statuses"].values()) == shapes.count()
+    assert sum(report.statuses.values()) == shapes.count()
     assert ("absolute aspect ratio must be smaller" in capsys.readouterr().err) == (name == "qwen")
-    assert caption(shapes.uri, config(name, folders), where=None)["captions"] == 0
+    assert caption(shapes.uri, config(name, folders), where=None).captions == 0
 
 
 def test_an_answer_that_fails_is_its_images_own_and_the_batch_is_done_without_it(
@@ -269,9 +269,9 @@ def test_an_answer_that_fails_is_its_images_own_and_the_batch_is_done_without_it
     with monkeypatch.context() as patched:
         patched.setattr(GeneratingCaptioner, "caption", failing)
         report = caption(shapes.uri, config("llava", folders), where=None)
-    assert report["statuses"]["model_error"] == 1 and sum(report["statuses"].values()) == shapes.count()
+    assert report.statuses["model_error"] == 1 and sum(report.statuses.values()) == shapes.count()
     again = caption(shapes.uri, config("llava", folders), where=None, retry=["model_error"])
-    assert again["captions"] == 1 and "model_error" not in again["statuses"]
+    assert again.captions == 1 and "model_error" not in again.statuses
 
 
 def test_a_model_that_fails_on_every_image_ends_the_run(
@@ -304,7 +304,7 @@ def test_a_model_that_fails_in_the_middle_loses_nothing_of_what_it_wrote(
         patched.setattr(GeneratingCaptioner, "caption", failing)
         caption(shapes.uri, how, where=None)
     assert Catalog.open(shapes.uri).count("caption_status IS NOT NULL") == 8
-    assert caption(shapes.uri, how, where=None)["captions"] == shapes.count() - 8
+    assert caption(shapes.uri, how, where=None).captions == shapes.count() - 8
 
 
 def test_revision_and_settings_stand_in_the_metadata_as_json(

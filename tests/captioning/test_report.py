@@ -353,11 +353,11 @@ def test_what_was_dropped_can_be_written_anew(shapes: Catalog, tmp_path: Path) -
     config = CaptionerConfig(
         "vlm", models.llava(tmp_path / "llava"), max_tokens=4, precision="fp32", device="cpu"
     )
-    assert caption(shapes.uri, config, where=None)["captions"] == 24
+    assert caption(shapes.uri, config, where=None).captions == 24
     dropped = drop_captions(shapes.uri, ["max-words=0"])["dropped"]
     assert dropped > 0
-    assert caption(shapes.uri, config, where=None)["captions"] == 0
-    assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"])["captions"] == dropped
+    assert caption(shapes.uri, config, where=None).captions == 0
+    assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"]).captions == dropped
 
 
 def test_a_survey_of_many_words_measures_stretches_of_ten_thousand() -> None:

@@ -64,7 +64,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
     here = caption(shapes.uri, captioner)
     there = caption(str(tmp_path / "there.lance"), captioner, engine=RayEngine(1))
     assert there == here
-    assert here["captions"] == 12
+    assert here.captions == 12
     table = columns(shapes.uri, CAPTIONS)
     assert columns(tmp_path / "there.lance", CAPTIONS).equals(table)
     assert len({*table["caption"].to_pylist()} - {None}) > 2

@@ -14,11 +14,13 @@ from commoncanvas.captioning.command import caption
 from commoncanvas.captioning.quality.drop import drop_captions
 from commoncanvas.captioning.quality.report import caption_report
 from commoncanvas.captioning.quality.result import CaptionReport
+from commoncanvas.captioning.result import CaptionResult
 from commoncanvas.captioning.stage import CaptionStage
 
 __all__ = [
     "Caption",
     "CaptionReport",
+    "CaptionResult",
     "CaptionStage",
     "Captioner",
     "CaptionerConfig",

@@ -17,6 +17,7 @@ from commoncanvas.catalog.fetching.addresses import ALLOWING
 from commoncanvas.catalog.fetching.download import user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.repeated import say_repeated
+from commoncanvas.catalog.status_counts import status_counts
 from commoncanvas.core.console import Printed, progress, say
 from commoncanvas.core.tables import count_table
 from commoncanvas.core.text import counted
@@ -132,9 +133,7 @@ def fetch(
         say(_private(refused), title="fetch:")
     if rows:
         say_repeated(catalog)
-    found = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
-    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
-    statuses = dict(sorted(statuses.items(), key=lambda item: -item[1]))
+    statuses = status_counts(catalog, "fetch_status", where, missing="pending")
     tried = tally.statuses or statuses
     return FetchReport(rows, seconds, statuses, tally.bytes, _failure(catalog.uri, tried, statuses, refused))
 
