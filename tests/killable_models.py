@@ -47,7 +47,7 @@ def main(what: str, uri: str, model: str, log: str) -> None:
             fetch(uri, FetchOptions(size=48, format="png"), where=WHERE)
         case "caption":
             noting(GeneratingCaptioner, "caption", Path(log), lambda prepared, ids: ids)
-            config = CaptionerConfig("vlm", model, max_tokens=6, precision="fp32", batch_size=2, device="cpu")
+            config = CaptionerConfig(model, "vlm", max_tokens=6, precision="fp32", batch_size=2, device="cpu")
             caption(uri, config, where=None)
         case "imported":
             import_("openmoji", uri)

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from commoncanvas.captioning import CaptionStage, caption, captions_of, kind_of, load_captioner
-from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning import (
+    CaptionerConfig,
+    CaptionStage,
+    caption,
+    captions_of,
+    load_captioner,
+)
 from commoncanvas.captioning.xs import Words
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
@@ -118,7 +123,7 @@ def test_an_image_gets_the_same_caption_whatever_else_is_in_its_batch(captioner:
 
 def test_a_folder_that_holds_no_captioner_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a captioner's folder"):
-        kind_of(str(tmp_path))
+        load_captioner(CaptionerConfig(str(tmp_path)))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match=r"can't be loaded"):
         load_captioner(xs(tmp_path))

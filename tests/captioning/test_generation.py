@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def config(name: str, folders: dict[str, str], **options: Any) -> CaptionerConfig:
     given = {"max_tokens": 8, "precision": "fp32", "batch_size": 4, "device": "cpu"} | options
-    return CaptionerConfig(KINDS[name], folders[name], **given)
+    return CaptionerConfig(folders[name], KINDS[name], **given)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_captions_are_what_transformers_writes_for_one_image(
 
 @pytest.mark.parametrize("t5", [False, True])
 def test_what_is_not_ended_within_its_tokens_is_cut(t5: bool, images: list[bytes], tmp_path: Path) -> None:
-    given = CaptionerConfig("blip2", models.blip2(tmp_path, t5), max_tokens=3, precision="fp32", device="cpu")
+    given = CaptionerConfig(models.blip2(tmp_path, t5), "blip2", max_tokens=3, precision="fp32", device="cpu")
     captioner = load_captioner(given)
     assert isinstance(captioner, GeneratingCaptioner)
     assert {one.status for one in written(captioner, images[:3], ["x"] * 3)} == {"cut"}
@@ -157,18 +158,18 @@ def test_models_that_are_not_what_was_asked_for_are_refused_in_one_line(
     folders: dict[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=r"captioner .* can't be loaded as vlm: "):
-        load_captioner(CaptionerConfig("vlm", str(tmp_path)))
+        load_captioner(CaptionerConfig(str(tmp_path), "vlm"))
     bare = tmp_path / "bare"
     bare.mkdir()
     for file in Path(folders["llava"]).iterdir():
         if file.name != "chat_template.jinja":
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match="has no chat template"):
-        load_captioner(CaptionerConfig("vlm", str(bare)))
+        load_captioner(CaptionerConfig(str(bare), "vlm"))
     with pytest.raises(ModelError, match=r"beams 2 and temperature 0\.5"):
         load_captioner(config("llava", folders, beams=2, temperature=0.5))
     with pytest.raises(ModelError, match="there is no captioner 'blip'"):
-        load_captioner(CaptionerConfig("blip", "x"))
+        load_captioner(CaptionerConfig("x", "blip"))
 
 
 def test_a_column_says_how_it_was_written_and_refuses_other_settings(
@@ -181,12 +182,12 @@ def test_a_column_says_how_it_was_written_and_refuses_other_settings(
     made = ColumnInfo.of(Catalog.open(shapes.uri).schema.field("short"))
     assert made is not None and made.model == folders["llava"]
     assert made.settings == {"prompt": "What is this?", "max_tokens": 8, "beams": 1, "precision": "fp32"}
-    assert caption(shapes.uri, how._replace(batch_size=2), column="short", where=None).captions == 0
+    assert caption(shapes.uri, replace(how, batch_size=2), column="short", where=None).captions == 0
     with pytest.raises(
         CatalogError,
         match=r"prompt 'What is this\?'.*not by.*prompt 'Why\?'.*such as short_llava, or --overwrite",
     ):
-        caption(shapes.uri, how._replace(prompt="Why?"), column="short", where=None)
+        caption(shapes.uri, replace(how, prompt="Why?"), column="short", where=None)
     with pytest.raises(CatalogError, match="use lower-case letters, digits and _, as in"):
         caption(shapes.uri, how, column="Short caption")
     with pytest.raises(CatalogError, match="there is no caption status late"):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -144,7 +145,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def config(server: Server, **options: Any) -> CaptionerConfig:
-    return CaptionerConfig("openai", MODEL, base_url=server.url, **({"concurrency": 4} | options))
+    return CaptionerConfig(MODEL, "openai", base_url=server.url, **{"concurrency": 4} | options)
 
 
 def test_captions_come_from_the_server_so_many_at_once(shapes: Catalog, server: Server) -> None:
@@ -242,11 +243,11 @@ def test_a_server_or_model_that_is_not_there_is_found_before_anything_is_written
     shapes: Catalog, server: Server
 ) -> None:
     with pytest.raises(ModelError, match=f"has no model other; it has {MODEL}"):
-        load_captioner(config(server)._replace(model="other"))
+        load_captioner(replace(config(server), model="other"))
     with pytest.raises(ModelError, match="needs --base-url"):
-        load_captioner(config(server)._replace(base_url=None))
+        load_captioner(replace(config(server), base_url=None))
     with pytest.raises(ModelError, match=r"server at http://127.0.0.1:1/v1 can't be used: .*[Cc]onnection"):
-        caption(shapes.uri, config(server)._replace(base_url="http://127.0.0.1:1/v1"))
+        caption(shapes.uri, replace(config(server), base_url="http://127.0.0.1:1/v1"))
     assert "caption_status" not in Catalog.open(shapes.uri).schema.names
 
 

@@ -351,7 +351,7 @@ def test_dropping_that_is_killed_is_finished_by_the_next(
 
 def test_what_was_dropped_can_be_written_anew(shapes: Catalog, tmp_path: Path) -> None:
     config = CaptionerConfig(
-        "vlm", models.llava(tmp_path / "llava"), max_tokens=4, precision="fp32", device="cpu"
+        models.llava(tmp_path / "llava"), "vlm", max_tokens=4, precision="fp32", device="cpu"
     )
     assert caption(shapes.uri, config, where=None).captions == 24
     dropped = drop_captions(shapes.uri, ["max-words=0"])["dropped"]

@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from commoncanvas.captioning import caption
-from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.catalog import Catalog
 from commoncanvas.encoding.command import encode
 from commoncanvas.engine import RayEngine

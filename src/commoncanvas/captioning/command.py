@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.captioning.captioner import STATUSES, CaptionerConfig, Precision
+from commoncanvas.captioning.captioner import STATUSES
 from commoncanvas.captioning.quality.rules import STATUSES as DROPPED
 from commoncanvas.captioning.result import CaptionResult
 from commoncanvas.captioning.stage import CaptionStage
@@ -18,6 +19,7 @@ from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.models.sentences import embed
 from commoncanvas.models.similarity import matched_and_shuffled
+from commoncanvas.options.caption import CaptionerConfig, Precision
 from commoncanvas.options.retry import statuses_to_retry
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
@@ -49,14 +51,14 @@ def caption(
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise CatalogError(f"column {column!r}: use lower-case letters, digits and _, as in caption_long")
-    config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig.of(captioner)
+    config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig(str(captioner))
     again = statuses_to_retry(retry, "caption", (*STATUSES, *DROPPED), ("ok", "cut", *DROPPED))
     engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
     if config.kind == "openai":
-        config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
+        config = replace(config, concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
     table = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     if config.precision == "auto":
-        config = config._replace(precision=_precision(table, column, engine))
+        config = replace(config, precision=_precision(table, column, engine))
     stage = CaptionStage(config, column, again)
     if column in table.schema.names:
         _check_column(table, stage, overwrite)

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from commoncanvas.captioning.captioner import Caption, CaptionerConfig, caption_of
+from commoncanvas.captioning.captioner import Caption, caption_of
 from commoncanvas.captioning.vlm import VLMCaptioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, MissingExtraError, ModelError
 from commoncanvas.core.text import counted
+from commoncanvas.options.caption import CaptionerConfig
 from commoncanvas.table.columns import ColumnInfo
 
 T = TypeVar("T")

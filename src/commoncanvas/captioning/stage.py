@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.captioning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
+from commoncanvas.captioning.captioner import Caption, Captioner, for_workers, load_captioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.text import one_line
+from commoncanvas.options.caption import CaptionerConfig
 
 AHEAD = 8
 """Batches that the captioner gets together, so that it can sort images by size."""
@@ -45,7 +46,7 @@ class CaptionStage:
         again = ", ".join(f"'{status}'" for status in retry)
         self.todo = f"{self.done_column} IS NULL" + (f" OR {self.done_column} IN ({again})" if again else "")
         self.info = self.captioner.info
-        self.config = config.for_workers(self.info)
+        self.config = for_workers(config, self.info)
         self.batch_size = AHEAD * self.captioner.batch_size
         names = (column, f"{column}_model", self.done_column)
         self.writes = tuple(self.info.field(name, pa.string()) for name in names)

@@ -235,9 +235,9 @@ def _save(
 def _load_captioner(model: str | None) -> Captioner | None:
     if model is None:
         return None
-    from commoncanvas.captioning import CaptionerConfig, kind_of, load_captioner
+    from commoncanvas.captioning import CaptionerConfig, load_captioner
 
-    return load_captioner(CaptionerConfig(kind_of(model), model))
+    return load_captioner(CaptionerConfig(model))
 
 
 def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:
