@@ -53,6 +53,8 @@ def test_help_takes_under_a_second() -> None:
         (["train", "xs", "--train.stepz", "4"], "did you mean train.steps"),
         (["catalog", "stats", "--catalog", "nowhere.lance"], "nowhere.lance"),
         (["catalog", "stats"], "--catalog"),
+        (["catalog", "fetch", "--catalog", "c", "--max-bytes", "9"], "--max-bytes"),
+        (["catalog", "fetch", "--catalog", "c", "--size", "0"], "size 0 is not one of: 1 to 65535"),
         (["catalog", "import", "huggingface", "x", "--catalog", "c", "--column", "image"], "--column image"),
         (
             [

@@ -159,7 +159,7 @@ def test_a_kept_copy_that_goes_or_changes_leaves_nothing_dangling(gallery: Galle
 
 def fetch_again(catalog: Catalog, name: str) -> None:
     """A row that has been fetched."""
-    from commoncanvas.catalog.fetching.command import FetchStage
+    from commoncanvas.catalog.fetching.stage import FetchStage
 
     class Again(FetchStage):
         todo = f"image_id = 'g:{name}'"  # type: ignore[assignment]

@@ -22,10 +22,11 @@ from aiohttp import web
 from PIL import Image
 
 from commoncanvas.catalog import Catalog, FetchOptions, FetchReport, fetch
-from commoncanvas.catalog.fetching.command import STATUSES, USER_AGENT, http_status
+from commoncanvas.catalog.fetching.download import user_agent
 from commoncanvas.core.errors import CatalogError, DecoderError
 from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
+from commoncanvas.table.fetch_status import STATUSES, http_status
 from commoncanvas.table.schema import to_batch
 
 
@@ -197,7 +198,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
     assert all((row["image"] is None) == (row["fetch_status"] != "ok") for row in rows.values())
     assert all((row["fetch_error"] is None) == (row["fetch_status"] == "ok") for row in rows.values())
     assert all("\n" not in (row["fetch_error"] or "") for row in rows.values())
-    assert server.user_agents == {USER_AGENT}
+    assert server.user_agents == {user_agent()}
 
     server.asked.clear()
     assert fetch(catalog).rows == 0
@@ -377,7 +378,7 @@ def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) ->
         code = f"""
 import os, signal, threading, pyarrow as pa
 from commoncanvas.catalog import FetchOptions
-from commoncanvas.catalog.fetching.command import FetchStage
+from commoncanvas.catalog.fetching.stage import FetchStage
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 def interrupted(stage):
     urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import Catalog, FetchOptions
-from commoncanvas.catalog.fetching.command import FetchStage
+from commoncanvas.catalog.fetching.stage import FetchStage
 from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.encoding.command import column_info, encode
 from commoncanvas.encoding.stages import FeatureStage, LatentStage, TextStage

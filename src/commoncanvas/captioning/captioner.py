@@ -42,6 +42,8 @@ STATUSES = {
     "bad_answer": "an answer that does not follow the protocol",
 }
 """The values of `<column>_status`."""
+SILENT = 8
+"""If a model or server fails on all images of a batch, and on at least so many, the images are not the cause."""
 
 
 class Caption(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.tables import count_table
@@ -31,9 +31,6 @@ class CaptionResult(Printed):
     """The same between captions and the titles of other images."""
     distinct_captions: int | None = None
     """Different captions among those compared."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def render(self) -> RenderableType:
         """What the terminal shows: the number of captions, the statuses, and how well captions fit titles."""

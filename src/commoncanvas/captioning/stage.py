@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.captioning.captioner import Caption, Captioner, for_workers, load_captioner
+from commoncanvas.captioning.captioner import SILENT, Caption, Captioner, for_workers, load_captioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.text import one_line
@@ -17,8 +17,6 @@ from commoncanvas.options.caption import CaptionerConfig
 AHEAD = 8
 """Batches that the captioner gets together, so that it can sort images by size."""
 DECODERS = 2
-SILENT = 8
-"""If the model fails on all of a batch, and on at least so many images, the images are not the cause."""
 
 
 class CaptionStage:

@@ -14,7 +14,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
-from commoncanvas.catalog.fetching.download import user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.repeated import say_repeated
 from commoncanvas.catalog.status_counts import status_counts
@@ -24,7 +23,7 @@ from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
 from commoncanvas.options.fetch import DEFAULTS, FetchOptions
 from commoncanvas.options.retry import statuses_to_retry
-from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN
 from commoncanvas.table.removal import remove_reuploads
 from commoncanvas.table.reuploads import say_held_back
 from commoncanvas.table.sql import all_of
@@ -34,14 +33,11 @@ from commoncanvas.table.tombstones import Tombstones
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
 DONE = ("ok", TAKEN_DOWN, LOOKS_TAKEN_DOWN)
 """Statuses that don't count as failures."""
 FRAGMENTS_AT_ONCE = 3
 """While one fragment waits for its last slow images, the others continue."""
-
-__all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
 @dataclass(frozen=True, repr=False)

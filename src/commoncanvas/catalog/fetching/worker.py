@@ -100,12 +100,7 @@ class Worker:
         self._stopped = False
         count = options.workers or os.cpu_count() or 1
         decode = Decode(
-            options.size,
-            options.side,
-            options.format,
-            options.quality,
-            options.max_pixels,
-            options.animated,
+            options.size, options.side, options.format, options.quality, options.max_pixels, options.animated
         )
         self._decoders = Decoders(decode, count)
         self._waiting = ThreadPoolExecutor(count, "decode")

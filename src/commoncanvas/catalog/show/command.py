@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -50,9 +50,6 @@ class ShownRows(Printed):
     statuses: dict[str, int]
     rows: tuple[Row, ...]
     kept: dict[str, Row]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def left_out(self) -> str | None:
