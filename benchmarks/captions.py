@@ -19,7 +19,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.images.image import decode, square
 from commoncanvas.models import efficientnet
 from commoncanvas.models.image_features import image_features
-from commoncanvas.models.sentences import agreement
+from commoncanvas.models.sentences import embed
+from commoncanvas.models.similarity import matched_and_shuffled
 
 BATCH = 32
 
@@ -49,7 +50,7 @@ def main(folder: str = "demo") -> None:
     nearest = (mine @ theirs.T).argmax(1)
     copied = known["label"].take(nearest).to_pylist()
     for who, captions in (("captioner", asked["caption"].to_pylist()), ("copied label", copied)):
-        matched, shuffled = agreement(captions, names)
+        matched, shuffled = matched_and_shuffled(embed(captions), embed(names))
         print(f"{who:<14} cosine {matched:.3f}   shuffled {shuffled:.3f}   ({len(names)} images)")
 
 

@@ -58,14 +58,14 @@ asyncio.run(main())
 
 OURS = """
 import json, resource, sys, time
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
 from commoncanvas.table.schema import to_batch
 url, count, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 rows = [{"image_id": f"web:{n}", "source": "web", "image_url": f"{url}/{n}.jpg"} for n in range(count)]
 catalog = Catalog.create(f"{out}/c.lance")
 catalog.add([to_batch(rows)])
 began = time.perf_counter()
-report = fetch(catalog, size=512, quality=95, allow_private=True, per_host=32)
+report = fetch(catalog, FetchOptions(size=512, quality=95, allow_private=True, per_host=32))
 seconds = time.perf_counter() - began
 assert report.statuses == {"ok": count}, report
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -13,7 +13,7 @@ from typing import Any
 from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.captioning.generation import GeneratingCaptioner
 from commoncanvas.captioning.quality.drop import DropStage, drop_captions
-from commoncanvas.catalog import fetch, import_
+from commoncanvas.catalog import FetchOptions, fetch, import_
 from commoncanvas.config import DiffusionRecipe, EncodeConfig, load_recipe
 from commoncanvas.encoding import stages
 from commoncanvas.encoding.command import encode
@@ -44,10 +44,10 @@ def main(what: str, uri: str, model: str, log: str) -> None:
     match what:
         case "rows":
             import_("openmoji", uri)
-            fetch(uri, size=48, format="png", where=WHERE)
+            fetch(uri, FetchOptions(size=48, format="png"), where=WHERE)
         case "caption":
             noting(GeneratingCaptioner, "caption", Path(log), lambda prepared, ids: ids)
-            config = CaptionerConfig("vlm", model, max_tokens=6, precision="fp32", batch_size=2, device="cpu")
+            config = CaptionerConfig(model, "vlm", max_tokens=6, precision="fp32", batch_size=2, device="cpu")
             caption(uri, config, where=None)
         case "imported":
             import_("openmoji", uri)

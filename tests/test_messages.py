@@ -79,7 +79,7 @@ def captioner(shapes: Catalog, tmp_path: Path) -> str:
 
 
 def test_no_caption_has_a_reason(shapes: Catalog, captioner: str, capsys: pytest.CaptureFixture[str]) -> None:
-    config = CaptionerConfig("xs", captioner)
+    config = CaptionerConfig(captioner, "xs")
 
     def said(where: str) -> str:
         capsys.readouterr()

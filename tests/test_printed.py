@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,28 @@ def test_a_report_names_its_table_in_one_place(name: str) -> None:
     from commoncanvas.core.console import Printed
 
     assert getattr(commoncanvas.catalog, name).__repr__ is Printed.__repr__
+
+
+def test_captions_are_a_table_with_the_names_that_json_has() -> None:
+    from commoncanvas.captioning import CaptionResult
+
+    alone = CaptionResult(2, "xs", "caption", {"ok": 2, "empty": 1})
+    assert [line.split() for line in str(alone).splitlines()[-2:]] == [
+        ["ok", "2", "66.7"],
+        ["empty", "1", "33.3"],
+    ]
+    assert str(alone).startswith("2 captions by xs in column caption") and "cosine" not in str(alone)
+    compared = replace(
+        alone, compared=2, caption_cosine=0.5, caption_cosine_shuffled=0.25, distinct_captions=1
+    )
+    assert "cosine with titles: 0.500, shuffled 0.250; 1 of 2 captions differ" in str(compared)
+    assert list(compared.to_dict()) == [
+        "captions",
+        "captioner",
+        "column",
+        "statuses",
+        "compared",
+        "caption_cosine",
+        "caption_cosine_shuffled",
+        "distinct_captions",
+    ]

@@ -29,7 +29,7 @@ from transformers import (
     T5Config,
 )
 
-from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning import CaptionerConfig
 
 WORDS = [
     "a",
@@ -57,7 +57,7 @@ CHAT = (
 
 def xs(folder: Path) -> CaptionerConfig:
     """A captioner that `commoncanvas train` wrote."""
-    return CaptionerConfig("xs", str(folder))
+    return CaptionerConfig(str(folder), "xs")
 
 
 def tokenizer(*special: str) -> PreTrainedTokenizerFast:

@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 import torch
 
-from commoncanvas.captioning import CaptionStage, caption, captions_of, kind_of, load_captioner
-from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning import (
+    CaptionerConfig,
+    CaptionStage,
+    caption,
+    captions_of,
+    load_captioner,
+)
 from commoncanvas.captioning.xs import Words
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.encoding.command import encode
 from commoncanvas.models.efficientnet import load
-from commoncanvas.models.sentences import agreement, embed
+from commoncanvas.models.sentences import embed
+from commoncanvas.models.similarity import matched_and_shuffled
 from commoncanvas.training.trainer import train
 from tests.captioning.models import xs
 from tests.conftest import COLOURS, SHAPES, add_shapes, drawing
@@ -51,12 +57,12 @@ def test_the_captioner_learns_its_labels_and_captions_only_images_without_human_
     batch = shapes.table(["image_id", "image"], "label IS NULL").to_batches()[0]
     elsewhere = stage(batch)["caption"].to_pylist()
     report = caption(shapes.uri, captioner)
-    assert report["captions"] == 12
+    assert report.captions == 12
     assert shapes.open(shapes.uri).table(["caption"], "label IS NULL")["caption"].to_pylist() == elsewhere
     catalog = Catalog.open(shapes.uri)
     assert catalog.count("caption IS NOT NULL AND label IS NOT NULL") == 0
     assert catalog.count("caption IS NULL AND label IS NULL") == 0
-    assert report["caption_cosine"] > report["caption_cosine_shuffled"]
+    assert report.caption_cosine > report.caption_cosine_shuffled
     words = {
         word
         for text in catalog.table(["caption"], "label IS NULL")["caption"].to_pylist()
@@ -74,7 +80,7 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
     shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path
 ) -> None:
     caption(shapes.uri, captioner)
-    assert caption(shapes.uri, captioner)["captions"] == 0
+    assert caption(shapes.uri, captioner).captions == 0
     other = recipe("xs-captioner", tmp_path, "--seed", "1", "--out", str(tmp_path / "second"))
     second = xs(train(other))
     with pytest.raises(
@@ -82,8 +88,8 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
         match=r"caption of .* was written by xs-captioner .* not by second .*; use another --column, such as caption_s",
     ):
         caption(shapes.uri, second)
-    assert caption(shapes.uri, second, column="caption_second")["captions"] == 12
-    assert caption(shapes.uri, second, overwrite=True)["captions"] == 12
+    assert caption(shapes.uri, second, column="caption_second").captions == 12
+    assert caption(shapes.uri, second, overwrite=True).captions == 12
 
 
 def test_overwriting_that_is_killed_after_the_old_captions_went_ends_like_one_that_was_not(
@@ -98,10 +104,10 @@ def test_overwriting_that_is_killed_after_the_old_captions_went_ends_like_one_th
     assert "caption_model" not in Catalog.open(shapes.uri).schema.names or (
         Catalog.open(shapes.uri).count("caption_model IS NOT NULL") == 0
     )
-    assert caption(shapes.uri, second, overwrite=True)["captions"] == 12
+    assert caption(shapes.uri, second, overwrite=True).captions == 12
     rows = Catalog.open(shapes.uri).table(["caption", "caption_second"], "label IS NULL")
     assert rows["caption"].to_pylist() == rows["caption_second"].to_pylist()
-    assert caption(shapes.uri, second, overwrite=True)["captions"] == 0
+    assert caption(shapes.uri, second, overwrite=True).captions == 0
 
 
 def killed(self: CaptionStage, batch: object) -> Any:
@@ -117,7 +123,7 @@ def test_an_image_gets_the_same_caption_whatever_else_is_in_its_batch(captioner:
 
 def test_a_folder_that_holds_no_captioner_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a captioner's folder"):
-        kind_of(str(tmp_path))
+        load_captioner(CaptionerConfig(str(tmp_path)))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match=r"can't be loaded"):
         load_captioner(xs(tmp_path))
@@ -158,6 +164,7 @@ def test_image_features_know_a_palace_from_a_daisy() -> None:
 
 
 def test_sentences_of_one_meaning_are_nearer_than_others() -> None:
-    matched, shuffled = agreement(["red apple", "dog", "rocket"], ["apple", "puppy", "spaceship"])
+    texts, others = ["red apple", "dog", "rocket"], ["apple", "puppy", "spaceship"]
+    matched, shuffled = matched_and_shuffled(embed(texts), embed(others))
     assert matched > shuffled + 0.2
     assert embed([]).shape == (0, 384)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def config(name: str, folders: dict[str, str], **options: Any) -> CaptionerConfig:
     given = {"max_tokens": 8, "precision": "fp32", "batch_size": 4, "device": "cpu"} | options
-    return CaptionerConfig(KINDS[name], folders[name], **given)
+    return CaptionerConfig(folders[name], KINDS[name], **given)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_captions_are_what_transformers_writes_for_one_image(
 
 @pytest.mark.parametrize("t5", [False, True])
 def test_what_is_not_ended_within_its_tokens_is_cut(t5: bool, images: list[bytes], tmp_path: Path) -> None:
-    given = CaptionerConfig("blip2", models.blip2(tmp_path, t5), max_tokens=3, precision="fp32", device="cpu")
+    given = CaptionerConfig(models.blip2(tmp_path, t5), "blip2", max_tokens=3, precision="fp32", device="cpu")
     captioner = load_captioner(given)
     assert isinstance(captioner, GeneratingCaptioner)
     assert {one.status for one in written(captioner, images[:3], ["x"] * 3)} == {"cut"}
@@ -157,18 +158,18 @@ def test_models_that_are_not_what_was_asked_for_are_refused_in_one_line(
     folders: dict[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=r"captioner .* can't be loaded as vlm: "):
-        load_captioner(CaptionerConfig("vlm", str(tmp_path)))
+        load_captioner(CaptionerConfig(str(tmp_path), "vlm"))
     bare = tmp_path / "bare"
     bare.mkdir()
     for file in Path(folders["llava"]).iterdir():
         if file.name != "chat_template.jinja":
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ModelError, match="has no chat template"):
-        load_captioner(CaptionerConfig("vlm", str(bare)))
+        load_captioner(CaptionerConfig(str(bare), "vlm"))
     with pytest.raises(ModelError, match=r"beams 2 and temperature 0\.5"):
         load_captioner(config("llava", folders, beams=2, temperature=0.5))
     with pytest.raises(ModelError, match="there is no captioner 'blip'"):
-        load_captioner(CaptionerConfig("blip", "x"))
+        load_captioner(CaptionerConfig("x", "blip"))
 
 
 def test_a_column_says_how_it_was_written_and_refuses_other_settings(
@@ -176,17 +177,17 @@ def test_a_column_says_how_it_was_written_and_refuses_other_settings(
 ) -> None:
     how = config("llava", folders, prompt="What is this?")
     report = caption(shapes.uri, how, column="short", where=None)
-    assert report["captions"] == shapes.count("fetch_status = 'ok'")
-    assert sum(report["statuses"].values()) == report["captions"]
+    assert report.captions == shapes.count("fetch_status = 'ok'")
+    assert sum(report.statuses.values()) == report.captions
     made = ColumnInfo.of(Catalog.open(shapes.uri).schema.field("short"))
     assert made is not None and made.model == folders["llava"]
     assert made.settings == {"prompt": "What is this?", "max_tokens": 8, "beams": 1, "precision": "fp32"}
-    assert caption(shapes.uri, how._replace(batch_size=2), column="short", where=None)["captions"] == 0
+    assert caption(shapes.uri, replace(how, batch_size=2), column="short", where=None).captions == 0
     with pytest.raises(
         CatalogError,
         match=r"prompt 'What is this\?'.*not by.*prompt 'Why\?'.*such as short_llava, or --overwrite",
     ):
-        caption(shapes.uri, how._replace(prompt="Why?"), column="short", where=None)
+        caption(shapes.uri, replace(how, prompt="Why?"), column="short", where=None)
     with pytest.raises(CatalogError, match="use lower-case letters, digits and _, as in"):
         caption(shapes.uri, how, column="Short caption")
     with pytest.raises(CatalogError, match="there is no caption status late"):
@@ -200,7 +201,7 @@ def test_auto_goes_on_in_the_precision_of_the_captions_that_are_there(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     caption(shapes.uri, how, column="short", where="title LIKE '%red%'")
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # the same table, on another machine
-    assert caption(shapes.uri, how, column="short", where=None)["captions"]
+    assert caption(shapes.uri, how, column="short", where=None).captions
     caption(shapes.uri, how, column="other", where=None)
     schema = Catalog.open(shapes.uri).schema
     found = [ColumnInfo.of(schema.field(name)) for name in ("short", "other")]
@@ -231,10 +232,10 @@ def test_a_stored_image_that_is_broken_costs_its_own_row(shapes: Catalog, folder
     shapes.dataset.update({"image": "arrow_cast('no image', 'LargeBinary')"}, where="title LIKE '%red%'")
     broken = Catalog.open(shapes.uri).count("title LIKE '%red%'")
     report = caption(shapes.uri, config("llava", folders), where=None)
-    assert broken and report["statuses"]["not_an_image"] == broken
-    assert caption(shapes.uri, config("llava", folders), where=None)["captions"] == 0
+    assert broken and report.statuses["not_an_image"] == broken
+    assert caption(shapes.uri, config("llava", folders), where=None).captions == 0
     again = caption(shapes.uri, config("llava", folders), where=None, retry=["failed"])
-    assert again["captions"] >= broken
+    assert again.captions >= broken
 
 
 @pytest.mark.parametrize("name", ["qwen", "blip2"])
@@ -251,9 +252,9 @@ def test_a_picture_that_the_model_cannot_take_costs_its_own_row(
     odd = {row["caption_status"] for row in rows if row["image_id"] == image_id}
     assert odd == ({"model_error"} if name == "qwen" else {rows[0]["caption_status"]})
     assert {row["caption_status"] for row in rows if row["image_id"] != image_id} <= {"ok", "cut", "empty"}
-    assert sum(report["statuses"].values()) == shapes.count()
+    assert sum(report.statuses.values()) == shapes.count()
     assert ("absolute aspect ratio must be smaller" in capsys.readouterr().err) == (name == "qwen")
-    assert caption(shapes.uri, config(name, folders), where=None)["captions"] == 0
+    assert caption(shapes.uri, config(name, folders), where=None).captions == 0
 
 
 def test_an_answer_that_fails_is_its_images_own_and_the_batch_is_done_without_it(
@@ -269,9 +270,9 @@ def test_an_answer_that_fails_is_its_images_own_and_the_batch_is_done_without_it
     with monkeypatch.context() as patched:
         patched.setattr(GeneratingCaptioner, "caption", failing)
         report = caption(shapes.uri, config("llava", folders), where=None)
-    assert report["statuses"]["model_error"] == 1 and sum(report["statuses"].values()) == shapes.count()
+    assert report.statuses["model_error"] == 1 and sum(report.statuses.values()) == shapes.count()
     again = caption(shapes.uri, config("llava", folders), where=None, retry=["model_error"])
-    assert again["captions"] == 1 and "model_error" not in again["statuses"]
+    assert again.captions == 1 and "model_error" not in again.statuses
 
 
 def test_a_model_that_fails_on_every_image_ends_the_run(
@@ -304,7 +305,7 @@ def test_a_model_that_fails_in_the_middle_loses_nothing_of_what_it_wrote(
         patched.setattr(GeneratingCaptioner, "caption", failing)
         caption(shapes.uri, how, where=None)
     assert Catalog.open(shapes.uri).count("caption_status IS NOT NULL") == 8
-    assert caption(shapes.uri, how, where=None)["captions"] == shapes.count() - 8
+    assert caption(shapes.uri, how, where=None).captions == shapes.count() - 8
 
 
 def test_revision_and_settings_stand_in_the_metadata_as_json(

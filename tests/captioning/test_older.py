@@ -21,7 +21,7 @@ from tests.captioning import models
 
 def loaded(kind: str, folder: str) -> GeneratingCaptioner:
     made = load_captioner(
-        CaptionerConfig(kind, folder, max_tokens=8, precision="fp32", batch_size=2, device="cpu", beams=1)
+        CaptionerConfig(folder, kind, max_tokens=8, precision="fp32", batch_size=2, device="cpu", beams=1)
     )
     assert isinstance(made, GeneratingCaptioner)
     return made

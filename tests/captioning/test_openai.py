@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -144,13 +145,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def config(server: Server, **options: Any) -> CaptionerConfig:
-    return CaptionerConfig("openai", MODEL, base_url=server.url, **({"concurrency": 4} | options))
+    return CaptionerConfig(MODEL, "openai", base_url=server.url, **{"concurrency": 4} | options)
 
 
 def test_captions_come_from_the_server_so_many_at_once(shapes: Catalog, server: Server) -> None:
     report = caption(shapes.uri, config(server, prompt="What?", max_tokens=9), where=None)
     rows = Catalog.open(shapes.uri).table(["caption", "width", "height", "caption_model"]).to_pylist()
-    assert report["statuses"] == {"ok": len(rows)}
+    assert report.statuses == {"ok": len(rows)}
     for row in rows:
         assert row["caption"] == f"{row['width']} by {row['height']}" and row["caption_model"] == MODEL
     assert 1 < server.most_at_once <= 4
@@ -163,7 +164,7 @@ def test_captions_come_from_the_server_so_many_at_once(shapes: Catalog, server: 
 def test_what_passes_is_waited_out(trouble: str, shapes: Catalog, server: Server) -> None:
     server.trouble = {1: trouble, 2: trouble}
     report = caption(shapes.uri, config(server, concurrency=24), where=None)
-    assert report["statuses"] == {"ok": 24}
+    assert report.statuses == {"ok": 24}
     assert set(server.seen.values()) <= {3, 6}  # two of the drawings may be of the same bytes
 
 
@@ -193,19 +194,19 @@ def test_what_stays_is_the_images_own_status_and_can_be_done_again(
     count = shapes.count(some)
     assert 0 < count < captioner_module.SILENT
     server.always = trouble
-    assert caption(shapes.uri, config(server), where=some)["statuses"] == {status: count}
+    assert caption(shapes.uri, config(server), where=some).statuses == {status: count}
     captioned = Catalog.open(shapes.uri).count("caption IS NOT NULL")
     assert captioned == (count if status == "cut" else 0)
     server.always = None
-    assert caption(shapes.uri, config(server), where=some)["captions"] == 0
+    assert caption(shapes.uri, config(server), where=some).captions == 0
     again = caption(shapes.uri, config(server), where=some, retry=[status])
-    assert (again["captions"], again["statuses"]) == (count, {"ok": count})
+    assert (again.captions, again.statuses) == (count, {"ok": count})
 
 
 def test_a_server_that_wants_max_completion_tokens_gets_it(shapes: Catalog, server: Server) -> None:
     server.limit = "max_completion_tokens"
     report = caption(shapes.uri, config(server, max_tokens=9), where=None)
-    assert report["statuses"] == {"ok": shapes.count()}
+    assert report.statuses == {"ok": shapes.count()}
     refused = [body for body in server.bodies if "max_tokens" in body]
     assert 1 <= len(refused) <= 4  # those that were under way at once
     assert {body["max_completion_tokens"] for body in server.bodies if body not in refused} == {9}
@@ -234,19 +235,19 @@ def test_a_server_that_answers_nothing_ends_the_run_and_loses_nothing(
         caption(shapes.uri, config(server), where=None)
     assert Catalog.open(shapes.uri).count("caption_status IS NOT NULL") == done
     server.always = None
-    assert caption(shapes.uri, config(server), where=None)["captions"] == shapes.count() - done
-    assert caption(shapes.uri, config(server), where=some)["captions"] == 0
+    assert caption(shapes.uri, config(server), where=None).captions == shapes.count() - done
+    assert caption(shapes.uri, config(server), where=some).captions == 0
 
 
 def test_a_server_or_model_that_is_not_there_is_found_before_anything_is_written(
     shapes: Catalog, server: Server
 ) -> None:
     with pytest.raises(ModelError, match=f"has no model other; it has {MODEL}"):
-        load_captioner(config(server)._replace(model="other"))
+        load_captioner(replace(config(server), model="other"))
     with pytest.raises(ModelError, match="needs --base-url"):
-        load_captioner(config(server)._replace(base_url=None))
+        load_captioner(replace(config(server), base_url=None))
     with pytest.raises(ModelError, match=r"server at http://127.0.0.1:1/v1 can't be used: .*[Cc]onnection"):
-        caption(shapes.uri, config(server)._replace(base_url="http://127.0.0.1:1/v1"))
+        caption(shapes.uri, replace(config(server), base_url="http://127.0.0.1:1/v1"))
     assert "caption_status" not in Catalog.open(shapes.uri).schema.names
 
 
@@ -275,7 +276,7 @@ def test_a_model_that_takes_only_its_own_temperature_and_the_other_limit_is_used
 ) -> None:
     server.temperature, server.limit = 1.0, "max_completion_tokens"
     report = caption(shapes.uri, config(server), where=None)
-    assert report["statuses"] == {"ok": shapes.count()}
+    assert report.statuses == {"ok": shapes.count()}
     assert capsys.readouterr().err.count("only its own temperature") == 1
     server.temperature = 0.7
     with pytest.raises(ModelError, match=r"does not support 0.0"):  # asked for: it isn't left out

@@ -351,13 +351,13 @@ def test_dropping_that_is_killed_is_finished_by_the_next(
 
 def test_what_was_dropped_can_be_written_anew(shapes: Catalog, tmp_path: Path) -> None:
     config = CaptionerConfig(
-        "vlm", models.llava(tmp_path / "llava"), max_tokens=4, precision="fp32", device="cpu"
+        models.llava(tmp_path / "llava"), "vlm", max_tokens=4, precision="fp32", device="cpu"
     )
-    assert caption(shapes.uri, config, where=None)["captions"] == 24
+    assert caption(shapes.uri, config, where=None).captions == 24
     dropped = drop_captions(shapes.uri, ["max-words=0"])["dropped"]
     assert dropped > 0
-    assert caption(shapes.uri, config, where=None)["captions"] == 0
-    assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"])["captions"] == dropped
+    assert caption(shapes.uri, config, where=None).captions == 0
+    assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"]).captions == dropped
 
 
 def test_a_survey_of_many_words_measures_stretches_of_ten_thousand() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.catalog import Catalog, curate, fetch, import_, takedown
+from commoncanvas.catalog import Catalog, FetchOptions, curate, fetch, import_, takedown
 from commoncanvas.catalog.curating import duplicates
 from commoncanvas.catalog.importing.sources import Report, RowSource, source
 from commoncanvas.catalog.importing.sources.countries import PLACE
@@ -101,7 +101,11 @@ def main(what: str, uri: str) -> None:
             Catalog.open(uri).backfill(Squares(0.05), engine=LocalEngine(2))
         case "import-drawings":
             import_("openmoji", uri)
-            fetch(uri, size=32, where="array_has(tags, 'person-activity') OR array_has(tags, 'family')")
+            fetch(
+                uri,
+                FetchOptions(size=32),
+                where="array_has(tags, 'person-activity') OR array_has(tags, 'family')",
+            )
         case "curate":
             duplicates._COMMIT_FRAGMENTS = 1
             curate(uri, deduplicate=True, name="c-v1")
@@ -109,7 +113,11 @@ def main(what: str, uri: str) -> None:
             ids = Path(f"{uri}.ids").read_text().split()
             takedown(uri, id=ids, reason="asked", purge=True, exclusive=True)
         case "fetch":
-            fetch(uri, size=32, where="array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')")
+            fetch(
+                uri,
+                FetchOptions(size=32),
+                where="array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')",
+            )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog, curate, fetch, saved_filter, saved_filters
+from commoncanvas.catalog import Catalog, FetchOptions, curate, fetch, saved_filter, saved_filters
 from commoncanvas.catalog.curating import duplicates
 from commoncanvas.catalog.curating.duplicates import mark_duplicates, permissiveness
 from commoncanvas.catalog.curating.scores import NsfwStage, sharpness
@@ -124,7 +124,7 @@ def test_the_same_file_is_a_duplicate_also_where_its_hash_is_another(gallery: Ga
     gallery.add("one", drawing("1F534", 600))
     row = {"image_id": "g:two", "source": "folder", "image_url": (gallery.folder / "one.jpg").as_uri()}
     gallery.catalog.add([to_batch([row])])
-    fetch(gallery.catalog, size=64)
+    fetch(gallery.catalog, FetchOptions(size=64))
     curate(gallery.catalog, deduplicate=True, distance=0)
     assert gallery.duplicate_of() == {"one": None, "two": "one"}
 
@@ -159,7 +159,7 @@ def test_a_kept_copy_that_goes_or_changes_leaves_nothing_dangling(gallery: Galle
 
 def fetch_again(catalog: Catalog, name: str) -> None:
     """A row that has been fetched."""
-    from commoncanvas.catalog.fetching.command import FetchStage
+    from commoncanvas.catalog.fetching.stage import FetchStage
 
     class Again(FetchStage):
         todo = f"image_id = 'g:{name}'"  # type: ignore[assignment]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch, import_, saved_filters
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_, saved_filters
 from commoncanvas.table.sql import listed
 from tests.catalog.killable import ROWS, Numbers, Squares
 
@@ -104,7 +104,7 @@ def test_a_fetch_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path)
         import_("openmoji", tmp_path / name)
     kill_until_done("fetch", tmp_path / "killed.lance", seed=3)
     some = "array_has(tags, 'animals-nature') OR array_has(tags, 'food-drink')"
-    fetch(tmp_path / "whole.lance", size=32, where=some)
+    fetch(tmp_path / "whole.lance", FetchOptions(size=32), where=some)
     columns = Catalog.open(tmp_path / "whole.lance").schema.names
     killed, whole = (content(tmp_path / name, columns) for name in ("killed.lance", "whole.lance"))
     assert killed.equals(whole)

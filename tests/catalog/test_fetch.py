@@ -21,11 +21,12 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from commoncanvas.catalog import Catalog, FetchReport, fetch
-from commoncanvas.catalog.fetching.command import STATUSES, USER_AGENT, http_status
+from commoncanvas.catalog import Catalog, FetchOptions, FetchReport, fetch
+from commoncanvas.catalog.fetching.download import user_agent
 from commoncanvas.core.errors import CatalogError, DecoderError
 from commoncanvas.images import decoders
 from commoncanvas.images.image import decode, phash
+from commoncanvas.table.fetch_status import STATUSES, http_status
 from commoncanvas.table.schema import to_batch
 
 
@@ -172,7 +173,8 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
     )
     server.asked.clear()
     report = fetch(
-        catalog, allow_private=True, size=32, timeout_s=2.5, max_bytes=100_000, max_pixels=1_000_000
+        catalog,
+        FetchOptions(allow_private=True, size=32, timeout_s=2.5, max_bytes=100_000, max_pixels=1_000_000),
     )
     rows = by_id(catalog)
     expected = {
@@ -196,7 +198,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
     assert all((row["image"] is None) == (row["fetch_status"] != "ok") for row in rows.values())
     assert all((row["fetch_error"] is None) == (row["fetch_status"] == "ok") for row in rows.values())
     assert all("\n" not in (row["fetch_error"] or "") for row in rows.values())
-    assert server.user_agents == {USER_AGENT}
+    assert server.user_agents == {user_agent()}
 
     server.asked.clear()
     assert fetch(catalog).rows == 0
@@ -204,11 +206,15 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
 
     server.well = True
     try:
-        again = fetch(catalog, allow_private=True, size=32, retry=["timeout", "http_5xx"])
+        again = fetch(catalog, FetchOptions(allow_private=True, size=32), retry=["timeout", "http_5xx"])
         assert sorted(server.asked) == ["500", "503", "drip", "slow"]
         assert again.rows == 4
         assert again.statuses["ok"] == 6
-        fetch(catalog, allow_private=True, size=32, retry=["failed"], timeout_s=5.0, max_bytes=100_000)
+        fetch(
+            catalog,
+            FetchOptions(allow_private=True, size=32, timeout_s=5.0, max_bytes=100_000),
+            retry=["failed"],
+        )
         assert {name for name, row in by_id(catalog).items() if row["fetch_status"] != "ok"} == {
             *(
                 "loop",
@@ -230,7 +236,7 @@ def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_t
 
 def test_a_fetched_row_says_everything_about_its_image(tmp_path: Path, server: Server) -> None:
     catalog = make(tmp_path, {"wide": f"{server.url}/wide"})
-    report = fetch(catalog, allow_private=True, size=128, format="png")
+    report = fetch(catalog, FetchOptions(allow_private=True, size=128, format="png"))
     row = by_id(catalog)["wide"]
     array = decode(row["image"])
     assert array.shape == (85, 128, 3)
@@ -272,7 +278,7 @@ def test_local_files_are_read_by_path_or_uri(tmp_path: Path) -> None:
             )
         ]
     )
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     statuses = {name: row["fetch_status"] for name, row in by_id(catalog).items()}
     assert statuses == {
         "uri": "ok",
@@ -297,7 +303,7 @@ def test_many_rows_of_which_some_are_bad_cost_only_the_bad(tmp_path: Path) -> No
         path.write_bytes(data)
         urls[f"{number:03}"] = path.as_uri()
     catalog = make(tmp_path, urls, "folder")
-    report = fetch(catalog, size=16, workers=3)
+    report = fetch(catalog, FetchOptions(size=16, workers=3))
     assert report.statuses == {"ok": 270, "not_an_image": 30}
     assert catalog.count("fetch_status != 'ok' AND fetch_error IS NULL") == 0
 
@@ -306,25 +312,40 @@ def test_it_works_inside_a_running_event_loop_as_in_a_notebook(tmp_path: Path, s
     catalog = make(tmp_path, {"a": f"{server.url}/red.jpg"})
 
     async def notebook() -> FetchReport:
-        return fetch(catalog, allow_private=True, size=16)
+        return fetch(catalog, FetchOptions(allow_private=True, size=16))
 
     assert asyncio.run(notebook()).statuses == {"ok": 1}
 
 
 def test_where_limits_what_is_fetched_and_counted(tmp_path: Path, server: Server) -> None:
     catalog = make(tmp_path, {"a": f"{server.url}/red.jpg", "b": f"{server.url}/red.jpg"})
-    assert fetch(str(catalog.uri), allow_private=True, size=16, where="image_id = 'b'").statuses == {"ok": 1}
+    assert fetch(
+        str(catalog.uri), FetchOptions(allow_private=True, size=16), where="image_id = 'b'"
+    ).statuses == {"ok": 1}
     catalog.refresh()
     assert catalog.count("fetch_status IS NULL") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "message"),
     [
-        ({"size": 0}, "size 0"),
+        ({"size": 0}, "size 0 is not one of: 1 to 65535"),
         ({"side": "widest"}, "side 'widest' is not one of: longest, shortest"),
         ({"format": "bmp"}, "format 'bmp' is not one of: jpeg, png, webp"),
         ({"quality": 101}, "quality 101 is not one of: 1 to 100"),
+        ({"workers": 0}, "workers 0 is not one of: 1 to 1024"),
+        ({"animated": "all"}, "animated 'all' is not one of: first, refuse"),
+        ({"per_host": 0}, "per-host 0 is not one of: 1 to 10000"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        FetchOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"retry": ["time_out"]}, "no fetch status time_out; there are: ok, not_found"),
         ({"where": "nosuch = 1"}, "filter .* is not valid"),
     ],
@@ -344,9 +365,9 @@ def test_rows_stay_as_they_are_where_nothing_can_be_decoded(
         patch.setattr(decoders, "START_PAUSES_S", ())
         patch.setattr(decoders, "_MAIN", "raise SystemExit(3)")
         with pytest.raises(DecoderError, match="can be started: exit status 3"):
-            fetch(catalog, allow_private=True, size=16)
+            fetch(catalog, FetchOptions(allow_private=True, size=16))
     assert Catalog.open(catalog.uri).count("fetch_status IS NULL") == 4
-    assert fetch(catalog, allow_private=True, size=16).statuses == {"ok": 4}
+    assert fetch(catalog, FetchOptions(allow_private=True, size=16)).statuses == {"ok": 4}
 
 
 @pytest.mark.parametrize("begin", ["stage.setup()", "interrupted(stage)"])
@@ -356,7 +377,8 @@ def test_a_stage_that_nobody_closed_ends_quietly_with_its_process(begin: str) ->
         silent.listen()
         code = f"""
 import os, signal, threading, pyarrow as pa
-from commoncanvas.catalog.fetching.command import FetchStage
+from commoncanvas.catalog import FetchOptions
+from commoncanvas.catalog.fetching.stage import FetchStage
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 def interrupted(stage):
     urls = ["http://127.0.0.1:{silent.getsockname()[1]}/%d" % n for n in range(100)]
@@ -366,7 +388,7 @@ def interrupted(stage):
     except KeyboardInterrupt:
         print("interrupted")
 def run():
-    stage = FetchStage(size=16, allow_private=True)
+    stage = FetchStage(FetchOptions(size=16, allow_private=True))
     {begin}
 run()
 """
@@ -412,7 +434,7 @@ def test_the_live_line_and_the_summary_say_how_fast_and_with_what_result(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     catalog = make(tmp_path, {name: f"{server.url}/{name}" for name in ("red.jpg", "wide", "moved", "404")})
-    report = fetch(catalog, allow_private=True, size=16)
+    report = fetch(catalog, FetchOptions(allow_private=True, size=16))
     assert report.bytes == 2 * len(jpeg()) + len(jpeg(3000, 2000))
     assert re.fullmatch(
         r"4 images in [\d.]+ s \(\d+ images/s, [\d.]+ MB/s\)\n"

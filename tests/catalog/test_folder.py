@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.core.errors import LicenseError, NothingImportedError, SourceError
 from commoncanvas.table.report import Report
@@ -74,7 +74,7 @@ def test_csv_with_people_s_own_column_names_becomes_provenance(photos: Path, tmp
         "label": "a day at sea",
     }
     assert found["b.png"]["taken_at"] == datetime(2019, 5, 1, 10, tzinfo=UTC)
-    assert fetch(tmp_path / "c.lance", size=8).statuses == {"ok": 4}
+    assert fetch(tmp_path / "c.lance", FetchOptions(size=8)).statuses == {"ok": 4}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -208,7 +208,7 @@ def test_one_licence_and_creator_for_all_where_nothing_else_is_said(photos: Path
 def test_importing_again_adds_only_what_is_new_and_leaves_the_rest(photos: Path, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"path": photos, "license": "CC0"}
     import_("folder", tmp_path / "c.lance", **arguments)
-    fetch(tmp_path / "c.lance", size=8)
+    fetch(tmp_path / "c.lance", FetchOptions(size=8))
     Image.new("RGB", (8, 8)).save(photos / "new.jpg")
     report = import_("folder", tmp_path / "c.lance", **arguments)
     assert (report.new, report.present) == (1, 4)
@@ -398,7 +398,7 @@ def test_names_that_one_system_composes_and_another_decomposes_are_the_same_file
     report = import_("folder", tmp_path / "c.lance", path=photos)
     assert report.new == 1
     assert report.skipped == {"no metadata": 3}
-    assert fetch(tmp_path / "c.lance", size=8).statuses == {"ok": 1}
+    assert fetch(tmp_path / "c.lance", FetchOptions(size=8)).statuses == {"ok": 1}
     assert set(rows(tmp_path / "c.lance")) == {"sub/d\u00e9.jpg"}
 
 

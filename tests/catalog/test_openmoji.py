@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_
 from commoncanvas.catalog.importing.sources.openmoji import has_label, slug
 from commoncanvas.catalog.local_images import read_drawing
 from commoncanvas.core.errors import MissingExtraError, SourceError
@@ -76,7 +76,7 @@ def test_importing_again_changes_nothing(catalog: Catalog) -> None:
 
 
 def test_drawings_are_fetched_out_of_the_package(catalog: Catalog) -> None:
-    report = fetch(catalog, size=64, where="array_has(tags, 'food-fruit')")
+    report = fetch(catalog, FetchOptions(size=64), where="array_has(tags, 'food-fruit')")
     assert set(report.statuses) == {"ok"}
     (row,) = catalog.table(["image", "width", "height"], "source_id = '1F34E'").to_pylist()
     red, green, blue = decode(row["image"])[40, 32].astype(int)

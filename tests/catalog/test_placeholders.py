@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.catalog import Catalog, curate, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, curate, fetch, import_
 from commoncanvas.catalog.repeated import MANY, repeated
 from commoncanvas.table.schema import to_batch
 from tests.catalog.fetching.server import Answer, RawServer, errors, http, image_file, statuses
@@ -48,7 +48,7 @@ def test_a_listed_size_or_digest_tells_that_another_file_is_there_now(tmp_path: 
             )
         (tmp_path / "train.csv").write_text("\n".join(lines))
         import_("openimages", tmp_path / "c.lance", path=tmp_path / "train.csv")
-        fetch(tmp_path / "c.lance", size=16, allow_private=True)
+        fetch(tmp_path / "c.lance", FetchOptions(size=16, allow_private=True))
     catalog = Catalog.open(tmp_path / "c.lance")
     assert list(statuses(catalog).values()) == [status for _, _, status in rows.values()]
     said = list(errors(catalog).values())
@@ -73,7 +73,7 @@ def test_the_second_address_stands_in_for_a_file_that_has_changed(tmp_path: Path
             {"image_id": "b", "image_url_2": None, **first},
         ]
         catalog.add([to_batch(rows, [STATED_MD5])])
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
     assert statuses(Catalog.open(catalog.uri)) == {"a": "ok", "b": "changed"}
 
 
@@ -104,7 +104,7 @@ def test_the_same_file_from_many_addresses_is_warned_of_and_left_out_by_curate(
         # One address in many rows is a list that names an image more than once.
         rows += [{**rows[0], "image_id": f"again{number}"} for number in range(2 * MANY)]
         catalog.add([to_batch(rows)])
-        report = fetch(catalog, size=16, allow_private=True)
+        report = fetch(catalog, FetchOptions(size=16, allow_private=True))
     digest = hashlib.sha256(SORRY).hexdigest()
     said = " ".join(capsys.readouterr().err.split())
     assert report.statuses == {"ok": len(rows)}

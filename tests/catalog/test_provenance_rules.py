@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import Report, fields
-from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, read_license
+from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row
 from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.table.schema import to_batch
 from tests.catalog.imports import options
 

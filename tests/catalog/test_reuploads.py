@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from commoncanvas.catalog import Catalog, curate, export, fetch, import_, takedown
+from commoncanvas.catalog import Catalog, FetchOptions, curate, export, fetch, import_, takedown
 from commoncanvas.catalog.fetching.worker import Worker
 from commoncanvas.images.copies import find_copy, make_query
 from commoncanvas.images.image import decode, encode_image, phash
@@ -86,8 +86,8 @@ def test_the_same_file_of_another_uploader_is_not_stored_again(uri: str, tmp_pat
         tmp_path / "b", {"copy.png": (tmp_path / "a/x.png").read_bytes(), "y.png": saved(picture(3))}, "Bo"
     )
     import_("folder", uri, path=b)
-    for arguments in ({}, {"retry": ["failed"]}, {"retry": ["taken_down"], "allow_lookalikes": True}):
-        report = fetch(uri, **arguments)
+    for retry, lookalikes in (([], False), (["failed"], False), (["taken_down"], True)):
+        report = fetch(uri, FetchOptions(allow_lookalikes=lookalikes), retry=retry)
         assert report.statuses == {"ok": 3, "taken_down": 1}
     assert statuses(uri)["folder:b/copy.png"] == "taken_down"
     curate(uri, policy="commercial", name="c-v1")
@@ -125,7 +125,7 @@ def test_a_copy_that_was_changed_is_held_back_named_and_let_in_only_when_asked(
     assert row[0]["phash"] is row[0]["sha256"] is None
     fetch(uri, retry=["failed"])
     assert statuses(uri)["folder:b/copy.png"] == "looks_taken_down"
-    fetch(uri, allow_lookalikes=True, where="image_id = 'folder:b/copy.png'")
+    fetch(uri, FetchOptions(allow_lookalikes=True), where="image_id = 'folder:b/copy.png'")
     assert statuses(uri)["folder:b/copy.png"] == "ok"
     assert takedown(uri).rows == 0
 

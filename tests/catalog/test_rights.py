@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas import licenses
-from commoncanvas.catalog.importing.sources import Report, fields
-from commoncanvas.catalog.importing.sources.base_row import row_by_aliases
+from commoncanvas.catalog.importing.sources import Report, SourceOptions, fields
+from commoncanvas.catalog.importing.sources.described import DescribedSource
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.core.errors import SourceError
 from commoncanvas.licenses import LICENSES, License
@@ -27,9 +29,19 @@ CREATED = {"creator": "Jane Doe"}
 COLUMNS = sorted(fields.RIGHTS | fields.NOTICES)
 
 
-def read(record: dict[str, Any], **said: Any) -> tuple[dict[str, Any] | None, Report]:
+class Records(DescribedSource):
+    name = "x"
+
+    def rows(self, report: Report) -> Iterator[dict[str, Any]]:
+        return iter(())
+
+
+def read(
+    record: dict[str, Any], license: str | None = None, columns: Mapping[str, str] = MappingProxyType({})
+) -> tuple[dict[str, Any] | None, Report]:
     report = Report()
-    return row_by_aliases("x", "1", "here", record, report, **said), report
+    source = Records(SourceOptions(license=license))
+    return source.described("1", "here", record, report, columns), report
 
 
 def license_of(record: dict[str, Any], **said: Any) -> str:
@@ -83,7 +95,7 @@ def test_a_statement_in_any_column_for_rights_stops_the_row(column: str) -> None
         assert license_of({spelled: [withheld], other: "CC BY 4.0"}) == "contradictory licences"
     assert license_of({other: "CC BY 4.0", column: ""}) == "CC-BY-4.0"
     assert license_of({other: "CC BY", column: "CC BY 4.0"}) == "CC-BY-4.0"
-    withheld = license_of({column: "No reuse without permission"}, license=LICENSES["CC-BY-4.0"])
+    withheld = license_of({column: "No reuse without permission"}, license="CC BY 4.0")
     assert withheld == "unknown licence"
 
 

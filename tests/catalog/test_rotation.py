@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
 from commoncanvas.images.image import decode
 from commoncanvas.table.schema import STATED, to_batch
 from tests.catalog.fetching.server import RawServer, http
@@ -41,7 +41,7 @@ def stored(
         catalog.add_columns(STATED)
         row = {"image_id": "a", "source": "x", "image_url": f"{server.url}/a", "stated_rotation": rotation}
         catalog.add([to_batch([row], STATED)])
-        assert fetch(catalog, size=size, format="png", allow_private=True).statuses == {"ok": 1}
+        assert fetch(catalog, FetchOptions(size=size, format="png", allow_private=True)).statuses == {"ok": 1}
     (row,) = catalog.table(["image", "width", "height", "original_width", "original_height"]).to_pylist()
     return row, decode(row.pop("image"))
 

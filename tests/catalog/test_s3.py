@@ -18,7 +18,7 @@ import pytest
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.schema import to_batch
 from tests.catalog.imports import picture
@@ -113,7 +113,7 @@ def test_import_and_fetch_killed_on_s3_are_finished_by_the_next_run(
         run(*words)
     whole = tmp_path / "whole.lance"
     import_("folder", whole, path=collection)
-    fetch(whole, size=64)
+    fetch(whole, FetchOptions(size=64))
     tables = [
         Catalog.open(uri).table(Catalog.open(whole).schema.names).sort_by("image_id") for uri in (URI, whole)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from commoncanvas.catalog import Catalog, curate, fetch, show
+from commoncanvas.catalog import Catalog, FetchOptions, curate, fetch, show
 from commoncanvas.cli import app
 from commoncanvas.core.console import print_table
 from commoncanvas.core.errors import CatalogError
@@ -42,7 +42,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     ]
     made = Catalog.create(folder / "c.lance")
     made.add([to_batch(rows)])
-    fetch(made, size=64)
+    fetch(made, FetchOptions(size=64))
     made.add([to_batch([{"image_id": "x:new", "source": "folder", "image_url": "/nowhere"}])])
     curate(made.uri, deduplicate=True, name="c-v1")
     return Catalog.open(made.uri)

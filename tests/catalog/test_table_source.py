@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_
 from commoncanvas.core.errors import SourceError
 from tests.catalog.imports import imported, picture
 
@@ -117,7 +117,7 @@ def test_addresses_and_files_beside_the_table_stand_in_one_column_and_are_fetche
         "outside the folder": 3, "link out of the folder": 1, "no image address": 2, "file missing": 1
     }  # fmt: skip
     assert "import folder FOLDER --metadata" in report.notes[0]
-    fetch(tmp_path / "c.lance", size=16, where="image_url LIKE 'file:%'")
+    fetch(tmp_path / "c.lance", FetchOptions(size=16), where="image_url LIKE 'file:%'")
     assert Catalog.open(tmp_path / "c.lance").count("fetch_status = 'ok'") == 3
     rows, _ = imported("table", tmp_path / "d.lance", path=path, follow_links=True)
     assert "table:list/6" in rows
@@ -137,7 +137,7 @@ def test_a_row_of_another_source_names_no_file_and_a_bare_path_is_none_of_a_tabl
             )
         ]
     )
-    fetch(tmp_path / "c.lance", size=16, where="image_id = 'table:x'")
+    fetch(tmp_path / "c.lance", FetchOptions(size=16), where="image_id = 'table:x'")
     catalog = Catalog.open(tmp_path / "c.lance")
     assert catalog.count("image_id = 'table:x' AND fetch_status = 'refused'") == 1
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.fetching.command import FetchStage
+from commoncanvas.catalog import Catalog, FetchOptions
+from commoncanvas.catalog.fetching.stage import FetchStage
 from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, TrainingError
 from commoncanvas.encoding.command import column_info, encode
 from commoncanvas.encoding.stages import FeatureStage, LatentStage, TextStage
@@ -183,7 +183,7 @@ class Replace(FetchStage):
     """Fetches all rows once more, from one place."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(size=32, format="png", retry=("ok",))
+        super().__init__(FetchOptions(size=32, format="png"), retry=("ok",))
         self.url = url
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commoncanvas.catalog import Catalog, curate, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, curate, fetch
 from commoncanvas.core.errors import EngineError
 from commoncanvas.engine import RayEngine
 from tests.catalog.fetching.server import RawServer
@@ -150,9 +150,9 @@ def test_a_fetch_gives_the_same_table_and_figures_as_the_local_engine_and_keeps_
     pictures = Pictures()
     with RawServer(pictures) as server:
         here, there = (addresses(tmp_path / name, server.url) for name in ("here.lance", "there.lance"))
-        local = fetch(here, size=32, allow_private=True)
+        local = fetch(here, FetchOptions(size=32, allow_private=True))
         pictures.most = 0
-        remote = fetch(there, size=32, allow_private=True, engine="ray", per_host=5)
+        remote = fetch(there, FetchOptions(size=32, allow_private=True, per_host=5), engine="ray")
     assert pictures.most == 4  # two each for two workers
     assert remote.rows == local.rows == 240
     assert remote.statuses == local.statuses == {"ok": 216, "not_found": 24}
@@ -166,7 +166,7 @@ def test_no_more_workers_fetch_than_a_host_may_be_asked_at_once(cluster: Any, tm
     pictures = Pictures()
     with RawServer(pictures) as server:
         catalog = addresses(tmp_path / "there.lance", server.url, fragments=2, rows=10)
-        fetch(catalog, size=32, allow_private=True, engine="ray", per_host=1)
+        fetch(catalog, FetchOptions(size=32, allow_private=True, per_host=1), engine="ray")
     assert pictures.most == 1
 
 

@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from commoncanvas.captioning import caption
-from commoncanvas.captioning.captioner import CaptionerConfig
+from commoncanvas.captioning import CaptionerConfig, caption
 from commoncanvas.catalog import Catalog
 from commoncanvas.encoding.command import encode
 from commoncanvas.engine import RayEngine
@@ -64,7 +63,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
     here = caption(shapes.uri, captioner)
     there = caption(str(tmp_path / "there.lance"), captioner, engine=RayEngine(1))
     assert there == here
-    assert here["captions"] == 12
+    assert here.captions == 12
     table = columns(shapes.uri, CAPTIONS)
     assert columns(tmp_path / "there.lance", CAPTIONS).equals(table)
     assert len({*table["caption"].to_pylist()} - {None}) > 2

@@ -14,7 +14,7 @@ import pytest
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
 from commoncanvas.engine.keys import store_keys
 from tests.catalog.fetching.server import RawServer
 from tests.ray_cluster import wait_until, workers
@@ -102,7 +102,7 @@ def test_storage_options_open_the_store_to_workers(
         addresses(tmp_path / "here.lance", server.url, fragments=2)
         upload(tmp_path / "here.lance", store)
         catalog = Catalog.open("s3://commons/cc.lance", storage_options=store)
-        report = fetch(catalog, size=32, allow_private=True, engine="ray")
+        report = fetch(catalog, FetchOptions(size=32, allow_private=True), engine="ray")
     assert report.statuses == {"ok": 72, "not_found": 8}
     assert_nowhere(SECRET)
 

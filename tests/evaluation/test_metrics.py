@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from commoncanvas.evaluation import metrics
+from commoncanvas.models.similarity import cosine_similarity, matched_and_shuffled
 
 Array = NDArray[np.float64]
 
@@ -132,8 +133,8 @@ def test_kernel_distance_over_subsets_is_near_that_of_the_whole() -> None:
 @given(feature_pairs())
 def test_shuffled_cosine_is_the_mean_over_all_rolls(pair: tuple[Array, Array]) -> None:
     a, b = pair
-    matched, shuffled = metrics.matched_and_shuffled(a, b)
-    cosines = metrics.cosine_similarity(a, b)
+    matched, shuffled = matched_and_shuffled(a, b)
+    cosines = cosine_similarity(a, b)
     assert matched == pytest.approx(np.mean(np.diagonal(cosines)))
     rolls = [np.mean(np.diagonal(np.roll(cosines, -shift, axis=1))) for shift in range(1, len(a))]
     assert shuffled == pytest.approx(np.mean(rolls))
@@ -141,7 +142,7 @@ def test_shuffled_cosine_is_the_mean_over_all_rolls(pair: tuple[Array, Array]) -
 
 
 def test_a_single_text_has_no_shuffle() -> None:
-    matched, shuffled = metrics.matched_and_shuffled(np.ones((1, 3)), np.ones((1, 3)))
+    matched, shuffled = matched_and_shuffled(np.ones((1, 3)), np.ones((1, 3)))
     assert matched == pytest.approx(1) and np.isnan(shuffled)
 
 

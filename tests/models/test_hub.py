@@ -50,7 +50,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> str:
 LOADS = {
     "VAE": load_vae,
     "text encoder": lambda model: TextEncoder(model, 8),
-    "captioner": lambda model: load_captioner(CaptionerConfig("blip2", model)),
+    "captioner": lambda model: load_captioner(CaptionerConfig(model, "blip2")),
 }
 
 

@@ -50,7 +50,7 @@ def unet(folder: str) -> Any:
 
 
 def captioner(kind: str) -> Callable[[str], Any]:
-    return lambda folder: load_captioner(CaptionerConfig(kind, folder, precision="fp32", device="cpu"))
+    return lambda folder: load_captioner(CaptionerConfig(folder, kind, precision="fp32", device="cpu"))
 
 
 LOADERS: dict[str, tuple[str, str, Callable[[str], Any]]] = {

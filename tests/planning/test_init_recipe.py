@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from commoncanvas.catalog import Catalog, fetch, import_
+from commoncanvas.catalog import Catalog, FetchOptions, fetch, import_
 from commoncanvas.cli import main
 from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError
@@ -38,7 +38,7 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 Image.fromarray(drawing(colour, shape, 40)).save(folder / f"{colour}-{shape}.png")
                 writer.writerow([f"{colour}-{shape}.png", "CC BY-NC 4.0", "Ada", f"a {colour} {shape}: [1]"])
     import_("folder", "my.lance", path=folder, label_column="title")
-    fetch("my.lance", size=32)
+    fetch("my.lance", FetchOptions(size=32))
     return tmp_path
 
 
@@ -102,7 +102,7 @@ def test_licences_that_no_one_licence_can_cover_are_told_before_the_training(
         rows.append(f"{shape}.png,{license},Ada,a {shape}")
     (tmp_path / "scans/metadata.csv").write_text("\n".join(rows) + "\n")
     import_("folder", "my.lance", path=tmp_path / "scans", label_column="title")
-    fetch("my.lance", size=32)
+    fetch("my.lance", FetchOptions(size=32))
     started = init_recipe("xs", "ours.yaml", catalog="my.lance")
     assert started.conflict is not None and "CC-BY-NC-4.0" in started.conflict
     assert "before you share the model: no single licence can cover all" in " ".join(str(started).split())

@@ -5,11 +5,10 @@ All captioners have one protocol. Each is a file in this folder, and a line in C
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from commoncanvas.captioning.answers import not_a_caption, refusal
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import from_anywhere
 from commoncanvas.images.image import encode_image
+from commoncanvas.options.caption import CaptionerConfig
 from commoncanvas.table.columns import ColumnInfo
-
-Kind = Literal["xs", "blip2", "vlm", "openai"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 CAPTIONERS: dict[str, str] = {
     "xs": "commoncanvas.captioning.xs:XSCaptioner",
@@ -45,6 +42,8 @@ STATUSES = {
     "bad_answer": "an answer that does not follow the protocol",
 }
 """The values of `<column>_status`."""
+SILENT = 8
+"""If a model or server fails on all images of a batch, and on at least so many, the images are not the cause."""
 
 
 class Caption(NamedTuple):
@@ -67,41 +66,6 @@ def caption_of(answer: str, cut: bool = False) -> Caption:
     if not_a_caption(text):
         return Caption(None, "not_a_caption")
     return Caption(text, "cut" if cut else "ok")
-
-
-class CaptionerConfig(NamedTuple):
-    """A captioner's kind, model (a folder, a hub id, or its name on a server) and settings.
-
-    None means the captioner's default. `seed` is used if `temperature` isn't 0.
-    """
-
-    kind: str
-    model: str
-    revision: str | None = None
-    prompt: str | None = None
-    max_tokens: int | None = None
-    beams: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    precision: Precision = "auto"
-    device: str = "auto"
-    batch_size: int | None = None
-    base_url: str | None = None
-    concurrency: int = 16
-
-    @classmethod
-    def of(cls, model: str | Path, **settings: Any) -> CaptionerConfig:
-        """The captioner in a folder or of a hub id. Raises ModelError."""
-        return cls(kind_of(str(model)), str(model), **settings)
-
-    def for_workers(self, info: ColumnInfo) -> CaptionerConfig:
-        """The same config for processes in other folders, each with its own GPU. The precision is that of `info`, which
-        the captioner in this process has.
-        """
-        precision = info.settings.get("precision", self.precision)
-        model, device = from_anywhere(self.model), self.device.partition(":")[0]
-        return self._replace(model=model, device=device, precision=precision)
 
 
 class Captioner(Protocol):
@@ -128,18 +92,17 @@ def load_captioner(config: CaptionerConfig) -> Captioner:
     return captioner
 
 
-def kind_of(model: str) -> Kind:
-    """The kind of captioner of the folder or hub id `model`, from its configuration. Raises ModelError."""
-    folder = Path(model)
-    if not folder.exists():
-        return "blip2" if "blip2" in model.lower() else "vlm"
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{model} is not a captioner's folder: it has no config.json with a model_type"
-        ) from error
-    return {"commoncanvas-xs-captioner": "xs", "blip-2": "blip2"}.get(kind, "vlm")  # type: ignore[return-value]
+def for_workers(config: CaptionerConfig, info: ColumnInfo) -> CaptionerConfig:
+    """The same config for processes in other folders, each with its own GPU. The precision is that of `info`, which the
+    captioner in this process has.
+    """
+    return replace(
+        config,
+        model=from_anywhere(config.model),
+        captioner=config.kind,
+        device=config.device.partition(":")[0],
+        precision=info.settings.get("precision", config.precision),
+    )
 
 
 def captions_of(captioner: Captioner, images: Sequence[NDArray[np.uint8]]) -> list[str]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.captioning.captioner import STATUSES, CaptionerConfig, Precision
+from commoncanvas.captioning.captioner import STATUSES
 from commoncanvas.captioning.quality.rules import STATUSES as DROPPED
+from commoncanvas.captioning.result import CaptionResult
 from commoncanvas.captioning.stage import CaptionStage
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.status_counts import status_counts
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, MissingExtraError
 from commoncanvas.engine import Engine, engine_of
-from commoncanvas.models.sentences import agreement
+from commoncanvas.models.sentences import embed
+from commoncanvas.models.similarity import matched_and_shuffled
+from commoncanvas.options.caption import CaptionerConfig, Precision
+from commoncanvas.options.retry import statuses_to_retry
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, expression, why_none
@@ -34,27 +40,25 @@ def caption(
     overwrite: bool = False,
     engine: Engine | str = "local",
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> CaptionResult:
     """Caption the fetched images of `catalog` that meet `where` (default: rows without human text).
 
     `captioner`: a model's folder or hub id, whose configuration says which kind it is; or a CaptionerConfig.
 
     `retry`: statuses to caption again, from STATUSES, or `failed` for all without a caption. `overwrite` first drops
     the column if another captioner or other settings made it; else that is an error. `engine` and `workers`: see
-    `engine_of`; each worker loads the captioner. Returns the number of captioned rows, counts of all statuses, and the
-    mean sentence cosine between captions and titles for some rows, with the same for shuffled captions. Raises
-    CatalogError, EngineError, MissingExtraError, ModelError.
+    `engine_of`; each worker loads the captioner. Raises CatalogError, EngineError, MissingExtraError, ModelError.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", column):
         raise CatalogError(f"column {column!r}: use lower-case letters, digits and _, as in caption_long")
-    config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig.of(captioner)
-    again = _retries(retry)
+    config = captioner if isinstance(captioner, CaptionerConfig) else CaptionerConfig(str(captioner))
+    again = statuses_to_retry(retry, "caption", (*STATUSES, *DROPPED), ("ok", "cut", *DROPPED))
     engine = engine_of(engine, workers, device="cpu" if config.kind == "openai" else "auto")
     if config.kind == "openai":
-        config = config._replace(concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
+        config = replace(config, concurrency=max(1, config.concurrency // getattr(engine, "workers", 1)))
     table = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     if config.precision == "auto":
-        config = config._replace(precision=_precision(table, column, engine))
+        config = replace(config, precision=_precision(table, column, engine))
     stage = CaptionStage(config, column, again)
     if column in table.schema.names:
         _check_column(table, stage, overwrite)
@@ -65,14 +69,13 @@ def caption(
         labelled = "; every image has human text; use --where true to caption them anyway"
         none = where == "label IS NULL" and table.count(FETCHED) and not table.count(condition)
         say(f"{column}: {why_none(table, conditions)}{labelled if none else ''}")
-    counted = table.table([stage.done_column], condition)[stage.done_column].value_counts().to_pylist()
-    statuses = {one["values"]: one["counts"] for one in counted if one["values"] is not None}
-    return {
-        "captions": done,
-        "captioner": stage.info.model,
-        "column": column,
-        "statuses": dict(sorted(statuses.items(), key=lambda item: -item[1])),
-    } | quality(table, column, condition)
+    return CaptionResult(
+        done,
+        stage.info.model,
+        column,
+        status_counts(table, stage.done_column, condition),
+        **_fit(table, column, condition),
+    )
 
 
 def _precision(table: Catalog, column: str, engine: Engine) -> Precision:
@@ -103,34 +106,22 @@ def another(column: str, model: str) -> str:
     return f"{column}_{re.sub(r'[^a-z0-9]+', '_', Path(model).name.lower()).strip('_')}"
 
 
-def quality(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
-    """Agreement of captions with the titles of the same images, for up to COMPARED rows. Empty if fewer than two rows
-    have both, or without the sentence model.
+def _fit(catalog: Catalog, column: str, where: str) -> dict[str, Any]:
+    """How well captions fit the titles of the same images, for up to COMPARED rows. Empty if fewer than two rows have
+    both, or without the sentence model.
     """
     both = all_of(where, f"{column} IS NOT NULL", "title IS NOT NULL")
     rows = catalog.table([column, "title"], where=both, limit=COMPARED)
     if len(rows) < 2:
         return {}
+    captions, titles = (rows[name].to_pylist() for name in (column, "title"))
     try:
-        matched, shuffled = agreement(rows[column].to_pylist(), rows["title"].to_pylist())
+        matched, shuffled = matched_and_shuffled(embed(captions), embed(titles))
     except MissingExtraError:
         return {}
     return {
         "compared": len(rows),
         "caption_cosine": round(matched, 4),
         "caption_cosine_shuffled": round(shuffled, 4),
-        "distinct_captions": len(set(rows[column].to_pylist())),
+        "distinct_captions": len(set(captions)),
     }
-
-
-def _retries(names: Sequence[str]) -> tuple[str, ...]:
-    chosen: list[str] = []
-    for name in names:
-        chosen += [one for one in STATUSES if one not in ("ok", "cut")] if name == "failed" else [name]
-    for name in chosen:
-        if name not in (*STATUSES, *DROPPED):
-            raise CatalogError(
-                f"there is no caption status {name}; choose from: {', '.join((*STATUSES, *DROPPED))}, or failed "
-                "(all rows for which the captioner gave no caption)"
-            )
-    return tuple(dict.fromkeys(chosen))

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from commoncanvas.captioning.captioner import Caption, CaptionerConfig, caption_of
+from commoncanvas.captioning.captioner import Caption, caption_of
 from commoncanvas.captioning.older_folders import complete
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import decode
@@ -26,6 +26,7 @@ from commoncanvas.models.devices import DTYPES, in_batches, pick_device, precisi
 from commoncanvas.models.threads import threads
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
+from commoncanvas.options.caption import CaptionerConfig
 from commoncanvas.provenance.record import origin
 from commoncanvas.table.columns import ColumnInfo
 

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from commoncanvas.captioning.captioner import Caption, CaptionerConfig, caption_of
+from commoncanvas.captioning.captioner import SILENT, Caption, caption_of
 from commoncanvas.captioning.vlm import VLMCaptioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, MissingExtraError, ModelError
 from commoncanvas.core.text import counted
+from commoncanvas.options.caption import CaptionerConfig
 from commoncanvas.table.columns import ColumnInfo
 
 T = TypeVar("T")
@@ -23,8 +24,6 @@ TIMEOUT_S = 120.0
 RETRIES = 5
 WINDOWS = 8
 """Images per batch, in multiples of `concurrency`. The server is idle only at the end of a batch."""
-SILENT = 8
-"""If so many images get no answer at all, the images are not the cause."""
 OTHER_LIMIT = "max_completion_tokens"
 _FORMATS = {b"\xff\xd8\xff": "jpeg", b"\x89PN": "png", b"RIF": "webp"}
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas.captioning.captioner import Caption, Captioner, CaptionerConfig, load_captioner
+from commoncanvas.captioning.captioner import SILENT, Caption, Captioner, for_workers, load_captioner
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.text import one_line
+from commoncanvas.options.caption import CaptionerConfig
 
 AHEAD = 8
 """Batches that the captioner gets together, so that it can sort images by size."""
 DECODERS = 2
-SILENT = 8
-"""If the model fails on all of a batch, and on at least so many images, the images are not the cause."""
 
 
 class CaptionStage:
@@ -45,7 +44,7 @@ class CaptionStage:
         again = ", ".join(f"'{status}'" for status in retry)
         self.todo = f"{self.done_column} IS NULL" + (f" OR {self.done_column} IN ({again})" if again else "")
         self.info = self.captioner.info
-        self.config = config.for_workers(self.info)
+        self.config = for_workers(config, self.info)
         self.batch_size = AHEAD * self.captioner.batch_size
         names = (column, f"{column}_model", self.done_column)
         self.writes = tuple(self.info.field(name, pa.string()) for name in names)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from commoncanvas.captioning.captioner import CaptionerConfig
 from commoncanvas.captioning.generation import GeneratingCaptioner, Inputs
 from commoncanvas.core.errors import ModelError
+from commoncanvas.options.caption import CaptionerConfig
 
 
 class VLMCaptioner(GeneratingCaptioner):

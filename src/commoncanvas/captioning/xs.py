@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from commoncanvas.captioning.captioner import Caption, CaptionerConfig
+from commoncanvas.captioning.captioner import Caption
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.image import decode, square
@@ -30,6 +30,7 @@ from commoncanvas.models.image_features import image_features
 from commoncanvas.models.text_encoder import MINILM, text_encoder_path
 from commoncanvas.models.threads import threads
 from commoncanvas.models.weights import load_network, load_tokenizer
+from commoncanvas.options.caption import CaptionerConfig
 from commoncanvas.provenance.record import origin
 from commoncanvas.table.columns import ColumnInfo
 

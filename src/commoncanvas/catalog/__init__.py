@@ -12,6 +12,7 @@ from commoncanvas.catalog.show.command import ShownRows, show
 from commoncanvas.catalog.stats.command import stats
 from commoncanvas.catalog.stats.result import CatalogStats
 from commoncanvas.catalog.takedown.command import TakedownReport, takedown
+from commoncanvas.options.fetch import FetchOptions
 from commoncanvas.table.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.table.stage import Stage
 from commoncanvas.table.table import Catalog
@@ -21,6 +22,7 @@ __all__ = [
     "CatalogStats",
     "CurateReport",
     "ExportReport",
+    "FetchOptions",
     "FetchReport",
     "ImportReport",
     "LookupReport",

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, show
+from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, names, show
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, NothingImportedError, SourceError
 from commoncanvas.core.text import counted
+from commoncanvas.options.fetch import DEFAULTS, FetchOptions
 
 app = App(name="catalog", help="The table of images, with the source, creator and licence of each.")
+
+
+_COMMAND_LINE = re.compile("^(?!(timeout_s|idle_s|connect_s|max_bytes|max_pixels|buffer_bytes)$)")
+"""The fields of FetchOptions that are options; the others can be set in Python only."""
 
 
 @app.command(name="import")
@@ -84,62 +90,21 @@ def catalog_import(
 def fetch(
     *,
     catalog: Uri,
-    size: int = 512,
-    side: Literal["longest", "shortest"] = "longest",
-    format: Literal["jpeg", "png", "webp"] = "jpeg",
-    quality: int = 95,
+    options: Annotated[FetchOptions, Parameter(name="*", negative="", parse=_COMMAND_LINE)] = DEFAULTS,
     retry: str = "",
     where: str | None = None,
-    workers: int | None = None,
-    animated: Literal["first", "refuse"] = "first",
-    allow_private: Annotated[bool, Parameter(negative="")] = False,
-    connections: int = 32,
-    per_host: int = 16,
-    retries: int = 2,
-    contact: str | None = None,
     engine: EngineName = "local",
-    allow_lookalikes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Fetch the images of rows that have none yet, resize them, and write a status into every row.
 
     Args:
-        side: which side `size` limits.
-        format: format of the stored images.
-        quality: quality of JPEG and WebP, 1 to 100.
-        size: longest (or shortest) side in pixels; raster images are never enlarged.
         retry: statuses to try again, comma-separated (`failed`: all except ok and taken-down rows).
         where: SQL condition on the rows.
-        workers: processes that decode images, or Ray workers of one CPU each; default: all processors.
-        animated: store the first frame of an animated image, or refuse it.
-        allow_private: allow URLs in private networks and on this machine, to use a server of your own.
-        connections: most downloads at the same time, of all workers together.
-        per_host: most downloads at the same time from one host, of all workers together.
-        retries: how often to try again after a time-out, a lost connection, HTTP 429 or 503.
-        contact: mail address or URL sent to servers, so that their owners can contact you.
-        allow_lookalikes: also store images that were refused because they look like images that were taken down.
     """
     from commoncanvas.catalog import fetch as run
 
-    statuses = tuple(status for status in retry.split(",") if status)
-    report = run(
-        catalog,
-        size=size,
-        side=side,
-        format=format,
-        quality=quality,
-        retry=statuses,
-        where=where,
-        workers=workers,
-        animated=animated,
-        allow_private=allow_private,
-        connections=connections,
-        per_host=per_host,
-        retries=retries,
-        contact=contact,
-        engine=engine,
-        allow_lookalikes=allow_lookalikes,
-    )
+    report = run(catalog, options, where=where, retry=names(retry), engine=engine)
     show(report, json_)
     if report.failure:
         raise CatalogError(report.failure)
@@ -190,8 +155,7 @@ def catalog_show(
     from commoncanvas.catalog.show.command import COLUMNS
     from commoncanvas.catalog.show.command import show as run
 
-    chosen = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns else COLUMNS
-    found = run(catalog, where=where, columns=chosen, limit=limit)
+    found = run(catalog, where=where, columns=names(columns) or COLUMNS, limit=limit)
     if html is not None:
         from commoncanvas.pages.rows_page import write_rows_page
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, show
+from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, names, show
 from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
+from commoncanvas.options.caption import CaptionerConfig
 
 if TYPE_CHECKING:
     from commoncanvas.captioning.quality.clip import ClipModel
@@ -31,23 +33,11 @@ app.command(captions)
 def caption(
     *,
     catalog: Uri,
-    model: str,
-    captioner: Literal["xs", "blip2", "vlm", "openai"] | None = None,
+    config: Annotated[CaptionerConfig, Parameter(name="*", parse=re.compile("^(?!device$)"))],
     column: str = "caption",
     where: str = "label IS NULL",
     retry: str = "",
     overwrite: bool = False,
-    revision: str | None = None,
-    prompt: str | None = None,
-    max_tokens: int | None = None,
-    beams: int | None = None,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
-    batch_size: int | None = None,
-    base_url: str | None = None,
-    concurrency: int = 16,
     engine: EngineName = "local",
     workers: Workers = None,
     json_: Json = False,
@@ -56,48 +46,18 @@ def caption(
 
     Args:
         column: column to write the captions to.
-        top_p: with a temperature: sample from the likeliest words that have this probability together.
-        seed: random seed of the sampling, with a temperature.
-        model: folder or hub id of the model, or its name on the server.
-        captioner: xs, blip2, vlm (any model with images and a chat template), or openai (a server with OpenAI's API);
-            default: openai with --base-url, else by the model's configuration.
         where: SQL condition on the rows, or the name of a saved filter; default: rows without human text.
         retry: statuses to try again, comma-separated (`failed`: every row that got no caption).
         overwrite: first delete the column's captions, if another captioner or other settings made them.
-        revision: branch, tag or commit on the hub.
-        prompt: prompt for the model; default for vlm and openai: a built-in one.
-        max_tokens: most tokens in a caption.
-        beams: number of beams in beam search; default: 5 for blip2, 1 (greedy) for vlm.
-        temperature: above 0, captions are sampled at random, with a seed per image made from SEED.
-        precision: precision of the weights; auto: bf16 if the device supports it natively, else fp32.
-        batch_size: images per batch; halved when memory runs out.
-        base_url: URL of the server, such as http://localhost:8000/v1; set OPENAI_API_KEY if it needs a key.
-        concurrency: requests to the server at the same time.
     """
-    from commoncanvas.captioning import CaptionerConfig, kind_of
     from commoncanvas.captioning import caption as run
 
-    config = CaptionerConfig(
-        captioner or ("openai" if base_url else kind_of(model)),
-        model,
-        revision=revision,
-        prompt=prompt,
-        max_tokens=max_tokens,
-        beams=beams,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        precision=precision,
-        batch_size=batch_size,
-        base_url=base_url,
-        concurrency=concurrency,
-    )
     report = run(
         catalog,
         config,
         column=column,
         where=where,
-        retry=[status for status in retry.split(",") if status],
+        retry=names(retry),
         overwrite=overwrite,
         engine=engine,
         workers=workers,
@@ -169,7 +129,7 @@ def drop(
 
     report = drop_captions(
         catalog,
-        [rule for rule in rules.split(",") if rule],
+        names(rules),
         column=column,
         where=where,
         min_clip=min_clip,

@@ -25,6 +25,11 @@ Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fie
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print the result as JSON")]
 
 
+def names(text: str | None) -> tuple[str, ...]:
+    """The names in a comma-separated list."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def show(result: Any, as_json: bool) -> None:
     """Print a result on stdout: as JSON, as its own table, or as one `name: value` line for each value."""
     if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):

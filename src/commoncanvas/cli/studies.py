@@ -26,6 +26,7 @@ def scarcity(
     the same held-out prompts. Writes a table, a plot and a page. Run it again after a stop: it continues.
 
     Args:
+        recipe: a recipe's name or YAML file.
         fractions: fractions of the training images, such as 0.01 0.03 0.1 0.3 1.
         seeds: trainings per fraction, with different images and noise; use 3 to see how much results vary by chance.
         prompts: most seen and most held-out prompts of the evaluation.

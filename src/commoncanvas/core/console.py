@@ -7,8 +7,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from io import StringIO
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from commoncanvas.core.text import counted, one_line, visible
 
@@ -43,8 +44,13 @@ def print_table(shown: RenderableType, file: IO[str] | None = None) -> None:
     console(file or sys.stdout).print(_Visible(shown), crop=False)
 
 
+@dataclass(frozen=True, repr=False)
 class Printed(ABC):
-    """A command's result. Python's `print` and prompt show the same table as the terminal."""
+    """A command's result, as a dataclass. Python's `print` and prompt show the same table as the terminal."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return asdict(self)
 
     @abstractmethod
     def render(self) -> RenderableType:

@@ -183,10 +183,11 @@ class _Judge:
 def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:
     """Mean cosine of captions with their own prompts and with other prompts, and how often chance does as well."""
     from commoncanvas.models.sentences import embed
+    from commoncanvas.models.similarity import cosine_similarity, matched_and_shuffled
 
     wanted, found = embed([prompt.text for prompt in prompts]), embed(list(captions))
-    matched, shuffled = metrics.matched_and_shuffled(wanted, found)
-    p = metrics.permutation_p(metrics.cosine_similarity(wanted, found))
+    matched, shuffled = matched_and_shuffled(wanted, found)
+    p = metrics.permutation_p(cosine_similarity(wanted, found))
     return matched, None if math.isnan(shuffled) else shuffled, p
 
 
@@ -234,9 +235,9 @@ def _save(
 def _load_captioner(model: str | None) -> Captioner | None:
     if model is None:
         return None
-    from commoncanvas.captioning import CaptionerConfig, kind_of, load_captioner
+    from commoncanvas.captioning import CaptionerConfig, load_captioner
 
-    return load_captioner(CaptionerConfig(kind_of(model), model))
+    return load_captioner(CaptionerConfig(model))
 
 
 def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Features = NDArray[np.floating]
+from commoncanvas.models.similarity import Features, cosine_similarity
 
 # Similarities closer than this are a tie, because the last bits of a matrix product depend on the order of its rows.
 TIE = 1e-7
@@ -65,11 +65,6 @@ def kernel_distance(
     return float(np.mean(distances))
 
 
-def cosine_similarity(a_ND: Features, b_MD: Features) -> NDArray[np.float64]:
-    """Cosines [N, M] of the rows of a with the rows of b; a zero row has cosine 0 with everything."""
-    return np.asarray(_unit(a_ND) @ _unit(b_MD).T, dtype=np.float64)
-
-
 def retrieval_matches(
     generated_ND: Features, real_ND: Features, *, centred: bool = True
 ) -> NDArray[np.float64]:
@@ -113,34 +108,12 @@ def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bo
     return float(retrieval_hits(generated_ND, real_ND, centred=centred).mean())
 
 
-def matched_and_shuffled(a_ND: Features, b_ND: Features) -> tuple[float, float]:
-    """Mean cosine of row i of a with row i of b, and with a row of b that is not i.
-
-    The second is the mean over all such pairs: the average over shuffles that separate all pairs. So it needs
-    no seed. It is NaN for a single row.
-    """
-    if a_ND.shape != b_ND.shape:
-        raise ValueError(f"{a_ND.shape} and {b_ND.shape} must match row by row")
-    similarity = cosine_similarity(a_ND, b_ND)
-    count = len(similarity)
-    matched = float(np.trace(similarity))
-    shuffled = (float(similarity.sum()) - matched) / (count * (count - 1)) if count > 1 else math.nan
-    return matched / count, shuffled
-
-
 def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     """95 % confidence interval of a share of `count` trials (Wilson, JASA 22, 1927)."""
     scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _unit(x_ND: Features) -> NDArray[np.float64]:
-    x = np.asarray(x_ND, dtype=np.float64)
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
-    return unit
 
 
 def _pair(a: Features, b: Features, least: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -41,13 +41,3 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         mean = (model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
         parts.append(torch.nn.functional.normalize(mean, dim=1).numpy())
     return np.concatenate(parts) if parts else np.zeros((0, WIDTH), dtype=np.float32)
-
-
-def agreement(texts: Sequence[str], others: Sequence[str]) -> tuple[float, float]:
-    """Mean cosine between each text and its counterpart, and the same with counterparts rotated by half the list.
-
-    The second figure is the baseline: the similarity of two unrelated texts of these kinds.
-    """
-    first, second = embed(texts), embed(others)
-    shuffled = np.roll(second, max(1, len(second) // 2), axis=0)
-    return float((first * second).sum(1).mean()), float((first * shuffled).sum(1).mean())

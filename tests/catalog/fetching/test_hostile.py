@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from commoncanvas.catalog import fetch
+from commoncanvas.catalog import FetchOptions, fetch
 from commoncanvas.catalog.fetching import hosts
 from commoncanvas.catalog.fetching.addresses import kind_of
 from commoncanvas.table.fetch_status import STATUSES
@@ -161,13 +161,15 @@ def attack(tmp_path: Path, count: int, network: Network, monkeypatch: pytest.Mon
         before, began = process.memory_info().rss, time.monotonic()
         report = fetch(
             catalog,
-            size=64,
-            per_host=32,
-            timeout_s=TIMEOUT_S,
-            idle_s=TIMEOUT_S / 2,
-            max_bytes=MAX_BYTES,
-            max_pixels=5_000_000,
-            retries=1,
+            FetchOptions(
+                size=64,
+                per_host=32,
+                timeout_s=TIMEOUT_S,
+                idle_s=TIMEOUT_S / 2,
+                max_bytes=MAX_BYTES,
+                max_pixels=5_000_000,
+                retries=1,
+            ),
         )
         seconds = time.monotonic() - began
     found = Counter(statuses(catalog).values())

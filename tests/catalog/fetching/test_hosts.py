@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
 from commoncanvas.catalog.fetching import hosts, stage
 from commoncanvas.catalog.fetching.budget import Budget
-from commoncanvas.catalog.fetching.hosts import backoff, opts_out, retry_after
+from commoncanvas.catalog.fetching.hosts import backoff, retry_after
+from commoncanvas.catalog.fetching.opt_outs import opts_out
 from commoncanvas.core.errors import CatalogError
 from tests.catalog.conftest import Network
 from tests.catalog.fetching.server import (
@@ -67,7 +68,7 @@ def test_busy_and_broken_answers_are_asked_for_again_but_not_for_ever(tmp_path: 
     }
     with RawServer(answer) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{name}" for name in expected])
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
         found = {url.rpartition("/")[2]: status for url, status in statuses(catalog).items()}
     assert {name: (status, asked[f"/{name}"]) for name, status in found.items()} == expected
 
@@ -81,7 +82,7 @@ def test_retry_after_is_obeyed_by_all_rows_of_the_host(tmp_path: Path) -> None:
 
     with RawServer(answer) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{number}" for number in range(20)])
-        fetch(catalog, size=16, allow_private=True, per_host=1)
+        fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=1))
         assert set(statuses(catalog).values()) == {"ok"}
     assert times[1] - times[0] >= 2
     assert len(times) == 21
@@ -103,7 +104,7 @@ def test_a_host_that_wants_a_long_rest_or_is_down_is_not_waited_for(
         with RawServer(answer) as server:
             catalog = web_rows(tmp_path / name, [f"{server.url}/{name}{n}" for n in range(50)])
             began = time.monotonic()
-            fetch(catalog, size=16, allow_private=True, per_host=1)
+            fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=1))
             assert time.monotonic() - began < 30
             assert set(statuses(catalog).values()) == {status}
             assert len(server.asked) < 20
@@ -131,7 +132,7 @@ def test_no_more_downloads_run_at_once_than_allowed_per_host_and_in_all(tmp_path
         urls = [f"http://127.0.0.1:{one.port}/{n}" for n in range(30)]
         urls += [f"http://localhost:{two.port}/{n}" for n in range(30)]
         catalog = web_rows(tmp_path, urls)
-        fetch(catalog, size=16, allow_private=True, connections=5, per_host=3)
+        fetch(catalog, FetchOptions(size=16, allow_private=True, connections=5, per_host=3))
         assert set(statuses(catalog).values()) == {"ok"}
     assert most["one"] == most["two"] == 3
     assert most["all"] <= 5 + 1  # two threads count here
@@ -154,7 +155,7 @@ def test_what_redirects_lead_to_is_asked_no_more_at_once_than_the_rest(tmp_path:
             urls = [f"{shortener.url}/{number}" for number in range(20)]
             urls += [f"http://localhost:{target.port}/direct{number}" for number in range(10)]
             catalog = web_rows(tmp_path, urls)
-            fetch(catalog, size=16, allow_private=True, per_host=2)
+            fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=2))
         assert set(statuses(catalog).values()) == {"ok"}
         assert len(target.asked) == 30
     assert most == 2
@@ -172,7 +173,7 @@ def test_retry_after_of_a_redirect_s_target_is_obeyed_by_all_who_are_led_there(t
             led = [f"{shortener.url}/{number}" for number in range(5)]
             direct = [f"http://localhost:{target.port}/direct{number}" for number in range(5)]
             catalog = web_rows(tmp_path, [*led, *direct])
-            fetch(catalog, size=16, allow_private=True, per_host=1)
+            fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=1))
         assert set(statuses(catalog).values()) == {"ok"}
     assert times[1] - times[0] >= 2
     assert len(times) == 11
@@ -189,7 +190,7 @@ def test_a_host_that_is_down_behind_redirects_closes_itself_and_not_who_leads_th
     with RawServer(lambda path: b"nonsense\r\n\r\n") as target, RawServer(lead) as shortener:
         urls = [f"{shortener.url}/{kind}{number}" for number in range(30) for kind in ("own", "led")]
         catalog = web_rows(tmp_path, urls)
-        fetch(catalog, size=16, allow_private=True, per_host=1)
+        fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=1))
         found = statuses(catalog)
         assert {found[url] for url in urls if "/own" in url} == {"ok"}
         assert {found[url] for url in urls if "/led" in url} == {"connection"}
@@ -218,7 +219,7 @@ def test_connections_are_kept_alive_across_batches(tmp_path: Path, monkeypatch: 
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         catalog = web_rows(tmp_path, [f"{url}/{number}" for number in range(60)])
-        fetch(catalog, size=16, allow_private=True, per_host=2)
+        fetch(catalog, FetchOptions(size=16, allow_private=True, per_host=2))
     finally:
         server.shutdown()
         server.server_close()
@@ -244,7 +245,7 @@ def test_a_second_url_stands_in_where_the_first_is_not_to_be_had(tmp_path: Path,
             f"{server.url}/{name}": f"{server.url}/{other}" for name, (other, _) in pairs.items() if other
         }
         catalog = web_rows(tmp_path, [f"{server.url}/{name}" for name in pairs], second=second)
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
         found = [status for _, status in pairs.values()]
         assert list(statuses(Catalog.open(catalog.uri)).values()) == found
         assert "/ok4" not in server.asked
@@ -275,7 +276,7 @@ def test_a_picture_in_place_of_one_that_is_gone_is_not_stored(tmp_path: Path, ne
         direct = "http://i.imgur.com/removed.png"
         second = {urls[0]: f"{server.url}/second", urls[1]: urls[4]}
         catalog = web_rows(tmp_path, [*urls, direct], second=second)
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
         found = statuses(catalog)
         expected = ["ok", *["not_found"] * (len(gone) - 1), *["ok"] * len(kept), "not_found"]
         assert list(found.values()) == expected
@@ -287,12 +288,12 @@ def test_a_picture_in_place_of_one_that_is_gone_is_not_stored(tmp_path: Path, ne
 def test_servers_are_told_whom_to_write_to(tmp_path: Path) -> None:
     with RawServer(lambda path: http(PICTURE)) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/a"])
-        fetch(catalog, size=16, allow_private=True, contact="mailto:ada@lab.example")
+        fetch(catalog, FetchOptions(size=16, allow_private=True, contact="mailto:ada@lab.example"))
         assert b"commoncanvas/" in server.heads[0]
         assert b"(+mailto:ada@lab.example; " in server.heads[0]
         for bad in ("a\r\nX: y", "", "ä@b", "a b", "x)y"):
             with pytest.raises(CatalogError, match="is not a mail address or URL"):
-                fetch(catalog, contact=bad)
+                fetch(catalog, FetchOptions(contact=bad))
 
 
 def test_images_whose_server_keeps_models_away_are_left_alone(tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_images_whose_server_keeps_models_away_are_left_alone(tmp_path: Path) ->
         lambda path: http(PICTURE, *(f"X-Robots-Tag: {value}" for value in said[path][0]))
     ) as server:
         catalog = web_rows(tmp_path, [f"{server.url}{path}" for path in said])
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
         assert list(statuses(catalog).values()) == [status for _, status in said.values()]
         assert catalog.count("fetch_status = 'opted_out' AND image IS NOT NULL") == 0
 
@@ -406,10 +407,10 @@ def test_ctrl_c_ends_a_fetch_at_once_though_servers_don_t_answer(tmp_path: Path)
     with RawServer(lambda path: never()) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{number}" for number in range(50)])
         code = (
-            "import signal, sys; from commoncanvas.catalog import fetch\n"
+            "import signal, sys; from commoncanvas.catalog import FetchOptions, fetch\n"
             # Whoever runs the tests in the background has it ignored, and children inherit that.
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-            "fetch(sys.argv[1], allow_private=True)"
+            "fetch(sys.argv[1], FetchOptions(allow_private=True))"
         )
         process = subprocess.Popen([sys.executable, "-c", code, catalog.uri], stderr=subprocess.PIPE)
         while not server.asked:

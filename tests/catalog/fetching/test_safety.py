@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from commoncanvas.catalog import Catalog, fetch
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
 from commoncanvas.catalog.fetching.stage import EXIF
 from commoncanvas.cli import main
 from commoncanvas.table.schema import to_batch
@@ -70,7 +70,7 @@ def test_the_way_to_a_public_server_is_open(tmp_path: Path, world: RawServer) ->
         "http://public.example/hops/5",
     ]
     catalog = web_rows(tmp_path, good)
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert statuses(catalog) == dict.fromkeys(good, "ok")
 
 
@@ -78,7 +78,7 @@ def test_of_several_answers_only_public_ones_are_connected_to(
     tmp_path: Path, world: RawServer, network: Network
 ) -> None:
     catalog = web_rows(tmp_path, ["http://mixed.example/a.jpg"])
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert set(statuses(catalog).values()) == {"ok"}
     assert set(network.connected) == {PUBLIC}
 
@@ -123,7 +123,7 @@ def test_no_url_and_no_redirect_leads_inside(
     urls = [url.format(port=world.port) for url in INSIDE + ODD]
     asked = [by_way_of("public.example", url) for url in urls] if by_redirect else urls
     catalog = web_rows(tmp_path, asked)
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     found = list(statuses(catalog).values())
     assert found[: len(INSIDE)] == ["refused"] * len(INSIDE)
     assert set(found[len(INSIDE) :]) <= {"refused", "unsupported_url"}
@@ -139,7 +139,7 @@ def test_a_name_that_answers_differently_the_second_time_gains_nothing(
     monkeypatch.setattr("aiohttp.connector._DNSCacheTable.expired", lambda self, key: True)
     again = by_way_of("rebind.example", f"http://rebind.example:{world.port}/a.jpg")
     catalog = web_rows(tmp_path, [again])
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert statuses(catalog) == {again: "refused"}
     assert network.looked_up.count("rebind.example") == 2
     assert network.connected == [PUBLIC]
@@ -155,7 +155,7 @@ def test_the_socket_itself_is_refused_even_if_the_resolver_lets_an_address_pass(
     network.names["late.example"] = [["127.0.0.1"]]
     monkeypatch.setattr(download, "GuardedResolver", lambda allow_private: ThreadedResolver())
     catalog = web_rows(tmp_path, [f"http://late.example:{world.port}/a.jpg"])
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert set(statuses(catalog).values()) == {"refused"}
     assert network.connected == []
 
@@ -178,17 +178,17 @@ def test_redirects_stop_somewhere_and_lead_to_the_web_only(tmp_path: Path, world
         **{by_way_of("public.example", url): "unsupported_url" for url in NOT_THE_WEB},
     }
     catalog = web_rows(tmp_path, expected)
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert statuses(catalog) == expected
 
 
 def test_allowing_private_networks_says_so_and_lets_them_in(tmp_path: Path, world: RawServer) -> None:
     own, cloud = f"{world.url}/a.jpg", "http://169.254.169.254/"
     catalog = web_rows(tmp_path, [own, cloud])
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     assert "127.0.0.1 is a loopback address; use --allow-private" in errors(catalog)[own]
     assert "--allow-private" not in errors(catalog)[cloud]
-    fetch(catalog, size=16, retry=["refused"], allow_private=True)
+    fetch(catalog, FetchOptions(size=16, allow_private=True), retry=["refused"])
     assert statuses(catalog) == {own: "ok", cloud: "refused"}
 
 
@@ -203,13 +203,13 @@ def test_what_was_refused_is_done_again_once_a_flag_allows_it_and_only_that(
     catalog = web_rows(tmp_path, [own, cloud])
     local = {"image_id": "moving", "source": "folder", "image_url": str(tmp_path / "moving.gif")}
     catalog.add([to_batch([local])])
-    assert fetch(catalog, size=16, animated="refuse").statuses == {"refused": 3}
-    assert fetch(catalog, size=16, animated="refuse").rows == 0
-    assert fetch(catalog, size=16, animated="refuse", allow_private=True).rows == 1
+    assert fetch(catalog, FetchOptions(size=16, animated="refuse")).statuses == {"refused": 3}
+    assert fetch(catalog, FetchOptions(size=16, animated="refuse")).rows == 0
+    assert fetch(catalog, FetchOptions(size=16, animated="refuse", allow_private=True)).rows == 1
     assert statuses(catalog) == {own: "ok", cloud: "refused", "moving": "refused"}
-    assert fetch(catalog, size=16).rows == 1
+    assert fetch(catalog, FetchOptions(size=16)).rows == 1
     assert statuses(catalog) == {own: "ok", cloud: "refused", "moving": "ok"}
-    assert fetch(catalog, size=16, allow_private=True).rows == 0
+    assert fetch(catalog, FetchOptions(size=16, allow_private=True)).rows == 0
 
 
 def test_a_fetch_that_was_refused_everything_is_an_error_that_names_the_way(
@@ -243,12 +243,12 @@ def test_a_fetch_that_gets_nothing_is_an_error_and_one_that_gets_something_is_no
     world.answer = lambda path: http(PICTURE) if path == "/ok" else http(status="404 No")
     urls = [f"http://public.example/{name}" for name in ("gone", "lost", "ok")]
     catalog = web_rows(tmp_path, urls)
-    nothing = fetch(catalog, size=16, where="image_id NOT LIKE '%ok'").failure
+    nothing = fetch(catalog, FetchOptions(size=16), where="image_id NOT LIKE '%ok'").failure
     assert nothing is not None
     assert nothing.startswith("no image was fetched (2 not_found); to see why: commoncanvas catalog show ")
-    assert fetch(catalog, size=16).failure is None
-    assert fetch(catalog, size=16, retry=["failed"]).failure is None
-    assert fetch(catalog, size=16, where="image_id = 'x'").failure is None
+    assert fetch(catalog, FetchOptions(size=16)).failure is None
+    assert fetch(catalog, FetchOptions(size=16), retry=["failed"]).failure is None
+    assert fetch(catalog, FetchOptions(size=16), where="image_id = 'x'").failure is None
 
 
 def test_only_rows_of_local_sources_may_name_what_is_on_this_machine(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_only_rows_of_local_sources_may_name_what_is_on_this_machine(tmp_path: P
     }.items():
         (tmp_path / source).mkdir()
         catalog = web_rows(tmp_path / source, urls, source)
-        fetch(catalog, size=16)
+        fetch(catalog, FetchOptions(size=16))
         assert list(statuses(catalog).values()) == expected, source
         if source == "web":
             assert "import it with source folder" in errors(catalog)[str(file)]
@@ -282,7 +282,7 @@ def test_a_local_name_that_is_no_plain_file_is_not_waited_for(tmp_path: Path) ->
     urls = ["/dev/zero", "/dev/stdin", str(tmp_path / "pipe"), str(tmp_path / "s")]
     catalog = web_rows(tmp_path, urls, "folder")
     began = time.monotonic()
-    fetch(catalog, size=16)
+    fetch(catalog, FetchOptions(size=16))
     unix.close()
     assert time.monotonic() - began < 10
     assert set(statuses(catalog).values()) <= {"not_found", "forbidden"}
@@ -419,12 +419,16 @@ def test_whatever_a_server_sends_is_bounded_in_bytes_and_in_time(tmp_path: Path)
     with RawServer(bomb) as server:
         catalog = web_rows(tmp_path, [f"{server.url}/{name}" for name in BOMBS])
         began = time.monotonic()
-        fetch(catalog, size=16, allow_private=True, timeout_s=3, idle_s=1.5, max_bytes=1_000_000)
+        fetch(
+            catalog, FetchOptions(size=16, allow_private=True, timeout_s=3, idle_s=1.5, max_bytes=1_000_000)
+        )
         assert time.monotonic() - began < 30
         assert statuses(catalog) == {f"{server.url}/{name}": status for name, status in BOMBS.items()}
         assert "\x1b" not in errors(catalog)[f"{server.url}/reason"]
         assert "no data for 1.5 s" in errors(catalog)[f"{server.url}/stall"]
-        fetch(catalog, size=16, allow_private=True, retry=["ok"], timeout_s=3, max_bytes=1_000_000)
+        fetch(
+            catalog, FetchOptions(size=16, allow_private=True, timeout_s=3, max_bytes=1_000_000), retry=["ok"]
+        )
         assert not any(b"cookie:" in head.lower() for head in server.heads)
 
 
@@ -437,9 +441,9 @@ def test_an_animation_gives_its_first_frame_or_is_refused(tmp_path: Path) -> Non
         frames[0].save(tmp_path / f"still.{format}", format)
     urls = [path.as_uri() for path in sorted(tmp_path.iterdir())]
     catalog = web_rows(tmp_path, urls, "folder")
-    fetch(catalog, size=16, format="png")
+    fetch(catalog, FetchOptions(size=16, format="png"))
     assert set(statuses(catalog).values()) == {"ok"}
-    fetch(catalog, size=16, retry=["ok"], animated="refuse")
+    fetch(catalog, FetchOptions(size=16, animated="refuse"), retry=["ok"])
     assert statuses(catalog) == {url: "refused" if "moving" in url else "ok" for url in urls}
 
 
@@ -464,7 +468,7 @@ def test_of_exif_only_camera_and_date_are_kept_and_the_stored_image_has_none(tmp
     for name, data in photos.items():
         (tmp_path / name).write_bytes(data)
     catalog = web_rows(tmp_path, [str(tmp_path / name) for name in photos], "folder")
-    fetch(catalog, size=32)
+    fetch(catalog, FetchOptions(size=32))
     rows = catalog.table(["image", "taken_at", *(column.name for column in EXIF)]).to_pylist()
     assert [(row["exif_camera"], row["exif_taken_at"]) for row in rows] == [
         ("NIKON D90", "2019-05-01T12:30:00+02:00"),
@@ -480,5 +484,5 @@ def test_a_catalog_from_before_gets_the_new_columns(tmp_path: Path) -> None:
     file.write_bytes(PICTURE)
     catalog = web_rows(tmp_path, [str(file)], "folder")
     assert "exif_camera" not in catalog.schema.names
-    fetch(Catalog.open(catalog.uri), size=16)
+    fetch(Catalog.open(catalog.uri), FetchOptions(size=16))
     assert {"exif_camera", "exif_taken_at"} <= set(Catalog.open(catalog.uri).schema.names)

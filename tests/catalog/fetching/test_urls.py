@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from commoncanvas.catalog import Catalog, fetch
-from commoncanvas.catalog.fetching.download import Downloader, Limits
+from commoncanvas.catalog import Catalog, FetchOptions, fetch
+from commoncanvas.catalog.fetching.download import Downloader
 from commoncanvas.catalog.fetching.urls import quoted, redirected, web_url
 from tests.catalog.fetching.server import Answer, RawServer, http, image_file, moved, statuses, web_rows
 
@@ -120,7 +120,7 @@ def test_a_byte_exact_server_gives_what_is_listed_and_what_it_redirects_to(tmp_p
         # In a location `//` begins a host.
         led_to = [f"{server.url}/to/{target.encode().hex()}" for target in EXACT if target[:2] != "//"]
         catalog = web_rows(tmp_path, [*written, *led_to])
-        fetch(catalog, size=16, allow_private=True)
+        fetch(catalog, FetchOptions(size=16, allow_private=True))
         assert set(statuses(Catalog.open(catalog.uri)).values()) == {"ok"}
 
 
@@ -128,7 +128,7 @@ def test_a_byte_exact_server_gives_what_is_listed_and_what_it_redirects_to(tmp_p
 @given(st.lists(st.lists(LEGAL, max_size=30).map("".join), min_size=10, max_size=30, unique=True))
 def test_whatever_is_legal_reaches_the_server_byte_for_byte(targets: list[str]) -> None:
     async def ask(urls: list[str]) -> None:
-        downloader = Downloader(Limits(), allow_private=True)
+        downloader = Downloader(FetchOptions(allow_private=True))
         try:
             await asyncio.gather(*(downloader.get(url, downloader.budget.hold()) for url in urls))
         finally:

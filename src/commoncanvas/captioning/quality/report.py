@@ -15,6 +15,7 @@ from commoncanvas.captioning.quality.fitting import fit_human, fit_images
 from commoncanvas.captioning.quality.result import CaptionReport, Scored
 from commoncanvas.captioning.quality.rules import leftovers, opening, repeats, words
 from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.status_counts import status_counts
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import expression
@@ -132,7 +133,7 @@ def caption_report(
             _scored(catalog, column, ranked.row_ids[places], ranked.scores[places])
             for places in (order[:shown], order[::-1][:shown])
         )
-    info = ColumnInfo.of(catalog.schema.field(column))
+    info, done = ColumnInfo.of(catalog.schema.field(column)), f"{column}_status"
     return CaptionReport(
         uri=catalog.uri,
         version=catalog.version,
@@ -140,7 +141,9 @@ def caption_report(
         where=where,
         rows=catalog.count(condition),
         captions=survey.captions,
-        statuses=_statuses(catalog, column, condition),
+        statuses=status_counts(catalog, done, condition, missing="not done")
+        if done in catalog.schema.names
+        else {},
         made_by=None
         if info is None
         else {"model": info.model, "revision": info.revision, "weights": info.sha256[:12], **info.settings},
@@ -185,16 +188,6 @@ def _scored(
         Scored(int(row_id), row["image_id"], row[column], float(score))
         for row_id, row, score in zip(row_ids, rows, scores, strict=True)
     ]
-
-
-def _statuses(catalog: Catalog, column: str, condition: str | None) -> dict[str, int]:
-    name = f"{column}_status"
-    if name not in catalog.schema.names:
-        return {}
-    counts: Counter[str] = Counter()
-    for batch in catalog.scan([name], condition, batch_size=SCAN_ROWS):
-        counts.update(status or "not done" for status in batch[name].to_pylist())
-    return dict(counts.most_common())
 
 
 def _named(catalog: Catalog, column: str, where: str | None, top: dict[int, int]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.captioning.quality.fitting import Fit
@@ -72,9 +72,6 @@ class CaptionReport(Printed):
     ranked_by: str | None
     best: tuple[Scored, ...]
     worst: tuple[Scored, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def render(self) -> RenderableType:
         """The table that the terminal shows."""

@@ -7,9 +7,9 @@ together with the table version that it was made on.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commoncanvas import licenses
 from commoncanvas.catalog.curating.duplicates import DISTANCE, mark_duplicates
@@ -57,9 +57,6 @@ class CurateReport(Printed):
     steps: tuple[Step, ...]
     commercial: int
     noncommercial: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def render(self) -> RenderableType:
         """What the terminal shows: one line per step."""

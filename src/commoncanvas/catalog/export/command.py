@@ -84,9 +84,6 @@ class ExportReport(Printed):
     left_out: dict[str, int]
     licenses: dict[str, int]
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     def render(self) -> RenderableType:
         """What the terminal shows."""
         from rich.console import Group

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import signal
 import threading
@@ -15,16 +14,16 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
-from commoncanvas.catalog.fetching.download import Limits, user_agent
 from commoncanvas.catalog.fetching.stage import MORE, PRIVATE, FetchStage
 from commoncanvas.catalog.repeated import say_repeated
+from commoncanvas.catalog.status_counts import status_counts
 from commoncanvas.core.console import Printed, progress, say
-from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.tables import count_table
 from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, RayEngine, engine_of, every
-from commoncanvas.images.image import ANIMATED, FORMATS, MAX_PIXELS, SIDES, Animated, Format, Side
-from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN, http_status
+from commoncanvas.options.fetch import DEFAULTS, FetchOptions
+from commoncanvas.options.retry import statuses_to_retry
+from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN
 from commoncanvas.table.removal import remove_reuploads
 from commoncanvas.table.reuploads import say_held_back
 from commoncanvas.table.sql import all_of
@@ -34,14 +33,11 @@ from commoncanvas.table.tombstones import Tombstones
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-USER_AGENT = user_agent()
 NOTE_SECONDS = 0.5
 DONE = ("ok", TAKEN_DOWN, LOOKS_TAKEN_DOWN)
 """Statuses that don't count as failures."""
 FRAGMENTS_AT_ONCE = 3
 """While one fragment waits for its last slow images, the others continue."""
-
-__all__ = ["STATUSES", "USER_AGENT", "FetchReport", "FetchStage", "fetch", "http_status"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,75 +76,35 @@ class FetchReport(Printed):
 
 def fetch(
     catalog: Catalog | str | Path,
+    options: FetchOptions = DEFAULTS,
     *,
-    size: int = 512,
-    side: Side = "longest",
-    format: Format = "jpeg",
-    quality: int = 95,
-    retry: Sequence[str] = (),
     where: str | None = None,
-    workers: int | None = None,
-    timeout_s: float = 60.0,
-    idle_s: float = 20.0,
-    max_bytes: int = 100_000_000,
-    max_pixels: int = MAX_PIXELS,
-    animated: Animated = "first",
-    allow_private: bool = False,
-    connections: int = 32,
-    per_host: int = 16,
-    retries: int = 2,
-    contact: str | None = None,
+    retry: Sequence[str] = (),
     engine: Engine | str = "local",
-    allow_lookalikes: bool = False,
 ) -> FetchReport:
     """Fetch the rows that have no `fetch_status` yet, rows whose status is in `retry` (`failed` means all but ok,
     taken_down and looks_taken_down), and rows that were refused earlier but are allowed now.
 
-    The `side` of each image is scaled down to `size` pixels. The image is stored as `format`, without metadata. Of an
-    `animated` image the first frame is stored, or the image is refused. URLs in metadata are not trusted: addresses of
-    private networks are refused unless `allow_private` (use it for your own server), and local files are refused except
-    for local sources. At most `connections` downloads run at once, `per_host` of them from one host. A failed download
-    is tried again up to `retries` times, with growing waits. The user agent names a `contact` (a mail address or URL).
-    If the catalog has the column `image_url_2`, it is the second choice: it is used if `image_url` fails or gives
-    another file than the row states (`stated_bytes`, `stated_md5`).
-
-    `workers` processes decode; the default is one per processor. With `engine` "ray" each worker uses one CPU of the
-    cluster, and the workers share `connections` and `per_host`, which also limit their number. Each worker learns on
-    its own when a host asks for a pause. Images of local sources are then read on the worker's machine.
+    Each image is scaled down and stored without metadata, as `options` say. If the catalog has the column
+    `image_url_2`, it is the second choice: it is used if `image_url` fails or gives another file than the row states
+    (`stated_bytes`, `stated_md5`). With `engine` "ray", each worker learns on its own when a host asks for a pause.
+    Images of local sources are then read on the worker's machine.
 
     A file that was taken down is never stored again, under any id: its row gets the status `taken_down`. An image that
-    looks like one gets `looks_taken_down`, and is named. With `allow_lookalikes` such images are stored, even if an
+    looks like one gets `looks_taken_down`, and is named. If `options` allow such images, they are stored, even if an
     earlier fetch refused them.
 
     After a crash, run it again: it fetches the rest. Raises CatalogError for invalid arguments, EngineError.
     """
-    stage = FetchStage(
-        _checked("size", size, range(1, 65536)),
-        _checked("side", side, SIDES),
-        _checked("format", format, FORMATS),
-        _checked("quality", quality, range(1, 101)),
-        _retries([*retry, LOOKS_TAKEN_DOWN] if allow_lookalikes else retry),
-        None if workers is None else _checked("workers", workers, range(1, 1025)),
-        limits=Limits(
-            timeout_s=timeout_s,
-            idle_s=idle_s,
-            max_bytes=max_bytes,
-            retries=_checked("retries", retries, range(101)),
-            connections=_checked("connections", connections, range(1, 10_001)),
-            per_host=_checked("per-host", per_host, range(1, 10_001)),
-        ),
-        max_pixels=max_pixels,
-        animated=_checked("animated", animated, ANIMATED),
-        allow_private=allow_private,
-        contact=_contact(contact),
-    )
+    chosen = [*retry, LOOKS_TAKEN_DOWN] if options.allow_lookalikes else retry
+    stage = FetchStage(options, statuses_to_retry(chosen, "fetch", STATUSES, DONE))
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     stones = Tombstones(catalog.uri, catalog.storage_options)
     remove_reuploads(catalog)  # a killed run may have stored a copy of an image that was taken down since
     stones.refresh()
     before = len(stones.table)
-    stage.stones, stage.allow_lookalikes = stones, allow_lookalikes
+    stage.stones = stones
     engine = _engine(engine, stage)
     stage.more = [name for name in MORE if name in catalog.schema.names]
     pending = all_of(stage.todo, where)
@@ -168,14 +124,12 @@ def fetch(
     if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
         say_held_back(catalog.uri, held["image_id"].to_pylist())
-    refused = 0 if allow_private else catalog.count(all_of(PRIVATE, where))
+    refused = 0 if options.allow_private else catalog.count(all_of(PRIVATE, where))
     if refused:
         say(_private(refused), title="fetch:")
     if rows:
         say_repeated(catalog)
-    found = catalog.table(["fetch_status"], where)["fetch_status"].value_counts().to_pylist()
-    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
-    statuses = dict(sorted(statuses.items(), key=lambda item: -item[1]))
+    statuses = status_counts(catalog, "fetch_status", where, missing="pending")
     tried = tally.statuses or statuses
     return FetchReport(rows, seconds, statuses, tally.bytes, _failure(catalog.uri, tried, statuses, refused))
 
@@ -201,23 +155,23 @@ def _failure(uri: str, tried: Mapping[str, int], statuses: Mapping[str, int], re
 
 
 def _engine(engine: Engine | str, stage: FetchStage) -> Engine:
-    """Make the engine by its name, and divide the stage's limits among its workers."""
+    """Make the engine by its name, and divide the stage's options among its workers."""
     if engine != "ray":
         return engine_of(engine, at_once=FRAGMENTS_AT_ONCE)
-    limits = stage.limits
-    most = min(limits.connections, limits.per_host)
-    made = RayEngine(min(stage.workers or most, most), at_once=FRAGMENTS_AT_ONCE)
-    if made.workers == most < min(stage.workers or made.room, made.room):
+    options = stage.options
+    most = min(options.connections, options.per_host)
+    made = RayEngine(min(options.workers or most, most), at_once=FRAGMENTS_AT_ONCE)
+    if made.workers == most < min(options.workers or made.room, made.room):
         say(
             f"fetch: {most} workers, but the cluster has {made.room} CPUs; to use more, raise --connections and "
             "--per-host"
         )
-    stage.workers = 1
-    stage.limits = replace(
-        limits,
-        connections=limits.connections // made.workers,
-        per_host=limits.per_host // made.workers,
-        buffer_bytes=max(limits.max_bytes, limits.buffer_bytes // made.workers),
+    stage.options = replace(
+        options,
+        workers=1,
+        connections=options.connections // made.workers,
+        per_host=options.per_host // made.workers,
+        buffer_bytes=max(options.max_bytes, options.buffer_bytes // made.workers),
     )
     return made
 
@@ -239,31 +193,3 @@ def _interruptible(stage: FetchStage) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _contact(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"[!-'*-~]{3,200}", text):
-        raise CatalogError(
-            f"contact {text!r} is not a mail address or URL; server owners need it to reach you"
-        )
-    return text
-
-
-def _retries(names: Sequence[str]) -> tuple[str, ...]:
-    chosen: list[str] = []
-    for name in names:
-        chosen += [status for status in STATUSES if status not in DONE] if name == "failed" else [name]
-    for name in chosen:
-        if name not in STATUSES:
-            raise CatalogError(
-                f"there is no fetch status {name}; there are: {', '.join(STATUSES)}, "
-                f"or failed (all but {', '.join(DONE)})"
-            )
-    return tuple(dict.fromkeys(chosen))
-
-
-def _checked(name: str, value: Any, allowed: Sequence[Any]) -> Any:
-    if value not in allowed:
-        choices = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else ", ".join(allowed)
-        raise CatalogError(f"{name} {value!r} is not one of: {choices}")
-    return value

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
 from commoncanvas.catalog.fetching.addresses import GuardedResolver, GuardedSockets, RefusedAddress
 from commoncanvas.catalog.fetching.budget import Budget, Hold
-from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S, Hosts, backoff, opts_out, retry_after
+from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S, Hosts, backoff, retry_after
+from commoncanvas.catalog.fetching.opt_outs import opts_out
 from commoncanvas.catalog.fetching.placeholders import stands_in
 from commoncanvas.catalog.fetching.urls import redirected, web_url
 from commoncanvas.core.version import __version__
+from commoncanvas.options.fetch import FetchOptions
 from commoncanvas.table.fetch_status import FetchError, http_status, too_large
 
 PURPOSE = "collects openly licensed images, with credit, for open image models"
@@ -29,22 +30,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _UNCHANGED = ("", "identity", "aws-chunked")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits for downloads. `timeout_s` limits one whole try, `idle_s` each wait for more bytes."""
-
-    timeout_s: float = 60.0
-    idle_s: float = 20.0
-    connect_s: float = 15.0
-    max_bytes: int = 100_000_000
-    """Limit for one file."""
-    retries: int = 2
-    connections: int = 32
-    per_host: int = 16
-    buffer_bytes: int = 512_000_000
-    """Limit for all files in memory that are not decoded yet."""
-
-
 def user_agent(contact: str | None = None) -> str:
     """The User-Agent header: the program, its purpose, and `contact` (a mail address or URL) for questions."""
     return f"commoncanvas/{__version__} ({f'+{contact}; ' if contact else ''}{PURPOSE})"
@@ -55,25 +40,27 @@ class Downloader:
     and ignores proxy settings of the environment.
     """
 
-    def __init__(self, limits: Limits, allow_private: bool, contact: str | None = None) -> None:
-        self._limits = limits
-        self._hosts = Hosts(limits.per_host)
-        self._slots = asyncio.Semaphore(limits.connections)
-        self.budget = Budget(limits.buffer_bytes)
+    def __init__(self, options: FetchOptions) -> None:
+        self._options = options
+        self._hosts = Hosts(options.per_host)
+        self._slots = asyncio.Semaphore(options.connections)
+        self.budget = Budget(options.buffer_bytes)
         self._session = aiohttp.ClientSession(
             # aiohttp's connection limit is off: a wait for it would count towards the timeout.
             connector=aiohttp.TCPConnector(
                 limit=0,
-                resolver=GuardedResolver(allow_private),
-                socket_factory=GuardedSockets(allow_private),
+                resolver=GuardedResolver(options.allow_private),
+                socket_factory=GuardedSockets(options.allow_private),
                 ttl_dns_cache=300,
             ),
             headers={
-                "User-Agent": user_agent(contact),
+                "User-Agent": user_agent(options.contact),
                 "Accept": "image/*",
                 "Accept-Encoding": "identity",
             },
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.idle_s),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=options.connect_s, sock_read=options.idle_s
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
@@ -93,14 +80,14 @@ class Downloader:
             except FetchError as error:
                 hold.release()
                 wait = max(backoff(tries), error.wait_s or 0.0)
-                if not error.transient or tries >= self._limits.retries or wait > LONGEST_WAIT_S:
+                if not error.transient or tries >= self._options.retries or wait > LONGEST_WAIT_S:
                     raise
             tries += 1
             await asyncio.sleep(wait)
 
     async def _turns(self, url: str, hold: Hold) -> bytes:
         """One try. It follows redirects itself, since a redirect is untrusted and may lead to another host."""
-        left_s = self._limits.timeout_s
+        left_s = self._options.timeout_s
         for hop in range(MAX_REDIRECTS + 1):
             at = _web_url(url)
             if stands_in(at, redirected=hop > 0):
@@ -122,7 +109,7 @@ class Downloader:
                 assert end is not None
                 return answer, end - asyncio.get_running_loop().time()
         except TimeoutError as error:
-            message = f"no complete response within {self._limits.timeout_s:g} s"
+            message = f"no complete response within {self._options.timeout_s:g} s"
             raise FetchError("timeout", message, transient=True) from error
 
     async def _ask(self, at: URL, hold: Hold, clock: asyncio.Timeout) -> bytes | str:
@@ -140,7 +127,7 @@ class Downloader:
                 raise FetchError("refused", str(error.os_error)) from error
             raise _connection(error) from error
         except TimeoutError as error:
-            raise FetchError("timeout", f"no data for {self._limits.idle_s:g} s", transient=True) from error
+            raise FetchError("timeout", f"no data for {self._options.idle_s:g} s", transient=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _connection(error) from error
         except ValueError as error:  # yarl and the IDNA codec raise it for invalid hosts and ports
@@ -166,7 +153,7 @@ class Downloader:
                 "refused",
                 f"the response is compressed ({', '.join(foreign)}), although we asked for plain data",
             )
-        max_bytes, stated = self._limits.max_bytes, response.content_length
+        max_bytes, stated = self._options.max_bytes, response.content_length
         if (stated or 0) > max_bytes:
             raise too_large(stated or 0, max_bytes)
         await _wait_for(hold, stated or min(FIRST_BYTES, max_bytes), clock)

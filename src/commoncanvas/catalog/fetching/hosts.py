@@ -21,10 +21,6 @@ FAILURES = 20
 """After this many failed downloads in a row a host counts as down for REST_S."""
 REST_S = 60.0
 REMEMBERED = 10_000
-_ROBOTS_NAMES = ("*", "commoncanvas")
-_NO_LEARNING = ("noai", "noimageai")
-# Directives with a value: the text before their colon is not the name of a crawler.
-_ROBOTS_VALUES = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 
 
 @dataclass
@@ -121,17 +117,3 @@ def retry_after(value: str | None) -> float | None:
         moment = moment.replace(tzinfo=UTC)
     seconds = (moment - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def opts_out(values: list[str]) -> str | None:
-    """The X-Robots-Tag directive that forbids training on an image, if it is for everyone or for us; else None."""
-    for value in values:
-        ours = True
-        for directive in value.lower().split(","):
-            name, colon, rest = directive.partition(":")
-            if colon and name.strip() not in _ROBOTS_VALUES:
-                ours = name.strip() in _ROBOTS_NAMES
-                directive = rest
-            if ours and directive.strip() in _NO_LEARNING:
-                return directive.strip()
-    return None

@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from commoncanvas.catalog.fetching.addresses import ALLOWING
-from commoncanvas.catalog.fetching.download import Limits
 from commoncanvas.catalog.fetching.worker import Place, Tally, Worker
-from commoncanvas.images.image import MAX_PIXELS, Animated, Format, Side
-from commoncanvas.images.tasks import Decode
+from commoncanvas.options.fetch import DEFAULTS, FetchOptions
 from commoncanvas.table.reuploads import TakenDown
 from commoncanvas.table.schema import IMAGE, STATED
 from commoncanvas.table.sql import all_of, listed
@@ -37,23 +35,13 @@ but short enough that a crash loses little work.
 class FetchStage:
     """Fetches, decodes, resizes, hashes and encodes images. A bad image affects only its own row."""
 
-    size: int = 512
-    side: Side = "longest"
-    format: Format = "jpeg"
-    quality: int = 95
+    options: FetchOptions = DEFAULTS
     retry: Sequence[str] = ()
-    workers: int | None = None
-    """Processes that decode; the default is one per processor."""
-    limits: Limits = field(default_factory=Limits)
-    max_pixels: int = MAX_PIXELS
-    animated: Animated = "first"
-    allow_private: bool = False
-    contact: str | None = None
+    """Statuses to try again."""
     more: Sequence[str] = ()
     """The columns of MORE that the catalog has."""
     stones: Tombstones | None = None
     """Tombstones of the catalog; each batch checks for new ones."""
-    allow_lookalikes: bool = False
 
     name = "fetch"
     writes = (*IMAGE, *EXIF)
@@ -76,8 +64,8 @@ class FetchStage:
     def todo(self) -> str:
         """Rows without a status, rows to `retry`, and refused rows that are allowed now."""
         again = [f"fetch_status IN ({listed(self.retry)})"] if self.retry else []
-        again += [PRIVATE] if self.allow_private else []
-        again += [_ANIMATED] if self.animated == "first" else []
+        again += [PRIVATE] if self.options.allow_private else []
+        again += [_ANIMATED] if self.options.animated == "first" else []
         return " OR ".join(["fetch_status IS NULL", *map(all_of, again)])
 
     def setup(self) -> None:
@@ -87,19 +75,9 @@ class FetchStage:
         """
         with _starting:
             if self._worker is None:
-                decode = Decode(
-                    self.size, self.side, self.format, self.quality, self.max_pixels, self.animated
-                )
-                self._worker = Worker(
-                    decode,
-                    self.limits,
-                    self.workers,
-                    self.allow_private,
-                    self.contact,
-                    self.tally,
-                )
+                self._worker = Worker(self.options, self.tally)
             if self.stones is not None and (self.stones.refresh() or self._worker.taken_down is None):
-                self._worker.taken_down = TakenDown.of(self.stones, self.allow_lookalikes)
+                self._worker.taken_down = TakenDown.of(self.stones, self.options.allow_lookalikes)
 
     def take_counts(self) -> Tally:
         return self._worker.take_tally() if self._worker else self.tally.take()

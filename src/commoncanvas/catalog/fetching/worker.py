@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from commoncanvas.catalog.fetching.download import Downloader, Limits
+from commoncanvas.catalog.fetching.download import Downloader
 from commoncanvas.catalog.local_images import read_local
 from commoncanvas.core.errors import DecoderError, ImageError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.decoders import Decoders
 from commoncanvas.images.header import READS, WEB_FORMATS
 from commoncanvas.images.tasks import Decode
+from commoncanvas.options.fetch import FetchOptions
 from commoncanvas.table.fetch_status import FetchError
 from commoncanvas.table.reuploads import TakenDown
 
@@ -92,20 +93,15 @@ class Tally:
 class Worker:
     """Handles many batches at once, from any thread: it downloads some rows while it decodes others."""
 
-    def __init__(
-        self,
-        decode: Decode,
-        limits: Limits,
-        processes: int | None,
-        allow_private: bool,
-        contact: str | None,
-        tally: Tally,
-    ) -> None:
+    def __init__(self, options: FetchOptions, tally: Tally) -> None:
         self.tally = tally
         self.taken_down: TakenDown | None = None
-        self._limits = limits
+        self._options = options
         self._stopped = False
-        count = processes or os.cpu_count() or 1
+        count = options.workers or os.cpu_count() or 1
+        decode = Decode(
+            options.size, options.side, options.format, options.quality, options.max_pixels, options.animated
+        )
         self._decoders = Decoders(decode, count)
         self._waiting = ThreadPoolExecutor(count, "decode")
         self._loop = asyncio.new_event_loop()
@@ -114,7 +110,7 @@ class Worker:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fetch", daemon=True)
         self._thread.start()
         atexit.register(self._at_exit)
-        self._downloader: Downloader = self._call(self._open(allow_private, contact)).result()
+        self._downloader: Downloader = self._call(self._open()).result()
 
     def rows(self, places: Sequence[Place]) -> list[Row]:
         """One row per place, in the same order. Each has its columns and a status, even after a failure.
@@ -168,8 +164,8 @@ class Worker:
     def _call(self, coroutine: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    async def _open(self, allow_private: bool, contact: str | None) -> Downloader:
-        return Downloader(self._limits, allow_private, contact)
+    async def _open(self) -> Downloader:
+        return Downloader(self._options)
 
     async def _close(self) -> None:
         await self._end_tasks()
@@ -219,7 +215,7 @@ class Worker:
         return self._loop.run_in_executor(self._waiting, function, *arguments)
 
     def _local_image(self, place: Place) -> Row:
-        return self._image(place, read_local(place.url, place.source, self._limits.max_bytes), READS)
+        return self._image(place, read_local(place.url, place.source, self._options.max_bytes), READS)
 
     def _image(self, place: Place, data: bytes, formats: Sequence[str]) -> Row:
         place.check(data)

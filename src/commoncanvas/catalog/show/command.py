@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.credits import COLUMNS as CREDITED
 from commoncanvas.catalog.credits import credit
+from commoncanvas.catalog.status_counts import status_counts
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
@@ -49,9 +50,6 @@ class ShownRows(Printed):
     statuses: dict[str, int]
     rows: tuple[Row, ...]
     kept: dict[str, Row]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @property
     def left_out(self) -> str | None:
@@ -130,15 +128,14 @@ def show(
     rows = [_shown(row) for row in catalog.table(read, condition, limit=limit).to_pylist()]
     ids = {copied for row in rows if (copied := row.get(DUPLICATE_OF))}
     kept = catalog.table(read, f"image_id IN ({listed(sorted(ids))})").to_pylist() if ids else []
-    found = catalog.table(["fetch_status"], condition)["fetch_status"].value_counts().to_pylist()
-    statuses = {entry["values"] or "pending": entry["counts"] for entry in found}
+    statuses = status_counts(catalog, "fetch_status", condition, missing="pending")
     return ShownRows(
         uri=catalog.uri,
         version=catalog.version,
         where=condition,
         columns=tuple(name for name in dict.fromkeys(columns) if name != "image_id"),
         matching=sum(statuses.values()),
-        statuses=dict(sorted(statuses.items(), key=lambda item: -item[1])),
+        statuses=statuses,
         rows=tuple(rows),
         kept={row["image_id"]: _shown(row) for row in kept},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.stats.dropped import Dropped
@@ -92,9 +92,6 @@ class CatalogStats(Printed):
     dropped: Dropped
     image_bytes: int
     total_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def render(self) -> RenderableType:
         """What the terminal shows."""

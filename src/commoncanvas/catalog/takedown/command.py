@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
@@ -52,9 +52,6 @@ class TakedownReport(Printed):
     unknown: tuple[str, ...]
     """Requested ids, URLs and files that are not in the catalog; later imports skip them."""
     purged: PurgeReport | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     def render(self) -> RenderableType:
         """What the terminal shows."""

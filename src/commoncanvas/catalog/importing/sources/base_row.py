@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.core.errors import SourceError
 from commoncanvas.table.report import Report
 
 Row = dict[str, Any]
 MAX_TEXT = 1_000_000
 """Most characters of a field."""
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -69,66 +66,6 @@ def base_row(
             report.skip(where, "text too long", f"field {column!r} has more than {MAX_TEXT:,} characters")
             return None
     return row
-
-
-def row_by_aliases(
-    source: str,
-    source_id: str,
-    where: str,
-    record: Mapping[str, Any],
-    report: Report,
-    *,
-    license: licenses.License | None = None,
-    creator: str | None = None,
-    label_column: str | None = None,
-    columns: Mapping[str, str] = _NONE,
-) -> Row | None:
-    """`base_row` for a record with any usual column names (`fields.ALIASES`).
-
-    `license` and `creator` are defaults. `label_column` names the column with human text. `columns` maps catalog names
-    to the record's names if these are unusual. Exports contain image ids and file digests: a record with those of an
-    image that was taken down is skipped.
-    """
-    names = {name: fields.normalise(str(name)) for name in record}
-    if len(set(names.values())) < len(names) and (pair := fields.clash(map(str, record))):
-        report.skip(where, "duplicate field name", f"{pair[0]!r} and {pair[1]!r}")
-        return None
-    values: dict[str, Any] = {names[name]: value for name, value in record.items()}
-    image_id, digest = (fields.text(values.get(name)) for name in ("image_id", "sha256"))
-    if image_id in report.taken_down.image_ids or digest in report.taken_down.sha256s:
-        report.skip(
-            where, "taken down", f"exported as {image_id}" if image_id else "the same file was taken down"
-        )
-        return None
-    for column, name in columns.items():
-        values.update(dict.fromkeys(fields.ALIASES[column]))
-        values[fields.ALIASES[column][0]] = record.get(name)
-    known = fields.known(values)
-    mapped = (columns.get("license"), columns.get("license_url"))
-    found = read_license(
-        where,
-        {name: value for name, value in record.items() if names[name] in fields.RIGHTS or name in mapped},
-        report,
-        notices={name: value for name, value in record.items() if names[name] in fields.NOTICES},
-        version=known["license_version"],
-        default=license,
-    )
-    if found is None:
-        return None
-    return base_row(
-        source,
-        source_id,
-        where,
-        found,
-        RawFields(
-            creator=known["creator"] or creator,
-            creator_url=fields.url(values, "creator_url") or known["creator_url"],
-            page_url=fields.url(values, "page_url") or known["page_url"],
-            label=record.get(label_column) if label_column else known["label"],
-            **{name: known[name] for name in ("title", "description", "tags", "taken_at", "uploaded_at")},
-        ),
-        report,
-    )
 
 
 def check_columns(

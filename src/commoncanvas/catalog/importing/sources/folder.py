@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import check_named, row_by_aliases
+from commoncanvas.catalog.importing.sources.base_row import check_named
+from commoncanvas.catalog.importing.sources.described import DescribedSource
 from commoncanvas.catalog.importing.sources.records import (
     MAX_JSON,
     READERS,
@@ -18,7 +18,7 @@ from commoncanvas.catalog.importing.sources.records import (
     parse_json,
     read_records,
 )
-from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.catalog.local_images import FOLDER
 from commoncanvas.core.errors import SourceError
 from commoncanvas.readers.walk import (
@@ -43,7 +43,7 @@ Found = tuple[str, str, str, dict[str, Any]]
 """(place in the metadata, path of the image within the folder, identity of the image, the record)"""
 
 
-class Folder(RowSource):
+class Folder(DescribedSource):
     """Rows `folder:<name>/<path within the folder>`. The default of `name` is the folder's name; it keeps the ids of
     different folders different. `ImageFolder` says which images and links are used.
 
@@ -66,9 +66,7 @@ class Folder(RowSource):
         self.named = options.name is not None
         self.folder_name = options.name or self.root.name
         self.metadata = {options.metadata: self.root} if options.metadata else self._find_metadata()
-        self.license = licenses.require(options.license, where="--license") if options.license else None
-        self.creator = options.creator
-        self.label_column = options.label_column
+        super().__init__(options)
         self._missing: list[str] = []
         self._columns = {path: check_metadata(path) for path in self.metadata}
         self._check()
@@ -268,16 +266,12 @@ class Folder(RowSource):
         return None
 
     def _row(self, where: str, path: str, record: dict[str, Any], report: Report) -> dict[str, Any] | None:
-        row = row_by_aliases(
-            self.name,
+        row = self.described(
             f"{self.folder_name}/{unicodedata.normalize('NFC', path)}",
             where,
             record,
             report,
-            license=self.license,
-            creator=self.creator,
-            label_column=self.label_column,
-            columns={name: column for name, column in self.map.items() if name != "file"},
+            {name: column for name, column in self.map.items() if name != "file"},
         )
         if row is None:
             return None

@@ -13,13 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
-from commoncanvas.catalog.importing.sources.countries import stated
+from commoncanvas.catalog.importing.sources.base_row import check_columns, web_address
+from commoncanvas.catalog.importing.sources.described import DescribedSource
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
-from commoncanvas.catalog.importing.sources.inputs import collections, whole
-from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.inputs import collections
+from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.tasks import MAX_BYTES
@@ -33,7 +32,6 @@ from commoncanvas.readers.tables import (
 )
 from commoncanvas.table.known_ids import Seen
 from commoncanvas.table.report import Report
-from commoncanvas.table.schema import COUNTRY
 
 MAPPED = ("id", "image", "image_url", "country", *(name for name in fields.ALIASES if name != "file"))
 """Columns that the option `columns` can map."""
@@ -56,7 +54,7 @@ class Part:
     root: Path | None = None
 
 
-class HuggingFace(RowSource):
+class HuggingFace(DescribedSource):
     """Rows `huggingface:<data set>/<id>`. The id doesn't depend on the row's position: it is the column mapped to `id`,
     else the first of `fields.KEYS`, else a digest of the image's address or of the image.
 
@@ -70,10 +68,7 @@ class HuggingFace(RowSource):
         taken = ("paths", "columns", "license", "creator", "name", "label_column")
         options.only(self.name, *taken, "size")
         self.map = options.mapping(*MAPPED)
-        self.columns = (COUNTRY,) if "country" in self.map else ()
-        self.license = licenses.require(options.license, where="--license") if options.license else None
-        self.creator = options.creator
-        self.label_column = options.label_column
+        super().__init__(options)
         self.store = store_of(options)
         self.parts = list(_parts(options, self.name))
         for part in self.parts:
@@ -159,20 +154,8 @@ class HuggingFace(RowSource):
             # A class number is not a text to train on.
             and (_is_text(value) or not (key in labels or _is_alias(key, "label")))
         }
-        row = row_by_aliases(
-            self.name,
-            f"{part.dataset}/{identity}",
-            where,
-            named,
-            report,
-            license=self.license,
-            creator=self.creator,
-            label_column=self.label_column,
-            columns=columns,
-        )
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record[self.map["country"]], where, report)} if self.columns else {}
-        return row and {**row, **sizes, **country}
+        row = self.described(f"{part.dataset}/{identity}", where, named, report, columns)
+        return row and {**row, **self.measures(where, record, report)}
 
 
 def _is_text(value: Any) -> bool:

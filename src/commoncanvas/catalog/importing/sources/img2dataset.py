@@ -14,21 +14,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
-from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
-from commoncanvas.catalog.importing.sources.countries import stated
+from commoncanvas.catalog.importing.sources.base_row import check_columns, web_address
+from commoncanvas.catalog.importing.sources.described import DescribedSource
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
-from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files
 from commoncanvas.catalog.importing.sources.records import parse_json
-from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.core.errors import SourceError
 from commoncanvas.images.tasks import MAX_BYTES
 from commoncanvas.readers.archives import COMPRESSED, check_end, samples, scattered
 from commoncanvas.readers.tables import IMAGE_ROWS, parquet_rows, parquet_schema
 from commoncanvas.readers.walk import IMAGE_ENDINGS, LEADS_OUT, ImageFolder
 from commoncanvas.table.report import Report
-from commoncanvas.table.schema import COUNTRY
 
 _METADATA_ROWS = 1024
 
@@ -36,7 +34,7 @@ _METADATA_ROWS = 1024
 _OWN = frozenset(("status", "error_message", "width", "height", "exif", "md5", "sha512", "url"))
 
 
-class Img2Dataset(RowSource):
+class Img2Dataset(DescribedSource):
     """Rows `img2dataset:<collection>/<key>`. If img2dataset failed to download an image, `fetch` tries again.
 
     `columns` can name the column with the two-letter code of the picture's country: {"country": "cc"}.
@@ -50,13 +48,9 @@ class Img2Dataset(RowSource):
         for name in options.columns:
             if name != "country":
                 raise SourceError(f"source {self.name} can't map column {name}, only country")
-        self.country = options.columns.get("country")
-        self.columns = (COUNTRY,) if self.country else ()
         files = input_files(options, self.name, (".parquet", ".tar"))
         self.collections = collections(options, files, self.name)
-        self.license = licenses.require(options.license, where="--license") if options.license else None
-        self.creator = options.creator
-        self.label_column = options.label_column
+        super().__init__(options)
         self.store = store_of(options)
         self._columns = {path: self._checked(path) for path in files if path.suffix == ".parquet"}
         tars = [path for path in files if path.suffix != ".parquet"]
@@ -163,24 +157,18 @@ class Img2Dataset(RowSource):
                 where, "no image", f"no image file, and no address in {str(record.get('url'))[:60]!r}"
             )
             return None
-        row = row_by_aliases(
-            self.name,
+        row = self.described(
             "/".join((*self.collections[path.parent], key)),
             where,
             {name: value for name, value in record.items() if name not in _OWN},
             report,
-            license=self.license,
-            creator=self.creator,
-            label_column=self.label_column,
         )
         if row is None:
             return None
         if data is None:
             why = " ".join(str(record.get(name) or "") for name in ("status", "error_message")).strip()
             report.remark(where, "needs fetch", why[:100])
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record.get(self.country), where, report)} if self.country else {}
-        return {**row, **sizes, "image_url": url, **country}
+        return {**row, **self.measures(where, record, report), "image_url": url}
 
 
 def _file(shards: ImageFolder, shard: str, key: str, where: str, report: Report) -> bytes | None:

@@ -11,23 +11,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import (
     check_columns,
     check_named,
-    row_by_aliases,
     web_address,
 )
-from commoncanvas.catalog.importing.sources.countries import stated
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.described import DescribedSource
+from commoncanvas.catalog.importing.sources.inputs import input_files
 from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
-from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
+from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.catalog.local_images import TABLE
 from commoncanvas.core.errors import SourceError
 from commoncanvas.readers.walk import LEADS_OUT, MISSING, OUTSIDE, ImageFolder
 from commoncanvas.table.report import Report
-from commoncanvas.table.schema import COUNTRY
 
 IMAGES = (
     *("image_url", "img_url", "image_uri", "image_link", "image_address", "image_src", "download_url"),
@@ -50,7 +47,7 @@ class Listing:
     image: str | None
 
 
-class Table(RowSource):
+class Table(DescribedSource):
     """Rows `table:<name>/<id>`; the name is that of the given file or folder.
 
     The id is the column mapped to `id`, else the first of `fields.KEYS`, else the path of the image file or a digest of
@@ -67,10 +64,7 @@ class Table(RowSource):
         self.image = next(
             (self.map[name] for name in ("image_url", "image", "file") if name in self.map), None
         )
-        self.columns = (COUNTRY,) if "country" in self.map else ()
-        self.license = licenses.require(options.license, where="--license") if options.license else None
-        self.creator = options.creator
-        self.label_column = options.label_column
+        super().__init__(options)
         self.listings = list(self._listings(options))
 
     def rows(self, report: Report) -> Iterator[dict[str, Any]]:
@@ -135,20 +129,14 @@ class Table(RowSource):
             report.skip(where, "no id", f"field {self.map['id']} is empty")
             return None
         columns = {name: key for name, key in self.map.items() if name in fields.ALIASES and name != "file"}
-        row = row_by_aliases(
-            self.name,
+        row = self.described(
             f"{listing.name}/{identity}",
             where,
             {key: value for key, value in record.items() if key != column or key in columns.values()},
             report,
-            license=self.license,
-            creator=self.creator,
-            label_column=self.label_column,
-            columns=columns,
+            columns,
         )
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record.get(self.map["country"]), where, report)} if self.columns else {}
-        return row and {**row, **sizes, **country, "image_url": address}
+        return row and {**row, **self.measures(where, record, report), "image_url": address}
 
     def _identity(self, record: Mapping[str, Any], default: str) -> str | None:
         """The id of a row; None if the id column that the user named is empty."""
