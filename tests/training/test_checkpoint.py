@@ -16,6 +16,7 @@ import torch
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.provenance.record import read_provenance
+from commoncanvas.table import storage
 from commoncanvas.training import trainer
 from commoncanvas.training.checkpoints.checkpoint import Checkpoints
 from commoncanvas.training.checkpoints.store import Writer
@@ -104,6 +105,21 @@ def test_a_checkpoint_that_cannot_be_written_is_named(
         TrainingError, match=r"checkpoints can't be written .*No space left on device; free space there"
     ):
         train(recipe("xs-autoencoder", tmp_path))
+
+
+def test_an_index_that_cannot_be_written_is_named_with_one_remedy(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, deep: bool) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "sync", full)
+    with pytest.raises(
+        TrainingError, match=r"index\.json can't be written: no space left on device; free"
+    ) as failed:
+        train(recipe("xs-autoencoder", tmp_path))
+    assert str(failed.value).count("free space there") == 1
+    assert not list(tmp_path.rglob("index.json*"))
 
 
 def test_a_run_goes_on_only_where_its_checkpoints_are(shapes: Catalog, tmp_path: Path) -> None:

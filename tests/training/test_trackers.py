@@ -12,7 +12,7 @@ from commoncanvas.core.errors import CommonCanvasError, MissingExtraError
 from commoncanvas.training import trackers
 from commoncanvas.training.log import RunLog, read_log
 from commoncanvas.training.trackers import Tracked, open_tracker
-from commoncanvas.training.trainer import train
+from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe, stopping_at
 
 Losses = dict[int, float]
@@ -157,3 +157,37 @@ def test_the_trackers_before_one_that_cannot_be_opened_are_closed(
     with pytest.raises(CommonCanvasError, match="mlflow can't be opened"):
         RunLog(Tracked("1", "a", tmp_path, {}), ["wandb", "mlflow"])
     assert closed == [True]
+
+
+def test_a_crashed_run_is_marked_as_failed(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlruns'}")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+
+    def breaks(self: Trainer, step: int, batch: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Trainer, "train_step", breaks)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(recipe("xs-autoencoder", tmp_path, "--train.trackers", "[mlflow]"))
+    client = mlflow.MlflowClient()
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert [run.info.status for run in client.search_runs(experiments)] == ["FAILED"]
+
+
+def test_a_run_of_the_user_in_mlflow_stays_the_active_one(
+    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlruns'}")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_experiment("own")
+    with mlflow.start_run() as own:
+        train(recipe("xs-autoencoder", tmp_path, "--train.trackers", "[mlflow]"))
+        active = mlflow.active_run()
+        assert active and active.info.run_id == own.info.run_id
+    assert not mlflow.MlflowClient().get_run(own.info.run_id).data.metrics

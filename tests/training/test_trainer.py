@@ -204,7 +204,7 @@ def test_resuming_with_another_recipe_names_what_changed(shapes: Catalog, tmp_pa
         train(recipe("xs-autoencoder", tmp_path, "--train.learning_rate", "0.1"), resume=True)
 
 
-@pytest.mark.parametrize("file", ["index.json", "*.distcp"])
+@pytest.mark.parametrize("file", ["index.json", "*.bin"])
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_named(
     shapes: Catalog, tmp_path: Path, file: str, damage: bytes | None

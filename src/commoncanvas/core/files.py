@@ -23,8 +23,13 @@ _REMEDIES = {
 
 
 def with_remedy(message: str) -> str:
-    """The `message` of a failed write, and what to do if the disk is full or the place isn't writable."""
-    found = (remedy for remedy, pattern in _REMEDIES.items() if pattern.search(message))
+    """The `message` of a failed write, and what to do if the disk is full or the place isn't writable.
+
+    A message that says so already stays the same.
+    """
+    found = (
+        remedy for remedy, pattern in _REMEDIES.items() if pattern.search(message) and remedy not in message
+    )
     return "; ".join([message, *found])
 
 

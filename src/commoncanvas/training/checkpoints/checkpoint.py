@@ -9,12 +9,12 @@ import re
 import warnings
 from collections.abc import Collection
 from concurrent.futures import Future
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.tensor import DTensor
@@ -39,7 +39,6 @@ UNREADABLE = (
     AttributeError,
     RuntimeError,
     EOFError,
-    UnpicklingError,
 )
 # Training with a single process is normal.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
@@ -92,6 +91,7 @@ class Checkpoints:
             self._mine(_state(model, optimizer, ema)),
             storage_writer=Writer(self.storage, _folder(step), self.run),
             process_group=self.ranks.writing,
+            async_stager=BlockingAsyncStager(),
             no_dist=self.ranks.world == 1,
         )
         self._writing = cast("Future[Any]", writing)

@@ -1,27 +1,25 @@
-"""Tensors of a checkpoint on a disk or in an object store: DCP's files with our own index.
+"""Tensors of a checkpoint on a disk or in an object store: one file of bytes per process, and an index.
 
-DCP's index is a pickle: anyone who can write it could run code when it is read. Ours is JSON, and tensors are read by
-`torch.load(weights_only=True)`. The index is written after every rank's file, so a folder without it is no checkpoint.
+DCP's own storages don't fit: the index of FileSystemWriter is a pickle, so anyone who can write it could run code when
+it is read, and HuggingFaceStorageReader reads no object stores. Our index is JSON. It is written after every process's
+file, so a folder without it is no checkpoint.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pyarrow import fs
-from torch.distributed.checkpoint.filesystem import (
-    FileSystem,
-    FileSystemReader,
-    FileSystemWriter,
-    _StorageInfo,
-)
+from torch import Tensor
 from torch.distributed.checkpoint.metadata import (
     ChunkStorageMetadata,
     Metadata,
@@ -29,128 +27,142 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
-from torch.distributed.checkpoint.planner import SavePlan
-from torch.distributed.checkpoint.storage import WriteResult
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem, SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
+from torch.futures import Future
 
+from commoncanvas.core.files import sync
 from commoncanvas.table.storage import Storage
 
 INDEX = "index.json"
+T = TypeVar("T")
 
 
-class Writer(FileSystemWriter):
+class Folder:
+    """One checkpoint's `folder` of `storage`, and the methods of DCP's writers and readers that need nothing done."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self.storage, self.folder = storage, folder
+        self.root = f"{storage.root}/{folder}"
+
+    def reset(self, checkpoint_id: str | os.PathLike[str] | None = None) -> None: ...
+
+    def prepare_local_plan(self, plan: T) -> T:
+        return plan
+
+    @classmethod
+    def validate_checkpoint_id(cls, checkpoint_id: str | os.PathLike[str]) -> bool:
+        return False
+
+
+class Writer(Folder, StorageWriter):
     """Writes one checkpoint into `folder` of `storage`. `run`: the run's fingerprint."""
 
     def __init__(self, storage: Storage, folder: str, run: str) -> None:
-        files = _files(storage)
-        super().__init__(f"{storage.root}/{folder}", sync_files=isinstance(files, _Disk))
-        self.fs: _Disk | _ObjectStore = files
-        self.storage, self.folder, self.run = storage, folder, run
+        super().__init__(storage, folder)
+        self.run = run
+
+    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None: ...
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         # Delete files of a killed run. Only the main process calls this; the others wait.
         for path in self.storage.files(self.folder):
             self.storage.delete(path)
-        return super().prepare_global_plan(plans)
+        self.storage.filesystem.create_dir(self.root)
+        return [replace(plan, storage_data=f"{rank}.bin") for rank, plan in enumerate(plans)]
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        name, results = plan.storage_data, []
+        with self.storage.filesystem.open_output_stream(f"{self.root}/{name}") as file:
+            for item in plan.items:
+                data = _bytes(cast(Tensor, planner.resolve_data(item)))
+                results.append(WriteResult(item.index, len(data), {"file": name, "at": file.tell()}))
+                file.write(data)
+        self._sync(name)
+        return _done(results)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         places = {result.index: result.storage_data for rank_results in results for result in rank_results}
-        tensors = {
-            name: _described(name, tensor, places) for name, tensor in metadata.state_dict_metadata.items()
-        }
-        self.fs.put(Path(self.path) / INDEX, json.dumps({"run": self.run, "tensors": tensors}).encode())
+        tensors: dict[str, Any] = {}
+        for name, tensor in metadata.state_dict_metadata.items():
+            assert isinstance(tensor, TensorStorageMetadata)
+            chunks = [
+                {"offsets": chunk.offsets, "sizes": chunk.sizes} | places[MetadataIndex(name, chunk.offsets)]
+                for chunk in tensor.chunks
+            ]
+            dtype = str(tensor.properties.dtype).removeprefix("torch.")
+            tensors[name] = {"dtype": dtype, "size": tensor.size, "chunks": chunks}
+        self._sync("")
+        index = json.dumps({"run": self.run, "tensors": tensors})
+        self.storage.write(f"{self.folder}/{INDEX}", index.encode())
+        self._sync("", "..")
+
+    def _sync(self, *paths: str) -> None:
+        """Flush paths in the folder to disk, so that they survive a power cut. Object stores do so themselves."""
+        if isinstance(self.storage.filesystem, fs.LocalFileSystem):
+            for path in paths:
+                sync(Path(self.root, path), deep=False)
 
 
-class Reader(FileSystemReader):
+class Reader(Folder, StorageReader):
     """Reads one checkpoint from `folder` of `storage`."""
 
     def __init__(self, storage: Storage, folder: str) -> None:
-        super().__init__(f"{storage.root}/{folder}")
-        self.fs = _files(storage)
+        super().__init__(storage, folder)
         self.index: dict[str, Any] = json.loads(storage.read(f"{folder}/{INDEX}"))
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
         tensors: dict[str, Any] = {}
-        places: dict[MetadataIndex, _StorageInfo] = {}
+        places: dict[MetadataIndex, dict[str, Any]] = {}
         for name, found in self.index["tensors"].items():
+            dtype = torch.empty(0, dtype=getattr(torch, found["dtype"])).dtype
             chunks = []
             for chunk in found["chunks"]:
                 offsets = torch.Size(chunk["offsets"])
                 chunks.append(ChunkStorageMetadata(offsets, torch.Size(chunk["sizes"])))
-                places[MetadataIndex(name, offsets)] = _StorageInfo(
-                    chunk["file"], chunk["at"], chunk["bytes"]
-                )
-            properties = TensorProperties(torch.empty(0, dtype=getattr(torch, found["dtype"])).dtype)
-            tensors[name] = TensorStorageMetadata(properties, torch.Size(found["size"]), chunks)
+                places[MetadataIndex(name, offsets)] = chunk | {"dtype": dtype}
+            tensors[name] = TensorStorageMetadata(TensorProperties(dtype), torch.Size(found["size"]), chunks)
         return Metadata(tensors, storage_data=places)
 
-    def _slice_file(self, file: Any, sinfo: _StorageInfo) -> io.BytesIO:
-        # In one piece: each of torch.load's many small reads would be a request to an object store.
-        file.seek(sinfo.offset)
-        return io.BytesIO(file.read(sinfo.length))
+    def set_up_storage_reader(
+        self, metadata: Metadata, is_coordinator: bool, *args: Any, **kwargs: Any
+    ) -> None:
+        self._places = metadata.storage_data
+
+    def prepare_global_plan(self, plans: list[LoadPlan]) -> list[LoadPlan]:
+        return plans
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        by_file: dict[str, list[ReadItem]] = defaultdict(list)
+        for item in plan.items:
+            by_file[self._places[item.storage_index]["file"]].append(item)
+        for name, items in by_file.items():
+            with self.storage.filesystem.open_input_file(f"{self.root}/{name}") as file:
+                for item in items:
+                    part = _read(file, self._places[item.storage_index])
+                    for dim, ends in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
+                        part = part.narrow(dim, *ends)
+                    target = planner.resolve_tensor(item).detach()
+                    target.copy_(part)
+                    planner.commit_tensor(item, target)
+        return _done(None)
 
 
-class _Disk(FileSystem):
-    def put(self, path: Path, data: bytes) -> None:
-        """Write a file atomically, even with a power cut, and after the other files of its folder are on disk."""
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync(path.parent)
-        partial.rename(path)
-        _sync(path.parent)
-        _sync(path.parent.parent)
+def _read(file: Any, chunk: Mapping[str, Any]) -> Tensor:
+    """A chunk of a tensor, in one piece: one request to an object store. Raises EOFError if the file is cut off."""
+    tensor = torch.empty(chunk["sizes"], dtype=chunk["dtype"])
+    file.seek(chunk["at"])
+    if file.readinto(_bytes(tensor)) < tensor.nbytes:
+        raise EOFError(f"{chunk['file']} is incomplete")
+    return tensor
 
 
-class _ObjectStore(FileSystem):
-    """An object store, where an object appears when it is complete."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.filesystem = storage.filesystem
-
-    @contextmanager
-    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
-        opened = self.filesystem.open_input_file if mode == "rb" else self.filesystem.open_output_stream
-        with opened(str(path)) as stream:
-            yield stream
-
-    def put(self, path: Path, data: bytes) -> None:
-        with self.create_stream(path, "wb") as stream:
-            stream.write(data)
-
-    def mkdir(self, path: str | os.PathLike[str]) -> None:
-        """Does nothing: object stores have no folders."""
-
-    def exists(self, path: str | os.PathLike[str]) -> bool:
-        return False
+def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
+    """The bytes of a tensor in C order; if it is contiguous, in its own memory."""
+    return tensor.detach().reshape(-1).view(torch.uint8).numpy()
 
 
-def _files(storage: Storage) -> _Disk | _ObjectStore:
-    return _Disk() if isinstance(storage.filesystem, fs.LocalFileSystem) else _ObjectStore(storage)
-
-
-def _described(name: str, tensor: Any, places: dict[MetadataIndex, _StorageInfo]) -> dict[str, Any]:
-    chunks = []
-    for chunk in tensor.chunks:
-        place = places[MetadataIndex(name, chunk.offsets)]
-        chunks.append(
-            {
-                "offsets": list(chunk.offsets),
-                "sizes": list(chunk.sizes),
-                "file": place.relative_path,
-                "at": place.offset,
-                "bytes": place.length,
-            }
-        )
-    kind = str(tensor.properties.dtype).removeprefix("torch.")
-    return {"dtype": kind, "size": list(tensor.size), "chunks": chunks}
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that they survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _done(value: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
