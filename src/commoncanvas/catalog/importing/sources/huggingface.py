@@ -18,7 +18,7 @@ from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
-from commoncanvas.catalog.importing.sources.inputs import collections, whole
+from commoncanvas.catalog.importing.sources.inputs import collections, sizes
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import MissingExtraError, SourceError
 from commoncanvas.core.text import one_line
@@ -170,9 +170,7 @@ class HuggingFace(RowSource):
             label_column=self.label_column,
             columns=columns,
         )
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record[self.map["country"]], where, report)} if self.columns else {}
-        return row and {**row, **sizes, **country}
+        return row and {**row, **sizes(record), **stated(record, self.map.get("country"), where, report)}
 
 
 def _is_text(value: Any) -> bool:

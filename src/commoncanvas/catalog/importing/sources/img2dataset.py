@@ -19,7 +19,7 @@ from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import check_columns, row_by_aliases, web_address
 from commoncanvas.catalog.importing.sources.countries import stated
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
-from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import collections, files_within, input_files, sizes
 from commoncanvas.catalog.importing.sources.records import parse_json
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
@@ -178,9 +178,7 @@ class Img2Dataset(RowSource):
         if data is None:
             why = " ".join(str(record.get(name) or "") for name in ("status", "error_message")).strip()
             report.remark(where, "needs fetch", why[:100])
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record.get(self.country), where, report)} if self.country else {}
-        return {**row, **sizes, "image_url": url, **country}
+        return {**row, **sizes(record), "image_url": url, **stated(record, self.country, where, report)}
 
 
 def _file(shards: ImageFolder, shard: str, key: str, where: str, report: Report) -> bytes | None:

@@ -20,7 +20,7 @@ from commoncanvas.catalog.importing.sources.base_row import (
     web_address,
 )
 from commoncanvas.catalog.importing.sources.countries import stated
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import input_files, sizes
 from commoncanvas.catalog.importing.sources.records import READERS, check_metadata, read_records
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.catalog.local_images import TABLE
@@ -146,9 +146,8 @@ class Table(RowSource):
             label_column=self.label_column,
             columns=columns,
         )
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record.get(self.map["country"]), where, report)} if self.columns else {}
-        return row and {**row, **sizes, **country, "image_url": address}
+        country = stated(record, self.map.get("country"), where, report)
+        return row and {**row, **sizes(record), **country, "image_url": address}
 
     def _identity(self, record: Mapping[str, Any], default: str) -> str | None:
         """The id of a row; None if the id column that the user named is empty."""
