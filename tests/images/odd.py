@@ -34,6 +34,9 @@ class Odd:
             case [b"take with leave", size]:
                 with large:
                     return {"taken": len(bytearray(int(size)))}
+            case [b"sleep with leave", seconds]:
+                with large:
+                    time.sleep(float(seconds))
             case [b"large", place, *after]:
                 with large:
                     alone = Path(place.decode())

@@ -152,7 +152,3 @@ def test_the_sql_filter_admits_exactly_what_allows_admits(
         for license in LICENSES.values()
         if allows(license, policy, allow_no_derivatives=allow_no_derivatives)
     ]
-
-
-def test_the_sql_filter_reads_the_column_it_is_given() -> None:
-    assert sql_filter(Policy.COMMERCIAL, column="source_license").startswith("source_license IN ('")

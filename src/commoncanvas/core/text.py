@@ -30,6 +30,15 @@ def one_line(text: object, most: int | None = 300) -> str:
     return visible(redacted(" ".join(str(text).split())))[:most]
 
 
+def encodes(text: str) -> bool:
+    """Whether `text` can be written as UTF-8. File names and JSON can contain half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def clean(text: str | None) -> str | None:
     """A name or title to show: one line, NFC, no unsafe characters, no passwords in URLs; None if nothing is left."""
     if text is None:

@@ -4,6 +4,7 @@ result release the interpreter for network work.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import resource
@@ -13,13 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from commoncanvas.core.errors import DecoderError, ImageError
 
@@ -28,8 +27,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 DECODE_SECONDS = 60.0
 """Longest time to decode an image. The largest allowed image takes one or two seconds."""
-ORPHAN_SECONDS = 5.0
-"""A process ends itself this long after its limit: its parent, which should have killed it, no longer runs."""
 START_SECONDS = 60.0
 """Longest time for a process to start and import its modules."""
 START_PAUSES_S = (1.0, 5.0)
@@ -39,8 +36,9 @@ ROOM_BYTES = 1 << 30
 LARGE_PIXEL_BYTES for each of the task's `max_pixels`; for every image, FILE_COPIES times its file."""
 LARGE_PIXEL_BYTES = 8
 FILE_COPIES = 3
-_READY = "ready"
-_MAIN = "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders import serve; serve({fd})"
+_MAIN = (
+    "import sys; sys.path[:] = {path!r}; from commoncanvas.images.decoders import serve; serve({fd}, {turn})"
+)
 
 
 class Task(Protocol[T_co]):
@@ -57,8 +55,8 @@ class Decoders(Generic[T]):
     """Up to `processes` decoding processes, started when needed. Thread-safe: each call uses one process alone."""
 
     def __init__(self, task: Task[T], processes: int, timeout_s: float = DECODE_SECONDS) -> None:
-        large = threading.Lock()
-        self._all = [_Decoder(task, timeout_s, large) for _ in range(processes)]
+        turn = open(os.memfd_create("large images"), "wb")  # noqa: SIM115, PTH123 (the decoders lock it)
+        self._all = [_Decoder(task, timeout_s, turn) for _ in range(processes)]
         self._idle: queue.LifoQueue[_Decoder[T]] = queue.LifoQueue()
         self._closing = threading.Lock()
         for decoder in reversed(self._all):
@@ -88,42 +86,31 @@ class Decoders(Generic[T]):
 
 
 class _Decoder(Generic[T]):
-    def __init__(self, task: Task[T], timeout_s: float, large: threading.Lock) -> None:
+    def __init__(self, task: Task[T], timeout_s: float, turn: BinaryIO) -> None:
         self._task = task
         self._timeout_s = timeout_s
-        self._large = large
+        self._turn = turn
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection[Any, Any] | None = None
 
     def __call__(self, data: bytes, formats: Sequence[str], **options: Any) -> T:
-        held = False
         pipe = self._pipe or self._start()
         try:
             pipe.send((tuple(formats), len(data), options))
             pipe.send_bytes(data)
-            answer = self._answer(pipe)
-            if isinstance(answer, _Ask):
-                held = self._large.acquire()
-                pipe.send(_READY)
-                answer = self._answer(pipe)
+            failure, made = pipe.recv()
         except (EOFError, OSError) as error:
-            raise ImageError("internal", f"its decoder ended with exit status {self.bury()}") from error
+            status = self.bury()
+            if status == -signal.SIGALRM:
+                raise ImageError("timeout", f"not decoded within {self._timeout_s:g} s") from error
+            raise ImageError("internal", f"its decoder ended with exit status {status}") from error
         except BaseException:  # after Ctrl-C, the next file would get this file's answer
             self.bury()
             raise
-        finally:
-            if held:
-                self._large.release()
-        if isinstance(answer, _Failure):
-            raise ImageError(answer.status, answer.message)
-        made: T = answer
-        return made
-
-    def _answer(self, pipe: Connection[Any, Any]) -> Any:
-        if not pipe.poll(self._timeout_s):
-            self.bury()
-            raise ImageError("timeout", f"not decoded within {self._timeout_s:g} s")
-        return pipe.recv()
+        if failure:
+            raise ImageError(*failure)
+        answer: T = made
+        return answer
 
     def _start(self) -> Connection[Any, Any]:
         for pause in (*START_PAUSES_S, None):
@@ -145,11 +132,11 @@ class _Decoder(Generic[T]):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             # multiprocessing would run the user's main module again, so use subprocess.
-            code = _MAIN.format(path=sys.path, fd=theirs.fileno())
-            command = [sys.executable, "-c", code]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            fds = theirs.fileno(), self._turn.fileno()
+            command = [sys.executable, "-c", _MAIN.format(path=sys.path, fd=fds[0], turn=fds[1])]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds)
             self._pipe = pipe = Connection(ours.detach())
-        pipe.send((self._task, self._timeout_s + ORPHAN_SECONDS))
+        pipe.send((self._task, self._timeout_s))
         if not pipe.poll(START_SECONDS):
             raise TimeoutError(f"the start takes longer than {START_SECONDS:g} s")
         pipe.recv()
@@ -170,41 +157,6 @@ class _Decoder(Generic[T]):
         return process.wait() if process else None
 
 
-class _Ask:
-    """A process asks whether it may decode a large image."""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    status: str
-    message: str
-
-
-class _Turn:
-    """Lets one process at a time decode a large image. The parent holds the lock, even if this process dies."""
-
-    def __init__(self, pipe: Connection[Any, Any], seconds: float, room: _Room, max_pixels: int) -> None:
-        self._pipe = pipe
-        self._seconds = seconds
-        self._room = room
-        self._bytes = max_pixels * LARGE_PIXEL_BYTES
-
-    def __enter__(self) -> None:
-        _end_after(0)
-        self._pipe.send(_Ask())
-        self._pipe.recv()
-        self._room.allow(self._bytes)
-        _end_after(self._seconds)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Do nothing: the parent releases the lock when it gets the answer."""
-
-
 class _Room:
     """Limits this process's memory to its current size plus ROOM_BYTES. A larger allocation fails."""
 
@@ -220,35 +172,56 @@ class _Room:
         resource.setrlimit(resource.RLIMIT_AS, (limit, self._most))
 
 
-def serve(fd: int) -> None:
-    """The main loop of a decoding process. It ends when the other end of the socket `fd` is closed."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes of a terminal; the parent handles it
+@contextmanager
+def _alone(turn: int, room: _Room, max_bytes: int, seconds: float) -> Iterator[None]:
+    """Wait for the lock on the file `turn`, then allow `max_bytes` more memory and count the time again.
+
+    The kernel releases the lock of a process that dies.
+    """
+    _end_after(0)
+    fcntl.lockf(turn, fcntl.LOCK_EX)
+    try:
+        room.allow(max_bytes)
+        _end_after(seconds)
+        yield
+    finally:
+        fcntl.lockf(turn, fcntl.LOCK_UN)
+
+
+def serve(fd: int, turn: int) -> None:
+    """The main loop of a decoding process. It ends when the other end of the socket `fd` is closed. One process at a
+    time, the one that locks the file `turn`, decodes a large image.
+    """
+    # Ctrl-C reaches all processes of a terminal; the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):
         task, seconds = pipe.recv()
         room = _Room()
-        turn = _Turn(pipe, seconds, room, task.max_pixels)
-        pipe.send(_READY)
+        pipe.send("ready")
         while True:
-            _end_after(0)
             formats, size, options = pipe.recv()
             room.allow(FILE_COPIES * size)
             data = pipe.recv_bytes()
+            large = _alone(turn, room, task.max_pixels * LARGE_PIXEL_BYTES, seconds)
             _end_after(seconds)
-            answer: Any
+            made = failure = None
             try:
-                answer = task(data, formats, turn, **options)
+                made = task(data, formats, large, **options)
             except ImageError as error:
-                answer = _Failure(error.status, str(error))
+                failure = error.status, str(error)
             except Exception as error:
                 # An unexpected error in one of millions of rows must not end every run.
-                answer = _Failure("internal", f"{type(error).__name__}: {error}")
-            pipe.send(answer)
+                failure = "internal", f"{type(error).__name__}: {error}"
+            pipe.send((failure, made))
+            _end_after(0)
 
 
 def _end_after(seconds: float) -> None:
-    """End this process after `seconds`; 0: never. The kernel does it, because a hanging decoder may hold the GIL."""
+    """End this process by SIGALRM after `seconds`; 0: never. The kernel does it: a hanging decoder may hold the GIL,
+    and the parent may no longer run.
+    """
     signal.setitimer(signal.ITIMER_REAL, seconds)

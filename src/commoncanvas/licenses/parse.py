@@ -62,19 +62,12 @@ def _parse(text: str, version: str | None, source: str | None) -> License:
     return license if not stated or license.version == _version(stated) else UNKNOWN
 
 
-def require(
-    text_or_id: str | int | None,
-    version: str | None = None,
-    *,
-    where: str,
-    source: str | None = None,
-) -> License:
+def require(text: str, *, where: str) -> License:
     """`parse` that raises LicenseError for an unknown licence; `where` is its place for the message ("yfcc:123")."""
-    license = parse(text_or_id, version, source=source)
+    license = parse(text)
     if license is UNKNOWN:
-        written = " ".join(str(part) for part in (text_or_id, version) if part is not None)
         raise LicenseError(
-            f"licence {written!r} of {where} is unknown; correct the source or name a Creative Commons licence, "
+            f"licence {text!r} of {where} is unknown; correct the source or name a Creative Commons licence, "
             "such as CC-BY-4.0 or https://creativecommons.org/licenses/by/4.0/"
         )
     return license

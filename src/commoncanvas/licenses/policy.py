@@ -33,8 +33,8 @@ def allows(license: License, policy: Policy, *, allow_no_derivatives: bool = Fal
     )
 
 
-def sql_filter(policy: Policy, allow_no_derivatives: bool = False, column: str = "license") -> str:
-    """An SQL predicate over canonical ids in `column`: true for exactly the licences that pass `allows`.
+def sql_filter(policy: Policy, allow_no_derivatives: bool = False) -> str:
+    """An SQL predicate over the column `license`: true for exactly the licences that pass `allows`.
 
     It lists the ids, so that an unknown id or NULL never passes.
     """
@@ -44,7 +44,7 @@ def sql_filter(policy: Policy, allow_no_derivatives: bool = False, column: str =
         if allows(license, policy, allow_no_derivatives=allow_no_derivatives)
     ]
     listed = ", ".join(f"'{id}'" for id in ids)
-    return f"{column} IN ({listed})"
+    return f"license IN ({listed})"
 
 
 def named(condition: str) -> str:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from commoncanvas.core.text import encodes
 from commoncanvas.table.report import Report
 
 _ENDINGS = "jpg jpeg jpe jfif png webp gif tif tiff svg avif heic heif bmp"
@@ -72,7 +73,7 @@ class ImageFolder:
                 elif is_image(path) and not (through and own is not None and is_image(own)):
                     if not is_file(Path(real)):
                         report.skip(shown(path), "not a file", "it is a pipe, a device or a socket")
-                    elif not _encodes(path):
+                    elif not encodes(path):
                         report.skip(shown(path), "bad encoding", "the file's name is not UTF-8; rename it")
                     else:
                         yield path, own or real
@@ -200,11 +201,3 @@ def _entries(place: Path, name: str, report: Report) -> list[os.DirEntry[str]]:
     except OSError as error:
         report.skip(shown(name or place.name), "folder can't be read", error.strerror or str(error))
         return []
-
-
-def _encodes(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -40,25 +40,23 @@ def near_groups(hashes: Hashes, distance: int) -> Rows:
     """
     _check(distance)
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    parent = np.arange(len(unique))
-    for _, rows, ends in _tables(unique, distance, _choose_blocks(unique, distance)):
+    group = np.arange(len(unique))
+    for rows, ends in _tables(unique, distance, _choose_blocks(unique, distance)):
         sizes = ends - np.arange(len(rows))
         # A new bucket starts where the end changes.
         starts = np.flatnonzero(np.diff(ends, prepend=-1) != 0)
         large = starts[sizes[starts] > _LARGE_BUCKET]
-        for start in large:
-            bucket = rows[start : ends[start]]
-            if (parent[bucket] != parent[bucket[0]]).any():
-                _join(parent, *_flood(unique, bucket, distance))
-        if len(large):
+        buckets = [rows[start : ends[start]] for start in large]
+        apart = [bucket for bucket in buckets if (group[bucket] != group[bucket[0]]).any()]
+        edges = [_flood(unique, bucket, distance) for bucket in apart]
+        if buckets:
             rows, ends = _without(rows, ends, np.isin(ends, ends[large]))
-        edges = list(_compared(unique[rows], ends, distance))
+        edges += [(rows[left], rows[right]) for left, right in _compared(unique[rows], ends, distance)]
         if edges:
-            left, right = (np.concatenate(side) for side in zip(*edges, strict=True))
-            _join(parent, rows[left], rows[right])
+            group = _joined(group, *map(np.concatenate, zip(*edges, strict=True)))
     smallest = np.full(len(unique), len(hashes))
-    np.minimum.at(smallest, parent, first)
-    return smallest[parent][inverse]
+    np.minimum.at(smallest, group, first)
+    return smallest[group][inverse]
 
 
 def stand_ins(hashes: Hashes, distance: int, same: Same | None = None) -> Rows:
@@ -111,13 +109,13 @@ def _choose_blocks(hashes: Hashes, distance: int) -> int:
     return min(costs, key=lambda blocks: costs[blocks])
 
 
-def _tables(hashes: Hashes, distance: int, blocks: int) -> Iterator[tuple[tuple[int, ...], Rows, Rows]]:
-    """For each choice of blocks: the choice, the rows sorted by them, and for each row the end of its bucket."""
+def _tables(hashes: Hashes, distance: int, blocks: int) -> Iterator[tuple[Rows, Rows]]:
+    """For each choice of blocks: the rows sorted by them, and for each row the end of its bucket."""
     if distance == 0 or len(hashes) < 2:
         return  # the hashes are distinct
     bounds = _bounds(blocks)
     for chosen in combinations(range(blocks), blocks - distance):
-        yield chosen, *_sorted(hashes, chosen, bounds)
+        yield _sorted(hashes, chosen, bounds)
 
 
 def _sorted(hashes: Hashes, chosen: tuple[int, ...], bounds: list[int]) -> tuple[Rows, Rows]:
@@ -181,17 +179,13 @@ def _without(rows: Rows, ends: Rows, out: NDArray[np.bool_]) -> tuple[Rows, Rows
     return rows[~out], (ends - before[ends])[~out]
 
 
-def _join(parent: Rows, left: Rows, right: Rows) -> None:
-    """Union-find by edges, in place. `parent` is flat before and after: each row's parent is its root."""
-    while True:
-        a, b = parent[left], parent[right]
-        differ = a != b
-        if not differ.any():
-            return
-        left, right, a, b = left[differ], right[differ], a[differ], b[differ]
-        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))
-        while True:
-            above = parent[parent]
-            if (above == parent).all():
-                break
-            parent[:] = above
+def _joined(group: Rows, left: Rows, right: Rows) -> Rows:
+    """[N] group of each row, below N -> [N] the groups after edges joined some of them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = group[left], group[right]
+    differ = one != other
+    graph = coo_array((differ[differ], (one[differ], other[differ])), shape=(len(group), len(group)))
+    labels: Rows = connected_components(graph, directed=False)[1]
+    return labels[group]

@@ -118,12 +118,9 @@ def sharpness(image: NDArray[np.uint8]) -> float:
     return float((around - 4 * grey[1:-1, 1:-1]).var())
 
 
-def colours(
-    image: NDArray[np.uint8], box: tuple[float, float, float, float] | None = None
-) -> NDArray[np.uint8]:
-    """[H, W, 3] -> uint8 [8, 8, 3]: mean colour of each cell. `box` is the region (left, top, right, bottom)."""
-    small = Image.fromarray(image).resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX, box=box)
-    return np.asarray(small)
+def colours(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, 3] -> uint8 [8, 8, 3]: mean colour of each cell."""
+    return np.asarray(Image.fromarray(image).resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX))
 
 
 def _opennsfw() -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.core.errors import SourceError
+from commoncanvas.core.text import encodes
 from commoncanvas.table.report import Report
 
 Row = dict[str, Any]
@@ -59,10 +60,11 @@ def base_row(
         report.skip(where, "no creator", f"{license.id} demands attribution, but field creator is empty")
         return None
     for column, value in row.items():
-        if not _encodes(value):
+        texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if not all(map(encodes, texts)):
             report.skip(where, "bad encoding", f"field {column!r} is not UTF-8")
             return None
-        if _size(value) > MAX_TEXT:
+        if sum(map(len, texts)) > MAX_TEXT:
             report.skip(where, "text too long", f"field {column!r} has more than {MAX_TEXT:,} characters")
             return None
     return row
@@ -117,20 +119,3 @@ def _kept(where: str, column: str, value: Any, read: Any, kind: str, report: Rep
     if found is None and stated:
         report.remark(where, f"kept without {column}", f"{str(stated[0])[:60]!r} is not a {kind}")
     return found
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, list):
-        return sum(map(len, value))
-    return len(value) if isinstance(value, str) else 0
-
-
-def _encodes(value: Any) -> bool:
-    """Whether all text can be encoded: JSON can contain half of a surrogate pair."""
-    try:
-        for text in value if isinstance(value, list) else (value,):
-            if isinstance(text, str):
-                text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -18,7 +18,7 @@ from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row
 from commoncanvas.catalog.importing.sources.countries import COORDINATES, PLACE
 from commoncanvas.catalog.importing.sources.embedded import Pending, image_bytes, store_of, with_images
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import input_files, sizes
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.core.errors import SourceError
@@ -134,9 +134,8 @@ class CommonCatalog(RowSource):
             label=decoded(record[self.label_column]) if self.label_column else None,
         )
         row = base_row("flickr", photo, where, license, raw, report)
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
         place = tuple(record.get(name) for name in COORDINATES)
-        return row and {**row, **sizes, CAPTION: fields.text(record.get(CAPTION)), PLACE: place}
+        return row and {**row, **sizes(record), CAPTION: fields.text(record.get(CAPTION)), PLACE: place}
 
 
 def decoded(value: Any) -> str | None:

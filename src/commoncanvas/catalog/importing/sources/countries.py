@@ -64,14 +64,17 @@ _CHUNK = 8
 """Points per piece of coast."""
 
 
-def stated(value: Any, where: str, report: Report) -> str | None:
-    """The country code of a record; None if it has none. An invalid code is reported."""
+def stated(
+    record: Mapping[str, Any], column: str | None, where: str, report: Report
+) -> dict[str, str | None]:
+    """`country`: the code in the column of a record, or None. {} without a column. An invalid code is reported."""
+    if column is None:
+        return {}
+    value = record.get(column)
     written = (fields.text(value) or "").upper()
-    if written in CODES:
-        return written
-    if not fields.is_blank(value):
+    if written not in CODES and not fields.is_blank(value):
         report.remark(where, "kept without country", f"{str(value)[:60]!r} is not a two-letter country code")
-    return None
+    return {COUNTRY.name: written if written in CODES else None}
 
 
 def settle(rows: list[Mapping[str, Any]], report: Report) -> list[dict[str, Any]]:

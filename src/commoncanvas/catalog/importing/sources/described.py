@@ -10,7 +10,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import RawFields, Row, base_row
 from commoncanvas.catalog.importing.sources.countries import stated
-from commoncanvas.catalog.importing.sources.inputs import whole
+from commoncanvas.catalog.importing.sources.inputs import sizes
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.table.report import Report
@@ -85,6 +85,4 @@ class DescribedSource(RowSource):
 
     def measures(self, where: str, record: Mapping[str, Any], report: Report) -> Row:
         """The size of the original that a record states, and its country if the user named that column."""
-        sizes = {name: whole(record.get(name)) for name in ("original_width", "original_height")}
-        country = {"country": stated(record.get(self.country), where, report)} if self.country else {}
-        return {**sizes, **country}
+        return {**sizes(record), **stated(record, self.country, where, report)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,11 @@ def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in suffixes and not hidden and path.is_file():
             yield path
+
+
+def sizes(record: Mapping[str, Any], prefix: str = "original_") -> dict[str, int | None]:
+    """The original's width and height, from the fields of a record that begin with `prefix`."""
+    return {f"original_{side}": whole(record.get(f"{prefix}{side}")) for side in ("width", "height")}
 
 
 def whole(value: Any) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, web_address
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import input_files, sizes
 from commoncanvas.catalog.importing.sources.records import check_metadata, read_records
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
@@ -99,8 +99,7 @@ class Openverse(RowSource):
             taken_at=more.get("date_taken"),
         )
         row = base_row(self.name, source_id, where, license, raw, report)
-        sizes = {f"original_{name}": whole(record.get(name)) for name in ("width", "height")}
-        return row and {**row, **sizes}
+        return row and {**row, **sizes(record, prefix="")}
 
 
 def _check_table(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.core.errors import SourceError
+from commoncanvas.core.text import encodes
 from commoncanvas.readers.delimited import header, read_rows
 from commoncanvas.readers.record import Record
 from commoncanvas.readers.tables import parquet_rows, parquet_schema
@@ -128,13 +129,10 @@ def json_memory(data: bytes) -> int:
 def _encoded(where: str, record: dict[str, Any], report: Report) -> bool:
     """Whether all texts can be encoded: no cell had bytes that aren't UTF-8, or half of a JSON surrogate pair."""
     for name, value in record.items():
-        for text in (name, *_texts(value)):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                shown = name.encode(errors="replace").decode()
-                report.skip(where, "bad encoding", f"field {shown!r} is not UTF-8")
-                return False
+        if not all(map(encodes, (name, *_texts(value)))):
+            shown = name.encode(errors="replace").decode()
+            report.skip(where, "bad encoding", f"field {shown!r} is not UTF-8")
+            return False
     return True
 
 

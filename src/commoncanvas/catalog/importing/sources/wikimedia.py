@@ -14,7 +14,7 @@ from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import RawFields, base_row, web_address
 from commoncanvas.catalog.importing.sources.countries import PLACE
 from commoncanvas.catalog.importing.sources.documents import SUFFIXES, documents
-from commoncanvas.catalog.importing.sources.inputs import input_files, whole
+from commoncanvas.catalog.importing.sources.inputs import input_files, sizes, whole
 from commoncanvas.catalog.importing.sources.rights import read_license
 from commoncanvas.catalog.importing.sources.source import RowSource, SourceOptions
 from commoncanvas.readers.markup import plain
@@ -84,8 +84,8 @@ class Wikimedia(RowSource):
         if license is None:
             return None
         row = base_row(self.name, str(number), where, license, raw, report)
-        sizes = {f"original_{name}": whole(info.get(name)) for name in ("width", "height")}
-        return row and {**row, **sizes, PLACE: (_text(info, "GPSLongitude"), _text(info, "GPSLatitude"))}
+        place = _text(info, "GPSLongitude"), _text(info, "GPSLatitude")
+        return row and {**row, **sizes(info, prefix=""), PLACE: place}
 
 
 def _pages(where: str, answer: Mapping[str, Any], report: Report) -> Iterator[Record]:
