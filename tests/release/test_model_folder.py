@@ -9,11 +9,9 @@ import pytest
 from PIL import Image
 
 from commoncanvas.core.errors import ModelError, RecipeError
-from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
-from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 CLEAN = """
@@ -29,12 +27,10 @@ assert not any(name.startswith("commoncanvas") for name in sys.modules)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(drawn_and_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """To be read only."""
     folder = tmp_path_factory.mktemp("model")
-    add_shapes(folder / "catalog.lance")
-    train(recipe("xs-autoencoder", folder))
-    encode(recipe("xs", folder))
+    shutil.copytree(drawn_and_encoded, folder, dirs_exist_ok=True)
     return train(recipe("xs", folder))
 
 

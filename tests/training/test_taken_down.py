@@ -162,9 +162,8 @@ def test_a_part_that_had_seen_it_brings_no_credit_of_it_back(shapes: Catalog, tm
 
 
 def test_rows_that_a_restored_version_brought_back_are_not_encoded(
-    shapes: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shapes: Catalog, vae: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
     shapes.refresh()
     before = shapes.version
     forget(shapes)
