@@ -96,6 +96,20 @@ def drawn_and_encoded(drawn_and_trained: Path, tmp_path_factory: pytest.TempPath
     return folder
 
 
+@pytest.fixture(scope="session")
+def drawn_and_captioned(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes with image features, and the tiny captioner of a few steps; to be read only."""
+    from commoncanvas.encoding.command import encode
+    from commoncanvas.training.trainer import train
+    from tests.training.tiny import recipe
+
+    folder = tmp_path_factory.mktemp("captioned")
+    shutil.copytree(drawn, folder, dirs_exist_ok=True)
+    encode(recipe("xs-captioner", folder))
+    train(recipe("xs-captioner", folder))
+    return folder
+
+
 @pytest.fixture
 def shapes(drawn: Path, tmp_path: Path) -> Catalog:
     """The catalog of shapes, `tmp_path`/catalog.lance."""
@@ -105,9 +119,16 @@ def shapes(drawn: Path, tmp_path: Path) -> Catalog:
 
 @pytest.fixture
 def vae(shapes: Catalog, drawn_and_trained: Path, tmp_path: Path) -> str:
-    """Beside the shapes, the tiny autoencoder that was trained on them: the folder of the model."""
+    """Beside the shapes, the folder of the tiny autoencoder. Its record names the catalog that they are a copy of."""
     shutil.copytree(drawn_and_trained, tmp_path, dirs_exist_ok=True)
     return str(tmp_path / "xs-autoencoder")
+
+
+@pytest.fixture
+def captioner(shapes: Catalog, drawn_and_captioned: Path, tmp_path: Path) -> Path:
+    """Beside the shapes and their image features, the folder of the tiny captioner."""
+    shutil.copytree(drawn_and_captioned, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "xs-captioner"
 
 
 @pytest.fixture

@@ -390,6 +390,7 @@ def test_curate_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) 
     assert saved_filter(Catalog.open(tmp_path / "killed.lance", "c-v1"), "c-v1") == report.filter
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_step_and_json(gallery: Gallery) -> None:
     gallery.add("a", noise(1))
     gallery.add("b", noise(1), quality=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -327,7 +327,10 @@ def test_rows_that_only_a_tag_still_has_are_found_and_purged(catalog: Catalog) -
     assert catalog.tags() == {}
 
 
-def test_bytes_that_a_killed_process_left_are_found_and_go_with_exclusive(catalog: Catalog) -> None:
+def test_bytes_that_a_killed_process_left_are_found_and_go_with_exclusive(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commoncanvas.table.purge.WAIT_S", 1)
     fragment = next(each for each in catalog.dataset.get_fragments() if each.fragment_id == 3)
     ids = catalog.dataset.scanner(columns=["image"], with_row_id=True, fragments=[fragment]).to_table()
     fragment.update_columns(ids)  # written, never committed
@@ -470,6 +473,7 @@ def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_r
     assert not any(on_disk(uri, number) for number in SECOND)
 
 
+@pytest.mark.slow
 def test_two_takedowns_and_an_import_at_once_end_as_one_after_the_other(catalog: Catalog) -> None:
     uri = Path(catalog.uri)
     processes = [
@@ -511,7 +515,7 @@ def test_nothing_is_found_that_is_not_there(image: bytes, other: bytes) -> None:
     assert bool(found) <= any(piece in other for piece in pieces)
 
 
-@pytest.mark.parametrize("size", [64, 512])
+@pytest.mark.parametrize("size", [64, pytest.param(512, marks=pytest.mark.slow)])
 def test_every_image_that_lance_stores_is_found_in_its_files(tmp_path: Path, size: int) -> None:
     # Lance breaks large values in two now and then.
     draw = np.random.default_rng(0)

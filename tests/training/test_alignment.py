@@ -30,6 +30,8 @@ ALIGNED = (
     *("--alignment.width", "32", "--alignment.weight", "2"),
 )
 
+pytestmark = pytest.mark.xdist_group("alignment")  # its fixtures of a module take seconds
+
 
 @pytest.fixture(scope="module")
 def prepared(drawn_and_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -155,6 +157,7 @@ def test_the_network_is_exported_alone_and_the_features_network_is_named(encoded
     assert list((encoded / "xs-run" / "samples").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_an_aligned_run_goes_on_from_a_checkpoint_to_the_same_weights(encoded: Path) -> None:
     made = recipe("xs", encoded, *ALIGNED)
     train(made)

@@ -262,6 +262,7 @@ def encoded(shapes: Catalog, museum: Catalog, tmp_path: Path) -> tuple[str, ...]
     return words
 
 
+@pytest.mark.slow
 def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
     encoded: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -155,6 +155,7 @@ def test_two_lengths_are_alike_as_long_as_their_rates_are(
     assert schedule != "constant" or alike == short
 
 
+@pytest.mark.slow
 def test_a_model_that_is_in_the_place_of_the_earlier_one_is_an_error_before_a_checkpoint_goes(
     shapes: Catalog, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_source_without_rows_is_named(shapes: Catalog, tmp_path: Path) -> None
         )
 
 
+@pytest.mark.slow
 def test_sources_are_mixed_in_batches_of_one_aspect_ratio(oblongs: Catalog, tmp_path: Path) -> None:
     odd = json.dumps({"image_id LIKE '%1'": 3, "image_id NOT LIKE '%1'": 1})
     made = recipe("xs", tmp_path, *BUCKETS, "--data.mix", odd)

@@ -57,8 +57,8 @@ def losses(out: Path) -> list[tuple[int, float]]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("xs-captioner", ()),
-        ("xs-autoencoder", ()),
+        pytest.param("xs-captioner", (), marks=pytest.mark.slow),
+        pytest.param("xs-autoencoder", (), marks=pytest.mark.slow),
         ("xs", ()),
         ("xs-autoencoder", ("--data.shuffle.block", "3", "--data.shuffle.buffer", "13")),
     ],

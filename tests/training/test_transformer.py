@@ -207,6 +207,7 @@ def test_plain_diffusers_draws_from_the_folder_what_generate_draws(encoded: Path
     )
 
 
+@pytest.mark.slow
 def test_a_second_phase_without_masks_starts_from_the_weights_of_the_first(encoded: Path) -> None:
     first = made(encoded, *MASKED, "--train.ema_decay", "null")
     train(first)
@@ -232,6 +233,7 @@ def test_a_second_phase_without_masks_starts_from_the_weights_of_the_first(encod
         DiffusionTask(made(encoded, *SMALL, "--transformer.num_layers", "2", "--init", first.out), None)
 
 
+@pytest.mark.slow
 def test_masks_go_with_parts_checkpointing_and_a_run_that_goes_on(encoded: Path) -> None:
     words = (*MASKED, "--train.precision", "fp32", "--train.steps", "4")
     once = made(encoded, *words)
