@@ -60,6 +60,7 @@ def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
     def drawn(**settings: Any) -> Path:
         settings = {"guidance_scale": 2.0, "steps": 1, "out": tmp_path, **settings}
