@@ -116,15 +116,13 @@ def _resize_scaled(
     if across == down == 1:
         return array
     columns, rows = _padded(array.shape[1], across), _padded(array.shape[0], down)
-    resized: NDArray[np.uint8]
     if not columns or not rows:
         box = (0, 0, shown_width, shown_height)
-        resized = np.array(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS, box=box))
-        return resized
+        return np.array(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS, box=box))
     array = _extended(array, rows, columns)
     image = pyvips.Image.new_from_memory(array.data, columns, rows, 3, "uchar")
     image = image.resize(1 / across, vscale=1 / down)
-    resized = image.crop(0, 0, width, height).numpy()
+    resized: NDArray[np.uint8] = image.crop(0, 0, width, height).numpy()
     return resized
 
 
