@@ -1,8 +1,12 @@
-"""A small real catalog: drawn shapes in plain colours, half of them with human labels."""
+"""A small real catalog: drawn shapes in plain colours, half of them with human labels.
+
+What takes time to make is made once a process; each test gets a copy in its `tmp_path`.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,9 +64,78 @@ def add_shapes(uri: str | Path) -> Catalog:
     return catalog
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the catalog of shapes; to be read only, as the next two."""
+    folder = tmp_path_factory.mktemp("drawn")
+    add_shapes(folder / "catalog.lance")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_and_trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the tiny autoencoder that was trained on it."""
+    from commoncanvas.training.trainer import train
+    from tests.training.tiny import recipe
+
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(drawn, folder, dirs_exist_ok=True)
+    train(recipe("xs-autoencoder", folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_and_encoded(drawn_and_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with latents and text states."""
+    from commoncanvas.encoding.command import encode
+    from tests.training.tiny import recipe
+
+    folder = tmp_path_factory.mktemp("encoded")
+    shutil.copytree(drawn_and_trained, folder, dirs_exist_ok=True)
+    encode(recipe("xs", folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_and_captioned(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes with image features, and the tiny captioner of a few steps; to be read only."""
+    from commoncanvas.encoding.command import encode
+    from commoncanvas.training.trainer import train
+    from tests.training.tiny import recipe
+
+    folder = tmp_path_factory.mktemp("captioned")
+    shutil.copytree(drawn, folder, dirs_exist_ok=True)
+    encode(recipe("xs-captioner", folder))
+    train(recipe("xs-captioner", folder))
+    return folder
+
+
 @pytest.fixture
-def shapes(tmp_path: Path) -> Catalog:
-    return add_shapes(tmp_path / "catalog.lance")
+def shapes(drawn: Path, tmp_path: Path) -> Catalog:
+    """The catalog of shapes, `tmp_path`/catalog.lance."""
+    shutil.copytree(drawn, tmp_path, dirs_exist_ok=True)
+    return Catalog.open(tmp_path / "catalog.lance")
+
+
+@pytest.fixture
+def vae(shapes: Catalog, drawn_and_trained: Path, tmp_path: Path) -> str:
+    """Beside the shapes, the folder of the tiny autoencoder. Its record names the catalog that they are a copy of."""
+    shutil.copytree(drawn_and_trained, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "xs-autoencoder")
+
+
+@pytest.fixture
+def captioner(shapes: Catalog, drawn_and_captioned: Path, tmp_path: Path) -> Path:
+    """Beside the shapes and their image features, the folder of the tiny captioner."""
+    shutil.copytree(drawn_and_captioned, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "xs-captioner"
+
+
+@pytest.fixture
+def encoded(shapes: Catalog, drawn_and_encoded: Path, tmp_path: Path) -> Path:
+    """`tmp_path`, with the shapes, the tiny autoencoder, and the latents and text states of the tiny XS."""
+    shutil.copytree(drawn_and_encoded, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_each_command_stays_a_call_whatever_is_imported() -> None:
     code = (
         "import importlib, pkgutil, commoncanvas\n"

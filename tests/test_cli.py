@@ -123,6 +123,7 @@ def test_a_users_error_is_one_clear_line_and_exit_code_2(
     assert len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_users_error_is_one_line_in_a_process_of_its_own(tmp_path: Path) -> None:
     done = run("train", "xs", "--data.catalog", "nowhere.lance", "--out", "m", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -17,14 +17,11 @@ from commoncanvas.catalog.stats.result import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
-from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import filter_of, read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.trainer import train
 from tests.conftest import drawing
-from tests.training.tiny import recipe
 
 
 @pytest.mark.parametrize(
@@ -71,15 +68,10 @@ def test_a_policy_that_takes_every_row_is_told_by_its_name(shapes: Catalog) -> N
     )
 
 
-@pytest.fixture
-def captioner(shapes: Catalog, tmp_path: Path) -> str:
-    own = recipe("xs-captioner", tmp_path)
-    encode(own)
-    return str(train(own))
-
-
-def test_no_caption_has_a_reason(shapes: Catalog, captioner: str, capsys: pytest.CaptureFixture[str]) -> None:
-    config = CaptionerConfig(captioner, "xs")
+def test_no_caption_has_a_reason(
+    shapes: Catalog, captioner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = CaptionerConfig(str(captioner), "xs")
 
     def said(where: str) -> str:
         capsys.readouterr()
@@ -113,7 +105,7 @@ def test_a_list_of_another_version_of_the_policy_is_told_by_its_length() -> None
 
 
 def test_the_record_of_a_model_names_the_policy_and_finds_the_same_rows(
-    shapes: Catalog, captioner: str
+    shapes: Catalog, captioner: Path
 ) -> None:
     record = read_provenance(captioner)
     assert "license IN (noncommercial licences)" in record["catalogs"]["main"]["filter"]

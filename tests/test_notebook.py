@@ -45,15 +45,12 @@ def test_a_recipe_is_a_name_with_fields_or_a_mapping(tmp_path: Path) -> None:
         load_recipe("xs", train={"stepz": 7})
 
 
-def test_training_in_another_thread_ends_and_its_pictures_are_pictures(
-    shapes: Catalog, tmp_path: Path
-) -> None:
+def test_training_in_another_thread_ends_and_its_pictures_are_pictures(encoded: Path) -> None:
     made: list[Path] = []
 
     def work() -> None:
-        train(recipe("xs-autoencoder", tmp_path))
-        encode(recipe("xs", tmp_path))
-        made.append(train(recipe("xs", tmp_path)))
+        encode(recipe("xs", encoded), overwrite=True)
+        made.append(train(recipe("xs", encoded)))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -63,10 +60,8 @@ def test_training_in_another_thread_ends_and_its_pictures_are_pictures(
     assert (image.info["prompt"], image.info["seed"]) == ("a red square", 3)
 
 
-def test_a_captioner_is_known_by_its_folder(shapes: Catalog, tmp_path: Path) -> None:
-    encode(recipe("xs-captioner", tmp_path))
-    folder = train(recipe("xs-captioner", tmp_path))
-    report = commoncanvas.caption(shapes, folder)
+def test_a_captioner_is_known_by_its_folder(shapes: Catalog, captioner: Path) -> None:
+    report = commoncanvas.caption(shapes, captioner)
     assert report["captioner"] == "xs-captioner"
     assert sum(report["statuses"].values()) == 12
 

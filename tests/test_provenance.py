@@ -73,6 +73,7 @@ def test_a_model_carries_the_licences_and_credits_of_its_parts(shapes: Catalog, 
     assert credited(model) == chosen - held_out
 
 
+@pytest.mark.slow
 def test_a_model_of_a_fraction_credits_only_who_made_that_and_so_does_what_is_built_on_it(
     shapes: Catalog, tmp_path: Path
 ) -> None:
@@ -144,18 +145,17 @@ def test_a_captioner_that_wrote_nothing_the_model_read_is_no_part_of_it(
     assert [part["role"] for part in record["built_on"]] == ["vae", "text_encoder"]
 
 
-def test_a_commercial_model_is_not_built_on_noncommercial_parts(shapes: Catalog, tmp_path: Path) -> None:
-    vae = train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
-    record = json.loads((vae / "provenance.json").read_text())
+def test_a_commercial_model_is_not_built_on_noncommercial_parts(encoded: Path) -> None:
+    file = encoded / "xs-autoencoder" / "provenance.json"
+    record = json.loads(file.read_text())
     record["licenses"]["CC-BY-NC-2.0"] = 3
-    (vae / "provenance.json").write_text(json.dumps(record))
+    file.write_text(json.dumps(record))
     with pytest.raises(
         LicenseError, match=r"vae .* under CC-BY-NC-2\.0, which policy commercial does not allow"
     ):
-        train(recipe("xs", tmp_path, "--data.policy", "commercial"))
+        train(recipe("xs", encoded, "--data.policy", "commercial"))
     assert (
-        read_provenance(train(recipe("xs", tmp_path)))["result_license"] is None
+        read_provenance(train(recipe("xs", encoded)))["result_license"] is None
     )  # BY-SA and NC: no one licence
 
 

@@ -93,6 +93,7 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
     assert caption(shapes.uri, second, overwrite=True).captions == 12
 
 
+@pytest.mark.slow
 def test_overwriting_that_is_killed_after_the_old_captions_went_ends_like_one_that_was_not(
     shapes: Catalog, captioner: CaptionerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,10 +132,10 @@ def test_a_folder_that_holds_no_captioner_is_named(tmp_path: Path) -> None:
 
 
 def test_a_captioners_weights_that_were_cut_off_are_one_line(
-    captioner: CaptionerConfig, tmp_path: Path
+    drawn_and_captioned: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "cut"
-    shutil.copytree(captioner.model, folder)
+    shutil.copytree(drawn_and_captioned / "xs-captioner", folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match=r"captioner .*cut can't be loaded"):

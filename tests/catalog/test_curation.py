@@ -49,7 +49,17 @@ class Gallery:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.catalog = Catalog.create(folder / "catalog.lance")
+        self._catalog = Catalog.create(folder / "catalog.lance")
+        self._rows: list[dict[str, str | None]] = []
+
+    @property
+    def catalog(self) -> Catalog:
+        """With what was added since it was last asked for, fetched."""
+        if self._rows:
+            self._catalog.add([to_batch(self._rows)])
+            self._rows.clear()
+            fetch(self._catalog)
+        return self._catalog
 
     def add(
         self, name: str, image: Image.Image, license: str | None = "CC-BY-4.0", quality: int = 95
@@ -60,8 +70,7 @@ class Gallery:
 
     def add_row(self, name: str, url: str, license: str | None = "CC-BY-4.0") -> None:
         row = {"image_id": f"g:{name}", "source": "folder", "image_url": url, "license": license}
-        self.catalog.add([to_batch([row])])
-        fetch(self.catalog)
+        self._rows.append(row)
 
     def duplicate_of(self) -> dict[str, str | None]:
         self.catalog.refresh()
@@ -381,6 +390,7 @@ def test_curate_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) 
     assert saved_filter(Catalog.open(tmp_path / "killed.lance", "c-v1"), "c-v1") == report.filter
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_step_and_json(gallery: Gallery) -> None:
     gallery.add("a", noise(1))
     gallery.add("b", noise(1), quality=60)

@@ -71,6 +71,7 @@ def content(uri: Path, columns: list[str]) -> pa.Table:
     return table.combine_chunks()
 
 
+@pytest.mark.slow
 def test_an_import_killed_again_and_again_ends_as_one_never_killed(tmp_path: Path) -> None:
     assert kill_until_done("import", tmp_path / "killed.lance", seed=1) >= 2
     import_(Numbers(0), tmp_path / "whole.lance")
@@ -144,6 +145,7 @@ def test_imports_of_the_same_rows_at_once_one_of_them_killed_leave_each_row_once
     assert content(shared, columns).equals(content(tmp_path / "whole.lance", columns))
 
 
+@pytest.mark.slow
 def test_of_processes_that_make_one_catalog_at_once_none_loses_what_another_added(tmp_path: Path) -> None:
     code = (
         "import sys; from commoncanvas.catalog import Catalog; from commoncanvas.table.schema import to_batch\n"

@@ -161,6 +161,7 @@ HTTP = {
 }
 
 
+@pytest.mark.slow
 def test_whatever_a_server_does_each_row_gets_its_status_and_a_retry_does_just_those(
     tmp_path: Path, server: Server
 ) -> None:

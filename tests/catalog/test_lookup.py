@@ -241,6 +241,7 @@ def test_what_can_not_be_looked_up_is_said(catalog: Catalog, tmp_path: Path) -> 
         lookup(catalog, tmp_path / "nowhere.png")
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_credit_line_and_how_it_was_found(catalog: Catalog, tmp_path: Path) -> None:
     PICTURES["flower"].save(tmp_path / "flower.jpg", quality=60)
     command = [sys.executable, "-m", "commoncanvas", "catalog", "lookup", "--catalog", catalog.uri]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from commoncanvas.table.takedown_request import Request
 from commoncanvas.table.tombstones import Tombstones
 
 Picture = Image.Image
+
+pytestmark = pytest.mark.xdist_group("reuploads")  # its fixtures of a module take seconds
 
 
 def picture(seed: int) -> Picture:
@@ -67,18 +70,26 @@ def statuses(catalog: Catalog | str) -> dict[str, str | None]:
     return {row["image_id"]: row["fetch_status"] for row in rows}
 
 
-@pytest.fixture
-def uri(tmp_path: Path) -> str:
-    """A catalog of a/x.png, a/y.png and a/z.png, of which x was taken down and purged."""
-    uri = str(tmp_path / "catalog.lance")
+@pytest.fixture(scope="module")
+def taken_down(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a catalog of a/x.png, a/y.png and a/z.png, of which x was taken down and purged."""
+    made = tmp_path_factory.mktemp("taken-down")
+    uri = str(made / "catalog.lance")
     names = ("x.png", "y.png", "z.png")
-    a = folder(tmp_path / "a", {name: saved(picture(n)) for n, name in enumerate(names)}, "Ada")
+    a = folder(made / "a", {name: saved(picture(n)) for n, name in enumerate(names)}, "Ada")
     import_("folder", uri, path=a)
     fetch(uri)
-    export("huggingface", uri, tmp_path / "before")
-    export("webdataset", uri, tmp_path / "before-tars")
+    export("huggingface", uri, made / "before")
+    export("webdataset", uri, made / "before-tars")
     takedown(uri, id=["folder:a/x.png"], reason="asked", purge=True)
-    return uri
+    return made
+
+
+@pytest.fixture
+def uri(taken_down: Path, tmp_path: Path) -> str:
+    """The catalog of a copy, in `tmp_path`."""
+    shutil.copytree(taken_down, tmp_path, dirs_exist_ok=True)
+    return str(tmp_path / "catalog.lance")
 
 
 def test_the_same_file_of_another_uploader_is_not_stored_again(uri: str, tmp_path: Path) -> None:

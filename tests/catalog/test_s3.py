@@ -141,6 +141,7 @@ def test_of_several_that_make_one_catalog_on_s3_at_once_one_does_and_nobody_lose
         assert sorted(Catalog.open(uri).table(["image_id"])["image_id"].to_pylist()) == ["a:x", "a:y", "a:z"]
 
 
+@pytest.mark.slow
 def test_a_store_that_has_no_catalog_or_can_t_be_reached_is_named(
     s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ PEOPLE = 5
 WHY = "the photographer asked"
 
 
+@cache
 def photo(number: int) -> bytes:
     """A JPEG that looks like none of the others."""
     coarse = np.random.default_rng(number).integers(0, 255, (12, 12, 3), dtype=np.uint8)
@@ -48,9 +51,16 @@ def published(number: int) -> bytes:
     return encode_image(decode(photo(number)), "png")
 
 
+@cache
+def hashes(number: int) -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(published(number)).hexdigest(),
+        "phash": phash(decode(photo(number))),
+    }
+
+
 def row(number: int) -> dict[str, Any]:
     person = number % PEOPLE
-    stored = photo(number)
     return {
         "image_id": f"photos:{number}",
         "source": "photos",
@@ -60,10 +70,9 @@ def row(number: int) -> dict[str, Any]:
         "page_url": f"https://www.photos.example/photos/{number}/",
         "image_url": f"https://live.photos.example/{number}.jpg",
         "license": "CC-BY-4.0",
-        "image": stored,
-        "sha256": hashlib.sha256(published(number)).hexdigest(),
-        "phash": phash(decode(stored)),
+        "image": photo(number),
         "fetch_status": "ok",
+        **hashes(number),
     }
 
 
@@ -71,19 +80,21 @@ def everything() -> pa.RecordBatch:
     return to_batch(map(row, range(ROWS)))
 
 
-def make(uri: Path, monkeypatch: pytest.MonkeyPatch | None = None) -> Catalog:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fragments of ten rows; tag `train-xs-v2` without, `train-small-v3` with a derived column, and newer rows."""
-    if monkeypatch:
-        monkeypatch.setattr(append, "FRAGMENT_ROWS", 10)
-    catalog = Catalog.create(uri)
-    catalog.add([to_batch(map(row, range(20)))])
-    catalog.tag("train-xs-v2")
-    catalog.add([to_batch(map(row, range(20, 40)))])
-    catalog.backfill(Lengths())
-    catalog.tag("train-small-v3")
-    catalog.add([everything()])
-    catalog.backfill(Lengths())
-    return catalog
+    uri = tmp_path_factory.mktemp("made") / "catalog.lance"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(append, "FRAGMENT_ROWS", 10)
+        catalog = Catalog.create(uri)
+        catalog.add([to_batch(map(row, range(20)))])
+        catalog.tag("train-xs-v2")
+        catalog.add([to_batch(map(row, range(20, 40)))])
+        catalog.backfill(Lengths())
+        catalog.tag("train-small-v3")
+        catalog.add([everything()])
+        catalog.backfill(Lengths())
+    return uri
 
 
 class Lengths:
@@ -105,8 +116,10 @@ class Lengths:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
-    return make(tmp_path / "catalog.lance", monkeypatch)
+def catalog(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
+    """A copy of it, which goes on in fragments of ten rows."""
+    monkeypatch.setattr(append, "FRAGMENT_ROWS", 10)
+    return Catalog.open(shutil.copytree(made, tmp_path / "catalog.lance"))
 
 
 def on_disk(uri: str | Path, number: int) -> bool:
@@ -314,7 +327,10 @@ def test_rows_that_only_a_tag_still_has_are_found_and_purged(catalog: Catalog) -
     assert catalog.tags() == {}
 
 
-def test_bytes_that_a_killed_process_left_are_found_and_go_with_exclusive(catalog: Catalog) -> None:
+def test_bytes_that_a_killed_process_left_are_found_and_go_with_exclusive(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commoncanvas.table.purge.WAIT_S", 1)
     fragment = next(each for each in catalog.dataset.get_fragments() if each.fragment_id == 3)
     ids = catalog.dataset.scanner(columns=["image"], with_row_id=True, fragments=[fragment]).to_table()
     fragment.update_columns(ids)  # written, never committed
@@ -422,11 +438,10 @@ ASKED = ("--creator", "Person 2", "--reason", WHY, "--purge", "--json")
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, tmp_path: Path
 ) -> None:
     draw = random.Random(4)
-    uri = tmp_path / "catalog.lance"
-    make(uri, monkeypatch)
+    uri = Path(catalog.uri)
     began = time.monotonic()
     subprocess.run(command(tmp_path / "none.lance"), capture_output=True, check=False)
     start_up = time.monotonic() - began
@@ -458,11 +473,9 @@ def test_killed_at_any_moment_and_run_again_it_finishes_and_loses_nobody_elses_r
     assert not any(on_disk(uri, number) for number in SECOND)
 
 
-def test_two_takedowns_and_an_import_at_once_end_as_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uri = tmp_path / "catalog.lance"
-    catalog = make(uri, monkeypatch)
+@pytest.mark.slow
+def test_two_takedowns_and_an_import_at_once_end_as_one_after_the_other(catalog: Catalog) -> None:
+    uri = Path(catalog.uri)
     processes = [
         subprocess.Popen(
             command(uri, "--creator", f"Person {person}", "--reason", WHY, "--purge"),
@@ -502,7 +515,7 @@ def test_nothing_is_found_that_is_not_there(image: bytes, other: bytes) -> None:
     assert bool(found) <= any(piece in other for piece in pieces)
 
 
-@pytest.mark.parametrize("size", [64, 512])
+@pytest.mark.parametrize("size", [64, pytest.param(512, marks=pytest.mark.slow)])
 def test_every_image_that_lance_stores_is_found_in_its_files(tmp_path: Path, size: int) -> None:
     # Lance breaks large values in two now and then.
     draw = np.random.default_rng(0)

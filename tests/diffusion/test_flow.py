@@ -6,11 +6,9 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
-from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.objective import Objective
 from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
-from commoncanvas.encoding.command import encode
 from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe
 
@@ -37,9 +35,7 @@ def test_a_sampler_that_is_told_the_true_velocity_arrives_at_the_image(sampler: 
 
 
 @pytest.mark.slow
-def test_a_trained_flow_is_a_plain_diffusers_pipeline(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_a_trained_flow_is_a_plain_diffusers_pipeline(encoded: Path, tmp_path: Path) -> None:
     folder = train(recipe("xs", tmp_path, *FLOW, *SAMPLER, "--noise.logit_normal", "[0, 1]"))
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     assert pipeline.scheduler.config.use_flow_sigmas
@@ -48,10 +44,8 @@ def test_a_trained_flow_is_a_plain_diffusers_pipeline(shapes: Catalog, tmp_path:
 
 
 def test_a_curriculum_follows_the_steps_of_the_whole_training_also_after_a_stop(
-    shapes: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     seen: list[float] = []
     draw_timesteps = Objective.draw_timesteps
 
@@ -84,8 +78,6 @@ def test_zero_terminal_snr_asks_for_a_prediction_that_can_begin_there(tmp_path: 
     recipe("xs", tmp_path, *words, "--noise.schedule.prediction_type", "v_prediction")
 
 
-def test_a_sampler_that_knows_no_flow_is_named_before_the_training(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_a_sampler_that_knows_no_flow_is_named_before_the_training(encoded: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="DDIMScheduler can't sample a flow"):
         train(recipe("xs", tmp_path, *FLOW))

@@ -32,11 +32,6 @@ from tests.conftest import drawing
 from tests.training.tiny import recipe
 
 
-@pytest.fixture
-def vae(shapes: Catalog, tmp_path: Path) -> str:
-    return str(train(recipe("xs-autoencoder", tmp_path)))
-
-
 def column(catalog: Catalog, name: str) -> np.ndarray:
     table = catalog.table(["image_id", name], where=f"{name} IS NOT NULL").sort_by("image_id")
     return states(table[name], column_info(catalog, name).shape).numpy()

@@ -162,6 +162,7 @@ def test_a_fetch_gives_the_same_table_and_figures_as_the_local_engine_and_keeps_
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.slow
 def test_no_more_workers_fetch_than_a_host_may_be_asked_at_once(cluster: Any, tmp_path: Path) -> None:
     pictures = Pictures()
     with RawServer(pictures) as server:
@@ -293,6 +294,7 @@ def test_work_for_a_gpu_has_one_of_its_own_and_no_other_work_asks_for_one(cluste
         cluster.remove_node(node)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line_that_says_what_to_do(cluster: Any, tmp_path: Path) -> None:
     addresses(tmp_path / "c.lance", "http://127.0.0.1:9", fragments=1, rows=1)
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}
@@ -311,6 +313,7 @@ def test_a_cluster_that_is_not_there_is_one_line_that_says_what_to_do(cluster: A
     )
 
 
+@pytest.mark.slow
 def test_a_stage_of_a_script_runs_on_the_cluster(cluster: Any, tmp_path: Path, log: Path) -> None:
     numbers(tmp_path / "numbers.lance")
     script = tmp_path / "script.py"

@@ -102,9 +102,8 @@ def test_captions_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
 
 @pytest.mark.heavy
 def test_latents_and_text_states_are_the_same_to_the_bit_when_a_worker_is_killed_in_the_middle(
-    cluster: Any, shapes: Catalog, tmp_path: Path
+    cluster: Any, shapes: Catalog, vae: str, tmp_path: Path
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
     more_shapes(shapes, fragments=10, copies=10)
     there = tmp_path / "there.lance"
     shutil.copytree(shapes.uri, there)

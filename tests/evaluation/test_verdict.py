@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commoncanvas.catalog import Catalog, takedown
+from commoncanvas.catalog import takedown
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.cli import main
 from commoncanvas.core.console import print_table
@@ -113,10 +113,9 @@ def test_the_table_has_baselines_and_words_and_no_raw_keys(model: Path, tmp_path
 
 
 @pytest.fixture
-def trained(shapes: Catalog, tmp_path: Path) -> Path:
-    train(recipe("xs-autoencoder", tmp_path))
+def trained(vae: str, tmp_path: Path) -> Path:
     held = ("--data.heldout_fraction", "0.3", "--data.text", "[title]")
-    own = recipe("xs", tmp_path, "--vae", str(tmp_path / "xs-autoencoder"), *held)
+    own = recipe("xs", tmp_path, "--vae", vae, *held)
     encode(own)
     return train(own)
 

@@ -192,7 +192,9 @@ def test_a_decoder_that_can_be_started_the_second_time_is_waited_for(
     assert not (tmp_path / "first").exists()
 
 
-@pytest.mark.parametrize("then", ["time.sleep(100)", "decoders(b'hang', [])"])
+@pytest.mark.parametrize(
+    "then", ["time.sleep(100)", pytest.param("decoders(b'hang', [])", marks=pytest.mark.slow)]
+)
 def test_no_decoder_outlives_a_process_that_was_killed(then: str) -> None:
     code = (
         "from commoncanvas.images import decoders as module; from tests.images.odd import Odd; import time\n"

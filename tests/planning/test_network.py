@@ -51,7 +51,12 @@ def test_flops_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"), [("s-c", 865_910_724), ("l-c", 2_567_463_684), ("l-c-sd2", 2_391_824_644)]
+    ("name", "parameters"),
+    [
+        ("s-c", 865_910_724),
+        pytest.param("l-c", 2_567_463_684, marks=pytest.mark.slow),
+        pytest.param("l-c-sd2", 2_391_824_644, marks=pytest.mark.slow),
+    ],
 )
 def test_the_family_has_as_many_parameters_as_it_says(name: str, parameters: int) -> None:
     recipe = diffusion(name, "--size", "64", "--train.activation_checkpointing", "false")

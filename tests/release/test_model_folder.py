@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,9 @@ import pytest
 from PIL import Image
 
 from commoncanvas.core.errors import ModelError, RecipeError
-from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.release.generate import generate
 from commoncanvas.training.trainer import train
-from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 CLEAN = """
@@ -27,14 +26,14 @@ image.save(sys.argv[2])
 assert not any(name.startswith("commoncanvas") for name in sys.modules)
 """
 
+pytestmark = pytest.mark.xdist_group("model-folder")  # its fixtures of a module take seconds
+
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(drawn_and_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """To be read only."""
     folder = tmp_path_factory.mktemp("model")
-    add_shapes(folder / "catalog.lance")
-    train(recipe("xs-autoencoder", folder))
-    encode(recipe("xs", folder))
+    shutil.copytree(drawn_and_encoded, folder, dirs_exist_ok=True)
     return train(recipe("xs", folder))
 
 
@@ -61,6 +60,7 @@ def test_a_prompt_that_is_too_long_is_said_with_what_is_not_read(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_image_made_before_stays_and_the_same_one_is_no_second_file(model: Path, tmp_path: Path) -> None:
     def drawn(**settings: Any) -> Path:
         settings = {"guidance_scale": 2.0, "steps": 1, "out": tmp_path, **settings}

@@ -26,15 +26,15 @@ from commoncanvas.studies import scarcity
 from commoncanvas.studies.scarcity import study_scarcity
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch
-from commoncanvas.training import trainer
 from commoncanvas.training.log import read_log
-from tests.conftest import add_shapes
 from tests.training.museum import add_museum, both, scan
 from tests.training.tiny import recipe, stopping_at
 
 FRACTIONS = (0.5, 1.0)
 PROMPTS = 4
 REPOSITORY = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.xdist_group("scarcity")  # its fixtures of a module take seconds
 
 
 def studied(folder: Path, *words: str) -> DiffusionRecipe:
@@ -48,11 +48,10 @@ def study(folder: Path, *words: str, **options: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoded(drawn_and_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shapes with latents and text states, and the autoencoder that made them."""
     folder = tmp_path_factory.mktemp("encoded")
-    add_shapes(folder / "catalog.lance")
-    trainer.train(recipe("xs-autoencoder", folder))
+    shutil.copytree(drawn_and_trained, folder, dirs_exist_ok=True)
     encode(studied(folder))
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from tests.training.tiny import SIDES, recipe
 __all__ = ["oblongs", "s3"]
 
 
-@pytest.fixture
-def oblongs(tmp_path: Path) -> Catalog:
+@pytest.fixture(scope="session")
+def drawn_oblongs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the catalog of oblongs and an autoencoder trained on it; to be read only."""
+    folder = tmp_path_factory.mktemp("oblongs")
     draw = np.random.default_rng(0)
     sides = draw.permutation([one for one, count in SIDES.items() for _ in range(count)])
     rows = [
@@ -35,7 +38,14 @@ def oblongs(tmp_path: Path) -> Catalog:
         }
         for number, (height, width) in enumerate(sides)
     ]
-    catalog = Catalog.open_or_create(tmp_path / "catalog.lance")
+    catalog = Catalog.create(folder / "catalog.lance")
     catalog.add([to_batch(rows)])
-    train(recipe("xs-autoencoder", tmp_path, "--train.steps", "3"))
-    return catalog
+    train(recipe("xs-autoencoder", folder, "--train.steps", "3"))
+    return folder
+
+
+@pytest.fixture
+def oblongs(drawn_oblongs: Path, tmp_path: Path) -> Catalog:
+    """The catalog `tmp_path`/catalog.lance, beside the autoencoder."""
+    shutil.copytree(drawn_oblongs, tmp_path, dirs_exist_ok=True)
+    return Catalog.open(tmp_path / "catalog.lance")

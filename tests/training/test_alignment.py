@@ -21,7 +21,6 @@ from commoncanvas.training.log import read_log
 from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.trainer import train
-from tests.conftest import add_shapes
 from tests.training.tiny import recipe
 
 TITLES = ("--data.text", "[title]", "--data.heldout_text", "[title]")
@@ -31,13 +30,14 @@ ALIGNED = (
     *("--alignment.width", "32", "--alignment.weight", "2"),
 )
 
+pytestmark = pytest.mark.xdist_group("alignment")  # its fixtures of a module take seconds
+
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(drawn_and_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of shapes with latents, text states, and features of the half that has labels."""
     folder = tmp_path_factory.mktemp("prepared")
-    add_shapes(folder / "catalog.lance")
-    train(recipe("xs-autoencoder", folder))
+    shutil.copytree(drawn_and_trained, folder, dirs_exist_ok=True)
     encode(recipe("xs-captioner", folder))
     encode(recipe("xs", folder, *TITLES))
     return folder
@@ -139,7 +139,7 @@ def test_alignment_moves_the_network_and_only_by_rows_with_features(encoded: Pat
 
 
 def test_the_network_is_exported_alone_and_the_features_network_is_named(encoded: Path) -> None:
-    made = recipe("xs", encoded, *ALIGNED, "--train.validate_every", "3")
+    made = recipe("xs", encoded, *ALIGNED, "--train.validate_every", "3", "--train.sample_every", "3")
     folder = train(made)
     plain = recipe("xs", encoded, *TITLES, "--out", str(encoded / "plain"))
     train(plain)
@@ -157,6 +157,7 @@ def test_the_network_is_exported_alone_and_the_features_network_is_named(encoded
     assert list((encoded / "xs-run" / "samples").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_an_aligned_run_goes_on_from_a_checkpoint_to_the_same_weights(encoded: Path) -> None:
     made = recipe("xs", encoded, *ALIGNED)
     train(made)

@@ -117,6 +117,7 @@ def test_parts_of_a_catalog_are_encoded_once(shapes: Catalog, tmp_path: Path) ->
     train(made)
 
 
+@pytest.mark.slow
 def test_sources_are_mixed_in_batches_of_one_aspect_ratio(oblongs: Catalog, tmp_path: Path) -> None:
     odd = {
         name: {"catalog": oblongs.uri, "filter": f"image_id {like} '%1'", "share": share}

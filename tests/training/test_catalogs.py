@@ -259,6 +259,7 @@ def encoded(shapes: Catalog, museum: Catalog, tmp_path: Path) -> tuple[str, ...]
     return words
 
 
+@pytest.mark.slow
 def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
     encoded: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -365,10 +366,7 @@ def test_image_features_must_be_the_same_networks_in_both(
 
 
 @pytest.mark.slow
-def test_features_to_be_aligned_with_must_be_in_each(
-    shapes: Catalog, museum: Catalog, tmp_path: Path
-) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_features_to_be_aligned_with_must_be_in_each(vae: str, museum: Catalog, tmp_path: Path) -> None:
     words = (*both(tmp_path), *ALIGNED)
     encode(recipe("xs", tmp_path, *both(tmp_path), *TITLES))
     encode(recipe("xs-captioner", tmp_path))

@@ -122,8 +122,7 @@ def test_an_index_that_cannot_be_written_is_named_with_one_remedy(
     assert not list(tmp_path.rglob("index.json*"))
 
 
-def test_a_run_goes_on_only_where_its_checkpoints_are(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_a_run_goes_on_only_where_its_checkpoints_are(vae: str, tmp_path: Path) -> None:
     before = tmp_path / "before"
     place = ("--train.checkpoints", str(before), "--out", str(tmp_path / "run"))
     with stopping_at(3):

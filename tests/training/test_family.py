@@ -194,9 +194,7 @@ def logged(out: str) -> list[float]:
 
 
 @pytest.mark.slow
-def test_a_batch_in_parts_gives_the_losses_of_the_whole(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_a_batch_in_parts_gives_the_losses_of_the_whole(encoded: Path, tmp_path: Path) -> None:
     losses = {}
     for part in ("null", "8", "3", "1"):
         made = recipe(
@@ -217,9 +215,7 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole(shapes: Catalog, tmp_pat
 
 
 @pytest.mark.slow
-def test_activations_that_are_computed_again_change_nothing(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_activations_that_are_computed_again_change_nothing(encoded: Path, tmp_path: Path) -> None:
     again = recipe(
         "xs", tmp_path, "--train.activation_checkpointing", "true", "--out", str(tmp_path / "again")
     )
@@ -233,9 +229,7 @@ def test_activations_that_are_computed_again_change_nothing(shapes: Catalog, tmp
 
 
 @pytest.mark.slow
-def test_an_average_that_begins_late_is_of_the_last_steps_alone(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_an_average_that_begins_late_is_of_the_last_steps_alone(encoded: Path, tmp_path: Path) -> None:
     every = ("--train.checkpoint_every", "5")
     plain = recipe("xs", tmp_path, "--train.ema_decay", "null", *every)
     late = recipe("xs", tmp_path, "--train.ema_start", "5", *every, "--out", str(tmp_path / "late"))

@@ -56,10 +56,8 @@ def test_a_finished_run_that_becomes_longer_has_the_bits_of_one_that_was_from_th
 
 @pytest.mark.slow
 def test_a_stopped_run_of_a_diffusion_model_becomes_longer_more_than_once(
-    shapes: Catalog, tmp_path: Path
+    encoded: Path, tmp_path: Path
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     whole = train(recipe("xs", tmp_path, *CONSTANT, "--train.steps", "9", "--out", str(tmp_path / "whole")))
     with stopping_at(3):
         train(recipe("xs", tmp_path, *CONSTANT))
@@ -102,8 +100,7 @@ def test_a_run_that_depends_on_its_length_names_another_way_and_stays_as_it_is(
 
 
 @pytest.mark.slow
-def test_the_way_by_init_can_be_gone(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_the_way_by_init_can_be_gone(vae: str, tmp_path: Path) -> None:
     cosine = ("--train.schedule", "cosine")
     encode(recipe("xs", tmp_path))
     train(recipe("xs", tmp_path, *cosine))
@@ -158,6 +155,7 @@ def test_two_lengths_are_alike_as_long_as_their_rates_are(
     assert schedule != "constant" or alike == short
 
 
+@pytest.mark.slow
 def test_a_model_that_is_in_the_place_of_the_earlier_one_is_an_error_before_a_checkpoint_goes(
     shapes: Catalog, tmp_path: Path
 ) -> None:

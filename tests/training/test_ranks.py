@@ -119,9 +119,8 @@ def test_machines_that_share_no_disk_are_told_so_before_a_step(shapes: Catalog, 
 @pytest.mark.heavy
 @pytest.mark.parametrize("sharding", ["none", "full"])
 def test_a_lost_step_of_several_processes_names_the_sample(
-    sharding: str, shapes: Catalog, tmp_path: Path
+    sharding: str, shapes: Catalog, vae: str, tmp_path: Path
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
     words = ("--train.most_skipped", "0", "--train.sharding", sharding, "--data.heldout_fraction", "0")
     made = recipe("xs", tmp_path, *words)
     encode(made)
@@ -252,11 +251,9 @@ def test_shards_of_two_processes_have_the_losses_and_weights_of_one(shapes: Cata
     ],
 )
 def test_shards_of_a_diffusion_model_have_the_losses_of_one(
-    shapes: Catalog, tmp_path: Path, processes: int, words: tuple[str, ...]
+    encoded: Path, tmp_path: Path, processes: int, words: tuple[str, ...]
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
-    fixed = (*FP32, "--train.validate_every", "2")
+    fixed = (*FP32, "--train.validate_every", "2", "--train.sample_every", "3")
     one = recipe("xs", tmp_path, *fixed)
     train(one)
     shared = recipe("xs", tmp_path, *fixed, *words, "--out", str(tmp_path / "shared"))
@@ -271,10 +268,8 @@ def test_shards_of_a_diffusion_model_have_the_losses_of_one(
 @pytest.mark.heavy
 @pytest.mark.parametrize(("processes", "words"), [(2, SHARDED), (4, HYBRID)])
 def test_shards_that_are_compiled_have_the_losses_of_one(
-    shapes: Catalog, tmp_path: Path, processes: int, words: tuple[str, ...]
+    encoded: Path, tmp_path: Path, processes: int, words: tuple[str, ...]
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     one = recipe("xs", tmp_path, *FP32)
     train(one)
     shared = recipe(

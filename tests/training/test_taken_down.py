@@ -71,7 +71,14 @@ def test_a_run_that_had_left_some_out_goes_on_to_the_same_bits(shapes: Catalog, 
     assert read_provenance(parted.out)["training"]["taken_down"] == []
 
 
-@pytest.mark.parametrize("words", [(), ("--data.heldout_fraction", "0.3"), ("--data.fraction", "0.6")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        pytest.param(("--data.heldout_fraction", "0.3"), marks=pytest.mark.slow),
+        pytest.param(("--data.fraction", "0.6"), marks=pytest.mark.slow),
+    ],
+)
 def test_a_resumed_run_stops_and_goes_on_without_it_only_when_asked(
     shapes: Catalog, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -115,6 +122,7 @@ def test_it_goes_on_to_the_same_bits_wherever_it_is_stopped_once_more(
     assert same_bits(tmp_path / "once", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_what_is_taken_down_twice_is_left_out_twice_and_both_are_on_record(
     shapes: Catalog, tmp_path: Path
 ) -> None:
@@ -161,9 +169,8 @@ def test_a_part_that_had_seen_it_brings_no_credit_of_it_back(shapes: Catalog, tm
 
 
 def test_rows_that_a_restored_version_brought_back_are_not_encoded(
-    shapes: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shapes: Catalog, vae: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
     shapes.refresh()
     before = shapes.version
     forget(shapes)

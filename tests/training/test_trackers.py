@@ -40,7 +40,9 @@ def in_trackio(folder: Path) -> list[Losses]:
     return list(found.values())
 
 
-@pytest.mark.parametrize(("name", "told"), [("mlflow", in_mlflow), ("trackio", in_trackio)])
+@pytest.mark.parametrize(
+    ("name", "told"), [pytest.param("mlflow", in_mlflow, marks=pytest.mark.slow), ("trackio", in_trackio)]
+)
 def test_a_tracker_has_what_the_log_has_in_one_run(
     name: str,
     told: Callable[[Path], list[Losses]],

@@ -57,19 +57,18 @@ def losses(out: Path) -> list[tuple[int, float]]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("xs-captioner", ()),
-        ("xs-autoencoder", ()),
+        pytest.param("xs-captioner", (), marks=pytest.mark.slow),
+        pytest.param("xs-autoencoder", (), marks=pytest.mark.slow),
         ("xs", ()),
         ("xs-autoencoder", ("--data.shuffle.block", "3", "--data.shuffle.buffer", "13")),
     ],
 )
 def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopped(
-    shapes: Catalog, tmp_path: Path, name: str, words: tuple[str, ...]
+    vae: str, tmp_path: Path, name: str, words: tuple[str, ...]
 ) -> None:
-    if name == "xs":
-        train(recipe("xs-autoencoder", tmp_path))
     encode(recipe(name, tmp_path, *words))
-    whole = recipe(name, tmp_path, *words)
+    words = (*words, "--train.sample_every", "3")
+    whole = recipe(name, tmp_path, *words, "--out", str(tmp_path / "whole"))
     parted = recipe(name, tmp_path, *words, "--out", str(tmp_path / "parted"))
     train(whole)
 
@@ -81,7 +80,7 @@ def test_a_stopped_and_resumed_run_has_the_losses_and_weights_of_one_never_stopp
     assert losses(Path(whole.out)) == losses(Path(parted.out))
     assert len(losses(Path(whole.out))) == 6
     assert same_bits(Path(whole.out), Path(parted.out))
-    assert list((tmp_path / f"{name}-run" / "samples").glob("*.png"))
+    assert list((tmp_path / "whole-run" / "samples").glob("*.png"))
 
 
 KILLED = """
@@ -118,8 +117,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(shapes: Catalog,
     assert losses(tmp_path / "whole") == losses(out)
 
 
-def test_an_existing_run_is_not_overwritten_without_resume(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_an_existing_run_is_not_overwritten_without_resume(vae: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="--resume"):
         train(recipe("xs-autoencoder", tmp_path))
 
@@ -142,17 +140,14 @@ def test_a_run_that_is_going_on_is_not_joined_by_another(shapes: Catalog, tmp_pa
         train(recipe("xs-autoencoder", tmp_path), resume=True)
 
 
-def test_a_run_goes_on_from_a_moved_catalog(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_a_run_goes_on_from_a_moved_catalog(vae: str, tmp_path: Path) -> None:
     (tmp_path / "catalog.lance").rename(tmp_path / "moved.lance")
     moved = recipe("xs-autoencoder", tmp_path, "--data.catalog", str(tmp_path / "moved.lance"))
     assert train(moved, resume=True) == tmp_path / "xs-autoencoder"
 
 
 @pytest.mark.slow
-def test_a_model_of_another_vae_is_not_called_finished(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_a_model_of_another_vae_is_not_called_finished(encoded: Path, tmp_path: Path) -> None:
     train(recipe("xs", tmp_path))
     seed = ["--seed", "18", "--out", str(tmp_path / "second" / "xs-autoencoder")]
     other = ["--vae", str(train(recipe("xs-autoencoder", tmp_path, *seed)))]
@@ -362,15 +357,13 @@ def test_a_tag_of_a_filter_says_which_rows_and_they_are_read_as_they_are_at_the_
         train(recipe("xs", tmp_path, "--data.tag", "c-v1", "--out", str(tmp_path / "again")))
 
 
-def test_a_version_from_before_the_latents_is_told_from_the_newest(shapes: Catalog, tmp_path: Path) -> None:
+def test_a_version_from_before_the_latents_is_told_from_the_newest(shapes: Catalog, encoded: Path) -> None:
     shapes.tag("early")
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     for version in ("early", str(shapes.version)):
         with pytest.raises(
             TrainingError, match=r"no column latent_.* newest version, \d+, has it: leave data\.version out"
         ):
-            train(recipe("xs", tmp_path, "--data.version", version))
+            train(recipe("xs", encoded, "--data.version", version))
 
 
 def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_path: Path) -> None:
@@ -383,9 +376,7 @@ def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_
         run.check_reached([("one", False), ("one", False), (None, False)])
 
 
-def test_the_validation_loss_is_of_the_same_noise_each_time(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
+def test_the_validation_loss_is_of_the_same_noise_each_time(encoded: Path, tmp_path: Path) -> None:
     still = ("--train.learning_rate", "1e-20", "--train.weight_decay", "0", "--train.validate_every", "2")
     train(recipe("xs", tmp_path, *still))
     found = [
@@ -413,10 +404,8 @@ def test_the_validation_loss_is_of_the_same_noise_each_time(shapes: Catalog, tmp
     ],
 )
 def test_a_wrong_sampler_or_schedule_is_named_before_the_training(
-    shapes: Catalog, tmp_path: Path, words: list[str], message: str
+    encoded: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     with pytest.raises(RecipeError, match=message):
         train(recipe("xs", tmp_path, *words))
     assert not (tmp_path / "xs-run").exists()
@@ -445,14 +434,11 @@ def test_a_size_that_the_vae_cannot_halve_is_named(shapes: Catalog, tmp_path: Pa
     ],
 )
 def test_a_network_that_cannot_be_run_is_named_and_leaves_no_run_behind(
-    shapes: Catalog, tmp_path: Path, name: str, words: list[str], says: str
+    encoded: Path, name: str, words: list[str], says: str
 ) -> None:
-    if name == "xs":
-        train(recipe("xs-autoencoder", tmp_path))
-        encode(recipe("xs", tmp_path))
     with pytest.raises(CommonCanvasError, match=says):
-        train(recipe(name, tmp_path, *words))
-    assert not (tmp_path / f"{name}-run").exists()
+        train(recipe(name, encoded, *words, "--out", str(encoded / "made")))
+    assert not (encoded / "made-run").exists()
 
 
 def test_a_missing_column_names_the_stage_to_run(shapes: Catalog, tmp_path: Path) -> None:

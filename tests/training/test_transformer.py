@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +29,6 @@ from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
-from tests.conftest import add_shapes
 from tests.encoding.models import electra, t5
 from tests.training.tiny import recipe
 
@@ -44,22 +42,6 @@ MASKED = (*SMALL, "--masked_patches", "0.5", "--patch_mixer", "1")
 def made(folder: Path, *words: str) -> Any:
     """The tiny XS with a tiny transformer."""
     return recipe("xs", folder, *words)
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of shapes with latents and text states."""
-    folder = tmp_path_factory.mktemp("prepared")
-    add_shapes(folder / "catalog.lance")
-    train(recipe("xs-autoencoder", folder))
-    encode(recipe("xs", folder))
-    return folder
-
-
-@pytest.fixture
-def encoded(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(prepared, tmp_path / "encoded"))
 
 
 def task_of(folder: Path, *words: str) -> Any:
@@ -158,8 +140,7 @@ def test_the_loss_is_of_the_kept_patches_and_of_all_outside_of_training(encoded:
 
 @pytest.mark.parametrize("mix", [False, True])
 @pytest.mark.slow
-def test_it_is_told_of_a_text_what_the_pipeline_tells_it(shapes: Catalog, tmp_path: Path, mix: bool) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_it_is_told_of_a_text_what_the_pipeline_tells_it(vae: str, tmp_path: Path, mix: bool) -> None:
     words = (*SMALL, "--caption_dropout", "0.5", "--data.text", "{title: 1, label: 1}" if mix else "[title]")
     encode(made(tmp_path, *words))
     task = task_of(tmp_path, *words)
@@ -197,7 +178,8 @@ def test_padding_has_no_influence(encoded: Path) -> None:
 
 
 def test_plain_diffusers_draws_from_the_folder_what_generate_draws(encoded: Path) -> None:
-    trained = made(encoded, *MASKED, "--train.validate_every", "3", "--train.micro_batch", "3")
+    every = ("--train.validate_every", "3", "--train.sample_every", "3")
+    trained = made(encoded, *MASKED, *every, "--train.micro_batch", "3")
     folder = train(trained)
     entries = read_log(Path(f"{trained.out}-run") / "log.jsonl")
     assert any("validation_loss" in entry for entry in entries)
@@ -225,6 +207,7 @@ def test_plain_diffusers_draws_from_the_folder_what_generate_draws(encoded: Path
     )
 
 
+@pytest.mark.slow
 def test_a_second_phase_without_masks_starts_from_the_weights_of_the_first(encoded: Path) -> None:
     first = made(encoded, *MASKED, "--train.ema_decay", "null")
     train(first)
@@ -250,6 +233,7 @@ def test_a_second_phase_without_masks_starts_from_the_weights_of_the_first(encod
         DiffusionTask(made(encoded, *SMALL, "--transformer.num_layers", "2", "--init", first.out), None)
 
 
+@pytest.mark.slow
 def test_masks_go_with_parts_checkpointing_and_a_run_that_goes_on(encoded: Path) -> None:
     words = (*MASKED, "--train.precision", "fp32", "--train.steps", "4")
     once = made(encoded, *words)
@@ -292,8 +276,9 @@ def test_what_cannot_be_trained_is_named_before_a_run(
     assert not (encoded / "xs-run").exists()
 
 
-def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(shapes: Catalog, tmp_path: Path) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
+def test_with_t5_it_learns_from_the_states_of_the_exported_pipeline(
+    shapes: Catalog, vae: str, tmp_path: Path
+) -> None:
     shout = {"title": "'  ' || upper(title) || ' '"}
     shapes.dataset.update(shout)
     words = (*SMALL, "--text_encoder", t5(tmp_path / "t5"), "--text_length", "16", "--data.text", "[title]")

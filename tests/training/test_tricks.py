@@ -9,10 +9,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
-from commoncanvas.catalog import Catalog
 from commoncanvas.config import TrainConfig
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.encoding.command import encode
 from commoncanvas.training.log import read_log
 from commoncanvas.training.optimizations import apply_tricks
 from commoncanvas.training.trainer import train
@@ -30,10 +28,8 @@ TRICKS = [
 @pytest.mark.parametrize(("precision", "words", "tolerance"), TRICKS)
 @pytest.mark.slow
 def test_a_trick_leaves_the_losses_as_they_were(
-    precision: str, words: tuple[str, ...], tolerance: float, shapes: Catalog, tmp_path: Path
+    precision: str, words: tuple[str, ...], tolerance: float, encoded: Path, tmp_path: Path
 ) -> None:
-    train(recipe("xs-autoencoder", tmp_path))
-    encode(recipe("xs", tmp_path))
     losses = []
     for name, tricks in (("without", ()), ("with", words)):
         train(recipe("xs", tmp_path, "--train.precision", precision, *tricks, "--out", str(tmp_path / name)))

@@ -96,7 +96,7 @@ def recipe(name: str, folder: Path, *overrides: str) -> Recipe:
             str(folder / name),
         ),
         *("--train.steps", "6", "--train.batch_size", "8", "--train.warmup_steps", "2"),
-        *("--train.checkpoint_every", "2", "--train.log_every", "1", "--train.sample_every", "3"),
+        *("--train.checkpoint_every", "2", "--train.log_every", "1", "--train.sample_every", "null"),
         *TINY[name],
     ]
     if name == "xs":

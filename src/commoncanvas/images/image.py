@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from commoncanvas.core.errors import ImageError
 from commoncanvas.images.header import READS, Header, broken, out_of_memory, read_header
-from commoncanvas.images.jpeg import SCALED_SIDE, damage, forget_warnings, load_jpeg
+from commoncanvas.images.jpeg import damage, forget_warnings, load_jpeg
 from commoncanvas.images.samples import in_levels, is_odd
 
 Side = Literal["longest", "shortest"]
@@ -95,7 +95,7 @@ def load(
 
 
 def _decoded(data: bytes, width: int, height: int, header: Header) -> tuple[NDArray[np.uint8], Header]:
-    if header.format == "jpeg" and not header.profiled and min(header.width, header.height) >= SCALED_SIDE:
+    if header.format == "jpeg" and not header.profiled:
         scaled = load_jpeg(data, width, height, header)
         if scaled is not None:
             return scaled, replace(header, strict=True)

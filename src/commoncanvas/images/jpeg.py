@@ -16,7 +16,7 @@ from commoncanvas.images.header import SWAPS_SIDES, Header
 MAX_SCANS = 100
 """Each scan is a pass over the whole image. A JPEG with more goes to libvips, which refuses it."""
 SCALED_SIDE = 320
-"""JPEGs whose shorter side is smaller go to libvips: little time is saved, and libjpeg's rounding matters more."""
+"""JPEGs whose shorter side is smaller are decoded whole: little time is saved, and each lost pixel matters more."""
 MISPLACED = 0.05
 """Most pixels by which libvips' result may be too long, half at each end. Else Pillow resizes, in twice the time."""
 
@@ -81,8 +81,8 @@ def is_strict(data: bytes) -> bool:
 def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[np.uint8] | None:
     """A JPEG without a profile, upright at (width, height); None if libvips must decode it.
 
-    Decodes at libjpeg's smallest scale that is not below the target. libvips decodes at twice the size, and takes 1.5
-    times as long.
+    Decodes at libjpeg's smallest scale that is not below the target, and small images whole. libvips decodes at twice
+    the size and takes 1.5 times as long; it also stretches a scaled image's last, partly filled pixels to the edge.
     """
     if header.many_scans and data.count(b"\xff\xda") > MAX_SCANS:
         return None
@@ -91,7 +91,7 @@ def load_jpeg(data: bytes, width: int, height: int, header: Header) -> NDArray[n
     if turned:
         columns, rows, width, height = rows, columns, height, width
     # libjpeg rounds sides up, so a scaled side may be a pixel longer than its content. The content must not be smaller.
-    eighths = max(-(-8 * width // columns), -(-8 * height // rows))
+    eighths = 8 if min(columns, rows) < SCALED_SIDE else max(-(-8 * width // columns), -(-8 * height // rows))
     try:
         if simplejpeg.decode_jpeg_header(data)[3] not in _EVEN_CHROMA:
             eighths = min(8, 2 * eighths)
@@ -116,15 +116,13 @@ def _resize_scaled(
     if across == down == 1:
         return array
     columns, rows = _padded(array.shape[1], across), _padded(array.shape[0], down)
-    resized: NDArray[np.uint8]
     if not columns or not rows:
         box = (0, 0, shown_width, shown_height)
-        resized = np.array(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS, box=box))
-        return resized
+        return np.array(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS, box=box))
     array = _extended(array, rows, columns)
     image = pyvips.Image.new_from_memory(array.data, columns, rows, 3, "uchar")
     image = image.resize(1 / across, vscale=1 / down)
-    resized = image.crop(0, 0, width, height).numpy()
+    resized: NDArray[np.uint8] = image.crop(0, 0, width, height).numpy()
     return resized
 
 

@@ -161,6 +161,7 @@ def test_what_redirects_lead_to_is_asked_no_more_at_once_than_the_rest(tmp_path:
     assert most == 2
 
 
+@pytest.mark.slow
 def test_retry_after_of_a_redirect_s_target_is_obeyed_by_all_who_are_led_there(tmp_path: Path) -> None:
     times: list[float] = []
 
