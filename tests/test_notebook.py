@@ -55,15 +55,15 @@ def test_training_in_another_thread_ends_and_its_pictures_are_pictures(encoded: 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    (image,) = commoncanvas.generate(str(made[0]), "a red square", seed=3, steps=1)
+    (image,) = commoncanvas.generate(str(made[0]), "a red square", commoncanvas.DrawOptions(seed=3, steps=1))
     assert isinstance(image, Image.Image)
     assert (image.info["prompt"], image.info["seed"]) == ("a red square", 3)
 
 
 def test_a_captioner_is_known_by_its_folder(shapes: Catalog, captioner: Path) -> None:
     report = commoncanvas.caption(shapes, captioner)
-    assert report["captioner"] == "xs-captioner"
-    assert sum(report["statuses"].values()) == 12
+    assert report.captioner == "xs-captioner"
+    assert sum(report.statuses.values()) == 12
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from commoncanvas.demonstration.command import demo as demo
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.generate import generate as generate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
+    "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",

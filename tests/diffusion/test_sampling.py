@@ -20,11 +20,11 @@ def sampler(name: str, **noise: object) -> Any:
 @pytest.mark.parametrize(
     ("name", "noise", "says"),
     [
-        ("PNDMScheduler", ZERO | TRAILING, "PNDMScheduler ignores fields of noise.schedule"),
+        ("PNDMScheduler", ZERO | TRAILING, "PNDMScheduler ignores fields of the noise schedule"),
         (
             "DEISMultistepScheduler",
             ZERO | TRAILING,
-            "DEISMultistepScheduler ignores fields of noise.schedule",
+            "DEISMultistepScheduler ignores fields of the noise schedule",
         ),
         ("DDIMScheduler", ZERO, "must begin at timestep 999, pure noise, not at 950"),
         ("PNDMScheduler", {"prediction_type": "sample"}, "PNDMScheduler can't sample with these settings"),

@@ -82,6 +82,11 @@ def scans(folder: Path) -> None:
     Image.open(folder / "scans/red-circle.png").convert("RGB").resize((300, 260)).save(folder / "photo.jpg")
 
 
+def prompts(folder: Path) -> None:
+    """A file of prompts for three images."""
+    (folder / "prompts.csv").write_text("prompt,seed,count\na dog,3,2\na cat,,\n", encoding="utf-8")
+
+
 def own(folder: Path) -> None:
     """The scans, and small models at the names of large ones."""
     scans(folder)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,14 @@ import pytest
 from commoncanvas.cli import app
 from commoncanvas.config import load_recipe
 from commoncanvas.config.data import SHORT
+from commoncanvas.training.trainer import train
 from tests.captioning.test_report import clip as clip  # a fixture
 from tests.catalog.fetching.server import RawServer
 from tests.docs import guides
 from tests.docs.guides import BLOCK, ROOT, Guide, columns, commands, recipes, run, words_of
 from tests.docs.test_reference import all_commands
 from tests.docs.test_reference import fill as fill  # a fixture
+from tests.training.tiny import recipe
 
 TWO_STEPS = "--train.steps 2"
 SHORT_TEXTS = "--text_length 16"
@@ -49,6 +52,7 @@ GUIDES = {
         },
     ),
     "docs/guide/plan.md": Guide(),
+    "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/training.md": Guide(
         parsed={
             "commoncanvas train recipes/s-c.yaml": WEIGHTS,
@@ -85,8 +89,8 @@ def run_page(page: str, folder: Path) -> list[str]:
     """Run what can be run in `folder`; returns the commands."""
     guide = GUIDES[page]
     guide.make(folder)
-    for name, recipe in recipes(text_of(page)).items():
-        (folder / name).write_text(recipe, encoding="utf-8")
+    for name, text in recipes(text_of(page)).items():
+        (folder / name).write_text(text, encoding="utf-8")
     done = []
     for command in commands(ROOT / page):
         if guide.of(guide.parsed, command) is None:
@@ -162,6 +166,15 @@ def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: Modu
     run_page("docs/guide/encoding.md", folder)
     assert (folder / "captions.html").is_file()
     on_the_page(fill, columns(folder / "cc.lance"))
+
+
+@pytest.mark.slow
+def test_the_guide_to_models(folder: Path, drawn_and_encoded: Path) -> None:
+    made = train(recipe("xs", Path(shutil.copytree(drawn_and_encoded, folder / "made"))))
+    (folder / "demo").mkdir()
+    (folder / "demo/model").symlink_to(made)
+    run_page("docs/guide/models.md", folder)
+    assert len(list((folder / "images").glob("*.png"))) == 11 and (folder / "sheet.png").is_file()
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, n
 from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
 from commoncanvas.options.caption import CaptionerConfig
+from commoncanvas.options.generate import DEFAULTS as DRAW_DEFAULTS
+from commoncanvas.options.generate import DrawOptions
 
 if TYPE_CHECKING:
     from commoncanvas.captioning.quality.clip import ClipModel
@@ -311,30 +313,29 @@ def evaluate(
 @app.command
 def generate(
     model: str,
-    prompt: str,
-    *,
-    seed: int = 0,
-    count: int = 1,
-    guidance_scale: float | None = None,
-    steps: int | None = None,
+    *prompts: str,
+    options: Annotated[DrawOptions, Parameter(name="*")] = DRAW_DEFAULTS,
+    prompts_file: Annotated[str | None, Parameter(name="--prompts")] = None,
     out: str = ".",
+    grid: str | None = None,
     json_: Json = False,
 ) -> None:
-    """Generate images of PROMPT, one per seed, as PNG files.
+    """Generate images of each PROMPT as PNG files. If it was stopped, run it again: it draws the remaining images.
 
     Args:
         model: folder that `train` wrote, or a hub id.
-        prompt: what to draw.
-        seed: random seed of the first image.
-        guidance_scale: classifier-free guidance; 1: none; default: the model's own, else 5.
-        steps: sampling steps; default: the model's own, else 50.
+        prompts: what to draw.
+        prompts_file: a text file with a prompt on each line; or a CSV or TSV file with the columns prompt,
+            negative_prompt, seed, count, guidance_scale, steps, scheduler, height and width, of which only prompt is
+            needed.
         out: folder for the PNG files.
-        count: number of images, from seeds SEED, SEED + 1, ...
+        grid: PNG file for a sheet of all images.
     """
-    from commoncanvas.release.generate import generate as run
+    from commoncanvas.release.generate import drawn
+    from commoncanvas.release.requests import requests_of
 
-    images = run(model, prompt, seed=seed, count=count, guidance_scale=guidance_scale, steps=steps, out=out)
-    show([image.info["file"] for image in images], json_)
+    requests = requests_of(prompts, prompts_file, options)
+    show([image.info["file"] for image in drawn(model, requests, out, grid)], json_)
 
 
 @app.command

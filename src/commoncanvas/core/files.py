@@ -53,11 +53,16 @@ def sync(folder: Path, deep: bool = True) -> None:
             os.close(handle)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically: readers see the old file or the complete new one."""
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically: readers see the old file or the complete new one."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(data)
     partial.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically, in UTF-8."""
+    replace_bytes(path, text.encode("utf-8"))
 
 
 @contextmanager

@@ -36,28 +36,25 @@ def pipeline_scheduler(
     """
     kind = getattr(diffusers, scheduler, None)
     if kind is None or not scheduler.endswith("Scheduler"):
-        raise RecipeError(f"sample.scheduler: diffusers has no scheduler {scheduler!r}")
+        raise RecipeError(f"diffusers has no scheduler {scheduler!r}, such as DDIMScheduler")
     options = dict(options or {})
     if training.config.prediction_type == FLOW:
         if "use_flow_sigmas" not in inspect.signature(kind.__init__).parameters:
             raise RecipeError(
-                f"sample.scheduler: {scheduler} can't sample a flow; use UniPCMultistepScheduler or "
-                "DPMSolverMultistepScheduler"
+                f"{scheduler} can't sample a flow; use UniPCMultistepScheduler or DPMSolverMultistepScheduler"
             )
         options["use_flow_sigmas"] = True
     try:
         sampler = kind.from_config(training.config, **options)
     except (TypeError, ValueError, NotImplementedError, ImportError) as error:
         raise RecipeError(
-            f"sample: {scheduler} can't be made with noise.schedule and sample.options: {one_line(error)}"
+            f"{scheduler} can't be made with this noise schedule and these options: {one_line(error)}"
         ) from error
     check_settings(sampler, guidance_scale, steps)
     try:
         _check_samples(kind.from_config(training.config, **options), training, steps)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise RecipeError(
-            f"sample: {scheduler} can't sample with these settings: {one_line(error)}"
-        ) from error
+        raise RecipeError(f"{scheduler} can't sample with these settings: {one_line(error)}") from error
     return sampler
 
 
@@ -71,14 +68,14 @@ def _check_samples(sampler: Any, training: DDPMScheduler, steps: int) -> None:
     if training.config.prediction_type == FLOW:
         if float(sampler.sigmas[-1]):
             raise RecipeError(
-                f"sample.scheduler: {name} leaves noise in a flow's images; use "
+                f"{name} leaves noise in a flow's images; use "
                 "UniPCMultistepScheduler or DPMSolverMultistepScheduler"
             )
         return
     # Some samplers ignore fields that they don't know, such as zero terminal SNR.
     if not torch.allclose(sampler.alphas_cumprod, training.alphas_cumprod, rtol=0, atol=1e-5):
         raise RecipeError(
-            f"sample.scheduler: {name} ignores fields of noise.schedule; use DDIMScheduler or another that "
+            f"{name} ignores fields of the noise schedule; use DDIMScheduler or another that "
             "supports them all"
         )
     most = len(training) - 1
@@ -112,6 +109,23 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     pipeline: DiffusionPipeline = weights.load_pipeline(model)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def network_of(pipeline: Any) -> Any:
+    """The U-Net or transformer of a pipeline."""
+    return getattr(pipeline, "transformer", None) or pipeline.unet
+
+
+def image_size(pipeline: Any) -> int:
+    """Pixels a side of the images that the pipeline makes by default."""
+    return int(network_of(pipeline).config.sample_size * pipeline.vae_scale_factor)
+
+
+def with_sampler(scheduler: Any, name: str, *, steps: int, guidance_scale: float) -> Any:
+    """Another sampler, diffusers' class `name`, on a pipeline's noise schedule. Raises RecipeError."""
+    return pipeline_scheduler(
+        DDPMScheduler.from_config(scheduler.config), name, steps=steps, guidance_scale=guidance_scale
+    )
 
 
 def generate_images(

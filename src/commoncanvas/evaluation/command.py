@@ -19,13 +19,12 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
-from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.diffusion.sampling import generate_images, image_size, load_pipeline
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import (
     described,
     diffusion_provenance,
-    image_size,
     read_rows,
     reconstruct,
     trained_catalogs,

@@ -99,12 +99,6 @@ def described(catalogs: Mapping[str, Catalog]) -> dict[str, dict[str, str | int]
     return {name: {"uri": each.uri, "version": each.version} for name, each in catalogs.items()}
 
 
-def image_size(pipeline: Any) -> int:
-    """Pixels a side of the images that the pipeline makes by default."""
-    network = getattr(pipeline, "transformer", None) or pipeline.unet
-    return int(network.config.sample_size * pipeline.vae_scale_factor)
-
-
 @torch.no_grad()
 def reconstruct(pipeline: Any, images: NDArray[np.uint8], batch_size: int = 32) -> NDArray[np.uint8]:
     """Encode images [N, H, W, 3] with the VAE, and decode them with the pipeline. A perfect network would reach this

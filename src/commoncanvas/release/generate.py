@@ -2,83 +2,150 @@
 
 from __future__ import annotations
 
-import re
-from io import BytesIO
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.diffusion.sampling import generate_images, load_pipeline
+from commoncanvas.core.text import one_line
+from commoncanvas.core.version import __version__
+from commoncanvas.diffusion.sampling import (
+    generate_images,
+    image_size,
+    load_pipeline,
+    network_of,
+    with_sampler,
+)
+from commoncanvas.images.grid import CELL, labelled_grid
 from commoncanvas.models.devices import pick_device
+from commoncanvas.models.vae import weights_sha256
+from commoncanvas.options.generate import DEFAULTS, DrawOptions
 from commoncanvas.provenance.record import read_provenance
+from commoncanvas.release import png
+from commoncanvas.release.requests import Request, requests_of
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
     from PIL.Image import Image
 
 GUIDANCE_SCALE = 5.0
 STEPS = 50
+MOST_IN_GRID = 400
+"""Images that a sheet may show; more are too small to see."""
 
 
 def generate(
     model: str | Path,
-    prompt: str,
+    prompts: str | Sequence[str] = (),
+    options: DrawOptions = DEFAULTS,
     *,
-    seed: int = 0,
-    count: int = 1,
-    guidance_scale: float | None = None,
-    steps: int | None = None,
+    prompts_file: str | Path | None = None,
     out: str | Path | None = None,
+    grid: str | Path | None = None,
 ) -> list[Image]:
-    """Generate `count` images of `prompt`, from seeds `seed`, `seed` + 1, ...
+    """Generate images of each prompt, as `options` say.
 
-    Guidance and steps default to the recipe's. Image and settings are those of the plain diffusers pipeline with
-    `generator=torch.Generator("cpu").manual_seed(seed)`. Prompt, seed, settings and model are in each image's `info`.
+    `prompts_file` adds prompts: a text file with one on each line, or a CSV or TSV file whose columns may set the
+    options of each row. Each image is the one of the plain diffusers pipeline with
+    `generator=torch.Generator("cpu").manual_seed(seed)`; its settings and its model are in its `info`.
+
     With `out` each image is also written into that folder as a PNG file with the same texts, as soon as it is made;
-    `info["file"]` is its path. A different image of the same name is kept: the new one gets a number after its name.
-    Raises ModelError, and RecipeError for settings that can't be sampled with.
+    `info["file"]` is its path. An image that is there with the same settings is not drawn again, so a call that was
+    stopped goes on. Another image of the same name is kept: the new one gets a number after its name. `grid`: a PNG
+    file for a sheet of all images with their prompts.
+    Raises ModelError, and RecipeError for prompts or settings that can't be used.
     """
-    if count < 1:
-        raise RecipeError(f"count {count}: give at least 1")
+    texts = [prompts] if isinstance(prompts, str) else prompts
+    return list(drawn(model, requests_of(texts, prompts_file, options), out, grid))
+
+
+def drawn(
+    model: str | Path, requests: Sequence[Request], out: str | Path | None, grid: str | Path | None
+) -> Iterator[Image]:
+    """The image of each request, in order; the sheet is written after the last. See `generate`."""
+    if grid is not None and len(requests) > MOST_IN_GRID:
+        raise RecipeError(
+            f"grid: {len(requests):,} images are too many for one sheet; draw at most {MOST_IN_GRID}"
+        )
     pipeline = load_pipeline(str(model)).to(pick_device())
-    _warn_if_long(pipeline, prompt)
-    sample = read_provenance(model)["recipe"]["sample"] if (Path(model) / "provenance.json").exists() else {}
-    guidance_scale = (
-        guidance_scale if guidance_scale is not None else sample.get("guidance_scale", GUIDANCE_SCALE)
-    )
-    steps = steps if steps is not None else sample.get("steps", STEPS)
-    images: list[Image] = []
-    with progress("generate", count) as bar:
-        for number in range(seed, seed + count):
-            (image,) = generate_images(
-                pipeline, [prompt], seeds=[number], guidance_scale=guidance_scale, steps=steps
-            )
-            image.info |= {
-                "prompt": prompt,
-                "seed": number,
-                "guidance_scale": guidance_scale,
-                "steps": steps,
-                "model": Path(model).name,
-                "software": "commoncanvas",
-            }
-            if out is not None:
-                image.info["file"] = str(_save(image, Path(out)))
-            images.append(image)
+    about = {
+        "model": Path(model).name,
+        "model_sha256": weights_sha256(network_of(pipeline)),
+        "software": f"commoncanvas {__version__}",
+    }
+    recorded = (Path(model) / "provenance.json").exists()
+    sample = read_provenance(model)["recipe"]["sample"] if recorded else {}
+    requests = [_filled(each, pipeline, sample) for each in requests]
+    for text in dict.fromkeys(
+        text for each in requests for text in (each.prompt, each.options.negative_prompt)
+    ):
+        _warn_if_long(pipeline, text)
+    own = pipeline.scheduler
+    cells: list[Image] = []
+    with progress("generate", len(requests)) as bar:
+        for each in requests:
+            info = {"prompt": each.prompt} | asdict(each.options) | about
+            del info["count"]
+            image = png.made_before(info, Path(out)) if out is not None else None
+            if image is None:
+                image = _draw(pipeline, own, each)
+                image.info = info
+                if out is not None:
+                    image.info["file"] = str(png.save(image, Path(out)))
+            if grid is not None:
+                cells.append(image.resize((CELL, CELL)))
+            yield image
             bar.advance()
-    return images
+    if grid is not None:
+        Path(grid).parent.mkdir(parents=True, exist_ok=True)
+        labelled_grid(cells, [each.prompt for each in requests]).save(grid, "PNG")
 
 
-def _save(image: Image, folder: Path) -> Path:
-    """Write an image into `folder` as a PNG file with its `info`."""
-    from PIL.PngImagePlugin import PngInfo
+def _filled(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, Any]) -> Request:
+    """The request with all settings; `sample`: the recipe's. Raises RecipeError."""
+    options, size = request.options, image_size(pipeline)
+    own = {
+        "guidance_scale": sample.get("guidance_scale", GUIDANCE_SCALE),
+        "steps": sample.get("steps", STEPS),
+        "scheduler": type(pipeline.scheduler).__name__,
+        "height": size,
+        "width": size,
+    }
+    filled = replace(
+        options, **{name: value for name, value in own.items() if getattr(options, name) is None}
+    )
+    if filled.negative_prompt and filled.guidance_scale == 1:
+        raise RecipeError("a negative prompt needs a guidance scale above 1, because it steers the guidance")
+    return request._replace(options=filled)
 
-    text = PngInfo()
-    for key, value in image.info.items():
-        text.add_itxt(str(key), str(value))
-    png = BytesIO()
-    image.save(png, "PNG", pnginfo=text)
-    folder.mkdir(parents=True, exist_ok=True)
-    return _kept(folder, f"{_file_name(image.info['prompt'])}-{image.info['seed']}", png.getvalue())
+
+def _draw(pipeline: DiffusionPipeline, own: Any, request: Request) -> Image:
+    """Draw with the pipeline's `own` sampler, or with the one that the request names."""
+    options = request.options
+    assert options.scheduler and options.guidance_scale is not None and options.steps is not None
+    pipeline.scheduler = own
+    if options.scheduler != type(own).__name__:
+        pipeline.scheduler = with_sampler(
+            own, options.scheduler, steps=options.steps, guidance_scale=options.guidance_scale
+        )
+    # Without a negative prompt, SDXL's pipeline may take zeros in place of an empty text's states.
+    negative = {"negative_prompt": [options.negative_prompt]} if options.negative_prompt else {}
+    try:
+        (image,) = generate_images(
+            pipeline,
+            [request.prompt],
+            seeds=[options.seed],
+            guidance_scale=options.guidance_scale,
+            steps=options.steps,
+            height=options.height,
+            width=options.width,
+            **negative,
+        )
+    except ValueError as error:  # diffusers checks sizes
+        raise RecipeError(f"{options.width} x {options.height} pixels: {one_line(error)}") from error
+    return image
 
 
 def _warn_if_long(pipeline: Any, prompt: str) -> None:
@@ -90,18 +157,3 @@ def _warn_if_long(pipeline: Any, prompt: str) -> None:
         # The last token that is kept is the end token.
         unread = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True).strip()
         say(f"the prompt has {len(tokens)} tokens, and the model reads {most}; it does not read: {unread}")
-
-
-def _kept(folder: Path, name: str, png: bytes) -> Path:
-    """Write the bytes to NAME.png, or to NAME-2.png and so on if that file has other bytes; returns the file."""
-    path, number = folder / f"{name}.png", 1
-    while path.exists() and path.read_bytes() != png:
-        number += 1
-        path = folder / f"{name}-{number}.png"
-    path.write_bytes(png)
-    return path
-
-
-def _file_name(prompt: str) -> str:
-    """The prompt as a file name: letters and digits, at most 60 of them."""
-    return re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:60] or "image"

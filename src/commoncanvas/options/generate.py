@@ -1,0 +1,33 @@
+"""Options of `generate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions:
+    """How images are drawn. None means the model's own setting.
+
+    Attributes:
+        negative_prompt: what not to draw; needs a guidance scale above 1.
+        seed: random seed of the first image.
+        count: images of each prompt, from seeds SEED, SEED + 1, ...
+        guidance_scale: classifier-free guidance; 1: none; default: the model's own, else 5.
+        steps: sampling steps; default: the model's own, else 50.
+        scheduler: sampler, a diffusers class such as DDIMScheduler; default: the model's own.
+        height: pixels; default: those of the training images.
+        width: pixels; default: those of the training images.
+    """
+
+    negative_prompt: str = ""
+    seed: int = 0
+    count: int = 1
+    guidance_scale: float | None = None
+    steps: int | None = None
+    scheduler: str | None = None
+    height: int | None = None
+    width: int | None = None
+
+
+DEFAULTS = DrawOptions()

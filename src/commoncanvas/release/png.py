@@ -1,0 +1,100 @@
+"""PNG files with the settings of their image, so that other tools can read them and a later run can find them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commoncanvas.core.files import replace_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PARAMETERS = "parameters"
+"""The text that AUTOMATIC1111's web UI writes, and that most other tools read."""
+SAMPLERS = {
+    "DDIMScheduler": "DDIM",
+    "DDPMScheduler": "DDPM",
+    "DPMSolverMultistepScheduler": "DPM++ 2M",
+    "DPMSolverSinglestepScheduler": "DPM++ 2S",
+    "EulerAncestralDiscreteScheduler": "Euler a",
+    "EulerDiscreteScheduler": "Euler",
+    "HeunDiscreteScheduler": "Heun",
+    "LMSDiscreteScheduler": "LMS",
+    "PNDMScheduler": "PLMS",
+    "UniPCMultistepScheduler": "UniPC",
+}
+"""diffusers' classes, and what these tools call them."""
+
+
+def parameters(info: Mapping[str, Any]) -> str:
+    """An image's settings as one text. See PARAMETERS."""
+    settings = {
+        "Steps": info["steps"],
+        "Sampler": SAMPLERS.get(info["scheduler"], str(info["scheduler"]).removesuffix("Scheduler")),
+        "CFG scale": f"{info['guidance_scale']:g}",
+        "Seed": info["seed"],
+        "Size": f"{info['width']}x{info['height']}",
+        "Model hash": info["model_sha256"][:10],
+        "Model": _quoted(info["model"]),
+        "Version": _quoted(info["software"]),
+    }
+    lines = [info["prompt"]]
+    lines += [f"Negative prompt: {info['negative_prompt']}"] if info["negative_prompt"] else []
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in settings.items())])
+
+
+def _quoted(value: str) -> str:
+    """Text that contains what separates settings is in quotes."""
+    return f'"{value}"' if re.search("[,:\n]", value) else value
+
+
+def made_before(info: Mapping[str, Any], folder: Path) -> Image | None:
+    """The image with these settings in `folder`, with its `info` and file; None if there is none."""
+    from PIL import Image
+
+    wanted = {name: str(value) for name, value in info.items()}
+    for path in _names(info, folder):
+        if not path.exists():
+            return None
+        try:
+            with Image.open(path) as image:
+                image.load()
+                if {name: image.info.get(name) for name in wanted} == wanted:
+                    found = image.convert("RGB")
+                    found.info.clear()
+                    found.info.update(info, file=str(path))
+                    return found
+        except OSError:
+            continue
+    return None
+
+
+def save(image: Image, folder: Path) -> Path:
+    """Write an image with its `info` into `folder`. A file of the same name is kept: the new one gets a number."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = {str(name): value for name, value in image.info.items()}
+    text = PngInfo()
+    for name, value in info.items():
+        text.add_itxt(name, str(value))
+    text.add_itxt(PARAMETERS, parameters(info))
+    png = BytesIO()
+    image.save(png, "PNG", pnginfo=text)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = next(path for path in _names(info, folder) if not path.exists())
+    replace_bytes(path, png.getvalue())
+    return path
+
+
+def _names(info: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+    """NAME.png, NAME-2.png, ...: the names that an image with these settings may have."""
+    prompt = re.sub(r"[^\w]+", "-", info["prompt"].lower()).strip("-")[:60] or "image"
+    name, number = f"{prompt}-{info['seed']}", 1
+    yield folder / f"{name}.png"
+    while True:
+        number += 1
+        yield folder / f"{name}-{number}.png"
