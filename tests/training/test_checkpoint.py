@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table import storage
+from commoncanvas.table.storage import Storage
 from commoncanvas.training import trainer
 from commoncanvas.training.checkpoints.checkpoint import Checkpoints
 from commoncanvas.training.checkpoints.store import Writer
@@ -149,6 +151,25 @@ def test_checkpoints_below_those_of_another_run_are_not_its_own(tmp_path: Path) 
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "index.json").write_text("{}")
     assert Checkpoints(str(tmp_path), 2, "run", Ranks(0, 1, torch.device("cpu"))).steps() == [4]
+
+
+def test_tensors_of_every_kind_are_read_as_they_were_written(tmp_path: Path) -> None:
+    state = {
+        "scalar": torch.tensor(3.0),
+        "count": torch.tensor(2**40),
+        "empty": torch.zeros(0, 4),
+        "half": torch.randn(3, 5).bfloat16(),
+        "double": torch.randn(7, dtype=torch.float64),
+        "flags": torch.tensor([True, False]),
+        "transposed": torch.randn(4, 6).T,
+        "channels last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "part": torch.randn(10, 10)[2:5, ::2],
+    }
+    dcp.save(state, storage_writer=Writer(Storage(str(tmp_path)), "step-00000001", "run"), no_dist=True)
+    read = saved(tmp_path / "step-00000001")
+    assert read.keys() == state.keys()
+    for name, tensor in state.items():
+        assert read[name].dtype == tensor.dtype and read[name].equal(tensor), name
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def _read(file: Any, chunk: Mapping[str, Any]) -> Tensor:
 
 def _bytes(tensor: Tensor) -> NDArray[np.uint8]:
     """The bytes of a tensor in C order; if it is contiguous, in its own memory."""
-    return tensor.detach().reshape(-1).view(torch.uint8).numpy()
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def _done(value: T) -> Future[T]:
