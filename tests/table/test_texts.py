@@ -26,12 +26,7 @@ def test_arrow_takes_what_python_takes(
     rows: list[tuple[str | None, ...]], order: list[str], count: int
 ) -> None:
     columns = order[:count]
-    table = pa.table(
-        {
-            name: pa.array(values, pa.string())
-            for name, values in zip("abc", zip(*rows, strict=True), strict=True)
-        }
-    )
+    table = table_of(rows)
     expected = [next((name for name in columns if row[name] is not None), None) for row in table.to_pylist()]
     assert first_set_name(table, columns).to_pylist() == expected
     assert first_set(table, columns).to_pylist() == [
