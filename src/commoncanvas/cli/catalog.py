@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Uri, Workers, names, show
+from commoncanvas.cli.shared import EngineName, Json, PolicyName, Uri, Where, Workers, names, show
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, NothingImportedError, SourceError
 from commoncanvas.core.text import counted
@@ -32,7 +32,7 @@ def catalog_import(
     name: str | None = None,
     label_column: str | None = None,
     id_column: str | None = None,
-    policy: Literal["commercial", "noncommercial"] | None = None,
+    policy: PolicyName | None = None,
     column: tuple[str, ...] = (),
     size: int | None = None,
     follow_links: Annotated[bool, Parameter(negative="")] = False,
@@ -112,13 +112,12 @@ def fetch(
 
 @app.command
 def stats(
-    *, catalog: Uri, where: str | None = None, html: str | None = None, seed: int = 0, json_: Json = False
+    *, catalog: Uri, where: Where = None, html: str | None = None, seed: int = 0, json_: Json = False
 ) -> None:
     """Count the catalog's rows: commercial (C) and non-commercial (NC), licences, sizes, years, countries, creators,
     and dropped rows.
 
     Args:
-        where: SQL condition on the rows, or the name of a saved filter.
         html: also write a page (one file) with plots and random thumbnails.
         seed: random seed that selects the thumbnails.
     """
@@ -138,7 +137,7 @@ def stats(
 def catalog_show(
     *,
     catalog: Uri,
-    where: str | None = None,
+    where: Where = None,
     columns: str | None = None,
     limit: int = 50,
     html: str | None = None,
@@ -147,7 +146,6 @@ def catalog_show(
     """Show rows with their metadata, fetch status and error; under each duplicate, show the row that it copies.
 
     Args:
-        where: SQL condition on the rows, or the name of a saved filter.
         columns: columns to show, comma-separated; default: title,creator,license,fetch_status,fetch_error.
         limit: most rows to show.
         html: also write a page (one file) with thumbnails.
@@ -168,7 +166,7 @@ def catalog_show(
 def curate(
     *,
     catalog: Uri,
-    policy: Literal["commercial", "noncommercial"] = "noncommercial",
+    policy: PolicyName = "noncommercial",
     min_side: int | None = None,
     max_aspect: float | None = None,
     min_sharpness: float | None = None,
@@ -241,14 +239,13 @@ def credits(
     *,
     catalog: Uri,
     format: Literal["text", "csv", "html", "json"] = "text",
-    where: str | None = None,
+    where: Where = None,
     out: str | None = None,
 ) -> None:
     """Write the credit of every image: title, creator, source, licence, and that it was resized.
 
     Args:
         format: text, csv, html or json.
-        where: SQL condition on the rows, or the name of a saved filter.
         out: file to write; default: stdout.
     """
     from commoncanvas.catalog import credits as run
@@ -265,7 +262,7 @@ def export(
     *,
     catalog: Uri,
     out: str,
-    where: str | None = None,
+    where: Where = None,
     version: str | None = None,
     shard_size: str = "1GB",
     json_: Json = False,
@@ -275,7 +272,6 @@ def export(
     Args:
         format: webdataset (tar files), parquet, or huggingface (Parquet for the hub).
         out: output folder; if the export was killed, run it again with this folder to continue.
-        where: SQL condition on the rows, or the name of a saved filter.
         version: version number or tag of the catalog; default: the newest.
         shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
     """

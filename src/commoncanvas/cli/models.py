@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Overrides, Uri, Workers, names, show
+from commoncanvas.cli.shared import (
+    EngineName,
+    Json,
+    Overrides,
+    PolicyName,
+    RecipeName,
+    Uri,
+    Where,
+    Workers,
+    names,
+    show,
+)
 from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
 from commoncanvas.options.caption import CaptionerConfig
@@ -72,7 +83,7 @@ def report(
     *,
     catalog: Uri,
     column: str = "caption",
-    where: str | None = None,
+    where: Where = None,
     html: str | None = None,
     clip: str | None = None,
     clip_pretrained: str | None = None,
@@ -85,7 +96,6 @@ def report(
     Args:
         column: column with the captions.
         seed: random seed that selects the sampled rows.
-        where: SQL condition on the rows, or the name of a saved filter.
         html: also write a page (one file) with the best twenty and the worst twenty captions and their images.
         clip: an open_clip model for the CLIP score: a folder, hf-hub:..., or a name together with --clip-pretrained.
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
@@ -109,7 +119,7 @@ def drop(
     catalog: Uri,
     rules: str = "",
     column: str = "caption",
-    where: str | None = None,
+    where: Where = None,
     min_clip: float | None = None,
     clip: str | None = None,
     clip_pretrained: str | None = None,
@@ -121,7 +131,6 @@ def drop(
     Args:
         column: column with the captions.
         rules: a comma list of empty, repeats, boilerplate, leftovers, refusal, not-a-caption, min-words=N, max-words=N.
-        where: SQL condition on the rows, or the name of a saved filter.
         min_clip: also delete captions whose CLIP cosine with their image is lower (0.2: CLIP score 20); needs --clip.
         clip: an open_clip model: a folder, hf-hub:..., or a name together with --clip-pretrained.
         clip_pretrained: tag of the weights, such as laion2b_s34b_b79k for ViT-B-32.
@@ -155,8 +164,8 @@ def init(
     recipe: str,
     *,
     catalog: Uri,
-    where: str | None = None,
-    policy: Literal["commercial", "noncommercial"] = "noncommercial",
+    where: Where = None,
+    policy: PolicyName = "noncommercial",
     model: str | None = None,
     json_: Json = False,
 ) -> None:
@@ -165,7 +174,6 @@ def init(
     Args:
         kind: xs (small, from random weights), s (SD2's U-Net from random weights), or finetune (an existing model).
         recipe: the YAML file to write; xs also writes the recipe of its autoencoder to the same folder.
-        where: SQL condition on the rows, or the name of a saved filter.
         policy: which licences to train on.
         model: diffusers pipeline to finetune, a folder or hub id; default: a copy of SD2's base model.
     """
@@ -177,7 +185,7 @@ def init(
 
 @app.command
 def encode(
-    recipe: str,
+    recipe: RecipeName,
     *overrides: Overrides,
     catalog: Annotated[str | None, Parameter(help="instead of the recipe's catalogs")] = None,
     overwrite: bool = False,
@@ -188,7 +196,6 @@ def encode(
     """Compute the columns that training RECIPE reads: latents and text states, or image features.
 
     Args:
-        recipe: a recipe's name or YAML file.
         overwrite: delete a column that other weights made, and compute it again.
     """
     from commoncanvas.config import load_recipe
@@ -200,7 +207,7 @@ def encode(
 
 @app.command
 def train(
-    recipe: str,
+    recipe: RecipeName,
     *overrides: Overrides,
     resume: bool = False,
     without_taken_down: Annotated[bool, Parameter(negative="")] = False,
@@ -209,7 +216,6 @@ def train(
     """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
 
     Args:
-        recipe: a recipe's name or YAML file.
         resume: continue from the newest checkpoint of a stopped or killed run; start a run if there is none.
         without_taken_down: continue a resumed run without the images that were taken down after it started.
     """
@@ -226,7 +232,7 @@ def train(
 
 @app.command
 def plan(
-    recipe: str,
+    recipe: RecipeName,
     *more: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="more recipes, and recipe fields that apply to all")
     ],
@@ -240,7 +246,6 @@ def plan(
     """Estimate the hours, storage and dollars of training RECIPE. Several recipes are phases of one training.
 
     Args:
-        recipe: a recipe's name or YAML file.
         gpus: number of devices.
         device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
         images: rows to encode, held-out rows included, such as 70e6; default: the rows that the recipe selects.

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from commoncanvas.core.console import print_table
+from commoncanvas.core.console import Printed, print_table
 from commoncanvas.core.text import escaped_json, visible
 
 Uri = Annotated[str, Parameter(name="--catalog", help="the catalog: a folder or an object store's URI")]
+Where = Annotated[str | None, Parameter(help="SQL condition on the rows, or the name of a saved filter.")]
+RecipeName = Annotated[str, Parameter(help="a recipe's name or YAML file.")]
+PolicyName = Literal["commercial", "noncommercial"]
 EngineName = Annotated[
     Literal["local", "ray"], Parameter(name="--engine", help="this machine, or a running Ray cluster")
 ]
@@ -32,11 +35,10 @@ def names(text: str | None) -> tuple[str, ...]:
 
 def show(result: Any, as_json: bool) -> None:
     """Print a result on stdout: as JSON, as its own table, or as one `name: value` line for each value."""
-    if hasattr(result, "to_dict") and (as_json or not hasattr(result, "render")):
-        result = result.to_dict()
     if as_json:
-        print(escaped_json(json.dumps(result, indent=2, ensure_ascii=False, default=str)))
-    elif hasattr(result, "render"):
+        found = result.to_dict() if isinstance(result, Printed) else result
+        print(escaped_json(json.dumps(found, indent=2, ensure_ascii=False, default=str)))
+    elif isinstance(result, Printed):
         print_table(result.render())
     else:
         for line in _lines(result):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import Json, Overrides, show
+from commoncanvas.cli.shared import Json, Overrides, RecipeName, show
 from commoncanvas.core.console import say
 
 app = App(name="study", help="Answer a question by training one recipe several times.")
@@ -14,7 +14,7 @@ app = App(name="study", help="Answer a question by training one recipe several t
 
 @app.command
 def scarcity(
-    recipe: str,
+    recipe: RecipeName,
     *overrides: Overrides,
     fractions: Annotated[list[float], Parameter(consume_multiple=True, negative="")],
     seeds: int = 1,
@@ -26,7 +26,6 @@ def scarcity(
     the same held-out prompts. Writes a table, a plot and a page. Run it again after a stop: it continues.
 
     Args:
-        recipe: a recipe's name or YAML file.
         fractions: fractions of the training images, such as 0.01 0.03 0.1 0.3 1.
         seeds: trainings per fraction, with different images and noise; use 3 to see how much results vary by chance.
         prompts: most seen and most held-out prompts of the evaluation.
