@@ -76,7 +76,7 @@ def drawn(
         "software": f"commoncanvas {__version__}",
     }
     recorded = (Path(model) / "provenance.json").exists()
-    sample = read_provenance(model)["recipe"]["sample"] if recorded else {}
+    sample = read_provenance(model, ("recipe",))["recipe"]["sample"] if recorded else {}
     requests = [_filled(each, pipeline, sample) for each in requests]
     for text in dict.fromkeys(
         text for each in requests for text in (each.prompt, each.options.negative_prompt)
