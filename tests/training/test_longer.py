@@ -14,7 +14,7 @@ from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.training.resume import Run
-from commoncanvas.training.schedule import alike_until, learning_rate_at
+from commoncanvas.training.schedule import learning_rate_at, same_rates_until
 from commoncanvas.training.trainer import train
 from tests.training.test_trainer import losses, same_bits
 from tests.training.tiny import recipe, stopping_at
@@ -147,7 +147,7 @@ def test_two_lengths_are_alike_as_long_as_their_rates_are(
     words += ["--train.warmup_steps", str(warmup), "--train.cooldown", str(cooldown)]
     long = load_recipe("xs-autoencoder", [*words, "--train.ema_decay", "null", "--train.ema_start", "0"])
     before = long.train.model_copy(update={"steps": short})
-    alike = alike_until(long, short)
+    alike = same_rates_until(long, short)
     assert 0 <= alike <= short
     rates = [(learning_rate_at(step, before), learning_rate_at(step, long.train)) for step in range(short)]
     assert all(one == other for one, other in rates[:alike])

@@ -368,12 +368,12 @@ def test_a_version_from_before_the_latents_is_told_from_the_newest(shapes: Catal
 
 def test_a_run_that_not_all_processes_see_alike_is_refused(shapes: Catalog, tmp_path: Path) -> None:
     run = Run(recipe("xs-autoencoder", tmp_path), resume=False)
-    run.check_reached([("one", False)] * 3)
+    run.check_same_run([("one", False)] * 3)
     with pytest.raises(
         TrainingError,
         match=r"process 2 does not see the same run in .* as process 0; .* a disk that all machines share",
     ):
-        run.check_reached([("one", False), ("one", False), (None, False)])
+        run.check_same_run([("one", False), ("one", False), (None, False)])
 
 
 def test_the_validation_loss_is_of_the_same_noise_each_time(encoded: Path, tmp_path: Path) -> None:

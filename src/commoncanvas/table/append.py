@@ -25,7 +25,7 @@ from commoncanvas.table.known_ids import KnownIds
 from commoncanvas.table.lance_errors import explaining
 from commoncanvas.table.namesakes import Namesakes
 from commoncanvas.table.report import Report
-from commoncanvas.table.reuploads import TakenDown, say_held_back
+from commoncanvas.table.reuploads import TakenDown, say_lookalikes
 from commoncanvas.table.rows import RowIds
 from commoncanvas.table.schema import SCHEMA, regroup
 from commoncanvas.table.sql import listed
@@ -84,7 +84,7 @@ def add(
         say(f"{catalog.uri}: {counted(refused, 'rows')} skipped, taken down earlier")
     if namesakes.people:
         say(str(namesakes))
-    say_held_back(catalog.uri, lookalikes)
+    say_lookalikes(catalog.uri, lookalikes)
     if filled:
         say(f"{catalog.uri}: {counted(filled, 'rows')} without an image got one")
     catalog.refresh()

@@ -51,7 +51,7 @@ class TakenDown:
     def __bool__(self) -> bool:
         return bool(self.digests) or len(self.hashes) > 0
 
-    def held_back(self, sha256: str | None, image: bytes) -> tuple[str, str] | None:
+    def refusal(self, sha256: str | None, image: bytes) -> tuple[str, str] | None:
         """`fetch_status` and `fetch_error` if a row must not get the stored `image`; else None.
 
         `sha256`: digest of the original file.
@@ -76,7 +76,7 @@ class TakenDown:
             return rows, []
         digests = rows["sha256"].to_pylist() if "sha256" in rows.column_names else [None] * len(rows)
         reasons = [
-            None if image is None else self.held_back(digest, image)
+            None if image is None else self.refusal(digest, image)
             for digest, image in zip(digests, rows["image"].to_pylist(), strict=True)
         ]
         if not any(reasons):
@@ -99,7 +99,7 @@ def _replaced(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
     return rows.set_column(place, rows.schema.field(place), values)
 
 
-def say_held_back(uri: str, image_ids: Sequence[str]) -> None:
+def say_lookalikes(uri: str, image_ids: Sequence[str]) -> None:
     """Print the rows whose images look like taken-down images, and the command that stores one anyway."""
     if not image_ids:
         return

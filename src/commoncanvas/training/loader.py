@@ -55,8 +55,8 @@ class Loader:
         counts = np.bincount(sources)
         self._kinds: list[list[Stream]] = []
         numbers = count()
-        for places in alike(kinds):
-            parts = [places[part] for part in alike(sources[places])]
+        for places in positions_by_kind(kinds):
+            parts = [places[part] for part in positions_by_kind(sources[places])]
             part_sources = [int(sources[part[0]]) for part in parts]
             self._kinds.append(
                 [
@@ -151,7 +151,7 @@ class Loader:
         return np.sort(np.concatenate(found))
 
 
-def alike(kinds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def positions_by_kind(kinds: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The positions of each kind in `kinds`."""
     return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
 

@@ -26,7 +26,7 @@ from commoncanvas.selection.select import Pin, Pins, taken_down_since
 from commoncanvas.table.storage import Storage
 from commoncanvas.training.checkpoints.checkpoint import saved_steps
 from commoncanvas.training.model_folder import pinned_tag
-from commoncanvas.training.schedule import alike_until
+from commoncanvas.training.schedule import same_rates_until
 from commoncanvas.training.task import Task
 from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trackers import Tracked
@@ -162,7 +162,7 @@ class Run:
         Raises TrainingError if there is none.
         """
         before, train = self._steps_before, self.recipe.train
-        equal = alike_until(self.recipe, before)
+        equal = same_rates_until(self.recipe, before)
         saved = saved_steps(Storage(self.checkpoints_before)) or [0]
         usable = [step for step in saved if step <= equal]
         if usable:
@@ -250,7 +250,7 @@ class Run:
         before = self.record["recipe"]["train"].get("checkpoints") if self.record else None
         return before or str(self.folder / "checkpoints")
 
-    def check_reached(self, seen: Sequence[object]) -> None:
+    def check_same_run(self, seen: Sequence[object]) -> None:
         """`seen`: what each process sees of the run. Raises TrainingError unless all see the same."""
         others = [rank for rank, one in enumerate(seen) if one != seen[0]]
         if others:
@@ -286,7 +286,7 @@ class Run:
             ) from error
 
 
-def go_on_without(run: Run, task: Task, allowed: bool) -> Task:
+def leave_out_taken_down(run: Run, task: Task, allowed: bool) -> Task:
     """The task without images that were taken down since the run started. Raises TrainingError unless `allowed`."""
     removed = taken_down_since(task.rows)
     if not removed:

@@ -23,7 +23,7 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     return config.learning_rate * min(1.0, (config.steps - step) / decay_steps)
 
 
-def alike_until(recipe: Recipe, steps: int) -> int:
+def same_rates_until(recipe: Recipe, steps: int) -> int:
     """How many first steps a run of `steps` has in common, bit for bit, with the longer run of `recipe`."""
     if recipe.task == "diffusion" and recipe.noise.logit_normal_end is not None:
         return 0  # the timesteps of a step depend on the fraction of the training that is done

@@ -30,12 +30,12 @@ from commoncanvas.training.distributed.ranks import Loss, Ranks, check_shares, j
 from commoncanvas.training.distributed.sharding import Whole, full, shared_loss, unsynchronised
 from commoncanvas.training.ema import EMA
 from commoncanvas.training.flops import peak_flops, sample_flops
-from commoncanvas.training.loader import Loader, alike
+from commoncanvas.training.loader import Loader, positions_by_kind
 from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
-from commoncanvas.training.resume import Run, fingerprint, go_on_without
+from commoncanvas.training.resume import Run, fingerprint, leave_out_taken_down
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.signals import stop_signals
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch
@@ -72,7 +72,7 @@ def train(
             task = make_task(recipe, run.pins)
             finished = run.finished(task)
             if run.record and ranks.main and not finished:
-                task = go_on_without(run, task, without_taken_down)
+                task = leave_out_taken_down(run, task, without_taken_down)
             trainer = None if finished else Trainer(recipe, run, task, ranks)
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
@@ -88,7 +88,7 @@ def train(
         # The main process decides, because it has the model folder.
         if seen[0][1]:
             return run.model_folder
-        run.check_reached(seen)
+        run.check_same_run(seen)
         assert trainer is not None
         return trainer.run()
 
@@ -154,7 +154,7 @@ class Trainer:
 
     def run(self) -> Path:
         saved = self.checkpoints.steps()
-        self.run_files.check_reached(self.ranks.gathered(saved[-1:]))
+        self.run_files.check_same_run(self.ranks.gathered(saved[-1:]))
         self.step = saved[-1] if saved else 0
         busy_seconds = self._busy_seconds()
         self.share()
@@ -312,7 +312,7 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed)
         # One process computes it, so it takes only as many samples at a time as in a training step.
         total, at_once = 0.0, self.config.micro_batch or self.config.batch_size // self.ranks.world
-        for places in alike(kinds):
+        for places in positions_by_kind(kinds):
             draws: Batch = {}
             for start in range(0, len(places), at_once):
                 part = slice(start, start + at_once)

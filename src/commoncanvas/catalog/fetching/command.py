@@ -25,7 +25,7 @@ from commoncanvas.options.fetch import DEFAULTS, FetchOptions
 from commoncanvas.options.retry import statuses_to_retry
 from commoncanvas.table.fetch_status import LOOKS_TAKEN_DOWN, STATUSES, TAKEN_DOWN
 from commoncanvas.table.removal import remove_reuploads
-from commoncanvas.table.reuploads import say_held_back
+from commoncanvas.table.reuploads import say_lookalikes
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Tombstones
@@ -123,7 +123,7 @@ def fetch(
     seconds = time.monotonic() - began
     if len(stones.table):
         held = catalog.table(["image_id"], all_of(f"fetch_status = '{LOOKS_TAKEN_DOWN}'", where))
-        say_held_back(catalog.uri, held["image_id"].to_pylist())
+        say_lookalikes(catalog.uri, held["image_id"].to_pylist())
     refused = 0 if options.allow_private else catalog.count(all_of(PRIVATE, where))
     if refused:
         say(_private(refused), title="fetch:")

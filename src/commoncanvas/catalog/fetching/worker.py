@@ -220,7 +220,7 @@ class Worker:
     def _image(self, place: Place, data: bytes, formats: Sequence[str]) -> Row:
         place.check(data)
         row = self._decoders(data, formats, rotation=place.stated_rotation or 0)
-        held = self.taken_down.held_back(row["sha256"], row["image"]) if self.taken_down else None
+        held = self.taken_down.refusal(row["sha256"], row["image"]) if self.taken_down else None
         if held is not None:
             raise FetchError(*held)
         return row

@@ -45,7 +45,7 @@ class Ranks:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    def with_a_copy(self, config: TrainConfig) -> int:
+    def shard_group_size(self, config: TrainConfig) -> int:
         """How many ranks hold one copy of the weights together, if the weights are sharded."""
         if config.sharding == "full":
             return self.world
@@ -139,7 +139,7 @@ def check_shares(name: str, config: TrainConfig, ranks: Ranks) -> None:
             f"{name}: train.batch_size {config.batch_size} can't be divided evenly among {ranks.world} processes; "
             f"choose a multiple of {ranks.world}"
         )
-    if config.sharding == "hybrid" and ranks.world % (size := ranks.with_a_copy(config)):
+    if config.sharding == "hybrid" and ranks.world % (size := ranks.shard_group_size(config)):
         raise RecipeError(
             f"{name}: train.shard_ranks: {ranks.world} processes can't be divided into groups of {size}; "
             f"choose a divisor of {ranks.world}"

@@ -97,7 +97,7 @@ class Whole:
 
 
 def _mesh(config: TrainConfig, ranks: Ranks) -> DeviceMesh:
-    kind, size = ranks.device.type, ranks.with_a_copy(config)
+    kind, size = ranks.device.type, ranks.shard_group_size(config)
     if size == ranks.world:
         return init_device_mesh(kind, (size,), mesh_dim_names=("shard",))
     return init_device_mesh(kind, (ranks.world // size, size), mesh_dim_names=("replicate", "shard"))
