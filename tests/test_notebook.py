@@ -67,8 +67,8 @@ def test_a_captioner_is_known_by_its_folder(shapes: Catalog, tmp_path: Path) -> 
     encode(recipe("xs-captioner", tmp_path))
     folder = train(recipe("xs-captioner", tmp_path))
     report = commoncanvas.caption(shapes, folder)
-    assert report["captioner"] == "xs-captioner"
-    assert sum(report["statuses"].values()) == 12
+    assert report.captioner == "xs-captioner"
+    assert sum(report.statuses.values()) == 12
 
 
 @pytest.mark.slow
