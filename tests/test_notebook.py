@@ -45,12 +45,15 @@ def test_a_recipe_is_a_name_with_fields_or_a_mapping(tmp_path: Path) -> None:
         load_recipe("xs", train={"stepz": 7})
 
 
-def test_training_in_another_thread_ends_and_its_pictures_are_pictures(encoded: Path) -> None:
+def test_training_in_another_thread_ends_and_its_pictures_are_pictures(
+    shapes: Catalog, tmp_path: Path
+) -> None:
     made: list[Path] = []
 
     def work() -> None:
-        encode(recipe("xs", encoded), overwrite=True)
-        made.append(train(recipe("xs", encoded)))
+        train(recipe("xs-autoencoder", tmp_path))
+        encode(recipe("xs", tmp_path))
+        made.append(train(recipe("xs", tmp_path)))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -60,8 +63,10 @@ def test_training_in_another_thread_ends_and_its_pictures_are_pictures(encoded: 
     assert (image.info["prompt"], image.info["seed"]) == ("a red square", 3)
 
 
-def test_a_captioner_is_known_by_its_folder(shapes: Catalog, captioner: Path) -> None:
-    report = commoncanvas.caption(shapes, captioner)
+def test_a_captioner_is_known_by_its_folder(shapes: Catalog, tmp_path: Path) -> None:
+    encode(recipe("xs-captioner", tmp_path))
+    folder = train(recipe("xs-captioner", tmp_path))
+    report = commoncanvas.caption(shapes, folder)
     assert report.captioner == "xs-captioner"
     assert sum(report.statuses.values()) == 12
 
@@ -91,4 +96,4 @@ def test_rows_that_no_condition_lets_in_are_a_table_without_rows(shapes: Catalog
 def test_long_words_of_a_recipe_stay_one_word_of_a_command() -> None:
     where = "title LIKE '%a long condition that YAML would wrap over several lines%' AND license = 'CC0-1.0'"
     made = load_recipe("xs", data={"filter": where})
-    assert made.data.catalogs["main"].filter == where and "\n" not in made.command("train")
+    assert made.data.filter == where and "\n" not in made.command("train")
