@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from typing import get_args
 
 import imagehash
 import numpy as np
@@ -17,6 +18,7 @@ from commoncanvas.core.errors import ImageError
 from commoncanvas.images import image as images
 from commoncanvas.images.image import decode, encode_image, load, phash, square, target_size
 from commoncanvas.images.jpeg import SCALED_SIDE
+from commoncanvas.options.fetch import Side
 
 SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20" viewBox="0 0 40 20">
 <rect width="20" height="20" fill="#ff0000"/></svg>"""
@@ -91,7 +93,7 @@ def test_the_shortest_or_longest_side_is_exact_and_pixels_are_not_enlarged() -> 
     st.integers(1, 20_000),
     st.integers(1, 20_000),
     st.integers(1, 2000),
-    st.sampled_from(images.SIDES),
+    st.sampled_from(get_args(Side)),
     st.booleans(),
 )
 def test_target_size_has_the_side_asked_for_and_keeps_the_shape(

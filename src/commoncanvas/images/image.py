@@ -11,7 +11,7 @@ import io
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, get_args
 
 import imagehash
 import numpy as np
@@ -23,15 +23,10 @@ from commoncanvas.core.errors import ImageError
 from commoncanvas.images.header import READS, Header, broken, out_of_memory, read_header
 from commoncanvas.images.jpeg import damage, forget_warnings, load_jpeg
 from commoncanvas.images.samples import in_levels, is_odd
+from commoncanvas.options.fetch import DEFAULTS, Animated, Format, Side
 
-Side = Literal["longest", "shortest"]
-Animated = Literal["first", "refuse"]
-Format = Literal["jpeg", "png", "webp"]
-
-SIDES = ("longest", "shortest")
-FORMATS = ("jpeg", "png", "webp")
-MAX_PIXELS = 200_000_000
-ANIMATED = ("first", "refuse")
+FORMATS: tuple[Format, ...] = get_args(Format)
+MAX_PIXELS = DEFAULTS.max_pixels
 
 MAX_PIXEL_BYTES = 6
 """Most decoded bytes per pixel of `max_pixels`: three colours of 16 bits."""

@@ -17,9 +17,6 @@ from commoncanvas.images.header import READS, Header
 from commoncanvas.images.image import (
     FORMATS,
     MAX_PIXELS,
-    Animated,
-    Format,
-    Side,
     encode_image,
     image_columns,
     load,
@@ -27,6 +24,7 @@ from commoncanvas.images.image import (
 )
 from commoncanvas.images.jpeg import is_strict
 from commoncanvas.images.segments import is_plain
+from commoncanvas.options.fetch import Animated, Format, Side
 
 Row = dict[str, Any]
 
