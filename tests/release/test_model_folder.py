@@ -26,8 +26,6 @@ image.save(sys.argv[2])
 assert not any(name.startswith("commoncanvas") for name in sys.modules)
 """
 
-pytestmark = pytest.mark.xdist_group("model-folder")  # its fixtures of a module take seconds
-
 
 @pytest.fixture(scope="module")
 def model(drawn_and_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
