@@ -53,12 +53,12 @@ types: install-dev
 check: lint types
 
 test: check
-	$(BIN)/python -m pytest -m "not slow and not heavy" -n 2 --dist loadgroup --durations=20
+	$(BIN)/python -m pytest -m "not slow and not heavy" -n 2 --durations=20
 
 SLOW ?= slow or heavy
 
 test-slow: install-dev
-	$(BIN)/python -m pytest -m "$(SLOW)" -n 2 --dist loadgroup --durations=20
+	$(BIN)/python -m pytest -m "$(SLOW)" -n 2 --durations=20
 
 # The site, in build/site; a broken link or a missing page is an error.
 docs: $(VENV)/docs/.installed

@@ -10,9 +10,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageDraw
 
 from commoncanvas.catalog import Catalog
@@ -23,9 +25,32 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 # One thread a process: the tests run in parallel processes, and tiny networks gain nothing from more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# How long an example takes says more about what else runs on the machine than about the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
+TOGETHER = (
+    "tests/engine/test_ray",
+    "tests/studies/test_scarcity",
+    "tests/release/test_model_folder",
+    "tests/training/test_alignment",
+    "tests/catalog/test_reuploads",
+)
+"""Files (beginnings of their paths) whose tests share what takes seconds to make: one process runs them."""
 COLOURS = ["red", "green", "blue", "orange", "purple", "black"]
 SHAPES = ["square", "circle", "bar", "dot"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests go to processes one by one, but those of TOGETHER first and together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+
+    return Scheduling(config, log)
 
 
 def drawing(colour: str, shape: str, size: int = 32) -> np.ndarray:

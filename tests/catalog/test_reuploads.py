@@ -26,8 +26,6 @@ from commoncanvas.table.tombstones import Tombstones
 
 Picture = Image.Image
 
-pytestmark = pytest.mark.xdist_group("reuploads")  # its fixtures of a module take seconds
-
 
 def picture(seed: int) -> Picture:
     """A photo's tile: `seed` 0, 1 and 2 look nothing alike."""

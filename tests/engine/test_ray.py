@@ -24,7 +24,7 @@ from tests.ray_stages import Broken, Killed, Slow
 from tests.ray_tables import FRAGMENTS, ROWS, Pictures, addresses, assert_complete, calls, numbers
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from tests.ray_cluster import wait_until, workers
 from tests.training.tiny import recipe
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.timeout(240)
 
 CAPTIONS = ["image_id", "caption", "caption_model", "caption_status"]
 

@@ -21,7 +21,7 @@ from tests.ray_cluster import wait_until, workers
 from tests.ray_tables import Pictures, addresses
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.timeout(240)
 
 KEY, SECRET = "AKIAofthistestonly", "a-secret-of-this-test-0123456789"
 

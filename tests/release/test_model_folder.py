@@ -9,8 +9,6 @@ from PIL import Image
 
 from commoncanvas.provenance.record import read_provenance
 
-pytestmark = pytest.mark.xdist_group("model-folder")  # its fixtures of a module take seconds
-
 
 def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None:
     record = json.loads((model / "provenance.json").read_text())

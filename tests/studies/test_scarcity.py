@@ -34,8 +34,6 @@ FRACTIONS = (0.5, 1.0)
 PROMPTS = 4
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.xdist_group("scarcity")  # its fixtures of a module take seconds
-
 
 def studied(folder: Path, *words: str) -> DiffusionRecipe:
     found = recipe("xs", folder, "--data.text", "[title]", "--data.heldout_fraction", "0.3", *words)

@@ -30,8 +30,6 @@ ALIGNED = (
     *("--alignment.width", "32", "--alignment.weight", "2"),
 )
 
-pytestmark = pytest.mark.xdist_group("alignment")  # its fixtures of a module take seconds
-
 
 @pytest.fixture(scope="module")
 def prepared(drawn_and_trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
