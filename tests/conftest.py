@@ -32,7 +32,7 @@ settings.load_profile("tests")
 TOGETHER = (
     "tests/engine/test_ray",
     "tests/studies/test_scarcity",
-    "tests/release/test_model_folder",
+    "tests/release/",
     "tests/training/test_alignment",
     "tests/catalog/test_reuploads",
 )

@@ -101,7 +101,6 @@ def _km(x: float, y: float, square: Any) -> float:
     return float((2 * 6371.0088 * np.arcsin(np.sqrt(half))).min())
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(LONGITUDES, LATITUDES), min_size=1, max_size=40))
 def test_a_place_has_the_same_country_alone_and_among_others(places: list[tuple[float, float]]) -> None:
     longitude, latitude = np.array(places).T
@@ -118,7 +117,6 @@ def test_only_codes_are_taken_from_what_is_stated(value: Any) -> None:
     assert bool(report.remarks) == (found is None and value is not None and str(value).strip() != "")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.none() | st.text(max_size=5) | st.floats() | st.just("52.5")] * 2), min_size=1)
 )

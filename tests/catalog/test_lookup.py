@@ -258,7 +258,7 @@ def test_the_command_prints_the_credit_line_and_how_it_was_found(catalog: Catalo
     assert match["credit"]["text"].startswith("“The flower”")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(20, 300), st.integers(20, 300))
 def test_the_first_hash_of_a_query_is_the_catalogs_own(seed: int, height: int, width: int) -> None:
     array = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -267,7 +267,6 @@ def test_the_first_hash_of_a_query_is_the_catalogs_own(seed: int, height: int, w
     assert all(int(mask).bit_count() >= 16 for mask in query.masks)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 63), max_size=12), st.integers(1, 40))
 def test_candidates_are_those_of_a_plain_loop(seed: int, flips: list[int], limit: int) -> None:
     draw = np.random.default_rng(seed)

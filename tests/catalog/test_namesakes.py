@@ -173,13 +173,13 @@ TAKEN = Keys(creator_urls=frozenset({PERSON}), creator_near=near_marks(NAME))
 NAMED = Keys(creator_names=frozenset({name_hash(NAME)}), creator_near=near_marks(NAME))
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(addresses("flickr.com", FLICKR), st.one_of(st.none(), names(NAME)))
 def test_no_spelling_of_an_address_comes_in(url: str, name: str | None) -> None:
     assert TAKEN.mask(pa.Table.from_pylist([row(1, name, url)], batch([]).schema)).all()
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(names(NAME))
 def test_no_spelling_of_a_name_comes_in(name: str) -> None:
     rows = pa.Table.from_pylist([row(1, name), row(2, name, "https://elsewhere.example/")], batch([]).schema)
@@ -187,7 +187,7 @@ def test_no_spelling_of_a_name_comes_in(name: str) -> None:
     assert NAMED.near(rows).tolist() == [False, True]
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(st.integers(0, len(NSID) - 1), st.sampled_from("0123456789"))
 def test_a_user_id_that_differs_in_one_character_is_somebody_else(place: int, mark: str) -> None:
     other = NSID[:place] + mark + NSID[place + 1 :]

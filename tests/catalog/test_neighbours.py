@@ -80,7 +80,7 @@ def test_among_many_and_a_heap_larger_than_a_bucket_may_be_nothing_is_missed(dis
     assert near_groups(hashes, distance).tolist() == brute_groups(matrix(hashes, distance))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(513, 700), st.integers(1, 9))
 def test_a_large_bucket_is_flooded_exactly(seed: int, count: int, distance: int) -> None:
     # All share their lower half: whatever the choice of blocks, many are in one bucket.

@@ -166,7 +166,7 @@ def by_hand(rows: list[dict[str, Any]], name: str, ids: list[str | None]) -> Fig
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=40))
 def test_every_figure_is_what_counting_row_by_row_gives(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +227,6 @@ def test_a_table_without_a_caption_or_a_camera_still_has_figures(tmp_path: Path)
     assert found.by_policy["commercial"].captioned == 0
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, 3)), max_size=6), min_size=1

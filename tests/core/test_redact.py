@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.catalog import Catalog, credits, export, lookup, show, stats, takedown
@@ -46,13 +46,11 @@ def test_a_shared_access_signature_goes_as_a_whole() -> None:
     assert redacted("https://a.example/s?st=Berlin&sp=2") == "https://a.example/s?st=Berlin&sp=2"
 
 
-@settings(deadline=None)
 @given(st.text("ab:@%é", max_size=8), st.sampled_from(["http", "https", "ftp", "s3", "S3A"]))
 def test_no_password_is_shown(user: str, scheme: str) -> None:
     assert redacted(f"{scheme}://{user}:{SECRET}@a.example/x") == f"{scheme}://a.example/x"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_what_has_no_address_stays(text: str) -> None:
     assert redacted(text.replace("://", "")) == text.replace("://", "")

@@ -20,7 +20,7 @@ PEOPLE = (
 )
 
 
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=400, derandomize=True)
 @given(st.sampled_from(PEOPLE).flatmap(lambda name: st.tuples(st.just(name), names(name))))
 def test_every_spelling_of_a_name_is_that_name(pair: tuple[str, str]) -> None:
     name, spelled = pair
@@ -28,7 +28,6 @@ def test_every_spelling_of_a_name_is_that_name(pair: tuple[str, str]) -> None:
     assert near_marks(spelled) == near_marks(name)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_a_normal_form_is_its_own(name: str) -> None:
     assert normal_name(normal_name(name)) == normal_name(name)
@@ -72,7 +71,7 @@ def test_other_people_are_not_near(one: str, other: str) -> None:
     assert not near(one, other)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text("abcdé xyz", min_size=6, max_size=14), st.data())
 def test_one_letter_more_less_or_other_is_near_wherever_it_is(name: str, data: st.DataObject) -> None:
     letters = [place for place, mark in enumerate(name) if mark.isalpha()]

@@ -22,20 +22,20 @@ WIKI = (
 PERSON = "https://www.flickr.com/people/61685594@N00/"
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(addresses("flickr.com", FLICKR))
 def test_every_spelling_of_a_person_on_flickr_is_that_person(url: str) -> None:
     assert normal_url(url) == normal_url(PERSON)
     assert user_id(url) == NSID.casefold()
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(addresses("commons.wikimedia.org", WIKI))
 def test_every_spelling_of_an_account_on_wikimedia_is_that_person(url: str) -> None:
     assert normal_url(url) == normal_url("https://commons.wikimedia.org/wiki/User:Jane_Doe")
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(addresses("museum.example", ("/people/José O'Neil",)))
 def test_every_spelling_of_an_address_elsewhere_is_one(url: str) -> None:
     assert normal_url(url) == normal_url("https://museum.example/people/Jos%C3%A9%20O%27Neil")
@@ -124,7 +124,6 @@ def test_different_places_stay_different(one: str, other: str) -> None:
     assert normal_url(one) != normal_url(other)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=12), st.text(alphabet="ab/%.?#&=@:\\ 4é", max_size=30))
 def test_any_text_has_a_normal_form(front: str, rest: str) -> None:
     for text in (front, front + rest, f"https://{rest}", f"http://a.example/{rest}", f"//flickr.com/{rest}"):
@@ -145,7 +144,7 @@ def test_a_set_of_addresses_finds_each_and_only_those_that_are_equal(url: str) -
     assert found.tolist() == [normal_url(page) == normal_url(url) for page in PAGES] + [False]
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True)
 @given(
     st.one_of(
         addresses(
@@ -166,7 +165,7 @@ def test_what_is_looked_at_in_columns_never_loses_a_spelling(url: str) -> None:
 PARTS = "photos people users calendar journal observations jdoe 9@N00 208 albums sets 7 in photo.gne p 4Wx large.jpg"
 
 
-@settings(max_examples=500, derandomize=True, deadline=None)
+@settings(max_examples=500, derandomize=True)
 @given(
     st.sampled_from(["flickr.com", "www.flickr.com", "flic.kr", "inaturalist.org", "naturalista.mx"]),
     st.lists(st.sampled_from(PARTS.split()), max_size=5),

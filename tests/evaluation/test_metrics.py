@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -69,14 +69,12 @@ def test_centring_finds_what_a_common_part_hides() -> None:
     assert metrics.retrieval_accuracy(generated, real) == 1
 
 
-@settings(deadline=None)
 @given(feature_pairs())
 def test_distances_do_not_depend_on_the_order_of_the_rows(pair: tuple[Array, Array]) -> None:
     for distance in (metrics.frechet_distance, metrics.kernel_distance):
         assert distance(*shuffled_rows(*pair)) == pytest.approx(distance(*pair), abs=1e-4)
 
 
-@settings(deadline=None)
 @given(feature_pairs())
 def test_distances_are_symmetric_and_zero_for_a_copy(pair: tuple[Array, Array]) -> None:
     a, b = pair

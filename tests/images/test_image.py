@@ -248,7 +248,7 @@ def test_a_side_too_long_for_the_format_is_said_with_what_to_do(format: images.F
     assert decode(encode_image(strip, "png")).shape == strip.shape
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
 def test_no_damage_to_a_file_does_more_than_cost_that_file(format: str, data: st.DataObject) -> None:
     damaged = bytearray(file(photo(24, 16), format))
@@ -274,7 +274,7 @@ def test_phash_is_imagehash_s_and_survives_resizing() -> None:
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 64))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_square_is_square_for_any_shape(width: int, height: int, size: int) -> None:
     assert square(np.zeros((height, width, 3), np.uint8), size).shape == (size, size, 3)
 
@@ -287,7 +287,7 @@ def test_square_takes_the_middle() -> None:
     assert square(array[:, 10:20], 10).tolist() == array[:, 10:20].tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(402, 402, 100, 1, 0)  # 100.5 pixels to 100
 @example(315, 800, 100, 1, 0)  # decoded whole: 39.4 pixels to 39
 @given(

@@ -128,7 +128,7 @@ def test_a_catalog_that_is_not_ready_names_the_command_that_comes_first(
     assert not (tmp_path / "ours.yaml").exists()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(list(KINDS)),
     count=st.integers(1, 100_000_000),

@@ -43,7 +43,7 @@ def tables(cells: st.SearchStrategy[Any]) -> st.SearchStrategy[list[list[Any]]]:
     return st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(TEXT | st.none()))
 def test_what_copy_writes_comes_back(rows: list[list[str | None]]) -> None:
     # A title that begins with a mark and goes on behind the second: no writer who quotes leaves it so.
@@ -53,7 +53,7 @@ def test_what_copy_writes_comes_back(rows: list[list[str | None]]) -> None:
     assert (found, report.skipped) == (rows[1:], {})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tables(WITHOUT),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),

@@ -35,8 +35,6 @@ image.save(sys.argv[2])
 assert not any(name.startswith("commoncanvas") for name in sys.modules)
 """
 
-pytestmark = pytest.mark.xdist_group("model-folder")
-
 
 def test_plain_diffusers_draws_the_image_that_generate_draws(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "images"

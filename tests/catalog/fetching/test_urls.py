@@ -124,7 +124,7 @@ def test_a_byte_exact_server_gives_what_is_listed_and_what_it_redirects_to(tmp_p
         assert set(statuses(Catalog.open(catalog.uri)).values()) == {"ok"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(LEGAL, max_size=30).map("".join), min_size=10, max_size=30, unique=True))
 def test_whatever_is_legal_reaches_the_server_byte_for_byte(targets: list[str]) -> None:
     async def ask(urls: list[str]) -> None:
