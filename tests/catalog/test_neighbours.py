@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pytest
-import scipy.sparse.csgraph  # noqa: F401 (near_groups imports it late, which would exceed an example's deadline)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
