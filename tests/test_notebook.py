@@ -96,4 +96,4 @@ def test_rows_that_no_condition_lets_in_are_a_table_without_rows(shapes: Catalog
 def test_long_words_of_a_recipe_stay_one_word_of_a_command() -> None:
     where = "title LIKE '%a long condition that YAML would wrap over several lines%' AND license = 'CC0-1.0'"
     made = load_recipe("xs", data={"filter": where})
-    assert made.data.filter == where and "\n" not in made.command("train")
+    assert made.data.catalogs["main"].filter == where and "\n" not in made.command("train")

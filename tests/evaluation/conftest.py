@@ -129,6 +129,7 @@ def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "text_column": ["label" if label else "caption" for label in found["label"].to_pylist()],
             "license": found["license"],
             "creator": found["creator"],
+            "catalog": ["main"] * len(found),
         }
     )
     pq.write_table(rows, folder / "rows.parquet")
@@ -136,7 +137,7 @@ def model(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "format": 1,
         "task": "diffusion",
         "name": "tiny",
-        "catalog": {"uri": catalog.uri, "version": catalog.version},
+        "catalogs": {"main": {"uri": catalog.uri, "version": catalog.version}},
         "recipe": {"sample": {"guidance_scale": 2.0, "steps": 3}},
     }
     (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")

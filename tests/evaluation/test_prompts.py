@@ -23,6 +23,7 @@ def row_tables(draw: st.DrawFn) -> pa.Table:
             "split": pa.array([split for _, split in cells], pa.string()),
             "text": pa.array([text for text, _ in cells], pa.string()),
             "text_column": pa.array([text and "label" for text, _ in cells], pa.string()),
+            "catalog": pa.array(["main"] * len(cells), pa.string()),
         }
     )
 

@@ -18,9 +18,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
 from commoncanvas.diffusion.networks.transformer import draw_ids_keep, patches, predict_unmasked, take
-from commoncanvas.diffusion.sampling import generate_images, load_pipeline, pipeline_scheduler
+from commoncanvas.diffusion.sampling import generate_images, image_size, load_pipeline, pipeline_scheduler
 from commoncanvas.encoding.command import encode
-from commoncanvas.evaluation.folder import image_size
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
 from commoncanvas.provenance.record import read_provenance

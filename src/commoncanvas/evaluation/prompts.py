@@ -26,7 +26,7 @@ class Prompt:
     text: str
     text_column: str
     seed: int
-    catalog: str = ""
+    catalog: str
     """The name of its row's catalog."""
 
 
