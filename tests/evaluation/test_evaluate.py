@@ -211,7 +211,7 @@ def test_nothing_that_was_taken_down_is_shown_and_its_words_still_count_as_seen(
     assert len(samples) == len(NAMES) - 3
     assert not {sample.image_id for sample in samples} & set(gone)
     rows = without_taken_down(
-        read_rows(str(model)), {"": Catalog.open(tmp_path / "catalog.lance", catalog.version)}
+        read_rows(str(model)), {"main": Catalog.open(tmp_path / "catalog.lance", catalog.version)}
     )
     texts = dict(zip(rows["image_id"].to_pylist(), rows["text"].to_pylist(), strict=True))
     same = ["red apple" if image_id == "openmoji:1F34B" else text for image_id, text in texts.items()]

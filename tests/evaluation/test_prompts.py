@@ -91,6 +91,7 @@ def test_another_seed_draws_others() -> None:
             "split": ["train"] * 200,
             "text": [f"thing {index}" for index in range(200)],
             "text_column": ["label"] * 200,
+            "catalog": ["main"] * 200,
         }
     )
     first, second = (choose_prompts(rows, "train", 64, seed) for seed in (0, 1))
