@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, credits
+from commoncanvas.config import MAIN
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.memory import peak_bytes
 from commoncanvas.creators.names import count_names
@@ -60,7 +61,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         "licenses": dict(Counter(row["license"] for row in rows).most_common()),
         "creators": count_names(row["creator"] for row in rows),
         "result_license": model["result_license"],
-        "filter": model["recipe"]["data"]["filter"],
+        "filter": model["recipe"]["data"]["catalogs"][MAIN]["filter"],
         "training": {
             **training_facts(model, evaluation),
             "autoencoder_psnr_db": records["autoencoder"]["figures"]["psnr_db"],
@@ -102,7 +103,7 @@ def own_peak_mb() -> float:
 def _filter(folder: Path) -> str:
     """SQL of the images that at least one model chose."""
     return " OR ".join(
-        f"({filter_of(read_provenance(folder / name)['catalog'])})" for name in MODELS.values()
+        f"({filter_of(read_provenance(folder / name)['catalogs'][MAIN])})" for name in MODELS.values()
     )
 
 
