@@ -15,8 +15,8 @@ from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.config import Recipe
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.image import encode_image
+from commoncanvas.provenance.folder import read_rows
 from commoncanvas.provenance.record import origin, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import SCHEMA, to_batch

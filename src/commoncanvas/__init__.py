@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
+    from commoncanvas.release.check import check_model as check_model
     from commoncanvas.release.generate import generate as generate
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _CALLS = {
     "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
+    "check_model": "commoncanvas.release.check",
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",

@@ -17,8 +17,8 @@ from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
 from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
-from commoncanvas.evaluation.folder import read_rows, without_taken_down
 from commoncanvas.evaluation.prompts import choose_prompts
+from commoncanvas.provenance.folder import read_rows, without_taken_down
 from commoncanvas.table.columns import ColumnInfo
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded

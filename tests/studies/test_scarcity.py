@@ -20,7 +20,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.evaluation.folder import read_rows
+from commoncanvas.provenance.folder import read_rows
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.studies import scarcity
 from commoncanvas.studies.scarcity import study_scarcity

@@ -9,6 +9,7 @@ from cyclopts import CycloptsError
 
 from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.models import app
+from commoncanvas.cli.release import app as release_app
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
@@ -19,6 +20,7 @@ __all__ = ["app", "main"]
 DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(catalog_app)
+app.command(release_app)
 app.command(studies_app)
 
 

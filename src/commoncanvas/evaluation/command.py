@@ -25,15 +25,13 @@ from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import (
     described,
     diffusion_provenance,
-    read_rows,
     reconstruct,
-    trained_catalogs,
-    without_taken_down,
 )
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
+from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.evaluation import Evaluation
-from commoncanvas.evaluation.folder import read_rows
 from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.report import GridItem, write_report
+from commoncanvas.provenance.folder import read_rows
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.training.log import read_log

@@ -45,7 +45,7 @@ def write_card(folder: Path, name: str | None = None) -> None:
         .get_template("model.md.j2")
         .render(
             r=record,
-            header=yaml.safe_dump(_header(record), sort_keys=False).rstrip(),
+            header=yaml.safe_dump(header(record), sort_keys=False).rstrip(),
             what=WHAT[record["task"]],
             language=language,
             use=use,
@@ -59,15 +59,15 @@ def write_card(folder: Path, name: str | None = None) -> None:
     replace_text(folder / CARD, text)
 
 
-def _header(record: dict[str, Any]) -> dict[str, Any]:
+def header(record: dict[str, Any]) -> dict[str, Any]:
     """Metadata that the hub reads (https://huggingface.co/docs/hub/model-cards)."""
     license = (record["result_license"] or "other").lower()
-    header: dict[str, Any] = {"license": license if license in HUB_LICENSES else "other"}
+    found: dict[str, Any] = {"license": license if license in HUB_LICENSES else "other"}
     if record["task"] != "captioner":
-        header["library_name"] = "diffusers"
+        found["library_name"] = "diffusers"
     if record["task"] == "diffusion":
-        header["pipeline_tag"] = "text-to-image"
-    return header | {"tags": ["commoncanvas", "creative-commons"]}
+        found["pipeline_tag"] = "text-to-image"
+    return found | {"tags": ["commoncanvas", "creative-commons"]}
 
 
 def _use(record: dict[str, Any], model: str) -> tuple[str, str]:

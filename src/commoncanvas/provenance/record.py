@@ -58,7 +58,7 @@ class Part:
 
     def license_ids(self) -> set[str]:
         """Ids of the licences of all images that it and its own parts learned from."""
-        return set(_licenses(self.origin)) if self.origin else set()
+        return set(all_licenses(self.origin)) if self.origin else set()
 
     def credits(self, nearby: Sequence[Catalog]) -> Iterator[Credit]:
         """A credit for each image that it learned from; none if that isn't recorded.
@@ -227,11 +227,12 @@ def _reachable(record: dict[str, Any] | None) -> Iterator[Catalog]:
         yield from _reachable(each["origin"])
 
 
-def _licenses(record: dict[str, Any]) -> Iterator[str]:
+def all_licenses(record: dict[str, Any]) -> Iterator[str]:
+    """Ids of the licences of all images that a model and its parts learned from."""
     yield from record["licenses"]
     for each in record["built_on"]:
         if each["origin"]:
-            yield from _licenses(each["origin"])
+            yield from all_licenses(each["origin"])
 
 
 def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Credit]:

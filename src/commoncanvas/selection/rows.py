@@ -115,10 +115,14 @@ class TrainingRows:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the chosen rows: image ids, split, text and source, in order."""
-        digest = hashlib.sha256()
-        names = ("image_id", "split", "texts" if self.mixed else "text")
-        for row in zip(*(self.table[name].to_pylist() for name in names), strict=True):
-            digest.update(repr(row).encode())
-        digest.update(self.sources.tobytes())
-        return digest.hexdigest()
+        return rows_sha256(self.table, [each.name for each in self.selections])
+
+
+def rows_sha256(table: pa.Table, catalogs: Sequence[str]) -> str:
+    """Digest of `TrainingRows.table`: image ids, splits, texts and catalogs, in order. `catalogs`: their names."""
+    digest = hashlib.sha256()
+    names = ("image_id", "split", "texts" if "texts" in table.column_names else "text")
+    for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+        digest.update(repr(row).encode())
+    digest.update(pc.index_in(table["catalog"], pa.array(catalogs)).to_numpy().astype(np.int64).tobytes())
+    return digest.hexdigest()

@@ -20,6 +20,7 @@ from commoncanvas.config import Recipe
 from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
 from commoncanvas.diffusion.networks.alignment import network_of
+from commoncanvas.provenance.folder import ROWS, digests
 from commoncanvas.provenance.model_card import write_card
 from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits
 
@@ -63,10 +64,10 @@ def write_model(
     partial.mkdir(parents=True)
     parameters = sum(parameter.numel() for parameter in network_of(model).parameters())
     figures = task.export(model, partial)
-    pq.write_table(task.rows.table, partial / "rows.parquet")
+    pq.write_table(task.rows.table, partial / ROWS)
     credits = merged_credits(_credits(task.rows), task.parts, task.rows.catalogs)
     write_credits(credits, "csv", partial / "credits.csv")
-    record = provenance(recipe, task, fingerprint) | {"figures": figures}
+    record = provenance(recipe, task, fingerprint) | {"figures": figures, "weights": digests(partial)}
     record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_card(partial, folder.name)

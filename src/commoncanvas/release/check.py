@@ -1,0 +1,244 @@
+"""Check a model folder before it is published, or one that somebody else has published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from commoncanvas import licenses
+from commoncanvas.catalog.credits import read_credits
+from commoncanvas.core.console import Printed
+from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.core.text import clean, counted, one_line
+from commoncanvas.provenance.folder import (
+    ROWS,
+    WEIGHTS,
+    digests,
+    read_rows,
+    removed_since,
+    trained_catalogs,
+)
+from commoncanvas.provenance.model_card import CARD, header
+from commoncanvas.provenance.record import RECORD, all_licenses, read_provenance
+from commoncanvas.selection.rows import rows_sha256
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+CREDITS, SUMS, PIPELINE = "credits.csv", "SHA256SUMS", "model_index.json"
+PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+"""Endings of files that may run code when they are loaded."""
+REQUIRES = ("name", "task", "catalogs", "recipe", "rows", "licenses", "result_license", "built_on", "weights")
+SHOWN = 5
+"""Most ids or files that are named for one problem."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `details`: the problems, or why it was not checked."""
+
+    check: str
+    verdict: Literal["ok", "problem", "not checked"]
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, repr=False)
+class ReleaseCheck(Printed):
+    """The checks of a model folder."""
+
+    model: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.verdict == "problem")
+
+    def render(self) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("check", "", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        styles = {"ok": "green", "problem": "bold red", "not checked": "yellow"}
+        for each in self.findings:
+            details = Text("\n".join(clean(line) or "" for line in each.details))
+            table.add_row(Text(each.check), Text(each.verdict, styles[each.verdict]), details)
+        return table
+
+
+class NotChecked(Exception):
+    """Why a check could not be made."""
+
+
+def check_model(model: str | Path, catalog: str | Sequence[str] = ()) -> ReleaseCheck:
+    """Check the model folder that `train` wrote: its files and their digests, formats, licence, rows, credits, and
+    whether an image was taken down since. `catalog`: new places of its catalogs, as for `evaluate`.
+
+    Raises ModelError if the folder has no readable provenance.json.
+    """
+    folder = _Folder(Path(model), [catalog] if isinstance(catalog, str) else catalog)
+    return ReleaseCheck(str(model), tuple(_finding(name, check, folder) for name, check in CHECKS.items()))
+
+
+class _Folder:
+    def __init__(self, path: Path, moved: Sequence[str]) -> None:
+        self.path = path
+        self.moved = moved
+        self.record = read_provenance(path, REQUIRES)
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        return read_rows(str(self.path))
+
+    @property
+    def trained(self) -> pa.Table:
+        return self.rows.filter(pc.equal(self.rows["split"], "train"))
+
+
+Check = Callable[[_Folder], Iterator[str]]
+
+
+def _finding(name: str, check: Check, folder: _Folder) -> Finding:
+    try:
+        problems = tuple(check(folder))
+    except NotChecked as reason:
+        return Finding(name, "not checked", (str(reason),))
+    except (CatalogError, ModelError, OSError, ValueError, KeyError) as error:
+        return Finding(name, "problem", (one_line(error),))
+    return Finding(name, "problem" if problems else "ok", problems)
+
+
+def _files(folder: _Folder) -> Iterator[str]:
+    """The files that a model folder needs."""
+    needed = [RECORD, ROWS, CREDITS, CARD]
+    if folder.record["task"] == "diffusion":
+        needed.append(PIPELINE)
+    yield from (f"{name} is missing" for name in needed if not (folder.path / name).is_file())
+    if (folder.path / PIPELINE).is_file():
+        index = json.loads((folder.path / PIPELINE).read_text(encoding="utf-8"))
+        for part, kind in index.items():
+            if isinstance(kind, list) and kind[0] and not (folder.path / part).is_dir():
+                yield f"{part}/, a part of {PIPELINE}, is missing"
+
+
+def _sums(folder: _Folder) -> Iterator[str]:
+    """The digests in SHA256SUMS, as `sha256sum --check` reads them."""
+    path = folder.path / SUMS
+    if not path.is_file():
+        raise NotChecked(f"there is no {SUMS}")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition(" ")
+        file = folder.path / name.removeprefix(" ").removeprefix("*")
+        if not file.is_file():
+            yield f"{file.name} is missing"
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            yield f"{file.name} has other bytes than {SUMS} states"
+
+
+def _weights(folder: _Folder) -> Iterator[str]:
+    """The digests of the weights, against those in provenance.json."""
+    stated, found = folder.record["weights"], digests(folder.path)
+    yield from (f"{name} is missing" for name in stated if name not in found)
+    yield from (f"{name} is not in {RECORD}" for name in found if name not in stated)
+    for name in stated:
+        if name in found and found[name] != stated[name]:
+            yield f"{name} has other weights than {RECORD} states"
+
+
+def _formats(folder: _Folder) -> Iterator[str]:
+    """No file may run code when it is loaded, and all weights can be read."""
+    for path in sorted(folder.path.rglob("*")):
+        name = path.relative_to(folder.path).as_posix()
+        if path.suffix.lower() in PICKLES:
+            yield f"{name} may be a pickle, which runs code when it is loaded; publish {WEIGHTS} files only"
+        if path.suffix == WEIGHTS:
+            try:
+                with safe_open(path, framework="np"):
+                    pass
+            except SafetensorError as error:
+                yield f"{name} can't be read: {one_line(error)}"
+
+
+def _license(folder: _Folder) -> Iterator[str]:
+    """The licence follows from those of the images, and the model card states it."""
+    record = folder.record
+    data = record["recipe"]["data"]
+    policy, no_derivatives = licenses.Policy(data["policy"]), data["allow_no_derivatives"]
+    own = Counter(folder.trained["license"].to_pylist())
+    if own != Counter(record["licenses"]):
+        yield f"{RECORD} states other licences than those of the rows in {ROWS}"
+    every = sorted(map(licenses.parse, {*own, *all_licenses(record)}), key=lambda each: each.id)
+    for each in every:
+        if not licenses.allows(each, policy, allow_no_derivatives=no_derivatives):
+            yield f"images under {each.id}, which policy {policy.value} does not allow"
+    combined = licenses.combine(every, allow_no_derivatives=no_derivatives).result
+    if (combined.id if combined else None) != record["result_license"]:
+        yield (
+            f"{RECORD} states licence {record['result_license']}; that of the images is "
+            f"{combined.id if combined else 'none'}"
+        )
+    if (folder.path / CARD).is_file():
+        parts = (folder.path / CARD).read_text(encoding="utf-8").split("---\n")
+        stated = (yaml.safe_load(parts[1]) or {}).get("license") if len(parts) > 2 else None
+        if stated != (wanted := header(record)["license"]):
+            yield f"{CARD} states licence {stated}, not {wanted}"
+
+
+def _rows(folder: _Folder) -> Iterator[str]:
+    """The rows are those that provenance.json states."""
+    stated = folder.record["rows"]
+    splits = Counter(folder.rows["split"].to_pylist())
+    for split in ("train", "heldout", "unused"):
+        if splits[split] != stated[split]:
+            yield f"{ROWS} has {counted(splits[split], 'rows')} of split {split}, not {stated[split]:,}"
+    if rows_sha256(folder.rows, list(folder.record["catalogs"])) != stated["sha256"]:
+        yield f"{ROWS} has other images, splits or texts than {RECORD} states"
+
+
+def _credits(folder: _Folder) -> Iterator[str]:
+    """Each image that the model was trained on is credited."""
+    credited = {each.image_id for each in read_credits(folder.path / CREDITS)}
+    missing = [one for one in folder.trained["image_id"].to_pylist() if one not in credited]
+    if missing:
+        yield f"{counted(len(missing), 'images')} without a credit: {_some(missing)}"
+
+
+def _takedowns(folder: _Folder) -> Iterator[str]:
+    """No image that the model was trained on was taken down since."""
+    try:
+        catalogs = trained_catalogs(str(folder.path), folder.record, folder.moved)
+    except CatalogError as error:
+        raise NotChecked(f"{one_line(error)}; name its new place with --catalog") from error
+    removed = removed_since(catalogs)
+    places = zip(
+        *(folder.trained[name].to_pylist() for name in ("catalog", "row_id", "image_id")), strict=True
+    )
+    gone = [image_id for name, row_id, image_id in places if (name, row_id) in removed]
+    if gone:
+        yield f"{counted(len(gone), 'images')} taken down since the training: {_some(gone)}; train without them"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+CHECKS: dict[str, Check] = {
+    "files": _files,
+    "sums": _sums,
+    "weights": _weights,
+    "formats": _formats,
+    "licence": _license,
+    "rows": _rows,
+    "credits": _credits,
+    "takedowns": _takedowns,
+}
