@@ -1,6 +1,8 @@
+import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +13,19 @@ import pyarrow as pa
 import pytest
 
 from commoncanvas import cli
+from commoncanvas.captioning import caption
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import only_one
 from commoncanvas.demonstration.command import State, commands
+from commoncanvas.demonstration.report import write_demo_report
+from commoncanvas.encoding.command import encode
+from commoncanvas.evaluation import evaluate
+from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
 from tests.training.test_trainer import same_bits
+from tests.training.tiny import recipe
 
 
 def test_the_demo_is_commands_that_anyone_can_type() -> None:
@@ -110,6 +118,30 @@ def test_a_stage_reports_its_figures_its_code_and_its_peak_memory(tmp_path: Path
     assert (code, json.loads(output)["rows"]) == (0, 24)
     assert 20 < peak_mb < 2000
     assert missing[0] == 2
+
+
+@pytest.mark.slow
+def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_trained: Path) -> None:
+    folder = captioner.parent
+    for name in ("xs-autoencoder", "xs-autoencoder-run"):
+        shutil.copytree(drawn_and_trained / name, folder / name)
+    captioned = caption(folder / "catalog.lance", captioner)
+    encode(recipe("xs", folder))
+    model = train(recipe("xs", folder, "--out", str(folder / "model")))
+    evaluation = str(folder / "evaluation")
+    evaluate(str(model), prompts=4, steps=1, captioner=str(captioner), out=evaluation, device="cpu")
+    results = {command.name: {} for command in commands(folder, 10)} | {"caption": captioned.to_dict()}
+    stages = [
+        {"name": name, "seconds": 1.5, "peak_mb": 100.0, "result": result} for name, result in results.items()
+    ]
+    summary = write_demo_report(folder, stages)
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert [stage["name"] for stage in summary["stages"]] == [*results, "report"]
+    assert (summary["images"], summary["creators"]) == (24, {f"painter {number}": 8 for number in range(3)})
+    assert summary["caption_cosine"] == captioned.caption_cosine
+    with (folder / "credits.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 24
+    assert "painter 0" in (folder / "report.html").read_text()
 
 
 def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
@@ -114,7 +115,7 @@ def _captions(catalog: Catalog) -> list[Caption]:
     )
     table = table.sort_by("image_id")
     every = list(range(0, len(table), max(1, len(table) // CAPTIONS_SHOWN)))
-    table = table.take(every[:CAPTIONS_SHOWN])
+    table = table.take(np.array(every[:CAPTIONS_SHOWN], np.int64))
     images = catalog.take(table["_rowid"].to_numpy(), ["image"])["image"].to_pylist()
     return list(zip(images, table["caption"].to_pylist(), table["title"].to_pylist(), strict=True))
 
