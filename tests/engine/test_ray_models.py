@@ -126,5 +126,5 @@ def test_latents_and_text_states_are_the_same_to_the_bit_when_a_worker_is_killed
     assert len(killed) == 1
     assert {each.rows for each in local.columns} == {24 + 2400}
     assert {each.rows for each in remote.columns} == {24 + 2400}
-    names = ["image_id", *local]
+    names = ["image_id", *(each.column for each in local)]
     assert columns(there, names).equals(columns(shapes.uri, names))
