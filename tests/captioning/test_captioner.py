@@ -86,7 +86,7 @@ def test_captioning_again_does_nothing_and_another_captioner_is_refused(
     second = xs(train(other))
     with pytest.raises(
         CatalogError,
-        match=r"caption of .* was written by xs-captioner .* not by second .*; use another --column, such as caption_s",
+        match=r"caption of .* was made by xs-captioner .* not by second .*; use another --column, such as caption_s",
     ):
         caption(shapes.uri, second)
     assert caption(shapes.uri, second, column="caption_second").captions == 12

@@ -24,6 +24,7 @@ from commoncanvas.options.retry import statuses_to_retry
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import FETCHED, expression, why_none
+from commoncanvas.table.replace_column import drop_if_other
 from commoncanvas.table.sql import all_of
 
 COMPARED = 1000
@@ -60,8 +61,7 @@ def caption(
     if config.precision == "auto":
         config = replace(config, precision=_precision(table, column, engine))
     stage = CaptionStage(config, column, again)
-    if column in table.schema.names:
-        _check_column(table, stage, overwrite)
+    _make_room(table, stage, overwrite)
     conditions = [FETCHED, *([expression(table, where) or where] if where else [])]
     condition = all_of(*conditions)
     done = run_shown(table, stage, condition, engine)
@@ -85,20 +85,19 @@ def _precision(table: Catalog, column: str, engine: Engine) -> Precision:
     return existing or ("bf16" if getattr(engine, "gpus", 0) else "auto")
 
 
-def _check_column(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:
-    column = stage.column
-    made = ColumnInfo.of(table.schema.field(column))
-    if made and made.identity == stage.info.identity and stage.done_column in table.schema.names:
-        return
-    if not overwrite:
-        before = made.made_by if made else "something else"
-        raise CatalogError(
-            f"column {column} of {table.uri} was written by {before}, not by {stage.info.made_by}; "
-            f"use another --column, such as {another(column, stage.info.model)}, or --overwrite"
-        )
-    old = [name for name in (column, f"{column}_model", stage.done_column) if name in table.schema.names]
-    dropped = table.drop_columns(old)
-    say(f"dropped columns {', '.join(dropped)}; run encode to make columns that depend on them again")
+def _make_room(table: Catalog, stage: CaptionStage, overwrite: bool) -> None:
+    column, status = stage.column, stage.done_column
+    dropped = drop_if_other(
+        table,
+        column,
+        stage.info,
+        (f"{column}_model", status),
+        overwrite=overwrite,
+        remedy=f"use another --column, such as {another(column, stage.info.model)}, or --overwrite",
+        needs=[status],
+    )
+    if dropped:
+        say(f"dropped columns {', '.join(dropped)}; run encode to make columns that depend on them again")
 
 
 def another(column: str, model: str) -> str:

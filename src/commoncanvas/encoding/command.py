@@ -35,6 +35,7 @@ from commoncanvas.selection.select import chosen_rows
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import why_none
+from commoncanvas.table.replace_column import drop_if_other
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.taken_down_rows import rows_of, taken_down, without
 from commoncanvas.table.texts import first_set_sql
@@ -114,7 +115,7 @@ def _encode(
         if isinstance(stage, LatentStage) and isinstance(recipe, DiffusionRecipe):
             # Find a VAE that can't be trained on before it runs.
             scaling = scaling_of(stage.network, recipe.vae, recipe.pipeline)
-        _check_column(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
+        _make_room(catalog, stage, overwrite, recipe.command("encode", "--overwrite"))
         conditions = [*chosen, *([condition] if condition else [])]
         rows = run_shown(catalog, stage, all_of(*conditions), engine)
         if rows and "image" in stage.reads:
@@ -227,26 +228,10 @@ def text_sources(recipe: DiffusionRecipe) -> dict[str, list[str]]:
     return {text_column(recipe.text_encoder, recipe.text_length, name): [name] for name in names}
 
 
-def _check_column(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake: str) -> None:
+def _make_room(catalog: Catalog, stage: FrozenStage, overwrite: bool, remake: str) -> None:
     name = stage.done_column
-    if name not in catalog.schema.names:
-        return
-    made = ColumnInfo.of(catalog.schema.field(name))
-    if made and made.identity == stage.info.identity:
-        return
-    if not overwrite:
-        before = made.made_by if made else "something else"
-        raise CatalogError(
-            f"column {name} of {catalog.uri} was made by {before}, not by {stage.info.made_by}; "
-            f"to replace it: {remake}"
-        )
     related = (crop_column(name), fingerprint_column(name), pooled_column(name))
-    catalog.drop_columns(
-        [
-            name,
-            *(other for other in dict.fromkeys(related) if other != name and other in catalog.schema.names),
-        ]
-    )
+    drop_if_other(catalog, name, stage.info, related, overwrite=overwrite, remedy=f"to replace it: {remake}")
 
 
 def latent_statistics(
