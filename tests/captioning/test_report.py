@@ -280,15 +280,15 @@ def test_rules_take_captions_out_and_say_how_many(shapes: Catalog) -> None:
     red = catalog.count("title LIKE 'red%'")
     rules = ["boilerplate", "min-words=2", "max-words=4"]
     counted = drop_captions(catalog.uri, rules, dry_run=True)
-    assert counted["would_be_dropped"] == red and Catalog.open(catalog.uri).version == catalog.version
+    assert counted.dropped == red and Catalog.open(catalog.uri).version == catalog.version
     report = drop_captions(catalog.uri, rules)
-    assert report["taken_by"] == {"boilerplate": red, "min-words=2": 0, "max-words=4": red}
-    assert report["taken_in_order"] == {"boilerplate": red, "min-words=2": 0, "max-words=4": 0}
-    assert (report["captions"], report["dropped"], report["left"]) == (24, red, 24 - red)
+    assert report.taken_by == {"boilerplate": red, "min-words=2": 0, "max-words=4": red}
+    assert report.taken_in_order == {"boilerplate": red, "min-words=2": 0, "max-words=4": 0}
+    assert (report.captions, report.dropped, report.left) == (24, red, 24 - red)
     after = Catalog.open(catalog.uri)
     assert after.count("caption IS NULL AND caption_status = 'dropped_boilerplate'") == red
     assert after.count("caption = title AND caption_status = 'ok'") == 24 - red
-    assert drop_captions(catalog.uri, rules)["dropped"] == 0
+    assert drop_captions(catalog.uri, rules).dropped == 0
     assert Catalog.open(catalog.uri, version=catalog.version).count("caption IS NOT NULL") == 24
     assert ColumnInfo.of(after.schema.field("caption")) == INFO
 
@@ -303,10 +303,10 @@ def test_captions_far_from_their_images_are_dropped_and_the_scores_of_the_others
     found = caption_report(catalog.uri, clip=model)
     limit = (found.worst[red - 1].score + found.worst[red].score) / 200
     counted = drop_captions(catalog.uri, [], min_clip=limit, clip=model, dry_run=True)
-    assert counted["would_be_dropped"] == red
+    assert counted.dropped == red
     assert "caption_clip" not in Catalog.open(catalog.uri).schema.names
     report = drop_captions(catalog.uri, ["empty", "max-words=3"], min_clip=limit, clip=model)
-    assert report["taken_in_order"] == {"empty": 0, "max-words=3": 0, f"min-clip={limit:g}": red}
+    assert report.taken_in_order == {"empty": 0, "max-words=3": 0, f"min-clip={limit:g}": red}
     after = Catalog.open(catalog.uri)
     assert after.count("caption_status = 'dropped_min_clip' AND title LIKE 'red%'") == red
     assert after.count("caption_clip IS NULL") == red  # made of captions that are gone
@@ -318,7 +318,7 @@ def test_captions_far_from_their_images_are_dropped_and_the_scores_of_the_others
     made = ColumnInfo.of(after.schema.field("caption_clip"))
     assert made is not None and made.sources == (("image", None), ("caption", INFO.sha256))
     # Another limit reads the scores that are there; an image was never looked at again.
-    assert drop_captions(catalog.uri, [], min_clip=1.0, clip=model)["left"] == 1
+    assert drop_captions(catalog.uri, [], min_clip=1.0, clip=model).left == 1
 
 
 def test_what_cannot_be_dropped_is_refused_with_what_to_do(shapes: Catalog, clip: Path) -> None:
@@ -344,7 +344,7 @@ def test_dropping_that_is_killed_is_finished_by_the_next(
         patched.setattr(DropStage, "__call__", killed)
         drop_captions(catalog.uri, ["min-words=3"])
     assert Catalog.open(catalog.uri).count("caption IS NOT NULL") == 24
-    assert drop_captions(catalog.uri, ["min-words=3"], where="title LIKE 'red%'")["dropped"] > 0
+    assert drop_captions(catalog.uri, ["min-words=3"], where="title LIKE 'red%'").dropped > 0
     drop_captions(catalog.uri, ["min-words=3"])
     assert Catalog.open(catalog.uri).count("caption IS NOT NULL") == 0
 
@@ -354,7 +354,7 @@ def test_what_was_dropped_can_be_written_anew(shapes: Catalog, tmp_path: Path) -
         models.llava(tmp_path / "llava"), "vlm", max_tokens=4, precision="fp32", device="cpu"
     )
     assert caption(shapes.uri, config, where=None).captions == 24
-    dropped = drop_captions(shapes.uri, ["max-words=0"])["dropped"]
+    dropped = drop_captions(shapes.uri, ["max-words=0"]).dropped
     assert dropped > 0
     assert caption(shapes.uri, config, where=None).captions == 0
     assert caption(shapes.uri, config, where=None, retry=["dropped_max_words"]).captions == dropped
@@ -390,4 +390,4 @@ def test_the_commands_print_what_the_calls_return(
     text = said(*words)
     assert "24 captions of 24 fetched images" in text and "CLIP score by" in text
     words = ["drop", "--catalog", shapes.uri, "--rules", "empty,min-words=9", "--dry-run", "--json"]
-    assert json.loads(said(*words))["would_be_dropped"] == 24
+    assert json.loads(said(*words))["dropped"] == 24

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +15,17 @@ from numpy.typing import NDArray
 from commoncanvas.captioning.quality.report import check_text
 from commoncanvas.captioning.quality.rules import MIN_CLIP, Rule, known, parse_rules, status
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.console import progress
+from commoncanvas.core.console import Printed, progress
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.tables import headed
+from commoncanvas.core.text import counted
 from commoncanvas.table.backfill import run, run_shown
 from commoncanvas.table.filters import expression
 from commoncanvas.table.sql import all_of
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from commoncanvas.captioning.quality.clip import ClipModel, ClipStage
 
 SCAN_ROWS = 65_536
@@ -40,6 +45,33 @@ class Least:
     def bad(self, score: float | None) -> bool:
         """A missing score, or NaN for an unreadable image, is not bad."""
         return score is not None and score < self.cosine
+
+
+@dataclass(frozen=True, repr=False)
+class DropResult(Printed):
+    """Of `captions` captions, those that each rule matches alone (`taken_by`) and after the rules before it
+    (`taken_in_order`). `dropped`: how many were dropped, or would be (`dry_run`); `left`: how many stay.
+    """
+
+    captions: int
+    taken_by: dict[str, int]
+    taken_in_order: dict[str, int]
+    dropped: int
+    left: int
+    dry_run: bool
+
+    def render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        table = headed("rule", "alone", "in order")
+        for rule, count in self.taken_by.items():
+            table.add_row(Text(rule), f"{count:,}", f"{self.taken_in_order[rule]:,}")
+        dropped = "would be dropped" if self.dry_run else "dropped"
+        return Group(
+            table,
+            Text(f"{counted(self.captions, 'captions')}: {self.dropped:,} {dropped}, {self.left:,} left"),
+        )
 
 
 @dataclass
@@ -88,7 +120,7 @@ class DropStage:
 
 
 def drop_captions(
-    catalog: str,
+    catalog: Catalog | str | Path,
     rules: Sequence[str],
     *,
     column: str = "caption",
@@ -96,14 +128,13 @@ def drop_captions(
     min_clip: float | None = None,
     clip: ClipModel | None = None,
     dry_run: bool = False,
-) -> dict[str, Any]:
+) -> DropResult:
     """Drop the captions in `column` that match one of `rules` (see `rules.RULES`). With `dry_run`, only count them.
 
     `min_clip`: also drop captions whose cosine with their image, by `clip`, is lower. The cosines are stored in
     `<column>_clip`, and computed again for new captions. A dropped caption becomes null, with the status
-    `dropped_<rule>`; earlier versions of the table still have it. Returns the number of captions, the number that each
-    rule matches alone and in the given order, and the number dropped. If it was killed, run it again: it does the
-    rest. Raises CatalogError.
+    `dropped_<rule>`; earlier versions of the table still have it. If it was killed, run it again: it does the rest.
+    Raises CatalogError.
     """
     parsed = parse_rules(rules)
     if not parsed and min_clip is None:
@@ -114,7 +145,7 @@ def drop_captions(
         raise CatalogError(
             f"min-clip {min_clip:g}: give a cosine from -1 to 1, such as 0.2, and a model: --clip"
         )
-    table = Catalog.open(catalog)
+    table = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     check_text(table, column)
     done = f"{column}_status"
     if done not in table.schema.names:
@@ -147,13 +178,14 @@ def drop_captions(
         stage = DropStage(column, parsed, fields, least)
         with progress(stage.name, len(row_ids), "captions") as bar:
             run(table, stage, where=condition, on_progress=bar.advance, only=row_ids)
-    return {
-        "captions": captions,
-        "taken_by": dict(zip(texts, alone.tolist(), strict=True)),
-        "taken_in_order": dict(zip(texts, in_order.tolist(), strict=True)),
-        "dropped" if not dry_run else "would_be_dropped": len(row_ids),
-        "left": captions - len(row_ids),
-    }
+    return DropResult(
+        captions,
+        dict(zip(texts, alone.tolist(), strict=True)),
+        dict(zip(texts, in_order.tolist(), strict=True)),
+        len(row_ids),
+        captions - len(row_ids),
+        dry_run,
+    )
 
 
 def judged(
