@@ -147,6 +147,23 @@ def test_sums_are_read_as_sha256sum_writes_them(copy: Path) -> None:
     assert found.details == ("README.md has other bytes than SHA256SUMS states",)
 
 
+def test_sums_that_lead_out_of_the_folder_are_not_read(copy: Path) -> None:
+    (copy.parent / "secret").write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    (copy / "SHA256SUMS").write_text(f"{digest}  ../secret\n{digest}  {copy.parent / 'secret'}\n")
+    (found,) = (each for each in check_model(copy).findings if each.check == "sums")
+    assert found.verdict == "problem" and all("leads out of the folder" in line for line in found.details)
+    assert len(found.details) == 2
+
+
+@pytest.mark.parametrize("text", ["[]", '{"unet": [[]]}', '{"unet": []}', "3", "{"])
+def test_a_pipeline_of_any_shape_is_a_finding_and_no_traceback(copy: Path, text: str) -> None:
+    (copy / "model_index.json").write_text(text)
+    (copy / "README.md").write_text("---\n- a\n---\n")
+    assert set(verdicts(copy)) == set(CHECKS)
+    assert verdicts(copy)["licence"] == "problem"
+
+
 def test_an_image_that_was_taken_down_since_is_named(copy: Path, model: Path, tmp_path: Path) -> None:
     place = tmp_path / "moved.lance"
     shutil.copytree(model.parent / "catalog.lance", place)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.text import clean
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SHOWN = 10
 """Most lines of a table; "…" stands for the others."""
@@ -15,7 +18,7 @@ def percent(count: int, of: int) -> str:
     return f"{100 * count / of:.1f}" if of else "—"
 
 
-def headed(*names: str) -> Any:
+def headed(*names: str) -> Table:
     """A table with these headings. All columns except the first hold numbers."""
     from rich.table import Table
 

@@ -111,14 +111,14 @@ def load_pipeline(model: str) -> DiffusionPipeline:
     return pipeline
 
 
-def network_of(pipeline: Any) -> Any:
+def denoiser_of(pipeline: Any) -> Any:
     """The U-Net or transformer of a pipeline."""
     return getattr(pipeline, "transformer", None) or pipeline.unet
 
 
 def image_size(pipeline: Any) -> int:
     """Pixels a side of the images that the pipeline makes by default."""
-    return int(network_of(pipeline).config.sample_size * pipeline.vae_scale_factor)
+    return int(denoiser_of(pipeline).config.sample_size * pipeline.vae_scale_factor)
 
 
 def with_sampler(scheduler: Any, name: str, *, steps: int, guidance_scale: float) -> Any:

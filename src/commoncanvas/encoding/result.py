@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.tables import headed
@@ -46,14 +46,6 @@ class Encoded(Printed):
                 return each
         raise KeyError(name)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "columns": [
-                {name: value for name, value in asdict(each).items() if value not in ((), None)}
-                for each in self.columns
-            ]
-        }
-
     def render(self) -> RenderableType:
         from rich.text import Text
 
@@ -68,7 +60,7 @@ class Encoded(Printed):
                 _joined(each.mean),
                 _joined(each.std),
             )
-        return table  # type: ignore[no-any-return]
+        return table
 
 
 def _joined(values: Sequence[float]) -> str:

@@ -11,6 +11,8 @@ from commoncanvas.core.errors import ModelError
 
 Kind = Literal["xs", "blip2", "vlm", "openai"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_KINDS: dict[str, Kind] = {"commoncanvas-xs-captioner": "xs", "blip-2": "blip2"}
+"""By `model_type` in a model's configuration; any other is a vlm."""
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,4 @@ def _kind_of(model: str) -> Kind:
         raise ModelError(
             f"{model} is not a captioner's folder: it has no config.json with a model_type"
         ) from error
-    return {"commoncanvas-xs-captioner": "xs", "blip-2": "blip2"}.get(kind, "vlm")  # type: ignore[return-value]
+    return _KINDS.get(str(kind), "vlm")

@@ -22,11 +22,14 @@ ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column", "license", 
 
 def digests(folder: Path) -> dict[str, str]:
     """sha256 of each file of weights, by its path in `folder`."""
-    found = {}
-    for path in sorted(folder.rglob(f"*{WEIGHTS}")):
-        with path.open("rb") as file:
-            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    paths = sorted(folder.rglob(f"*{WEIGHTS}"))
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(model: str) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from commoncanvas import licenses
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.console import Printed
-from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import clean, counted, one_line
 from commoncanvas.provenance.folder import (
     ROWS,
     WEIGHTS,
     digests,
+    file_sha256,
     read_rows,
     removed_since,
     trained_catalogs,
@@ -113,7 +113,7 @@ def _finding(name: str, check: Check, folder: _Folder) -> Finding:
         problems = tuple(check(folder))
     except NotChecked as reason:
         return Finding(name, "not checked", (str(reason),))
-    except (CatalogError, ModelError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a stranger's files may hold anything
         return Finding(name, "problem", (one_line(error),))
     return Finding(name, "problem" if problems else "ok", problems)
 
@@ -138,11 +138,14 @@ def _sums(folder: _Folder) -> Iterator[str]:
         raise NotChecked(f"there is no {SUMS}")
     for line in path.read_text(encoding="utf-8").splitlines():
         digest, _, name = line.partition(" ")
-        file = folder.path / name.removeprefix(" ").removeprefix("*")
-        if not file.is_file():
-            yield f"{file.name} is missing"
-        elif hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            yield f"{file.name} has other bytes than {SUMS} states"
+        name = name.removeprefix(" ").removeprefix("*")
+        file = folder.path / name
+        if not file.resolve().is_relative_to(folder.path.resolve()):
+            yield f"{name}, in {SUMS}, leads out of the folder"
+        elif not file.is_file():
+            yield f"{name} is missing"
+        elif file_sha256(file) != digest:
+            yield f"{name} has other bytes than {SUMS} states"
 
 
 def _weights(folder: _Folder) -> Iterator[str]:

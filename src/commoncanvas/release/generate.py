@@ -12,10 +12,10 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.core.version import __version__
 from commoncanvas.diffusion.sampling import (
+    denoiser_of,
     generate_images,
     image_size,
     load_pipeline,
-    network_of,
     with_sampler,
 )
 from commoncanvas.images.grid import CELL, labelled_grid
@@ -72,7 +72,7 @@ def drawn(
     pipeline = load_pipeline(str(model)).to(pick_device())
     about = {
         "model": Path(model).name,
-        "model_sha256": weights_sha256(network_of(pipeline)),
+        "model_sha256": weights_sha256(denoiser_of(pipeline)),
         "software": f"commoncanvas {__version__}",
     }
     recorded = (Path(model) / "provenance.json").exists()
