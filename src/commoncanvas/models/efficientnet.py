@@ -33,7 +33,7 @@ class EfficientNetLite0(nn.Module):
             raise MissingExtraError("timm is not installed; pip install 'commoncanvas[xs]'") from error
         self.network = create_model("tf_efficientnet_lite0")
         # The file has other names, in the same order.
-        load_checkpoint(self.network, str(weights_path()), remap=True)
+        load_checkpoint(self.network, str(weights_path()), remap=True, weights_only=True)
 
     def feature_map(self, pixels_BCHW: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in 0..255 (any size; resized to 224, antialiased) -> [B, 1280, 7, 7] float32."""
