@@ -29,10 +29,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-TOGETHER = (
+TOGETHER: tuple[str | tuple[str, ...], ...] = (
     "tests/engine/test_ray",
     "tests/studies/test_scarcity",
-    "tests/release/",
+    ("tests/drawing/", "tests/release/"),
     "tests/training/test_alignment",
     "tests/catalog/test_reuploads",
 )
@@ -48,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+            return next((str(start) for start in TOGETHER if nodeid.startswith(start)), nodeid)
 
     return Scheduling(config, log)
 
@@ -119,6 +119,17 @@ def drawn_and_encoded(drawn_and_trained: Path, tmp_path_factory: pytest.TempPath
     shutil.copytree(drawn_and_trained, folder, dirs_exist_ok=True)
     encode(recipe("xs", folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(drawn_and_encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny diffusion model of a few steps; to be read only."""
+    from commoncanvas.training.trainer import train
+    from tests.training.tiny import recipe
+
+    folder = tmp_path_factory.mktemp("model")
+    shutil.copytree(drawn_and_encoded, folder, dirs_exist_ok=True)
+    return train(recipe("xs", folder))
 
 
 @pytest.fixture(scope="session")

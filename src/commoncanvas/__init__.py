@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from commoncanvas.captioning.command import caption as caption
     from commoncanvas.config import load_recipe as load_recipe
     from commoncanvas.demonstration.command import demo as demo
+    from commoncanvas.drawing.generate import generate as generate
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
-    from commoncanvas.release.generate import generate as generate
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
 
@@ -33,7 +33,7 @@ _CALLS = {
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",
-    "generate": "commoncanvas.release.generate",
+    "generate": "commoncanvas.drawing.generate",
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.command",

@@ -336,8 +336,8 @@ def generate(
         out: folder for the PNG files.
         grid: PNG file for a sheet of all images.
     """
-    from commoncanvas.release.generate import drawn
-    from commoncanvas.release.requests import requests_of
+    from commoncanvas.drawing.generate import drawn
+    from commoncanvas.drawing.requests import requests_of
 
     requests = requests_of(prompts, prompts_file, options)
     show([image.info["file"] for image in drawn(model, requests, out, grid)], json_)

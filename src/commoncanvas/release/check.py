@@ -6,12 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 from safetensors import SafetensorError, safe_open
 
@@ -25,12 +22,11 @@ from commoncanvas.provenance.folder import (
     WEIGHTS,
     digests,
     file_sha256,
-    read_rows,
     removed_since,
-    trained_catalogs,
 )
 from commoncanvas.provenance.model_card import CARD, header
-from commoncanvas.provenance.record import RECORD, all_licenses, read_provenance
+from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.selection.rows import rows_sha256
 
 if TYPE_CHECKING:
@@ -39,7 +35,6 @@ if TYPE_CHECKING:
 CREDITS, SUMS, PIPELINE = "credits.csv", "SHA256SUMS", "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 """Endings of files that may run code when they are loaded."""
-REQUIRES = ("name", "task", "catalogs", "recipe", "rows", "licenses", "result_license", "built_on", "weights")
 SHOWN = 5
 """Most ids or files that are named for one problem."""
 
@@ -86,29 +81,14 @@ def check_model(model: str | Path, catalog: str | Sequence[str] = ()) -> Release
 
     Raises ModelError if the folder has no readable provenance.json.
     """
-    folder = _Folder(Path(model), [catalog] if isinstance(catalog, str) else catalog)
+    folder = ModelFolder(Path(model), [catalog] if isinstance(catalog, str) else catalog)
     return ReleaseCheck(str(model), tuple(_finding(name, check, folder) for name, check in CHECKS.items()))
 
 
-class _Folder:
-    def __init__(self, path: Path, moved: Sequence[str]) -> None:
-        self.path = path
-        self.moved = moved
-        self.record = read_provenance(path, REQUIRES)
-
-    @cached_property
-    def rows(self) -> pa.Table:
-        return read_rows(str(self.path))
-
-    @property
-    def trained(self) -> pa.Table:
-        return self.rows.filter(pc.equal(self.rows["split"], "train"))
+Check = Callable[[ModelFolder], Iterator[str]]
 
 
-Check = Callable[[_Folder], Iterator[str]]
-
-
-def _finding(name: str, check: Check, folder: _Folder) -> Finding:
+def _finding(name: str, check: Check, folder: ModelFolder) -> Finding:
     try:
         problems = tuple(check(folder))
     except NotChecked as reason:
@@ -118,7 +98,7 @@ def _finding(name: str, check: Check, folder: _Folder) -> Finding:
     return Finding(name, "problem" if problems else "ok", problems)
 
 
-def _files(folder: _Folder) -> Iterator[str]:
+def _files(folder: ModelFolder) -> Iterator[str]:
     """The files that a model folder needs."""
     needed = [RECORD, ROWS, CREDITS, CARD]
     if folder.record["task"] == "diffusion":
@@ -131,7 +111,7 @@ def _files(folder: _Folder) -> Iterator[str]:
                 yield f"{part}/, a part of {PIPELINE}, is missing"
 
 
-def _sums(folder: _Folder) -> Iterator[str]:
+def _sums(folder: ModelFolder) -> Iterator[str]:
     """The digests in SHA256SUMS, as `sha256sum --check` reads them."""
     path = folder.path / SUMS
     if not path.is_file():
@@ -148,7 +128,7 @@ def _sums(folder: _Folder) -> Iterator[str]:
             yield f"{name} has other bytes than {SUMS} states"
 
 
-def _weights(folder: _Folder) -> Iterator[str]:
+def _weights(folder: ModelFolder) -> Iterator[str]:
     """The digests of the weights, against those in provenance.json."""
     stated, found = folder.record["weights"], digests(folder.path)
     yield from (f"{name} is missing" for name in stated if name not in found)
@@ -158,7 +138,7 @@ def _weights(folder: _Folder) -> Iterator[str]:
             yield f"{name} has other weights than {RECORD} states"
 
 
-def _formats(folder: _Folder) -> Iterator[str]:
+def _formats(folder: ModelFolder) -> Iterator[str]:
     """No file may run code when it is loaded, and all weights can be read."""
     for path in sorted(folder.path.rglob("*")):
         name = path.relative_to(folder.path).as_posix()
@@ -172,7 +152,7 @@ def _formats(folder: _Folder) -> Iterator[str]:
                 yield f"{name} can't be read: {one_line(error)}"
 
 
-def _license(folder: _Folder) -> Iterator[str]:
+def _license(folder: ModelFolder) -> Iterator[str]:
     """The licence follows from those of the images, and the model card states it."""
     record = folder.record
     data = record["recipe"]["data"]
@@ -197,7 +177,7 @@ def _license(folder: _Folder) -> Iterator[str]:
             yield f"{CARD} states licence {stated}, not {wanted}"
 
 
-def _rows(folder: _Folder) -> Iterator[str]:
+def _rows(folder: ModelFolder) -> Iterator[str]:
     """The rows are those that provenance.json states."""
     stated = folder.record["rows"]
     splits = Counter(folder.rows["split"].to_pylist())
@@ -208,7 +188,7 @@ def _rows(folder: _Folder) -> Iterator[str]:
         yield f"{ROWS} has other images, splits or texts than {RECORD} states"
 
 
-def _credits(folder: _Folder) -> Iterator[str]:
+def _credits(folder: ModelFolder) -> Iterator[str]:
     """Each image that the model was trained on is credited."""
     credited = {each.image_id for each in read_credits(folder.path / CREDITS)}
     missing = [one for one in folder.trained["image_id"].to_pylist() if one not in credited]
@@ -216,13 +196,12 @@ def _credits(folder: _Folder) -> Iterator[str]:
         yield f"{counted(len(missing), 'images')} without a credit: {_some(missing)}"
 
 
-def _takedowns(folder: _Folder) -> Iterator[str]:
+def _takedowns(folder: ModelFolder) -> Iterator[str]:
     """No image that the model was trained on was taken down since."""
     try:
-        catalogs = trained_catalogs(str(folder.path), folder.record, folder.moved)
+        removed = removed_since(folder.catalogs)
     except CatalogError as error:
         raise NotChecked(f"{one_line(error)}; name its new place with --catalog") from error
-    removed = removed_since(catalogs)
     places = zip(
         *(folder.trained[name].to_pylist() for name in ("catalog", "row_id", "image_id")), strict=True
     )

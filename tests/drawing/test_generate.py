@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.diffusion.sampling import generate_images
+from commoncanvas.drawing.generate import drawn, generate
+from commoncanvas.drawing.requests import DELIMITERS, read_prompts, requests_of
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.release.generate import drawn, generate
-from commoncanvas.release.requests import DELIMITERS, read_prompts, requests_of
 
 CLEAN = """
 import sys, torch
@@ -100,7 +100,7 @@ def test_a_list_that_was_stopped_goes_on_where_it_was(
         made.append(prompts)
         return generate_images(pipeline, prompts, **options)
 
-    monkeypatch.setattr("commoncanvas.release.generate.generate_images", counted)
+    monkeypatch.setattr("commoncanvas.drawing.generate.generate_images", counted)
     images = list(drawn(model, requests, tmp_path, None))
     assert made == [["a bird"]]
     assert [Path(image.info["file"]).name for image in images] == [

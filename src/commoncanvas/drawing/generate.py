@@ -18,13 +18,13 @@ from commoncanvas.diffusion.sampling import (
     load_pipeline,
     with_sampler,
 )
+from commoncanvas.drawing import png
+from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
 from commoncanvas.provenance.record import read_provenance
-from commoncanvas.release import png
-from commoncanvas.release.requests import Request, requests_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
