@@ -7,8 +7,9 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.objective import Objective
-from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
+from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.training.trainer import Trainer, train
 from tests.training.tiny import recipe
 
@@ -39,7 +40,7 @@ def test_a_trained_flow_is_a_plain_diffusers_pipeline(encoded: Path, tmp_path: P
     folder = train(recipe("xs", tmp_path, *FLOW, *SAMPLER, "--noise.logit_normal", "[0, 1]"))
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     assert pipeline.scheduler.config.use_flow_sigmas
-    (image,) = generate_images(pipeline, ["a red square"], seeds=[1], guidance_scale=3, steps=3)
+    (image,) = Painter(pipeline).images(["a red square"], seeds=[1], guidance_scale=3, steps=3)
     assert image.size == (16, 16)
 
 

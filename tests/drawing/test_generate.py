@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from commoncanvas.core.errors import ModelError, RecipeError
-from commoncanvas.diffusion.sampling import generate_images
+from commoncanvas.diffusion.batches import Painter
 from commoncanvas.drawing.generate import drawn, generate
 from commoncanvas.drawing.requests import DELIMITERS, read_prompts, requests_of
 from commoncanvas.options.generate import DrawOptions
@@ -95,12 +95,13 @@ def test_a_list_that_was_stopped_goes_on_where_it_was(
     # What a killed process leaves, and a file of another tool, are no images of ours.
     (tmp_path / "a-bird-0.png").write_bytes(there[0].read_bytes()[:99])
     made: list[list[str]] = []
+    draw = Painter.images
 
-    def counted(pipeline: Any, prompts: list[str], **options: Any) -> Any:
+    def counted(painter: Painter, prompts: list[str], **options: Any) -> Any:
         made.append(prompts)
-        return generate_images(pipeline, prompts, **options)
+        return draw(painter, prompts, **options)
 
-    monkeypatch.setattr("commoncanvas.drawing.generate.generate_images", counted)
+    monkeypatch.setattr(Painter, "images", counted)
     images = list(drawn(model, requests, tmp_path, None))
     assert made == [["a bird"]]
     assert [Path(image.info["file"]).name for image in images] == [

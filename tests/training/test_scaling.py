@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import ModelError
-from commoncanvas.diffusion.sampling import generate_images
+from commoncanvas.diffusion.batches import call
 from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation.folder import reconstruct
 from commoncanvas.images.image import decode, square
@@ -115,7 +115,7 @@ def test_a_network_without_loss_draws_what_the_vae_reconstructs(
     built = task.pipeline(network)
     assert type(built).__name__ == pipeline == made.pipeline
     built.set_progress_bar_config(disable=True)
-    drawn = generate_images(built, ["a"] * COUNT, seeds=range(COUNT), guidance_scale=1.0, steps=10)
+    drawn = call(built, prompt=["a"] * COUNT, guidance_scale=1.0, num_inference_steps=10)
     rows = task.rows.read("train", np.arange(COUNT), ["image"])["image"].to_pylist()
     images = np.stack([square(decode(data), 16) for data in rows])
     with torch.no_grad():

@@ -17,8 +17,9 @@ from torch import Tensor
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import CatalogError, RecipeError, TrainingError
+from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.networks.transformer import draw_ids_keep, patches, predict_unmasked, take
-from commoncanvas.diffusion.sampling import generate_images, image_size, load_pipeline, pipeline_scheduler
+from commoncanvas.diffusion.sampling import image_size, load_pipeline, pipeline_scheduler
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
@@ -187,7 +188,7 @@ def test_plain_diffusers_draws_from_the_folder_what_generate_draws(encoded: Path
     plain.set_progress_bar_config(disable=True)
     ours = load_pipeline(str(folder))
     assert image_size(ours) == 16
-    (image,) = generate_images(ours, ["a Red square"], seeds=[4], guidance_scale=3, steps=2)
+    (image,) = Painter(ours).images(["a Red square"], seeds=[4], guidance_scale=3, steps=2)
     (same,) = plain(
         "a Red square",
         num_inference_steps=2,

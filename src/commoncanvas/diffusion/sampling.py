@@ -1,25 +1,21 @@
-"""Sample with diffusers' own pipeline. Each image has its own seed, so it never depends on its batch."""
+"""diffusers' pipelines and samplers, checked before they draw."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 import torch
-from diffusers import DDPMScheduler, DiffusionPipeline, PixArtAlphaPipeline
-from torch import Tensor
+from diffusers import DDPMScheduler, DiffusionPipeline
 
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.core.text import one_line
 from commoncanvas.diffusion.objective import FLOW
 from commoncanvas.models import weights
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 def pipeline_scheduler(
@@ -126,51 +122,3 @@ def with_sampler(scheduler: Any, name: str, *, steps: int, guidance_scale: float
     return pipeline_scheduler(
         DDPMScheduler.from_config(scheduler.config), name, steps=steps, guidance_scale=guidance_scale
     )
-
-
-def generate_images(
-    pipeline: DiffusionPipeline,
-    prompts: Sequence[str],
-    *,
-    seeds: Sequence[int],
-    guidance_scale: float,
-    steps: int,
-    **options: Any,
-) -> list[Image]:
-    """Draw one image for each prompt, in one batch. Image i depends only on `seeds[i]`.
-
-    Raises RecipeError for settings that don't work.
-    """
-    check_settings(pipeline.scheduler, guidance_scale, steps)
-    for seed in seeds:
-        if not 0 <= seed < 2**63:
-            raise RecipeError(f"seed {seed}: give a whole number from 0 to 2^63 - 1")
-    pipeline.set_progress_bar_config(disable=True)
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    if isinstance(pipeline, PixArtAlphaPipeline):
-        # PixArt's defaults are for its own sizes, lengths and captions; use those of our training.
-        options["max_sequence_length"] = pipeline.tokenizer.model_max_length
-        options |= {"use_resolution_binning": False, "clean_caption": False}
-    images: list[Image] = pipeline(
-        prompt=list(prompts),
-        generator=generators,
-        guidance_scale=guidance_scale,
-        num_inference_steps=steps,
-        **options,
-    ).images
-    return images
-
-
-def decode_latents(pipeline: DiffusionPipeline, latents_BCHW: Tensor) -> list[Image]:
-    """Decode scaled latents with the pipeline itself. Its scheduler is replaced by one step that changes nothing."""
-    identity: Any = DDPMScheduler()
-    # PixArt reads the second value that a step returns.
-    identity.step = lambda output, timestep, latents, **options: (latents, latents)
-    before, pipeline.scheduler = pipeline.scheduler, identity
-    count = len(latents_BCHW)
-    try:
-        return generate_images(
-            pipeline, [""] * count, seeds=[0] * count, guidance_scale=1.0, steps=1, latents=latents_BCHW
-        )
-    finally:
-        pipeline.scheduler = before

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.core.text import one_line
 from commoncanvas.core.version import __version__
+from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import (
     denoiser_of,
-    generate_images,
     image_size,
     load_pipeline,
     with_sampler,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 GUIDANCE_SCALE = 5.0
 STEPS = 50
+AT_ONCE = 256
+"""Images that are looked for in the folder before some are drawn."""
 MOST_IN_GRID = 400
 """Images that a sheet may show; more are too small to see."""
 
@@ -48,8 +50,9 @@ def generate(
     """Generate images of each prompt, as `options` say.
 
     `prompts_file` adds prompts: a text file with one on each line, or a CSV or TSV file whose columns may set the
-    options of each row. Each image is the one of the plain diffusers pipeline with
-    `generator=torch.Generator("cpu").manual_seed(seed)`; its settings and its model are in its `info`.
+    options of each row. An image depends only on its own prompt and options, not on the others. It is the one that the
+    plain diffusers pipeline draws with `generator=torch.Generator("cpu").manual_seed(seed)`, but for rounding; its
+    settings and its model are in its `info`.
 
     With `out` each image is also written into that folder as a PNG file with the same texts, as soon as it is made;
     `info["file"]` is its path. An image that is there with the same settings is not drawn again, so a call that was
@@ -83,24 +86,57 @@ def drawn(
     ):
         _warn_if_long(pipeline, text)
     own = pipeline.scheduler
+    painter = Painter(pipeline)
     cells: list[Image] = []
     with progress("generate", len(requests)) as bar:
-        for each in requests:
-            info = {"prompt": each.prompt} | asdict(each.options) | about
-            del info["count"]
-            image = png.made_before(info, Path(out)) if out is not None else None
-            if image is None:
-                image = _draw(pipeline, own, each)
-                image.info = info
-                if out is not None:
-                    image.info["file"] = str(png.save(image, Path(out)))
-            if grid is not None:
-                cells.append(image.resize((CELL, CELL)))
-            yield image
-            bar.advance()
+        for alike in _alike(requests):
+            pipeline.scheduler = _sampler(own, alike[0].options)
+            for image in _made(painter, alike, about, Path(out) if out is not None else None):
+                if grid is not None:
+                    cells.append(image.resize((CELL, CELL)))
+                yield image
+                bar.advance()
     if grid is not None:
         Path(grid).parent.mkdir(parents=True, exist_ok=True)
         labelled_grid(cells, [each.prompt for each in requests]).save(grid, "PNG")
+
+
+def _alike(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """Neighbouring requests that differ only in their texts and seeds, up to AT_ONCE at a time."""
+    for _, group in groupby(
+        requests, lambda each: replace(each.options, seed=0, count=1, negative_prompt="")
+    ):
+        while some := list(islice(group, AT_ONCE)):
+            yield some
+
+
+def _made(
+    painter: Painter, requests: Sequence[Request], about: Mapping[str, str], out: Path | None
+) -> Iterator[Image]:
+    """The image of each request, with its `info`: from the folder `out` if it is there, else drawn and saved."""
+    infos = [{"prompt": each.prompt, **asdict(each.options), **about} for each in requests]
+    for info in infos:
+        del info["count"]
+    there = [png.made_before(info, out) if out is not None else None for info in infos]
+    todo = [each for each, image in zip(requests, there, strict=True) if image is None]
+    options = requests[0].options
+    assert options.guidance_scale is not None and options.steps is not None
+    new = painter.images(
+        [each.prompt for each in todo],
+        negative_prompts=[each.options.negative_prompt for each in todo],
+        seeds=[each.options.seed for each in todo],
+        guidance_scale=options.guidance_scale,
+        steps=options.steps,
+        height=options.height,
+        width=options.width,
+    )
+    for info, found in zip(infos, there, strict=True):
+        image = found or next(new)
+        if found is None:
+            image.info.update(info)
+            if out is not None:
+                image.info["file"] = str(png.save(image, out))
+        yield image
 
 
 def _filled(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, Any]) -> Request:
@@ -121,31 +157,12 @@ def _filled(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, 
     return request._replace(options=filled)
 
 
-def _draw(pipeline: DiffusionPipeline, own: Any, request: Request) -> Image:
-    """Draw with the pipeline's `own` sampler, or with the one that the request names."""
-    options = request.options
+def _sampler(own: Any, options: DrawOptions) -> Any:
+    """The pipeline's `own` sampler, or the one that the options name. Raises RecipeError."""
     assert options.scheduler and options.guidance_scale is not None and options.steps is not None
-    pipeline.scheduler = own
-    if options.scheduler != type(own).__name__:
-        pipeline.scheduler = with_sampler(
-            own, options.scheduler, steps=options.steps, guidance_scale=options.guidance_scale
-        )
-    # Without a negative prompt, SDXL's pipeline may take zeros in place of an empty text's states.
-    negative = {"negative_prompt": [options.negative_prompt]} if options.negative_prompt else {}
-    try:
-        (image,) = generate_images(
-            pipeline,
-            [request.prompt],
-            seeds=[options.seed],
-            guidance_scale=options.guidance_scale,
-            steps=options.steps,
-            height=options.height,
-            width=options.width,
-            **negative,
-        )
-    except ValueError as error:  # diffusers checks sizes
-        raise RecipeError(f"{options.width} x {options.height} pixels: {one_line(error)}") from error
-    return image
+    if options.scheduler == type(own).__name__:
+        return own
+    return with_sampler(own, options.scheduler, steps=options.steps, guidance_scale=options.guidance_scale)
 
 
 def _warn_if_long(pipeline: Any, prompt: str) -> None:

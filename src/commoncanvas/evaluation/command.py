@@ -19,7 +19,8 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
-from commoncanvas.diffusion.sampling import generate_images, image_size, load_pipeline
+from commoncanvas.diffusion.batches import Painter
+from commoncanvas.diffusion.sampling import image_size, load_pipeline
 from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import (
@@ -79,6 +80,7 @@ def evaluate(
         )
     place = pick_device(device)
     pipeline = load_pipeline(model).to(place)
+    painter = Painter(pipeline)
     size = image_size(pipeline)
     real = {name: read_images(catalogs, some, size) for name, some in chosen.items() if some}
     defaults = provenance["recipe"]["sample"]
@@ -95,16 +97,14 @@ def evaluate(
             some = chosen[name]
             bar.note(f"{name} prompts")
             images: list[Image.Image] = []
-            for start in range(0, len(some), batch_size):
-                batch = some[start : start + batch_size]
-                images += generate_images(
-                    pipeline,
-                    [prompt.text for prompt in batch],
-                    seeds=[prompt.seed for prompt in batch],
-                    guidance_scale=guidance,
-                    steps=step_count,
-                )
-                bar.advance(len(batch))
+            for image in painter.images(
+                [prompt.text for prompt in some],
+                seeds=[prompt.seed for prompt in some],
+                guidance_scale=guidance,
+                steps=step_count,
+            ):
+                images.append(image)
+                bar.advance()
             made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
             figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
             kinds = _kinds(catalogs, name, some)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import ModelError
-from commoncanvas.diffusion.sampling import decode_latents
+from commoncanvas.diffusion.batches import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
 from commoncanvas.provenance.record import read_provenance

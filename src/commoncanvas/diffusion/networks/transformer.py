@@ -4,7 +4,7 @@ Masked training is MicroDiT's "deferred masking" (arXiv 2407.15811): the first b
 the kept ones. The loss covers the kept patches. The network is diffusers' PixArt.
 
 diffusers' PixArtAlphaPipeline loads the model folder. Besides the prompt, a call needs three arguments, which
-`generate_images` sets: `max_sequence_length=pipeline.tokenizer.model_max_length`, the number of tokens in training;
+`diffusion.batches` sets: `max_sequence_length=pipeline.tokenizer.model_max_length`, the number of tokens in training;
 `use_resolution_binning=False`, because binning has PixArt's sizes only; `clean_caption=False`.
 
 Shapes: B images; N patches, K of them kept; D channels of a patch's state; p side of a patch; C channels and H x W

@@ -19,10 +19,11 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, SampleConfig
 from commoncanvas.core.errors import RecipeError, TrainingError
+from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.networks.alignment import AlignedNetwork, network_of
 from commoncanvas.diffusion.networks.transformer import check_states
 from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
-from commoncanvas.diffusion.sampling import generate_images, pipeline_scheduler
+from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.columns import crop_column
 from commoncanvas.encoding.command import column_info
 from commoncanvas.images.grid import labelled_grid
@@ -141,14 +142,13 @@ class DiffusionTask:
     def save_samples(self, model: nn.Module, path: Path) -> None:
         prompts = self.recipe.sample.prompts or self._some_texts() or [""]
         sample = self.recipe.sample
-        images = generate_images(
-            self.pipeline(model).to(next(model.parameters()).device),
+        images = Painter(self.pipeline(model).to(next(model.parameters()).device)).images(
             prompts,
             seeds=[self.recipe.seed] * len(prompts),
             guidance_scale=sample.guidance_scale,
             steps=sample.steps,
         )
-        labelled_grid(images, prompts).save(path)
+        labelled_grid(list(images), prompts).save(path)
 
     def _some_texts(self) -> list[str]:
         trained = (pc.field("split") == "train") & (pc.field("text") != "")

@@ -1,0 +1,191 @@
+"""Draw images with a diffusers pipeline, in batches of one fixed shape.
+
+The shape of a batch decides which kernels run, and so the last bits of a sum. With one shape, an image depends only on
+its own prompt and seed: it is the same alone and in any list, bit for bit on a CPU. The pipeline alone, which draws
+batches of other shapes, gives the same image but for these bits.
+
+Shapes: B images in a batch; L tokens of a text, D channels of their states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import DDPMScheduler, PixArtAlphaPipeline
+from torch import Tensor
+
+from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.text import one_line
+from commoncanvas.diffusion.sampling import check_settings, image_size
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from PIL.Image import Image
+
+CELLS = {"cpu": 512, "cuda": 16 * 64 * 64}
+"""Latent cells of a batch, by type of device: small images are drawn faster together, large ones fill it alone."""
+MOST = {"cpu": 8, "cuda": 64}
+"""Most images of a batch. On a CPU, more are no faster."""
+KEPT = 64
+"""Prompts whose text states are kept."""
+STATES = {
+    "StableDiffusionPipeline": ("prompt_embeds", "negative_prompt_embeds"),
+    "StableDiffusionXLPipeline": (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    ),
+    "PixArtAlphaPipeline": (
+        "prompt_embeds",
+        "prompt_attention_mask",
+        "negative_prompt_embeds",
+        "negative_prompt_attention_mask",
+    ),
+}
+"""What the `encode_prompt` of a pipeline returns, by the names that its call takes. Others get the prompts."""
+
+
+class Painter:
+    """Draws with a pipeline, and keeps the text states of the last prompts."""
+
+    def __init__(self, pipeline: DiffusionPipeline) -> None:
+        self.pipeline: Any = pipeline
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.at_once: dict[tuple[int, int], int] = {}
+        """Images of a batch, by height and width."""
+        self._states = lru_cache(KEPT)(self._encode)
+
+    def images(
+        self,
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int],
+        guidance_scale: float,
+        steps: int,
+        negative_prompts: Sequence[str] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> Iterator[Image]:
+        """Draw one image for each prompt. Image i depends only on prompt, negative prompt and seed i.
+
+        Default size: that of the training images, in pixels. Raises RecipeError for settings that don't work.
+        """
+        check_settings(self.pipeline.scheduler, guidance_scale, steps)
+        for seed in seeds:
+            if not 0 <= seed < 2**63:
+                raise RecipeError(f"seed {seed}: give a whole number from 0 to 2^63 - 1")
+        size = image_size(self.pipeline)
+        settings = {
+            "guidance_scale": guidance_scale,
+            "num_inference_steps": steps,
+            "height": height or size,
+            "width": width or size,
+        }
+        texts = list(zip(prompts, negative_prompts or [""] * len(prompts), seeds, strict=True))
+        return self._drawn(texts, settings)
+
+    def _drawn(self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any]) -> Iterator[Image]:
+        place = settings["height"], settings["width"]
+        start = 0
+        while start < len(texts):
+            size = self.at_once.setdefault(place, self._batch_size(*place))
+            chosen = texts[start : start + size]
+            try:
+                images = self._batch([*chosen, *[chosen[-1]] * (size - len(chosen))], settings)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.at_once[place] = size // 2
+                torch.cuda.empty_cache()
+                continue
+            yield from images[: len(chosen)]
+            start += len(chosen)
+
+    def _batch_size(self, height: int, width: int) -> int:
+        """Images of a batch: it depends on the model, the size and the device alone."""
+        side = int(self.pipeline.vae_scale_factor)
+        kind = str(self.pipeline.device.type)
+        cells = max(1, height // side) * max(1, width // side)
+        return max(1, min(MOST.get(kind, 1), CELLS.get(kind, 0) // cells))
+
+    def _batch(self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any]) -> list[Image]:
+        prompts, negatives, seeds = zip(*texts, strict=True)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        try:
+            return call(
+                self.pipeline,
+                generator=generators,
+                **self._conditions(prompts, negatives, settings["guidance_scale"] > 1),
+                **settings,
+            )
+        except ValueError as error:  # diffusers checks sizes
+            raise RecipeError(
+                f"{settings['width']} x {settings['height']} pixels: {one_line(error)}"
+            ) from error
+
+    def _conditions(self, prompts: Sequence[str], negatives: Sequence[str], guided: bool) -> dict[str, Any]:
+        """The pipeline's arguments for the texts: their states, or for an unknown pipeline the texts themselves."""
+        names = STATES.get(type(self.pipeline).__name__)
+        if names is None:
+            # Without a negative prompt, some pipelines take zeros in place of an empty text's states.
+            return {"prompt": list(prompts)} | (
+                {"negative_prompt": list(negatives)} if any(negatives) else {}
+            )
+        each = [
+            self._states(prompt, negative, guided)
+            for prompt, negative in zip(prompts, negatives, strict=True)
+        ]
+        found: dict[str, Any] = {
+            name: torch.cat(parts) for name, *parts in zip(names, *each, strict=True) if parts[0] is not None
+        }
+        # PixArt's default is an empty text, which it refuses beside states.
+        return found | {"prompt": None, "negative_prompt": None}
+
+    @torch.no_grad()
+    def _encode(self, prompt: str, negative: str, guided: bool) -> Sequence[Tensor | None]:
+        """States [1, L, D] and the others of STATES, of one text, which therefore don't depend on others either."""
+        pixart = isinstance(self.pipeline, PixArtAlphaPipeline)
+        states: Sequence[Tensor | None] = self.pipeline.encode_prompt(
+            prompt=prompt,
+            negative_prompt=negative or ("" if pixart else None),
+            do_classifier_free_guidance=guided,
+            device=self.pipeline.device,
+            num_images_per_prompt=1,
+            **(pixart_options(self.pipeline) if pixart else {}),
+        )
+        return states
+
+
+def pixart_options(pipeline: Any) -> dict[str, Any]:
+    """PixArt's defaults are for its own lengths and captions; these are of our training."""
+    return {"max_sequence_length": pipeline.tokenizer.model_max_length, "clean_caption": False}
+
+
+def call(pipeline: Any, **options: Any) -> list[Image]:
+    """Call the pipeline; returns its images. PixArt's binning has PixArt's sizes only."""
+    if isinstance(pipeline, PixArtAlphaPipeline):
+        options |= pixart_options(pipeline) | {"use_resolution_binning": False}
+    images: list[Image] = pipeline(**options).images
+    return images
+
+
+def decode_latents(pipeline: Any, latents_BCHW: Tensor) -> list[Image]:
+    """Decode scaled latents with the pipeline itself. Its scheduler is replaced by one step that changes nothing."""
+    identity: Any = DDPMScheduler()
+    # PixArt reads the second value that a step returns.
+    identity.step = lambda output, timestep, latents, **options: (latents, latents)
+    before, pipeline.scheduler = pipeline.scheduler, identity
+    try:
+        return call(
+            pipeline,
+            prompt=[""] * len(latents_BCHW),
+            guidance_scale=1.0,
+            num_inference_steps=1,
+            latents=latents_BCHW,
+        )
+    finally:
+        pipeline.scheduler = before
