@@ -32,7 +32,7 @@ CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 """Elliptic curves, and C2PA's names of the algorithms that go with them."""
 SHORTEST_RSA = 2048
 """Bits."""
-MISSING = "content credentials need c2pa-python; pip install 'commoncanvas[c2pa]'"
+MISSING = "the package c2pa-python is missing; pip install 'commoncanvas[c2pa]'"
 
 
 @dataclass(frozen=True)

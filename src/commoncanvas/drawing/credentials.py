@@ -61,40 +61,52 @@ def manifest_of(info: Mapping[str, Any], record: Mapping[str, Any] | None) -> di
 
 
 class Signer:
-    """Puts manifests into PNG files. Raises CredentialError if c2pa refuses the identity; MissingExtraError."""
+    """Puts manifests into PNG files.
+
+    Raises CredentialError if c2pa refuses the identity, which it finds out by a first file; MissingExtraError.
+    """
 
     def __init__(self, identity: Identity) -> None:
         self._c2pa = load_c2pa()
+        self._name = identity.name
         try:
             info = self._c2pa.C2paSignerInfo(identity.algorithm, identity.chain, identity.key, None)
             self._context = self._c2pa.Context.from_dict(SETTINGS, signer=self._c2pa.Signer.from_info(info))
-            self.sign(_smallest_png(), manifest_of({"model": "", "model_sha256": ""}, None))
         except self._c2pa.C2paError as error:
-            raise CredentialError(f"the certificate {identity.name} is refused: {one_line(error)}") from error
+            raise self._refused(error) from error
+        self.sign(_smallest_png(), manifest_of({"model": "", "model_sha256": ""}, None))
 
     def sign(self, png: bytes, manifest: Mapping[str, Any]) -> bytes:
-        """The same PNG file with one more chunk, `caBX`: pixels and texts stay as they are."""
+        """The same PNG file with one more chunk, `caBX`: pixels and texts stay as they are. Raises CredentialError."""
         signed = BytesIO()
-        with self._c2pa.Builder(manifest, context=self._context) as builder:
-            builder.sign("image/png", BytesIO(png), signed)
+        try:
+            with self._c2pa.Builder(manifest, context=self._context) as builder:
+                builder.sign("image/png", BytesIO(png), signed)
+        except self._c2pa.C2paError as error:
+            raise self._refused(error) from error
         return signed.getvalue()
+
+    def _refused(self, error: Exception) -> CredentialError:
+        return CredentialError(f"c2pa can't sign with the certificate {self._name}: {one_line(error)}")
 
 
 class Signing:
     """What generate does with the bytes of a file before it writes them, as `options` say.
 
     Created before the model is loaded, so that a wrong certificate is told first. Raises CredentialError;
-    MissingExtraError. With `auto` and no certificate given, a line on stderr says why files are not signed.
+    MissingExtraError.
     """
 
     def __init__(self, options: CredentialOptions) -> None:
-        self.signer = _signer(options)
+        self.signer, self._note = _signer(options)
         self.manifest: dict[str, Any] = {}
         self._told = False
 
-    def describe(self, info: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
-        """Say which model draws. See `manifest_of`."""
+    def begin(self, info: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
+        """State which model draws, see `manifest_of`, and say on stderr what the user must know of the signature."""
         self.manifest = manifest_of(info, record)
+        if self._note:
+            say(self._note)
 
     def added(self, png: bytes) -> bytes:
         """The file with its credentials; unchanged if files are not signed."""
@@ -134,29 +146,28 @@ def load_c2pa() -> ModuleType:
     return module
 
 
-def _signer(options: CredentialOptions) -> Signer | None:
-    given = options.certificate, options.key
-    if (options.certificate is None) != (options.key is None):
+def _signer(options: CredentialOptions) -> tuple[Signer | None, str]:
+    """Who signs, None for nobody; and a note for the user."""
+    certificate, key = options.certificate, options.key
+    if (certificate is None) != (key is None):
         raise CredentialError("a certificate and its key belong together; give both, or none")
     if options.credentials == "off":
-        if any(given):
+        if certificate is not None:
             raise CredentialError("a certificate is given, but credentials are off; leave out one of the two")
-        return None
-    if options.certificate is not None and options.key is not None:
-        return Signer(read_identity(Path(options.certificate), Path(options.key)))
+        return None, ""
+    if certificate is not None and key is not None:
+        return Signer(read_identity(Path(certificate), Path(key))), ""
     try:
         load_c2pa()
         signer = Signer(own_identity())
     except CommonCanvasError as error:
         if options.credentials == "on":
             raise
-        say(f"images get no content credentials: {error} (--credentials off hides this line)")
-        return None
-    say(
+        return None, f"images get no content credentials: {error} (--credentials off hides this line)"
+    return signer, (
         f"images are signed with the self-signed certificate in {own_folder()}; it shows that an image was not "
         "changed, not who made it"
     )
-    return signer
 
 
 def _smallest_png() -> bytes:

@@ -89,7 +89,7 @@ def drawn(
     }
     recorded = (Path(model) / "provenance.json").exists()
     record = read_provenance(model, ("recipe", "catalogs")) if recorded else None
-    signing.describe(about, record)
+    signing.begin(about, record)
     sample = record["recipe"]["sample"] if record else {}
     requests = [_filled(each, pipeline, sample) for each in requests]
     for text in dict.fromkeys(
