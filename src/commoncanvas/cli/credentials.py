@@ -28,6 +28,6 @@ def credentials(*images: str, trust: str | None = None, json_: Json = False) -> 
         show([each.to_dict() for each in found], True)
     if wrong := [each.image for each in found if each.problems]:
         raise CredentialError(
-            f"{wrong[0]}: its credentials don't hold"
-            + (f", nor those of {counted(len(wrong) - 1, 'other images')}" if wrong[1:] else "")
+            f"{wrong[0]} has no credentials that hold"
+            + (f", and {counted(len(wrong) - 1, 'other images')}" if wrong[1:] else "")
         )

@@ -36,7 +36,7 @@ class ImageCredentials(Printed):
 
     Attributes:
         state: trusted: unchanged, and signed under a certificate that was given as trusted; valid: unchanged, but
-            anyone may have signed; invalid: see `problems`.
+            anyone may have signed; invalid: see `problems`; none: there are none.
         signed_by: names in the certificate; the signer chose them if the state is not trusted.
         software: what made the image.
         source: IPTC's digital source type; trainedAlgorithmicMedia: drawn by a model.
@@ -47,8 +47,8 @@ class ImageCredentials(Printed):
     """
 
     image: str
-    state: Literal["trusted", "valid", "invalid"]
-    signed_by: str | None
+    state: Literal["trusted", "valid", "invalid", "none"]
+    signed_by: str | None = None
     software: str | None = None
     source: str | None = None
     model: str | None = None
@@ -65,6 +65,7 @@ class ImageCredentials(Printed):
             "trusted": ("trusted: not changed, and the signer is one you trust", "green"),
             "valid": ("valid: not changed since it was signed; who signed is not checked", "yellow"),
             "invalid": ("invalid", "bold red"),
+            "none": ("none", "bold red"),
         }
         table = Table("image", self.image, box=None, header_style="bold", padding=(0, 2, 0, 0))
         table.add_row("state", Text(*states[self.state]))
@@ -88,7 +89,7 @@ def credentials(image: str | Path, *, trust: str | Path | None = None) -> ImageC
     """Read the content credentials of an image file: PNG, JPEG, WebP and what else c2pa reads. Nothing is fetched.
 
     `trust`: a PEM file with certificates of authorities. With it, a signer under none of them is a problem.
-    Raises CredentialError if there are none or they can't be read; MissingExtraError.
+    Raises CredentialError if the file or its credentials can't be read; MissingExtraError.
     """
     c2pa = load_c2pa()
     settings = SETTINGS
@@ -103,8 +104,8 @@ def credentials(image: str | Path, *, trust: str | Path | None = None) -> ImageC
             found = json.loads(reader.json())
     except OSError as error:
         raise CredentialError(f"{image}: {why(error)}") from error
-    except c2pa.C2paError.ManifestNotFound as error:
-        raise CredentialError(f"{image} has no content credentials") from error
+    except c2pa.C2paError.ManifestNotFound:
+        return ImageCredentials(str(image), "none", problems=("the file has no content credentials",))
     except (c2pa.C2paError, ValueError) as error:
         raise CredentialError(f"{image}: its content credentials can't be read: {one_line(error)}") from error
     return _summary(str(image), found, asked=trust)

@@ -11,7 +11,7 @@ class CredentialOptions:
     """Whether images get content credentials when they are written, and who signs these.
 
     Attributes:
-        credentials: on, off, or auto: on if c2pa-python is installed.
+        credentials: sign the files (content credentials, C2PA): on, off, or auto: on if c2pa-python is installed.
         certificate: PEM file with the signer's certificate and its chain; default: a self-signed one of this machine.
         key: PEM file with the certificate's private key.
     """
