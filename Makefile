@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-EXTRAS := train xs clip export geo huggingface nsfw openai ray wandb mlflow trackio dev
+EXTRAS := train xs c2pa clip export geo huggingface nsfw openai ray wandb mlflow trackio dev
 
 .PHONY: install install-dev demo check test test-slow lint types bench docs audit lock clean
 

@@ -89,6 +89,14 @@ def add_shapes(uri: str | Path) -> Catalog:
     return catalog
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's folder of settings, so that no test writes into the real one."""
+    folder = tmp_path_factory.mktemp("settings")
+    os.environ["XDG_CONFIG_HOME"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the catalog of shapes; to be read only, as the next two."""

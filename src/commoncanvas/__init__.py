@@ -1,7 +1,7 @@
 """CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
 
-Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`, `plan`,
-`demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`,
+`credentials`, `plan`, `demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from commoncanvas.config import load_recipe as load_recipe
     from commoncanvas.demonstration.command import demo as demo
     from commoncanvas.drawing.generate import generate as generate
+    from commoncanvas.drawing.reading import credentials as credentials
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
+    "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
     "check_model": "commoncanvas.release.check",
+    "credentials": "commoncanvas.drawing.reading",
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",

@@ -19,6 +19,7 @@ from commoncanvas.cli import app
 from tests.catalog.fetching.server import RawServer, http
 from tests.catalog.yfcc import line
 from tests.conftest import COLOURS, SHAPES, add_shapes, drawing
+from tests.drawing.certificates import issue
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
@@ -85,6 +86,13 @@ def scans(folder: Path) -> None:
 def prompts(folder: Path) -> None:
     """A file of prompts for three images."""
     (folder / "prompts.csv").write_text("prompt,seed,count\na dog,3,2\na cat,,\n", encoding="utf-8")
+
+
+def museum(folder: Path) -> None:
+    """A museum's certificate and key, and the authority that issued it."""
+    files = issue(folder)
+    for file, name in zip(files, ("museum.pem", "museum.key", "authority.pem"), strict=True):
+        file.rename(folder / name)
 
 
 def own(folder: Path) -> None:

@@ -53,6 +53,7 @@ GUIDES = {
     ),
     "docs/guide/plan.md": Guide(),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
+    "docs/guide/release.md": Guide(guides.museum, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/training.md": Guide(
         parsed={
             "commoncanvas train recipes/s-c.yaml": WEIGHTS,
@@ -175,6 +176,14 @@ def test_the_guide_to_models(folder: Path, drawn_and_encoded: Path) -> None:
     (folder / "demo/model").symlink_to(made)
     run_page("docs/guide/models.md", folder)
     assert len(list((folder / "images").glob("*.png"))) == 11 and (folder / "sheet.png").is_file()
+
+
+def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "demo").mkdir()
+    (folder / "demo/model").symlink_to(model)
+    run_page("docs/guide/release.md", folder)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "valid: not changed" in shown and "trusted: not changed" in shown and "Museum of Examples" in shown
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import sys
 from cyclopts import CycloptsError
 
 from commoncanvas.cli.catalog import app as catalog_app
+from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
 from commoncanvas.cli.studies import app as studies_app
@@ -21,6 +22,7 @@ DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(catalog_app)
 app.command(release_app)
+app.command(credentials)
 app.command(studies_app)
 
 

@@ -25,6 +25,8 @@ from commoncanvas.cli.shared import (
 from commoncanvas.core.console import say
 from commoncanvas.core.version import __version__
 from commoncanvas.options.caption import CaptionerConfig
+from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
+from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.generate import DEFAULTS as DRAW_DEFAULTS
 from commoncanvas.options.generate import DrawOptions
 
@@ -323,6 +325,7 @@ def generate(
     prompts_file: Annotated[str | None, Parameter(name="--prompts")] = None,
     out: str = ".",
     grid: str | None = None,
+    credentials: Annotated[CredentialOptions, Parameter(name="*")] = CREDENTIAL_DEFAULTS,
     json_: Json = False,
 ) -> None:
     """Generate images of each PROMPT as PNG files. If it was stopped, run it again: it draws the remaining images.
@@ -340,7 +343,7 @@ def generate(
     from commoncanvas.drawing.requests import requests_of
 
     requests = requests_of(prompts, prompts_file, options)
-    show([image.info["file"] for image in drawn(model, requests, out, grid)], json_)
+    show([image.info["file"] for image in drawn(model, requests, out, grid, credentials)], json_)
 
 
 @app.command

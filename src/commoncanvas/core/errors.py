@@ -58,6 +58,10 @@ class DecoderError(CommonCanvasError):
     """The processes that decode images can't be started. No image causes this."""
 
 
+class CredentialError(CommonCanvasError):
+    """A certificate or key can't be used, or the content credentials of an image can't be read."""
+
+
 class MissingExtraError(CommonCanvasError):
     """A command needs an optional dependency that isn't installed."""
 

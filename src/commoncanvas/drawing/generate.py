@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from io import BytesIO
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.files import replace_bytes
 from commoncanvas.core.version import __version__
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import (
@@ -19,10 +21,13 @@ from commoncanvas.diffusion.sampling import (
     with_sampler,
 )
 from commoncanvas.drawing import png
+from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.vae import weights_sha256
+from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
+from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
 from commoncanvas.provenance.record import read_provenance
 
@@ -46,6 +51,7 @@ def generate(
     prompts_file: str | Path | None = None,
     out: str | Path | None = None,
     grid: str | Path | None = None,
+    credentials: CredentialOptions = CREDENTIAL_DEFAULTS,
 ) -> list[Image]:
     """Generate images of each prompt, as `options` say.
 
@@ -57,21 +63,27 @@ def generate(
     With `out` each image is also written into that folder as a PNG file with the same texts, as soon as it is made;
     `info["file"]` is its path. An image that is there with the same settings is not drawn again, so a call that was
     stopped goes on. Another image of the same name is kept: the new one gets a number after its name. `grid`: a PNG
-    file for a sheet of all images with their prompts.
-    Raises ModelError, and RecipeError for prompts or settings that can't be used.
+    file for a sheet of all images with their prompts. `credentials`: whether these files are signed, and by whom.
+    Raises ModelError; RecipeError for prompts or settings, and CredentialError for a certificate, that can't be used;
+    MissingExtraError.
     """
     texts = [prompts] if isinstance(prompts, str) else prompts
-    return list(drawn(model, requests_of(texts, prompts_file, options), out, grid))
+    return list(drawn(model, requests_of(texts, prompts_file, options), out, grid, credentials))
 
 
 def drawn(
-    model: str | Path, requests: Sequence[Request], out: str | Path | None, grid: str | Path | None
+    model: str | Path,
+    requests: Sequence[Request],
+    out: str | Path | None,
+    grid: str | Path | None,
+    credentials: CredentialOptions = CREDENTIAL_DEFAULTS,
 ) -> Iterator[Image]:
     """The image of each request, in order; the sheet is written after the last. See `generate`."""
     if grid is not None and len(requests) > MOST_IN_GRID:
         raise RecipeError(
             f"grid: {len(requests):,} images are too many for one sheet; draw at most {MOST_IN_GRID}"
         )
+    signing = Signing(OFF if out is None and grid is None else credentials)
     pipeline = load_pipeline(str(model)).to(pick_device())
     about = {
         "model": Path(model).name,
@@ -79,7 +91,9 @@ def drawn(
         "software": f"commoncanvas {__version__}",
     }
     recorded = (Path(model) / "provenance.json").exists()
-    sample = read_provenance(model, ("recipe",))["recipe"]["sample"] if recorded else {}
+    record = read_provenance(model, ("recipe", "catalogs")) if recorded else None
+    signing.begin(about, record)
+    sample = record["recipe"]["sample"] if record else {}
     requests = [_filled(each, pipeline, sample) for each in requests]
     for text in dict.fromkeys(
         text for each in requests for text in (each.prompt, each.options.negative_prompt)
@@ -91,14 +105,16 @@ def drawn(
     with progress("generate", len(requests)) as bar:
         for alike in _alike(requests):
             pipeline.scheduler = _sampler(own, alike[0].options)
-            for image in _made(painter, alike, about, Path(out) if out is not None else None):
+            for image in _made(painter, alike, about, Path(out) if out is not None else None, signing):
                 if grid is not None:
                     cells.append(image.resize((CELL, CELL)))
                 yield image
                 bar.advance()
     if grid is not None:
         Path(grid).parent.mkdir(parents=True, exist_ok=True)
-        labelled_grid(cells, [each.prompt for each in requests]).save(grid, "PNG")
+        sheet = BytesIO()
+        labelled_grid(cells, [each.prompt for each in requests]).save(sheet, "PNG")
+        replace_bytes(Path(grid), signing.added(sheet.getvalue()))
 
 
 def _alike(requests: Sequence[Request]) -> Iterator[list[Request]]:
@@ -111,7 +127,11 @@ def _alike(requests: Sequence[Request]) -> Iterator[list[Request]]:
 
 
 def _made(
-    painter: Painter, requests: Sequence[Request], about: Mapping[str, str], out: Path | None
+    painter: Painter,
+    requests: Sequence[Request],
+    about: Mapping[str, str],
+    out: Path | None,
+    signing: Signing,
 ) -> Iterator[Image]:
     """The image of each request, with its `info`: from the folder `out` if it is there, else drawn and saved."""
     infos = [{"prompt": each.prompt, **asdict(each.options), **about} for each in requests]
@@ -135,7 +155,9 @@ def _made(
         if found is None:
             image.info.update(info)
             if out is not None:
-                image.info["file"] = str(png.save(image, out))
+                image.info["file"] = str(png.save(image, out, signing.added))
+        else:
+            signing.kept(image.info["file"])
         yield image
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,11 @@ def made_before(info: Mapping[str, Any], folder: Path) -> Image | None:
     return None
 
 
-def save(image: Image, folder: Path) -> Path:
-    """Write an image with its `info` into `folder`. A file of the same name is kept: the new one gets a number."""
+def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
+    """Write an image with its `info` into `folder`. A file of the same name is kept: the new one gets a number.
+
+    `signed`: what adds credentials to the file.
+    """
     from PIL.PngImagePlugin import PngInfo
 
     info = {str(name): value for name, value in image.info.items()}
@@ -86,7 +89,7 @@ def save(image: Image, folder: Path) -> Path:
     image.save(png, "PNG", pnginfo=text)
     folder.mkdir(parents=True, exist_ok=True)
     path = next(path for path in _names(info, folder) if not path.exists())
-    replace_bytes(path, png.getvalue())
+    replace_bytes(path, signed(png.getvalue()))
     return path
 
 
