@@ -143,7 +143,7 @@ def test_what_the_hub_says_of_a_model_is_said(
             self.send_header("X-Error-Code", code)
             self.end_headers()
 
-        do_GET = do_HEAD  # noqa: N815
+        do_GET = do_HEAD
 
         def log_message(self, *arguments: object) -> None:
             """Nothing."""

@@ -30,6 +30,7 @@ STATUSES = {
     "ok": "a caption",
     "cut": "a caption that was cut at the maximum length",
     "empty": "the model's answer is empty",
+    "unsure": "the model is not sure enough of any caption (xs, with --unsure)",
     "refused": "the model or its server refused to answer",
     "not_a_caption": "not a caption, but JSON, code, a model's thoughts, or words to the user",
     "not_an_image": "the stored image can't be read",
@@ -87,6 +88,10 @@ def load_captioner(config: CaptionerConfig) -> Captioner:
     """Load a captioner. Raises ModelError if the model can't be loaded as this kind, and MissingExtraError."""
     if config.kind not in CAPTIONERS:
         raise ModelError(f"there is no captioner {config.kind!r}; choose one of: {', '.join(CAPTIONERS)}")
+    if config.unsure and config.kind != "xs":
+        raise ModelError(
+            f"unsure is for captioner xs, not for {config.kind}, which doesn't say how sure it is"
+        )
     module, _, name = CAPTIONERS[config.kind].partition(":")
     captioner: Captioner = getattr(import_module(module), name)(config)
     return captioner

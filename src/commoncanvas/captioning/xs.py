@@ -1,4 +1,5 @@
-"""The XS captioner: a small Transformer decoder that reads frozen EfficientNet-Lite0 features.
+"""The XS captioner. From frozen EfficientNet-Lite0 features, a small Transformer decoder proposes a caption; a judge
+takes that, or a phrase of the training labels, whichever it expects more of the image.
 
 Shapes: B images, S feature cells, F feature channels, T tokens, E the embeddings' width, W the decoder's width,
 V words in the vocabulary.
@@ -21,12 +22,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from commoncanvas.captioning.captioner import Caption
+from commoncanvas.captioning.judge import Judge
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 from commoncanvas.images.image import decode, square
 from commoncanvas.models import efficientnet
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.image_features import image_features
+from commoncanvas.models.sentences import embed
 from commoncanvas.models.text_encoder import MINILM, text_encoder_path
 from commoncanvas.models.threads import threads
 from commoncanvas.models.weights import load_network, load_tokenizer
@@ -41,6 +44,7 @@ MODEL_TYPE = "commoncanvas-xs-captioner"
 PAD, START, END, UNKNOWN = "[PAD]", "[CLS]", "[SEP]", "[UNK]"
 SPECIAL = (PAD, START, END, UNKNOWN)
 BATCH = 32
+JUDGE = "judge."
 
 
 @dataclass(frozen=True)
@@ -175,46 +179,71 @@ class XSCaptioner:
             raise ModelError(
                 "the xs captioner has no prompt, max-tokens, beams, revision or temperature; leave them out"
             )
+        if not 0 <= config.unsure < 1:
+            raise ModelError(f"unsure {config.unsure:g}: give a share of the images, from 0 to less than 1")
         weights = folder / "model.safetensors"
         try:
             fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             fields.pop("model_type")
             fields["vocabulary"] = tuple(fields["vocabulary"])
+            self.phrases: list[str] = fields.pop("phrases")
+            tensors = load_file(weights)
+            judge = {name: tensors.pop(JUDGE + name).float() for name in Judge.__dataclass_fields__}
+            self.judge = Judge(**judge)
             self.decoder = CaptionDecoder(DecoderConfig(**fields))
-            self.decoder.load_state_dict(load_file(weights))
+            self.decoder.load_state_dict(tensors)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"captioner {folder} can't be loaded: {one_line(error)}") from error
         self.decoder.eval()
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        self.info = ColumnInfo(digest, (("image", None),), (), folder.name, origin(folder))
+        settings = {"unsure": config.unsure} if config.unsure else {}
+        self.info = ColumnInfo(digest, (("image", None),), (), folder.name, origin(folder), settings=settings)
+        self.least_sure = self.judge.level(config.unsure)
         self.batch_size = BATCH
         self.words = Words(self.decoder.config.vocabulary, self.decoder.config.max_tokens)
         self.device = pick_device(config.device)
         self.decoder.to(self.device)
+        self.judge = self.judge.to(self.device)
         self.network = efficientnet.load().to(self.device)
 
     def prepare(self, image: bytes) -> NDArray[np.uint8]:
         return square(decode(image), efficientnet.INPUT_SIZE)
 
     def caption(self, prepared: Sequence[NDArray[np.uint8]], ids: Sequence[str]) -> list[Caption]:
-        captions: list[str] = []
+        captions: list[Caption] = []
         for start in range(0, len(prepared), BATCH):
             threads().follow()
             batch = prepared[start : start + BATCH]
             features = image_features(self.network, batch, self.decoder.config.grid, BATCH)
             # Round to fp16, like the column that training reads.
-            captions += self.words.texts(self.decoder.decode(features.half().float()))
-        return [Caption(text or None, "ok" if text else "empty") for text in captions]
+            captions += self._chosen(features.half().float())
+        return captions
+
+    @torch.no_grad()
+    def _chosen(self, features: Tensor) -> list[Caption]:
+        """For each image of features [B, F, H, W]: the decoder's caption or the phrase that the judge expects most."""
+        own = self.words.texts(self.decoder.decode(features))
+        expected_BE = self.judge.expected(features)
+        sure_B, phrase_B = (expected_BE @ self.judge.phrases_PE.T).max(1)
+        own_BE = torch.from_numpy(embed(own)).to(expected_BE.device)
+        own_B = (expected_BE * own_BE).sum(1)
+        captions = []
+        for text, proposed, known, phrase in zip(
+            own, own_B.tolist(), sure_B.tolist(), phrase_B.tolist(), strict=True
+        ):
+            best = text if text and proposed > known else self.phrases[phrase]
+            sure = max(proposed, known) >= self.least_sure
+            captions.append(Caption(best) if sure else Caption(None, "unsure"))
+        return captions
 
 
-def save_captioner(decoder: CaptionDecoder, folder: Path) -> None:
+def save_captioner(decoder: CaptionDecoder, judge: Judge, phrases: Sequence[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    fields = {"model_type": MODEL_TYPE, **asdict(decoder.config)}
+    fields = {"model_type": MODEL_TYPE, **asdict(decoder.config), "phrases": list(phrases)}
     (folder / "config.json").write_text(json.dumps(fields, indent=1, ensure_ascii=False), encoding="utf-8")
-    save_file(
-        {name: tensor.contiguous() for name, tensor in decoder.state_dict().items()},
-        folder / "model.safetensors",
-    )
+    tensors = decoder.state_dict() | {JUDGE + name: tensor for name, tensor in judge.tensors().items()}
+    tensors["judge.anchors_MD"] = judge.anchors_MD.half()
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
 
 
 def _tokenizer() -> PreTrainedTokenizerBase:

@@ -35,6 +35,8 @@ CAPTIONER, AUTOENCODER, DIFFUSION = (
 # With more minutes, models learn from more images, because more steps on the same few images would only overfit. Below
 # the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
+UNSURE = 0.25
+"""Share of images that get no caption: a wrong one teaches the model a wrong word."""
 HEARTBEAT_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1
 
@@ -79,6 +81,8 @@ def commands(out: Path, minutes: float) -> list[Command]:
                 "xs",
                 "--model",
                 captioner,
+                "--unsure",
+                str(UNSURE),
                 "--where",
                 unlabelled,
             ),

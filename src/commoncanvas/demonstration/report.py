@@ -127,6 +127,7 @@ def _catalog_facts(catalog: Catalog) -> dict[str, Any]:
         "fetched": catalog.count("fetch_status = 'ok'"),
         "with a human label": catalog.count("label IS NOT NULL"),
         "captioned by the model": catalog.count("caption IS NOT NULL"),
+        "too unsure for a caption": catalog.count("caption_status = 'unsure'"),
         "usable for commercial models": counts["commercial"],
         "usable for non-commercial models": counts["noncommercial"],
     }

@@ -34,6 +34,8 @@ class CaptionerConfig:
         batch_size: images per batch; halved when memory runs out.
         base_url: URL of the server, such as http://localhost:8000/v1; set OPENAI_API_KEY if it needs a key.
         concurrency: requests to the server at the same time.
+        unsure: for xs: share of images that get no caption, because it is least sure of them; an estimate from its
+            training images.
         device: device of the model, such as cuda:1; auto: the GPU if there is one.
     """
 
@@ -50,6 +52,7 @@ class CaptionerConfig:
     batch_size: int | None = None
     base_url: str | None = None
     concurrency: int = 16
+    unsure: float = 0.0
     # Not on the command line:
     device: str = "auto"
 

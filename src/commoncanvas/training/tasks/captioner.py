@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from commoncanvas.captioning.judge import Judge
 from commoncanvas.captioning.xs import CaptionDecoder, DecoderConfig, Words, save_captioner
 from commoncanvas.config import CaptionerRecipe
 from commoncanvas.core.errors import TrainingError
@@ -21,6 +22,7 @@ from commoncanvas.encoding.command import agreed
 from commoncanvas.encoding.states import states
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode
+from commoncanvas.models.sentences import embed
 from commoncanvas.models.text_encoder import MINILM, minilm_weights
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.provenance.record import Part, maker, part
@@ -39,6 +41,7 @@ class CaptionerTask:
                 f"{recipe.name}: data.text must name one column of human text, such as [label]"
             )
         (self.text_column,) = recipe.data.text_columns
+        self.seed = recipe.seed
         self.feature_column = feature_column(recipe.feature_grid)
         self.columns = (self.feature_column, self.text_column)
         self.rows = select_rows(recipe.data, self.columns, pins, encode=recipe.command("encode"))
@@ -94,5 +97,12 @@ class CaptionerTask:
 
     @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
-        save_captioner(cast(CaptionDecoder, model.to("cpu")), folder)
-        return {"vocabulary": len(self.words.vocabulary)}
+        table = self.rows.read("train", slice(None), self.columns)
+        judge, phrases = Judge.fit(
+            states(table[self.feature_column], self.shape),
+            table[self.text_column].to_pylist(),
+            lambda texts: torch.from_numpy(embed(texts)),
+            self.seed,
+        )
+        save_captioner(cast(CaptionDecoder, model.to("cpu")), judge, phrases, folder)
+        return {"vocabulary": len(self.words.vocabulary), "phrases": len(phrases)}
