@@ -36,8 +36,15 @@ def test_a_row_says_who_made_it_where_it_is_and_how_it_may_be_used(catalog: Cata
         "creator": "OpenMoji",
         "creator_url": "https://openmoji.org",
         "title": "red apple",
+        "description": "apple, fruit, red",
         "tags": ["food-drink", "food-fruit"],
     }
+
+
+def test_keywords_are_beside_names_but_for_the_newest_emoji(catalog: Catalog) -> None:
+    assert catalog.count("description IS NOT NULL AND title IS NULL") == 0
+    assert catalog.count("title IS NOT NULL AND description IS NULL") < 300
+    assert catalog.count("description = title OR description = ''") == 0
 
 
 def test_names_are_found_whether_or_not_the_file_name_has_a_variation_selector(catalog: Catalog) -> None:

