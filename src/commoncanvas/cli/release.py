@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import Json, show
+from commoncanvas.cli.shared import Json, Uri, show
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import counted
 
@@ -33,3 +33,36 @@ def check(
     show(found, json_)
     if found.problems:
         raise ModelError(f"{model}: {counted(len(found.problems), 'checks')} found a problem")
+
+
+@app.command
+def data(
+    *,
+    catalog: Uri,
+    tag: str,
+    out: str,
+    images: bool = True,
+    format: Literal["huggingface", "parquet", "webdataset"] = "huggingface",
+    about: str | None = None,
+    since: str | None = None,
+    shard_size: str = "1GB",
+    json_: Json = False,
+) -> None:
+    """Write the rows of a tag as a data set to publish: shards, card, datasheet, licences, credits, Croissant metadata,
+    sums, and the list of what was removed.
+
+    Args:
+        tag: name of a saved filter, or another tag of the catalog.
+        out: folder to write; if the release was killed, run it again with this folder to continue.
+        images: the images, or only what is needed to fetch them again.
+        format: huggingface (Parquet for the hub), parquet, or webdataset (tar files).
+        about: YAML file with what only you can say: title, publisher, contact, answers to the datasheet's questions.
+        since: folder of the former release; removed.parquet then lists what was taken down of it.
+        shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
+    """
+    from commoncanvas.release.data import release_data
+
+    released = release_data(
+        catalog, out, tag=tag, images=images, format=format, about=about, since=since, shard_size=shard_size
+    )
+    show(released, json_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from commoncanvas.core.files import replace_text
@@ -12,13 +12,13 @@ from commoncanvas.release.findings import NotChecked
 SUMS = "SHA256SUMS"
 
 
-def write_sums(folder: Path, known: Mapping[str, str]) -> None:
-    """Write the digests of all files in `folder` except those whose path has a name that begins with a dot. `known`:
-    digests by path, of files that needn't be read.
+def write_sums(folder: Path, known: Mapping[str, str], without: Collection[str] = ()) -> None:
+    """Write the digests of all files in `folder`, except in its subfolders `without`. `known`: digests by path of files
+    that needn't be read.
     """
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    listed = [name for name in names if name != SUMS and not any(part[0] == "." for part in name.split("/"))]
-    lines = [f"{known.get(name) or file_sha256(folder / name)}  {name}\n" for name in listed]
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.as_posix() for path in paths if path.parts[0] not in (SUMS, *without))
+    lines = [f"{known.get(name) or file_sha256(folder / name)}  {name}\n" for name in names]
     replace_text(folder / SUMS, "".join(lines))
 
 

@@ -48,14 +48,20 @@ _CONTEXT = {
 _KINDS = {"tar": "application/x-tar", "parquet": "application/x-parquet"}
 
 
-def croissant(card: Card) -> str:
-    """croissant.json for the files of a card, each with its digest. Raises MissingExtraError."""
+def load_mlcroissant() -> Any:
+    """The package mlcroissant. Raises MissingExtraError."""
     try:
-        import mlcroissant as mlc
+        import mlcroissant
     except ImportError as error:
         raise MissingExtraError(
             "the package mlcroissant is missing; pip install 'commoncanvas[export]'"
         ) from error
+    return mlcroissant
+
+
+def croissant(card: Card) -> str:
+    """croissant.json for the files of a card, each with its digest. Raises MissingExtraError."""
+    mlc = load_mlcroissant()
     ctx = mlc.Context(conforms_to=VERSION, rdf=mlc.Rdf(context={**mlc.Rdf().context, **_CONTEXT}))
     files = [
         mlc.FileObject(
@@ -95,13 +101,13 @@ def croissant(card: Card) -> str:
             )
         ],
     )
-    return json.dumps(metadata.to_json(), indent=2, ensure_ascii=False, default=str) + "\n"
+    written = metadata.to_json() | dict(card.more.jsonld)
+    return json.dumps(written, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def _fields(card: Card, ctx: Any) -> list[Any]:
     """The fields of an image: from the shards if they are tables, else from the credits."""
-    import mlcroissant as mlc
-
+    mlc = load_mlcroissant()
     table = card.ending == "parquet"
     place = {"file_set": "shards"} if table else {"file_object": CREDITS}
     fields = [

@@ -36,6 +36,8 @@ class More:
     """Markdown of the card, from a heading to the end of a paragraph."""
     croissant: Mapping[str, Any] = field(default_factory=dict)
     """Properties of the data set in Croissant, by the names of `mlcroissant.Metadata`."""
+    jsonld: Mapping[str, Any] = field(default_factory=dict)
+    """More of them, by their names in JSON-LD."""
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 

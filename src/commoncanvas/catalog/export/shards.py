@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import credit
 from commoncanvas.core.redact import redacted
+from commoncanvas.table.columns import FINGERPRINT, ColumnInfo
 from commoncanvas.table.texts import first_text
 
 _URLS = ("page_url", "image_url", "image_url_2", "creator_url", "license_url")
-# `columns` puts image_id and image first; the fetch columns mean nothing to others.
+# `columns` puts image_id and image first; fetch columns and fingerprints mean nothing to others.
 _LEFT_OUT = ("image", "fetch_status", "fetch_error", "image_id")
 _MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"RIFF", "webp"))
 
@@ -44,7 +45,9 @@ class Writer(Protocol):
 
 def columns(schema: pa.Schema, images: bool) -> list[str]:
     """The exported columns: identity, provenance, sizes, texts and scores, but no latents and no text states."""
-    kept = [field.name for field in schema if field.name not in _LEFT_OUT and _readable(field.type)]
+    made = (ColumnInfo.of(field) for field in schema)
+    left_out = {*_LEFT_OUT, *(info.settings.get(FINGERPRINT) for info in made if info)}
+    kept = [field.name for field in schema if field.name not in left_out and _readable(field.type)]
     return ["image_id", *(["image"] if images else []), *kept]
 
 

@@ -99,7 +99,7 @@ def stats(
         mean_height=means[SIZES.index("height")],
         mean_original_width=means[SIZES.index("original_width")],
         mean_original_height=means[SIZES.index("original_height")],
-        filled=_filled(catalog, where),
+        filled=_filled(catalog, where, chosen),
         dropped=dropped(
             catalog,
             where,
@@ -218,11 +218,20 @@ def _top(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _filled(catalog: Catalog, where: str | None) -> dict[str, int]:
+def _filled(catalog: Catalog, where: str | None, chosen: NDArray[np.uint64] | None) -> dict[str, int]:
     beyond = (name for name in catalog.schema.names if name not in (*SCHEMA.names, COUNTRY.name))
     columns = ["label", *beyond]
     present = [name for name in columns if name in catalog.schema.names]
-    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", where)) for name in present}
+    conditions = {name: all_of(f"`{name}` IS NOT NULL", where) for name in present}
+    if chosen is None:
+        return {name: catalog.count(condition) for name, condition in conditions.items()}
+    return {
+        name: sum(
+            int(_among(batch["_rowid"].to_numpy(), chosen).sum())
+            for batch in catalog.scan([], condition, SCAN_ROWS, with_row_id=True)
+        )
+        for name, condition in conditions.items()
+    }
 
 
 def bytes_on_disk(catalog: Catalog) -> dict[str, int]:
