@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
+    from commoncanvas.release.check_data import check_data as check_data
+    from commoncanvas.release.check_release import check_release as check_release
     from commoncanvas.release.data import release_data as release_data
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _CALLS = {
     "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
+    "check_data": "commoncanvas.release.check_data",
+    "check_release": "commoncanvas.release.check_release",
     "check_model": "commoncanvas.release.check",
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from commoncanvas.cli.shared import Json, Uri, show
-from commoncanvas.core.errors import ModelError
+from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.text import counted
 
 app = App(name="release", help="Publish models, and check what others have published.")
@@ -15,24 +15,24 @@ app = App(name="release", help="Publish models, and check what others have publi
 
 @app.command
 def check(
-    model: str,
+    folder: str,
     *,
     catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
     json_: Json = False,
 ) -> None:
-    """Check a model folder: files and digests, formats, licence, rows, credits, and images that were taken down since.
-    The exit code is 2 if there is a problem.
+    """Check a model or a data set: files and digests, formats, licences, rows, credits, and images that were taken down
+    since. The exit code is 2 if there is a problem.
 
     Args:
-        model: folder that `train` wrote, or a copy of it.
-        catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
+        folder: folder that `train` or `release data` wrote, or a copy of it.
+        catalog: the catalog's URI; default for a model: the URI at training. With several: NAME=URI for each moved one.
     """
-    from commoncanvas.release.check import check_model
+    from commoncanvas.release.check_release import check_release
 
-    found = check_model(model, catalog or ())
+    found = check_release(folder, catalog or ())
     show(found, json_)
     if found.problems:
-        raise ModelError(f"{model}: {counted(len(found.problems), 'checks')} found a problem")
+        raise CommonCanvasError(f"{folder}: {counted(len(found.problems), 'checks')} found a problem")
 
 
 @app.command

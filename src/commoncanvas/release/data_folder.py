@@ -24,14 +24,10 @@ ROWS_AT_ONCE = 65536
 
 
 class DataFolder:
-    """The folder at `path`. `catalog`: URI of the catalog that it was made from, if known.
+    """The folder at `path`. Raises CatalogError if it has no shards."""
 
-    Raises CatalogError if it has no shards.
-    """
-
-    def __init__(self, path: Path, catalog: str | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.catalog = catalog
         self.shards = sorted(each for ending in ENDINGS for each in (path / DATA).glob(f"*.{ending}"))
         if not self.shards:
             raise CatalogError(f"{path} has no shards in {DATA}/; give the folder of a data set")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from commoncanvas.catalog.export.croissant import VERSION, load_mlcroissant
-from commoncanvas.catalog.export.data_card import Card, More
+from commoncanvas.catalog.export.data_card import Card, More, hub_licenses
 from commoncanvas.catalog.export.papers import described
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.licenses import combine
@@ -73,7 +73,7 @@ def citation(card: Card, about: DataAbout, facts: Mapping[str, Any]) -> str:
 def more(card: Card, about: DataAbout, facts: Mapping[str, Any], answers: Answers, folder: Path) -> More:
     """What the card and Croissant say of a release."""
     header: dict[str, Any] = {"annotations_creators": _annotators(facts)}
-    if "other" in (licenses := card.header()["license"]) or licenses == "other":
+    if any(hub_licenses([each]) == "other" for each in card.values):
         header |= {"license_name": "licence-of-each-image", "license_link": LICENSE}
     known = {
         "conforms_to": [VERSION, RAI],

@@ -16,6 +16,7 @@ def write_sums(folder: Path, known: Mapping[str, str], without: Collection[str] 
     """Write the digests of all files in `folder`, except in its subfolders `without`. `known`: digests by path of files
     that needn't be read.
     """
+    (folder / f".{SUMS}.part").unlink(missing_ok=True)  # of a call that was killed
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = sorted(path.as_posix() for path in paths if path.parts[0] not in (SUMS, *without))
     lines = [f"{known.get(name) or file_sha256(folder / name)}  {name}\n" for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,11 +70,9 @@ class Card:
 
     def header(self) -> dict[str, Any]:
         """The card's YAML for the hub (https://huggingface.co/docs/hub/datasets-cards)."""
-        known = [value.id.lower() for value in self.values]
-        names = sorted({name if name in HUB_LICENSES else "other" for name in known})
         header: dict[str, Any] = {
             "pretty_name": self.name,
-            "license": names[0] if len(names) == 1 else names,
+            "license": hub_licenses(self.values),
             "task_categories": ["text-to-image"],
             "tags": ["image", "creative-commons", "commoncanvas"]
             + (["webdataset"] if self.ending == "tar" else []),
@@ -143,6 +141,13 @@ class Card:
             sections=self.more.sections and f"\n{self.more.sections.strip()}\n",
             left="\n".join(left),
         )
+
+
+def hub_licenses(values: Iterable[License]) -> str | list[str]:
+    """Licences by the hub's names; `other` for those that it has no name for."""
+    known = (value.id.lower() for value in values)
+    names = sorted({name if name in HUB_LICENSES else "other" for name in known})
+    return names[0] if len(names) == 1 else names
 
 
 def _listed(name: str, feature: dict[str, Any]) -> dict[str, Any]:
