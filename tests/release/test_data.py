@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from commoncanvas.catalog import Catalog, save_filter, takedown
+from commoncanvas.catalog import Catalog, import_, save_filter, takedown
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.data import release_data
@@ -63,6 +63,8 @@ def test_the_rows_of_the_tag_are_released_and_every_tool_reads_them(
     assert [each["images/image_id"].decode() for each in dataset.records("images")] == IDS
     assert not check_data(folder, catalog.uri).problems
     assert not [text for text in contents(folder) if str(tmp_path) in text or "somebody" in text]
+    source = "img2dataset" if format == "webdataset" else "huggingface"
+    assert import_(source, tmp_path / "again.lance", folder).new == ROWS
     if format == "webdataset":
         webdataset = pytest.importorskip("webdataset")
         urls = [str(path) for path in sorted((folder / "data").glob("*.tar"))]
@@ -178,6 +180,13 @@ def documented(folder: Path) -> Any:
     names: dict[str, Any] = {}
     exec(code.replace('"removed.parquet"', repr(str(folder / "removed.parquet"))), names)
     return names["is_removed"]
+
+
+def test_a_filter_that_names_a_person_is_not_published(catalog: Catalog, tmp_path: Path) -> None:
+    save_filter(Catalog.open(catalog.uri), "c-v2", "creator != 'Zoë Nobody'")
+    release_data(catalog.uri, tmp_path / "out", tag="c-v2")
+    assert not [text for text in contents(tmp_path / "out") if "Nobody" in text]
+    assert "leaves out, by condition: a further condition" in (tmp_path / "out/datasheet.md").read_text()
 
 
 def test_who_holds_a_former_release_finds_what_to_delete(catalog: Catalog, tmp_path: Path) -> None:

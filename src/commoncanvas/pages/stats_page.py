@@ -38,8 +38,10 @@ def write_stats_page(
 ) -> CatalogStats:
     """Count the rows that meet the SQL `where`, and write the page to `out`; returns the statistics on it.
 
-    `row_ids`: only these of the rows. `name`: of what they are, in place of the catalog's name and `where`. Thumbnails
-    are chosen at random from all stored images whose licence lets anyone use them. The same `seed` and
+    `row_ids`: only these of the rows. `name`: of what they are, in place of the catalog's name, of `where` and of the
+    saved filters, which may name people.
+
+    Thumbnails are chosen at random from all stored images whose licence lets anyone use them. The same `seed` and
     catalog give the same thumbnails. All text is escaped, and only http(s) URLs become links.
     Raises CatalogError, or CommonCanvasError if the page can't be written.
     """
@@ -55,6 +57,7 @@ def write_stats_page(
         s=found,
         name=clean(name or catalog.uri.rstrip("/").rpartition("/")[2]),
         where=None if name else found.where,
+        filters=() if name else found.dropped.filters,
         policies=[found.by_policy[name] for name in POLICIES],
         licenses={one.name: licenses.parse(one.name) for one in found.by_license},
         sources=bars(_clean(found.sources)),

@@ -18,7 +18,7 @@ from commoncanvas.catalog.credits import read_credits
 from commoncanvas.catalog.export.croissant import CREDITS, VERSION, load_mlcroissant
 from commoncanvas.catalog.export.data_card import hub_licenses
 from commoncanvas.catalog.export.papers import CROISSANT
-from commoncanvas.catalog.export_folder import CARD, cut_off
+from commoncanvas.catalog.export_folder import CARD, REMOVED, cut_off
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.readers.archives import check_end
@@ -27,7 +27,7 @@ from commoncanvas.release.data_folder import DataFolder, id_hash
 from commoncanvas.release.data_papers import CITATION, LICENSE, STATISTICS
 from commoncanvas.release.datasheet import DATASHEET
 from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some
-from commoncanvas.release.removed import REMOVED, listed_rows, read_removed, taken_down_rows
+from commoncanvas.release.removed import listed_rows, read_removed, taken_down_rows
 from commoncanvas.release.sums import SUMS, read_sums, wrong_sums
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.taken_down_rows import taken_down

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from commoncanvas.catalog.export_folder import DATA
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.release.check import check_model
 from commoncanvas.release.check_data import check_data
-from commoncanvas.release.data_folder import DATA
 from commoncanvas.release.findings import ReleaseCheck
 
 

@@ -16,7 +16,7 @@ from commoncanvas.catalog.export.croissant import load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card
 from commoncanvas.catalog.export.papers import Exported, card_and_croissant
 from commoncanvas.catalog.export.shards import WRITERS
-from commoncanvas.catalog.export_folder import STATE
+from commoncanvas.catalog.export_folder import REMOVED, STATE
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import replace_text
@@ -27,7 +27,7 @@ from commoncanvas.release.data_facts import Former, facts_of
 from commoncanvas.release.data_folder import DataFolder
 from commoncanvas.release.data_papers import CITATION, LICENSE, STATISTICS, citation, license_note, more
 from commoncanvas.release.datasheet import DATASHEET, answer, markdown, questions
-from commoncanvas.release.removed import REMOVED, Removed, write_removed
+from commoncanvas.release.removed import Removed, write_removed
 from commoncanvas.release.sums import write_sums
 
 if TYPE_CHECKING:

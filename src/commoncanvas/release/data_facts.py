@@ -89,7 +89,13 @@ def _sizes(stats: CatalogStats) -> str | None:
 def _filter_words(exported: Exported, tag: str) -> str:
     """The saved filter's conditions in a sentence."""
     conditions = saved_conditions(exported.catalog).get(tag, ())
-    reasons = "; ".join(f"{markdown_cell(each.name)} ({markdown_cell(each.why)})" for each in conditions)
+    # Free SQL may name a person.
+    reasons = "; ".join(
+        "a further condition"
+        if each.name == "where"
+        else f"{markdown_cell(each.name)} ({markdown_cell(each.why)})"
+        for each in conditions
+    )
     left = ", ".join(f"{count:,} {markdown_cell(why)}" for why, count in exported.left_out.items())
     words = f"The rows are those of {markdown_code(tag)}."
     if reasons:

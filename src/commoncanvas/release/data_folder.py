@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commoncanvas.catalog.export_folder import DATA
 from commoncanvas.core.errors import CatalogError, SourceError
 from commoncanvas.readers.archives import samples
 from commoncanvas.readers.tables import parquet_rows, parquet_schema
 from commoncanvas.table.report import Report
 
-DATA = "data"
 ENDINGS = ("parquet", "tar")
 ROWS_AT_ONCE = 65536
 

@@ -11,12 +11,12 @@ import yaml
 from commoncanvas.catalog.export.croissant import VERSION, load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card, More, hub_licenses
 from commoncanvas.catalog.export.papers import described
+from commoncanvas.catalog.export_folder import REMOVED
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.licenses import combine
 from commoncanvas.release.data_about import DataAbout
 from commoncanvas.release.data_facts import rai
 from commoncanvas.release.datasheet import DATASHEET, OPEN, Answers
-from commoncanvas.release.removed import REMOVED
 from commoncanvas.release.sums import SUMS
 
 LICENSE, CITATION, STATISTICS = "LICENSE", "CITATION.cff", "stats.html"

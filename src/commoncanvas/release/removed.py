@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from commoncanvas.catalog.export_folder import REMOVED
 from commoncanvas.core.errors import SourceError
 from commoncanvas.readers.tables import parquet_rows
 from commoncanvas.release.data_folder import DataFolder
@@ -24,7 +25,6 @@ from commoncanvas.table.report import Report
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.tombstones import Keys, Tombstones
 
-REMOVED = "removed.parquet"
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
 _TEXTS = ("image_id", "sha256", "page_url", "image_url", "creator", "creator_url")
 _KEY = re.compile("[0-9a-f]{64}")
