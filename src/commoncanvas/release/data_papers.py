@@ -29,6 +29,7 @@ def license_note(card: Card, about: DataAbout) -> str:
         f"- {each.id}: {counted(card.licenses[each.id], 'images')}{f', {each.url}' if each.url else ''}"
         for each in card.values
     ]
+    credited = sum(card.licenses[each.id] for each in card.values if each.attribution)
     table = about.license or OPEN.format("the licence of the table itself")
     return "\n".join(
         [
@@ -39,9 +40,11 @@ def license_note(card: Card, about: DataAbout) -> str:
             "",
             *listed,
             "",
-            f"Together: {combine(card.values, allow_no_derivatives=True).message}.",
+            "A work that adapts all of them, such as a model by a careful reading: "
+            f"{combine(card.values, allow_no_derivatives=True).message}.",
             "",
-            "Most of these licences demand credit. credits.csv has it for each image, as one line that can be shown.",
+            f"{counted(credited, 'images')} have a licence that demands credit. credits.csv has the credit of each, as",
+            "one line that can be shown.",
             "",
             f"The table itself (the selection, and texts that the publisher added): {table}.",
             "",
