@@ -221,6 +221,9 @@ def test_rows_that_were_only_selected_away_are_not_called_removed(catalog: Catal
     assert "9 more are not in this one for other reasons" in (tmp_path / "v2/datasheet.md").read_text()
     with pytest.raises(CatalogError, match="keep the former release"):
         release_data(catalog.uri, tmp_path / "v1", tag="c-v1", since=tmp_path / "v1")
+    (tmp_path / "v1/README.md").unlink()
+    with pytest.raises(CatalogError, match=r"v1 is no complete release: .* has no README\.md"):
+        release_data(catalog.uri, tmp_path / "v3", tag="c-v2", since=tmp_path / "v1")
 
 
 def test_a_takedown_during_the_release_is_in_none_of_its_files(

@@ -16,7 +16,7 @@ from commoncanvas.catalog.export.croissant import load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card
 from commoncanvas.catalog.export.papers import Exported, card_and_croissant
 from commoncanvas.catalog.export.shards import WRITERS
-from commoncanvas.catalog.export_folder import REMOVED, STATE
+from commoncanvas.catalog.export_folder import REMOVED, STATE, cut_off
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import replace_text
@@ -88,11 +88,10 @@ def release_data(
             f"{since} is the folder to write; keep the former release, and choose another folder"
         )
     load_mlcroissant()
-    papers = _Papers(
-        tag,
-        read_about(about, (each.key for each in questions())),
-        DataFolder(Path(since)) if since is not None else None,
-    )
+    former = DataFolder(Path(since)) if since is not None else None
+    if former and (why := cut_off(former.path)):
+        raise CatalogError(f"{since} is no complete release: {why}; give one that is")
+    papers = _Papers(tag, read_about(about, (each.key for each in questions())), former)
     exported = export(
         format if images else "links", catalog, out, version=tag, shard_size=shard_size, papers=papers
     )
