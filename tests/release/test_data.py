@@ -79,7 +79,9 @@ def test_the_rows_of_the_tag_are_released_and_every_tool_reads_them(
 
 def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog, tmp_path: Path) -> None:
     about = tmp_path / "about.yaml"
-    about.write_text("publisher: The Lab\nurl: https://lab.example/set\nversion: 2.1.0\n")
+    about.write_text(
+        "publisher: The Lab\nauthors: [Ada, Bea]\nurl: https://lab.example/set\nversion: 2.1.0\n"
+    )
     release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
     written = json.loads((tmp_path / "out/croissant.json").read_text())
     assert written["conformsTo"] == [
@@ -88,7 +90,10 @@ def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog
     ]
     assert written["@context"]["rai"] == "http://mlcommons.org/croissant/RAI/"
     assert (written["url"], written["version"]) == ("https://lab.example/set", "2.1.0")
-    assert written["creator"]["name"] == written["publisher"]["name"] == "The Lab"
+    assert written["publisher"] == {"@type": "sc:Organization", "name": "The Lab"}
+    assert written["creator"] == [{"@type": "sc:Person", "name": name} for name in ("Ada", "Bea")]
+    cited = yaml.safe_load((tmp_path / "out/CITATION.cff").read_text())
+    assert (cited["authors"], cited["version"]) == ([{"name": "Ada"}, {"name": "Bea"}], "2.1.0")
     terms = ("dataCollection", "dataBiases", "dataLimitations", "personalSensitiveInformation")
     terms += ("dataUseCases", "dataReleaseMaintenancePlan", "dataPreprocessingProtocol")
     for term in terms:

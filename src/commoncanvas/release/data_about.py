@@ -23,7 +23,7 @@ class DataAbout(Schema):
     publisher: str | None = None
     """Team or organisation."""
     authors: tuple[str, ...] = ()
-    """People or groups to cite; default: the publisher."""
+    """People to cite; default: the publisher."""
     contact: str | None = None
     """Where people ask for a removal: a mail address or a page."""
     url: str | None = Field(default=None, pattern=r"^https?://")

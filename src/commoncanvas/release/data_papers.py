@@ -56,12 +56,13 @@ def license_note(card: Card, about: DataAbout) -> str:
 
 def citation(card: Card, about: DataAbout, facts: Mapping[str, Any]) -> str:
     """CITATION.cff (https://github.com/citation-file-format/citation-file-format, 1.2.0)."""
+    authors = about.authors or (about.publisher or OPEN.format("authors"),)
     fields = {
         "cff-version": "1.2.0",
         "message": "If you use this data set, please cite it, and credit its images as credits.csv says.",
         "type": "dataset",
         "title": card.name,
-        "authors": [{"name": name} for name in _authors(about) or [OPEN.format("authors")]],
+        "authors": [{"name": name} for name in authors],
         "version": _version(card, about),
         "date-released": facts["date"],
         "doi": about.doi,
@@ -78,11 +79,14 @@ def more(card: Card, about: DataAbout, facts: Mapping[str, Any], answers: Answer
     header: dict[str, Any] = {"annotations_creators": _annotators(facts)}
     if any(hub_licenses([each]) == "other" for each in card.values):
         header |= {"license_name": "licence-of-each-image", "license_link": LICENSE}
+    mlc = load_mlcroissant()
+    ctx = mlc.Context(conforms_to=VERSION)
+    publisher = [mlc.Organization(ctx=ctx, name=about.publisher)] if about.publisher else []
     known = {
         "conforms_to": [VERSION, RAI],
         "url": about.url,
-        "creators": _organizations(_authors(about)),
-        "publisher": _organizations([about.publisher] if about.publisher else []),
+        "creators": [mlc.Person(ctx=ctx, name=name) for name in about.authors] or publisher,
+        "publisher": publisher,
         "version": _version(card, about),
         "keywords": ["images", "Creative Commons", "text-to-image"],
         **rai(answers, facts),
@@ -103,20 +107,8 @@ def _annotators(facts: Mapping[str, Any]) -> list[str]:
     return [name for name, count in by.items() if count] or ["no-annotation"]
 
 
-def _authors(about: DataAbout) -> list[str]:
-    return list(about.authors) or ([about.publisher] if about.publisher else [])
-
-
 def _version(card: Card, about: DataAbout) -> str:
     return about.version or f"{card.version}.0.0"
-
-
-def _organizations(names: list[str]) -> list[Any]:
-    if not names:
-        return []
-    mlc = load_mlcroissant()
-    ctx = mlc.Context(conforms_to=VERSION)
-    return [mlc.Organization(ctx=ctx, name=name) for name in names]
 
 
 def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
