@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
+    from commoncanvas.release.check_data import check_data as check_data
+    from commoncanvas.release.check_release import check_release as check_release
+    from commoncanvas.release.data import release_data as release_data
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
 
@@ -32,6 +35,8 @@ _CALLS = {
     "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
+    "check_data": "commoncanvas.release.check_data",
+    "check_release": "commoncanvas.release.check_release",
     "check_model": "commoncanvas.release.check",
     "credentials": "commoncanvas.drawing.reading",
     "demo": "commoncanvas.demonstration.command",
@@ -41,6 +46,7 @@ _CALLS = {
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.command",
+    "release_data": "commoncanvas.release.data",
     "study_scarcity": "commoncanvas.studies.scarcity",
     "train": "commoncanvas.training.trainer",
 }

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog, export, takedown
+from commoncanvas.catalog import Catalog, export, import_, save_filter, takedown
 from commoncanvas.catalog.export.command import ShardSize
 from commoncanvas.catalog.importing.sources import SourceOptions, make_source
 from commoncanvas.core.errors import CatalogError, SourceError
@@ -224,6 +224,59 @@ def test_mlcroissants_own_reader_finds_no_fault_and_reads_the_rows(
     written = json.loads((tmp_path / "out" / "croissant.json").read_text())
     files = {file["contentUrl"]: file for file in written["distribution"] if "contentUrl" in file}
     assert {f"data/{name}" for name in digest(tmp_path / "out")} | {"credits.csv"} == files.keys()
+
+
+@needs["datasets"]
+@needs["mlcroissant"]
+def test_links_have_no_image_but_all_that_is_needed_to_fetch_it_again(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    import datasets
+    import mlcroissant
+
+    out = tmp_path / "out"
+    report = export("links", catalog, out, shard_size="10")
+    reachable = [number for number in range(ROWS) if number % 2 == 0]
+    assert report.rows == len(reachable)
+    assert report.left_out["without a web address"] == ROWS - len(reachable)
+    loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"), split="train")
+    assert "image" not in loaded.column_names
+    assert loaded["image_url"] == [row(number)["image_url"] for number in reachable]
+    described = mlcroissant.Dataset(jsonld=out / "croissant.json")
+    assert len(list(described.records("images"))) == len(reachable)
+    again = import_("table", tmp_path / "again.lance", sorted((out / "data").iterdir()), id_column="image_id")
+    assert again.new == len(reachable)
+    links = Catalog.open(tmp_path / "again.lance").table(["image_url", "license", "creator"]).to_pylist()
+    assert {each["image_url"]: each["creator"] for each in links} == {
+        row(number)["image_url"]: row(number)["creator"] for number in reachable
+    }
+
+
+def test_no_place_on_the_exporters_machine_is_written(tmp_path: Path) -> None:
+    catalog = Catalog.create(tmp_path / "catalog.lance")
+    hidden = {"image_url": "/home/somebody/a.jpg", "image_url_2": "file:///home/somebody/b.jpg"}
+    model = pa.field("caption_model", pa.string())
+    batch = to_batch([{**row(1), **hidden, "caption_model": "/home/somebody/captioner"}], [model])
+    catalog.add_columns([model])
+    catalog.add([batch])
+    export("webdataset", catalog, tmp_path / "out")
+    (files,) = tars(tmp_path / "out").values()
+    assert "somebody" not in files["json"].decode()
+    assert json.loads(files["json"])["caption_model"] == "captioner"
+
+
+def test_the_tag_of_a_filter_gives_its_rows_with_the_columns_made_since(
+    tmp_path: Path,
+) -> None:
+    catalog = Catalog.create(tmp_path / "catalog.lance")
+    catalog.add([to_batch(map(row, range(4)))])
+    save_filter(catalog, "cc0", "license = 'CC0-1.0' OR license = 'CC-BY-2.0'")
+    catalog.add([to_batch([row(8)])])
+    catalog.backfill(Latents())
+    export("webdataset", catalog.uri, tmp_path / "out", version="cc0")
+    found = [json.loads(files["json"]) for files in tars(tmp_path / "out").values()]
+    assert [each["image_id"] for each in found] == ["photos:00", "photos:01"]
+    assert {each["caption"] for each in found} == {"said"}
 
 
 def test_what_may_not_be_shared_is_never_exported_and_counted(catalog: Catalog, tmp_path: Path) -> None:
@@ -465,7 +518,7 @@ def test_a_size_is_read_as_people_write_it(number: int, unit: str) -> None:
 def test_a_takedown_during_an_export_is_not_in_it(
     catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write = export_module._write_papers
+    write = export_module.write_papers
     calls = 0
 
     def during(*how: Any) -> Any:
@@ -475,7 +528,7 @@ def test_a_takedown_during_an_export_is_not_in_it(
             takedown(catalog.uri, id=["photos:03", "photos:20"], reason="asked")
         return write(*how)
 
-    monkeypatch.setattr(export_module, "_write_papers", during)
+    monkeypatch.setattr(export_module, "write_papers", during)
     report = export("webdataset", catalog.uri, tmp_path / "out", shard_size="20")
     assert (report.rows, report.left_out["taken down"]) == (ROWS - 2, 2)
     shown = " ".join(capsys.readouterr().err.split())

@@ -88,6 +88,14 @@ def test_a_filter_counts_only_its_rows(catalog: Catalog) -> None:
         stats(catalog, where="nosuch")
 
 
+def test_chosen_rows_are_counted_as_a_filter_of_them_is(catalog: Catalog) -> None:
+    ids = catalog.table([], "license = 'CC-BY-4.0'", with_row_id=True)["_rowid"].to_numpy()
+    chosen, filtered = stats(catalog, row_ids=ids[::-1]), stats(catalog, where="license = 'CC-BY-4.0'")
+    for name in ("rows", "licenses", "sources", "fetch_statuses", "top_creators", "filled", "by_policy"):
+        assert getattr(chosen, name) == getattr(filtered, name), name
+    assert stats(catalog, row_ids=ids[:0]).rows == 0
+
+
 def test_an_empty_catalog_has_statistics_too(tmp_path: Path) -> None:
     found = stats(Catalog.create(tmp_path / "empty.lance"))
     assert (found.rows, found.licenses, found.mean_width) == (0, {}, None)

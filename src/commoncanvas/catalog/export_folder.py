@@ -13,6 +13,10 @@ CARD = "README.md"
 """The card, which is written last."""
 PARTIAL = ".partial"
 """Suffix of a folder that isn't complete yet."""
+DATA = "data"
+"""Folder with the shards."""
+REMOVED = "removed.parquet"
+"""In a release: hashes of images that were taken down. It has no rows of the data set."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Shard:
     rows: int
     bytes: int
     sha256: str
+
+
+def lists_removed(path: Path) -> bool:
+    """Whether a file is the REMOVED of an export, which has no rows."""
+    return path.name == REMOVED and (path.parent / DATA).is_dir()
 
 
 def record_of(folder: Path, name: str) -> Path:
@@ -54,7 +63,9 @@ def cut_off(path: Path) -> str | None:
     if folder is None:
         return None
     state = state_of(folder)
-    names = [f"data/{record.name.removesuffix('.json')}" for record in (folder / STATE).glob("train-*.json")]
+    names = [
+        f"{DATA}/{record.name.removesuffix('.json')}" for record in (folder / STATE).glob("train-*.json")
+    ]
     shards = [finished(folder, name) for name in names]
     rows = sum(shard.rows for shard in shards if shard)
     if state is None or rows != state["rows"]:

@@ -257,7 +257,7 @@ def credits(
 
 @app.command
 def export(
-    format: Literal["webdataset", "parquet", "huggingface"],
+    format: Literal["webdataset", "parquet", "huggingface", "links"],
     /,
     *,
     catalog: Uri,
@@ -270,9 +270,10 @@ def export(
     """Write images with their provenance for other tools, with a data card and every credit.
 
     Args:
-        format: webdataset (tar files), parquet, or huggingface (Parquet for the hub).
+        format: webdataset (tar files), parquet, huggingface (Parquet for the hub), or links (Parquet without images).
         out: output folder; if the export was killed, run it again with this folder to continue.
-        version: version number or tag of the catalog; default: the newest.
+        version: version number or tag of the catalog; default: the newest. For a saved filter's tag: the rows of that
+            version, with the columns that were made since.
         shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
     """
     from commoncanvas.catalog import export as run

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import Json, show
-from commoncanvas.core.errors import ModelError
+from commoncanvas.cli.shared import Json, Uri, show
+from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.text import counted
 
 app = App(name="release", help="Publish models, and check what others have published.")
@@ -15,21 +15,54 @@ app = App(name="release", help="Publish models, and check what others have publi
 
 @app.command
 def check(
-    model: str,
+    folder: str,
     *,
     catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
     json_: Json = False,
 ) -> None:
-    """Check a model folder: files and digests, formats, licence, rows, credits, and images that were taken down since.
-    The exit code is 2 if there is a problem.
+    """Check a model or a data set: files and digests, formats, licences, rows, credits, and images that were taken down
+    since. The exit code is 2 if there is a problem.
 
     Args:
-        model: folder that `train` wrote, or a copy of it.
-        catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
+        folder: folder that `train` or `release data` wrote, or a copy of it.
+        catalog: the catalog's URI; default for a model: the URI at training. With several: NAME=URI for each moved one.
     """
-    from commoncanvas.release.check import check_model
+    from commoncanvas.release.check_release import check_release
 
-    found = check_model(model, catalog or ())
+    found = check_release(folder, catalog or ())
     show(found, json_)
     if found.problems:
-        raise ModelError(f"{model}: {counted(len(found.problems), 'checks')} found a problem")
+        raise CommonCanvasError(f"{folder}: {counted(len(found.problems), 'checks')} found a problem")
+
+
+@app.command
+def data(
+    *,
+    catalog: Uri,
+    tag: str,
+    out: str,
+    images: bool = True,
+    format: Literal["huggingface", "parquet", "webdataset"] = "huggingface",
+    about: str | None = None,
+    since: str | None = None,
+    shard_size: str = "1GB",
+    json_: Json = False,
+) -> None:
+    """Write the rows of a tag as a data set to publish: shards, card, datasheet, licences, credits, Croissant metadata,
+    sums, and the list of what was removed.
+
+    Args:
+        tag: name of a saved filter, or another tag of the catalog.
+        out: folder to write; if the release was killed, run it again with this folder to continue.
+        images: the images, or only what is needed to fetch them again.
+        format: huggingface (Parquet for the hub), parquet, or webdataset (tar files).
+        about: YAML file with what only you can say: title, publisher, contact, answers to the datasheet's questions.
+        since: folder of the former release; removed.parquet then lists what was taken down of it.
+        shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
+    """
+    from commoncanvas.release.data import release_data
+
+    released = release_data(
+        catalog, out, tag=tag, images=images, format=format, about=about, since=since, shard_size=shard_size
+    )
+    show(released, json_)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
@@ -28,10 +31,15 @@ def write_stats_page(
     out: str | Path,
     *,
     where: str | None = None,
+    row_ids: NDArray[np.uint64] | None = None,
+    name: str | None = None,
     seed: int = 0,
     thumbnails: int = THUMBNAILS,
 ) -> CatalogStats:
     """Count the rows that meet the SQL `where`, and write the page to `out`; returns the statistics on it.
+
+    `row_ids`: only these of the rows. `name`: of what they are, in place of the catalog's name, of `where` and of the
+    saved filters, which may name people.
 
     Thumbnails are chosen at random from all stored images whose licence lets anyone use them. The same `seed` and
     catalog give the same thumbnails. All text is escaped, and only http(s) URLs become links.
@@ -42,12 +50,14 @@ def write_stats_page(
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     sample = Sample(thumbnails, seed)
-    found = stats(catalog, where=where, sample=sample)
+    found = stats(catalog, where=where, row_ids=row_ids, sample=sample)
     write_page(
         out,
         "stats.html.j2",
         s=found,
-        name=clean(catalog.uri.rstrip("/").rpartition("/")[2]),
+        name=clean(name or catalog.uri.rstrip("/").rpartition("/")[2]),
+        where=None if name else found.where,
+        filters=() if name else found.dropped.filters,
         policies=[found.by_policy[name] for name in POLICIES],
         licenses={one.name: licenses.parse(one.name) for one in found.by_license},
         sources=bars(_clean(found.sources)),
@@ -60,6 +70,7 @@ def write_stats_page(
         dated=sum(found.years.values()),
         sized=sum(found.aspects.values()),
         sheet=_sheet(catalog, sample),
+        thumbnails=thumbnails,
         seed=seed,
         size=size,
         pixels=pixels,

@@ -5,74 +5,29 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import yaml
 from safetensors import SafetensorError, safe_open
 
 from commoncanvas import licenses
 from commoncanvas.catalog.credits import read_credits
-from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.core.text import clean, counted, one_line
+from commoncanvas.core.text import counted, one_line
 from commoncanvas.provenance.folder import (
     ROWS,
     WEIGHTS,
     digests,
-    file_sha256,
     removed_since,
 )
 from commoncanvas.provenance.model_card import CARD, header
 from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some
 from commoncanvas.release.model_folder import ModelFolder
+from commoncanvas.release.sums import wrong_sums
 from commoncanvas.selection.rows import rows_sha256
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-CREDITS, SUMS, PIPELINE = "credits.csv", "SHA256SUMS", "model_index.json"
-PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-"""Endings of files that may run code when they are loaded."""
-SHOWN = 5
-"""Most ids or files that are named for one problem."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found. `details`: the problems, or why it was not checked."""
-
-    check: str
-    verdict: Literal["ok", "problem", "not checked"]
-    details: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, repr=False)
-class ReleaseCheck(Printed):
-    """The checks of a model folder."""
-
-    model: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def problems(self) -> tuple[Finding, ...]:
-        return tuple(each for each in self.findings if each.verdict == "problem")
-
-    def render(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("check", "", "", box=None, header_style="bold", padding=(0, 2, 0, 0))
-        styles = {"ok": "green", "problem": "bold red", "not checked": "yellow"}
-        for each in self.findings:
-            details = Text("\n".join(clean(line) or "" for line in each.details))
-            table.add_row(Text(each.check), Text(each.verdict, styles[each.verdict]), details)
-        return table
-
-
-class NotChecked(Exception):
-    """Why a check could not be made."""
+CREDITS, PIPELINE = "credits.csv", "model_index.json"
 
 
 def check_model(model: str | Path, catalog: str | Sequence[str] = ()) -> ReleaseCheck:
@@ -82,20 +37,7 @@ def check_model(model: str | Path, catalog: str | Sequence[str] = ()) -> Release
     Raises ModelError if the folder has no readable provenance.json.
     """
     folder = ModelFolder(Path(model), [catalog] if isinstance(catalog, str) else catalog)
-    return ReleaseCheck(str(model), tuple(_finding(name, check, folder) for name, check in CHECKS.items()))
-
-
-Check = Callable[[ModelFolder], Iterator[str]]
-
-
-def _finding(name: str, check: Check, folder: ModelFolder) -> Finding:
-    try:
-        problems = tuple(check(folder))
-    except NotChecked as reason:
-        return Finding(name, "not checked", (str(reason),))
-    except Exception as error:  # a stranger's files may hold anything
-        return Finding(name, "problem", (one_line(error),))
-    return Finding(name, "problem" if problems else "ok", problems)
+    return run_checks(str(model), folder, CHECKS)
 
 
 def _files(folder: ModelFolder) -> Iterator[str]:
@@ -112,20 +54,8 @@ def _files(folder: ModelFolder) -> Iterator[str]:
 
 
 def _sums(folder: ModelFolder) -> Iterator[str]:
-    """The digests in SHA256SUMS, as `sha256sum --check` reads them."""
-    path = folder.path / SUMS
-    if not path.is_file():
-        raise NotChecked(f"there is no {SUMS}")
-    for line in path.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition(" ")
-        name = name.removeprefix(" ").removeprefix("*")
-        file = folder.path / name
-        if not file.resolve().is_relative_to(folder.path.resolve()):
-            yield f"{name}, in {SUMS}, leads out of the folder"
-        elif not file.is_file():
-            yield f"{name} is missing"
-        elif file_sha256(file) != digest:
-            yield f"{name} has other bytes than {SUMS} states"
+    """The digests in SHA256SUMS."""
+    return wrong_sums(folder.path)
 
 
 def _weights(folder: ModelFolder) -> Iterator[str]:
@@ -140,16 +70,13 @@ def _weights(folder: ModelFolder) -> Iterator[str]:
 
 def _formats(folder: ModelFolder) -> Iterator[str]:
     """No file may run code when it is loaded, and all weights can be read."""
-    for path in sorted(folder.path.rglob("*")):
-        name = path.relative_to(folder.path).as_posix()
-        if path.suffix.lower() in PICKLES:
-            yield f"{name} may be a pickle, which runs code when it is loaded; publish {WEIGHTS} files only"
-        if path.suffix == WEIGHTS:
-            try:
-                with safe_open(path, framework="np"):
-                    pass
-            except SafetensorError as error:
-                yield f"{name} can't be read: {one_line(error)}"
+    yield from pickles(folder.path, f"{WEIGHTS} files")
+    for path in sorted(folder.path.rglob(f"*{WEIGHTS}")):
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except SafetensorError as error:
+            yield f"{path.relative_to(folder.path).as_posix()} can't be read: {one_line(error)}"
 
 
 def _license(folder: ModelFolder) -> Iterator[str]:
@@ -193,7 +120,7 @@ def _credits(folder: ModelFolder) -> Iterator[str]:
     credited = {each.image_id for each in read_credits(folder.path / CREDITS)}
     missing = [one for one in folder.trained["image_id"].to_pylist() if one not in credited]
     if missing:
-        yield f"{counted(len(missing), 'images')} without a credit: {_some(missing)}"
+        yield f"{counted(len(missing), 'images')} without a credit: {some(missing)}"
 
 
 def _takedowns(folder: ModelFolder) -> Iterator[str]:
@@ -207,14 +134,10 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
     )
     gone = [image_id for name, row_id, image_id in places if (name, row_id) in removed]
     if gone:
-        yield f"{counted(len(gone), 'images')} taken down since the training: {_some(gone)}; train without them"
+        yield f"{counted(len(gone), 'images')} taken down since the training: {some(gone)}; train without them"
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Callable[[ModelFolder], Iterator[str]]] = {
     "files": _files,
     "sums": _sums,
     "weights": _weights,

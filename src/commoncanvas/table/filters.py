@@ -96,12 +96,14 @@ def conditions_of(catalog: Catalog, where: str | None, version: int | str | None
     return list(dict.fromkeys(conditions))
 
 
-def open_rows(uri: str, version: int | str | None) -> Catalog:
+def open_rows(uri: str, version: int | str | None, storage_options: dict[str, str] | None = None) -> Catalog:
     """The catalog at `version`. For a saved filter's tag: the newest version, because it has columns that were made
     later, and the filter selects the rows. Raises CatalogError.
     """
-    newest = Catalog.open(uri)
-    return newest if version is None or tagged_filter(newest, version) else Catalog.open(uri, version)
+    newest = Catalog.open(uri, None, storage_options)
+    if version is None or tagged_filter(newest, version):
+        return newest
+    return Catalog.open(uri, version, storage_options)
 
 
 def left_after(catalog: Catalog, conditions: Sequence[str]) -> list[int]:

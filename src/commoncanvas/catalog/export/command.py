@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +21,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
-from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
-from commoncanvas.catalog.credits import Credit, credit, write_credits
-from commoncanvas.catalog.export import data_card
-from commoncanvas.catalog.export.shards import WRITERS, columns
+from commoncanvas.catalog.export.papers import Exported, Papers, card_and_croissant, write_papers
+from commoncanvas.catalog.export.shards import WRITERS, Writer, columns
 from commoncanvas.catalog.export_folder import CARD, PARTIAL, STATE, Shard, finished, record_of, state_of
 from commoncanvas.core.console import Printed, progress, say
-from commoncanvas.core.errors import CatalogError, MissingExtraError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.core.numbers import size
 from commoncanvas.core.tables import count_table
-from commoncanvas.core.text import counted
-from commoncanvas.creators.names import count_names
-from commoncanvas.table.filters import conditions_of
+from commoncanvas.core.text import counted, web_address
+from commoncanvas.table.filters import conditions_of, open_rows, tagged_filter
 from commoncanvas.table.rows import take_rows
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
@@ -42,7 +39,6 @@ from commoncanvas.table.tombstones import COLUMNS, Tombstones
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-READ_AT_ONCE = 64
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?B)?", re.IGNORECASE)
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -56,7 +52,7 @@ class ShardSize:
 
     @classmethod
     def of(cls, text: str) -> ShardSize:
-        """Parse `1GB` or `500 MB` (of images), or `10000` (rows). Raises CatalogError."""
+        """Parse `1GB` or `500 MB` (of images; of text if there are none) or `10000` (rows). Raises CatalogError."""
         match = _SIZE.fullmatch(text.strip())
         number = float(match[1]) if match else 0.0
         if not match or number < 1 or (match[2] is None and not number.is_integer()):
@@ -103,15 +99,18 @@ def export(
     where: str | None = None,
     version: int | str | None = None,
     shard_size: str = "1GB",
+    papers: Papers = card_and_croissant,
 ) -> ExportReport:
     """Write the fetched images that match `where`, from the newest version or from `version` (a number or a tag).
 
-    `where` is SQL or the name of a saved filter. If `version` is the tag of a saved filter, that filter applies too.
-    `format` is webdataset (tar files), parquet, or huggingface (Parquet with a card that describes the columns). Image
-    bytes don't change. A row is never exported if its licence is unknown or forbids sharing, or if it was taken down.
-    `out` also gets README.md (a data card), credits.csv, and croissant.json if mlcroissant is installed. Until it is
-    complete, the folder is named `out` plus `.partial`. After a crash, run it again with the same arguments: it writes
-    the rest. Raises CatalogError.
+    `where` is SQL or the name of a saved filter. If `version` is the tag of a saved filter: the rows that the filter
+    selected then, with the columns that were made since.
+    `format` is webdataset (tar files), parquet, huggingface (Parquet with a card that describes the columns), or links
+    (Parquet without the images, of those with a web address). Image bytes don't change. A row is never exported if its
+    licence is unknown or forbids sharing, or if it was taken down.
+    `out` also gets credits.csv and what `papers` writes: README.md (a data card), and croissant.json if mlcroissant is
+    installed. Until it is complete, the folder is named `out` plus `.partial`. After a crash, run it again with the
+    same arguments: it writes the rest. Raises CatalogError.
     """
     if format not in WRITERS:
         raise CatalogError(f"there is no export format {format}; there are: {', '.join(WRITERS)}")
@@ -120,10 +119,11 @@ def export(
     options = catalog.storage_options if isinstance(catalog, Catalog) else None
     if version is None and isinstance(catalog, Catalog) and catalog.pinned:
         version = catalog.version
-    newest = Catalog.open(uri, version, options)
+    newest = open_rows(uri, version, options)
     newest.count(
         all_of(*conditions_of(newest, where, version))
     )  # an invalid filter fails before a folder is made
+    fixed = None if version is None or tagged_filter(newest, version) else newest.version
     folder = _place(out)
     partial = folder.with_name(folder.name + PARTIAL)
     for place in (folder, partial):
@@ -132,9 +132,10 @@ def export(
     begun = folder if (folder / STATE).is_dir() else partial
     with only_one(begun / STATE):
         arguments = {"format": format, "where": where, "shard_size": shard_size}
-        pinned = _pinned(begun, newest, version)
+        pinned = _pinned(begun, newest, fixed)
         condition = all_of(*conditions_of(pinned, where, version))
-        ids, left_out = select(pinned, condition)
+        addresses = not WRITERS[format].images
+        ids, left_out = select(pinned, condition, addresses)
         while True:
             if not len(ids):
                 if state_of(begun) is None:
@@ -146,8 +147,9 @@ def export(
                 _rename(folder, partial)
             begun = partial
             shards = _write_shards(pinned, ids, partial, format, size)
-            counts = _write_papers(pinned, ids, partial, folder.name, format, shards, left_out)
-            written, (ids, left_out) = ids, select(pinned, condition)
+            exported = Exported(pinned, condition, ids, partial, format, tuple(shards), left_out)
+            card = write_papers(exported, folder.name, papers)
+            written, (ids, left_out) = ids, select(pinned, condition, addresses)
             if np.array_equal(written, ids):
                 break
             removed = counted(len(written) - len(ids), "rows")
@@ -162,12 +164,14 @@ def export(
         sum(shard.bytes for shard in shards),
         len(shards),
         left_out,
-        counts,
+        card.licenses,
     )
 
 
-def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dict[str, int]]:
-    """Row ids that may be exported, in table order, and the number of other rows by reason."""
+def select(catalog: Catalog, where: str | None, addresses: bool) -> tuple[NDArray[np.uint64], dict[str, int]]:
+    """Row ids that may be exported, in table order, and the number of other rows by reason. With `addresses`, only
+    images with a web address.
+    """
     stones = Tombstones(catalog.uri, catalog.storage_options)
     left_out: Counter[str] = Counter()
     ids = [np.empty(0, np.uint64)]
@@ -176,8 +180,8 @@ def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dic
         rows = pa.Table.from_batches([batch])
         refused = stones.refused(rows)
         chosen = []
-        names, statuses = rows["license"].to_pylist(), rows["fetch_status"].to_pylist()
-        for taken, name, status in zip(refused, names, statuses, strict=True):
+        values = (rows[name].to_pylist() for name in ("license", "fetch_status", "image_url"))
+        for taken, name, status, url in zip(refused, *values, strict=True):
             license = known.setdefault(name, licenses.parse(name))
             if taken:
                 reason = "taken down"
@@ -187,6 +191,8 @@ def select(catalog: Catalog, where: str | None) -> tuple[NDArray[np.uint64], dic
                 reason = f"licence {license.id}"
             elif status != "ok":
                 reason = "not fetched"
+            elif addresses and not web_address(url):
+                reason = "without a web address"
             else:
                 reason = ""
             chosen.append(not reason)
@@ -223,7 +229,7 @@ def _rename(folder: Path, name: Path) -> None:
         ) from error
 
 
-def _pinned(folder: Path, newest: Catalog, version: int | str | None) -> Catalog:
+def _pinned(folder: Path, newest: Catalog, version: int | None) -> Catalog:
     """The requested version, else the version of the export in `folder`, else the newest."""
     state = state_of(folder)
     chosen = newest.version if state is None or version is not None else state["version"]
@@ -279,10 +285,9 @@ def _write_shard(
     partial = path.with_name(f".{path.name}.part")
     writer = WRITERS[format](partial, catalog.schema)
     rows = bytes_ = 0
-    for row in _rows(catalog, ids[start:], columns(catalog.schema)):
-        writer.add(start + rows, row)
+    for row in _rows(catalog, ids[start:], WRITERS[format]):
+        bytes_ += writer.add(start + rows, row)
         rows += 1
-        bytes_ += len(row["image"])
         if size.reached(rows, bytes_):
             break
     writer.close()
@@ -292,49 +297,10 @@ def _write_shard(
     return Shard(name, rows, path.stat().st_size, digest)
 
 
-def _rows(catalog: Catalog, ids: NDArray[np.uint64], names: list[str]) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(ids), READ_AT_ONCE):
-        yield from take_rows(catalog.dataset, ids[start : start + READ_AT_ONCE], names).to_pylist()
-
-
-def _write_papers(
-    catalog: Catalog,
-    ids: NDArray[np.uint64],
-    folder: Path,
-    title: str,
-    format: str,
-    shards: list[Shard],
-    left_out: dict[str, int],
-) -> dict[str, int]:
-    """credits.csv, README.md and croissant.json; returns the counts of licences."""
-    counts: Counter[str] = Counter()
-    creators: list[str | None] = []
-
-    def counted(credits: Iterable[Credit]) -> Iterator[Credit]:
-        for one in credits:
-            counts[one.license or ""] += 1
-            creators.append(one.creator)
-            yield one
-
-    rows = _rows(catalog, ids, list(CREDIT_COLUMNS))
-    write_credits(counted(map(credit, rows)), "csv", folder / "credits.csv")
-    card = data_card.Card(
-        name=title,
-        format=format,
-        schema=catalog.schema,
-        version=catalog.version,
-        rows=len(ids),
-        files={shard.name: (shard.bytes, shard.sha256) for shard in shards},
-        licenses=dict(counts.most_common()),
-        creators=count_names(creators),
-        left_out=left_out,
-    )
-    try:
-        replace_text(folder / "croissant.json", card.croissant(folder))
-    except MissingExtraError as error:
-        say(f"croissant.json was not written: {error}")
-    replace_text(folder / CARD, card.markdown())
-    return card.licenses
+def _rows(catalog: Catalog, ids: NDArray[np.uint64], writer: type[Writer]) -> Iterator[dict[str, Any]]:
+    names = columns(catalog.schema, writer.images)
+    for start in range(0, len(ids), writer.read_at_once):
+        yield from take_rows(catalog.dataset, ids[start : start + writer.read_at_once], names).to_pylist()
 
 
 def _reasons(left_out: dict[str, int]) -> str:

@@ -1,19 +1,15 @@
-"""The documents of an export: a data card in Hugging Face's format, and Croissant metadata."""
+"""README.md of an export: a data card in Hugging Face's format."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import yaml
 
-from commoncanvas.catalog.export.shards import features, parquet_schema
-from commoncanvas.core.errors import MissingExtraError
+from commoncanvas.catalog.export.shards import WRITERS, features, parquet_schema
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.core.version import __version__
 from commoncanvas.creators.names import NO_CREATOR
@@ -28,28 +24,21 @@ HUB_LICENSES = frozenset(
     cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
     """.split()  # noqa: SIM905
 )
-_FIELDS = (
-    "image_id",
-    "page_url",
-    "license",
-    "license_url",
-    "creator",
-    "creator_url",
-    "title",
-    "text",
-    "credit",
-)
-"""Columns that Croissant describes: the credit of each image, and its text."""
-_CSV_FIELDS = (
-    "image_id",
-    "source_url",
-    "license",
-    "license_url",
-    "creator",
-    "creator_url",
-    "title",
-    "credit",
-)
+
+
+@dataclass(frozen=True)
+class More:
+    """What somebody adds to the documents. `files`: name -> (bytes, sha256) of files beside the shards."""
+
+    header: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the card's YAML."""
+    sections: str = ""
+    """Markdown of the card, from a heading to the end of a paragraph."""
+    croissant: Mapping[str, Any] = field(default_factory=dict)
+    """Properties of the data set in Croissant, by the names of `mlcroissant.Metadata`."""
+    jsonld: Mapping[str, Any] = field(default_factory=dict)
+    """More of them, by their names in JSON-LD."""
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,10 +54,15 @@ class Card:
     licenses: dict[str, int]
     creators: dict[str, int]
     left_out: dict[str, int]
+    more: More = More()
 
     @property
     def bytes(self) -> int:
         return sum(size for size, _ in self.files.values())
+
+    @property
+    def ending(self) -> str:
+        return WRITERS[self.format].ending
 
     @property
     def values(self) -> list[License]:
@@ -76,33 +70,32 @@ class Card:
 
     def header(self) -> dict[str, Any]:
         """The card's YAML for the hub (https://huggingface.co/docs/hub/datasets-cards)."""
-        known = [value.id.lower() for value in self.values]
-        names = sorted({name if name in HUB_LICENSES else "other" for name in known})
-        ending = "tar" if self.format == "webdataset" else "parquet"
         header: dict[str, Any] = {
             "pretty_name": self.name,
-            "license": names[0] if len(names) == 1 else names,
+            "license": hub_licenses(self.values),
             "task_categories": ["text-to-image"],
             "tags": ["image", "creative-commons", "commoncanvas"]
-            + (["webdataset"] if ending == "tar" else []),
+            + (["webdataset"] if self.ending == "tar" else []),
             "size_categories": [
                 next((label for limit, label in (*_SIZES, *_LARGER) if self.rows < limit), "1B<n<10B")
             ],
             "configs": [
-                {"config_name": "default", "data_files": [{"split": "train", "path": f"data/*.{ending}"}]}
+                {
+                    "config_name": "default",
+                    "data_files": [{"split": "train", "path": f"data/*.{self.ending}"}],
+                }
             ],
         }
-        if self.format == "huggingface":
+        if self.format in ("huggingface", "links"):
+            schema = parquet_schema(self.schema, WRITERS[self.format].images)
             split = {"name": "train", "num_bytes": self.bytes, "num_examples": self.rows}
             header["dataset_info"] = {
-                "features": [
-                    _listed(name, each) for name, each in features(parquet_schema(self.schema)).items()
-                ],
+                "features": [_listed(name, each) for name, each in features(schema).items()],
                 "splits": [split],
                 "download_size": self.bytes,
                 "dataset_size": self.bytes,
             }
-        return header
+        return header | dict(self.more.header)
 
     @property
     def people(self) -> int:
@@ -144,67 +137,17 @@ class Card:
             limits="\n".join(limits),
             creator_rows="\n".join(creator_rows),
             more=f"\n...and {more:,} more; `credits.csv` lists all.\n" if more > 0 else "",
-            layout=_TARS if self.format == "webdataset" else _PARQUET,
+            layout=_LAYOUTS[self.format],
+            sections=self.more.sections and f"\n{self.more.sections.strip()}\n",
             left="\n".join(left),
         )
 
-    def croissant(self, folder: Path) -> str:
-        """croissant.json (https://docs.mlcommons.org/croissant/docs/croissant-spec.html).
 
-        Raises MissingExtraError.
-        """
-        try:
-            import mlcroissant as mlc
-        except ImportError as error:
-            raise MissingExtraError(
-                "the package mlcroissant is missing; pip install 'commoncanvas[export]'"
-            ) from error
-        ending = "tar" if self.format == "webdataset" else "parquet"
-        kind = "application/x-tar" if ending == "tar" else "application/x-parquet"
-        credits = (folder / "credits.csv").read_bytes()
-        known = {"credits.csv": (len(credits), hashlib.sha256(credits).hexdigest()), **self.files}
-        files = [
-            mlc.FileObject(
-                id=name,
-                name=name,
-                content_url=name,
-                content_size=f"{size} B",
-                encoding_formats=["text/csv" if name == "credits.csv" else kind],
-                sha256=sha256,
-            )
-            for name, (size, sha256) in known.items()
-        ]
-        shards = mlc.FileSet(
-            id="shards", name="shards", includes=[f"data/*.{ending}"], encoding_formats=[kind]
-        )
-        place = {"file_object": "credits.csv"} if ending == "tar" else {"file_set": "shards"}
-        names = _CSV_FIELDS if ending == "tar" else _FIELDS
-        fields = [
-            mlc.Field(
-                id=f"images/{name}",
-                name=name,
-                data_types=[mlc.DataType.TEXT],
-                source=mlc.Source(**place, extract=mlc.Extract(column=name)),
-            )
-            for name in names
-        ]
-        if ending == "parquet":
-            image = mlc.Source(
-                **place, extract=mlc.Extract(column="image"), transforms=[mlc.Transform(json_path="bytes")]
-            )
-            kinds = [mlc.DataType.IMAGE_OBJECT]
-            fields.append(mlc.Field(id="images/image", name="image", data_types=kinds, source=image))
-        metadata = mlc.Metadata(
-            name=self.name,
-            description=f"{self.images} by {counted(self.people, 'creators')}, each credited.",
-            license=[each.url or each.name for each in self.values],
-            date_published=datetime.now(UTC),
-            version=f"{self.version}.0.0",
-            cite_as="Credit each image as credits.csv says.",
-            distribution=[*files, shards],
-            record_sets=[mlc.RecordSet(id="images", name="images", key=["images/image_id"], fields=fields)],
-        )
-        return json.dumps(metadata.to_json(), indent=2, ensure_ascii=False, default=str) + "\n"
+def hub_licenses(values: Iterable[License]) -> str | list[str]:
+    """Licences by the hub's names; `other` for those that it has no name for."""
+    known = (value.id.lower() for value in values)
+    names = sorted({name if name in HUB_LICENSES else "other" for name in known})
+    return names[0] if len(names) == 1 else names
 
 
 def _listed(name: str, feature: dict[str, Any]) -> dict[str, Any]:
@@ -256,6 +199,8 @@ The column `credit` has all this as one sentence, here and in each row; show it 
 ## Files
 
 {layout}
+{sections}
+## Left out
 
 Rows of the catalog that were not exported:
 
@@ -265,6 +210,14 @@ Rows of the catalog that were not exported:
 _TARS = """`data/train-*.tar` are WebDataset shards: KEY.jpg (or png, webp), KEY.json with the image's metadata, and
 KEY.txt with its text, if it has one."""
 
+_LINKS = """`data/train-*.parquet` contain no images, but what is needed to fetch them: the address (`image_url`), the
+digest of the original file (`sha256`), licence, creator, text and credit of each.
+
+```sh
+commoncanvas catalog import table data/*.parquet --id-column image_id --catalog my.lance
+commoncanvas catalog fetch --catalog my.lance --size 512 --side shortest
+```"""
+
 _PARQUET = """`data/train-*.parquet` contain each image (`image`), its metadata, its text and its credit:
 
 ```python
@@ -272,3 +225,5 @@ from datasets import load_dataset
 
 images = load_dataset("path/to/this/folder", split="train")
 ```"""
+
+_LAYOUTS = {"webdataset": _TARS, "links": _LINKS, "parquet": _PARQUET, "huggingface": _PARQUET}

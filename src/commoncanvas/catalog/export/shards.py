@@ -1,4 +1,4 @@
-"""Shards of an export, as WebDataset tar or Parquet files. The same rows give the same file."""
+"""Shards of an export, as WebDataset tar or Parquet files, with or without images. The same rows give the same file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from commoncanvas.catalog.credits import COLUMNS as CREDIT_COLUMNS
 from commoncanvas.catalog.credits import credit
 from commoncanvas.core.redact import redacted
+from commoncanvas.table.columns import FINGERPRINT, ColumnInfo
 from commoncanvas.table.texts import first_text
 
-ROW_GROUP = 100
-"""Rows that a viewer reads at once."""
-# `columns` puts image_id and image first; the fetch columns mean nothing to others.
+_URLS = ("page_url", "image_url", "image_url_2", "creator_url", "license_url")
+# `columns` puts image_id and image first; fetch columns and fingerprints mean nothing to others.
 _LEFT_OUT = ("image", "fetch_status", "fetch_error", "image_id")
 _MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"RIFF", "webp"))
 
@@ -29,15 +29,26 @@ _MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"RIFF", "we
 class Writer(Protocol):
     """Writes rows (dicts with the columns of `columns`) to one shard."""
 
-    def add(self, number: int, row: Mapping[str, Any]) -> None: ...
+    ending: ClassVar[str]
+    images: ClassVar[bool]
+    """Whether the shards contain the images."""
+    read_at_once: ClassVar[int]
+    """Rows."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None: ...
+
+    def add(self, number: int, row: Mapping[str, Any]) -> int:
+        """Write a row; returns its bytes of images (of text, in a shard without images)."""
 
     def close(self) -> None: ...
 
 
-def columns(schema: pa.Schema) -> list[str]:
+def columns(schema: pa.Schema, images: bool) -> list[str]:
     """The exported columns: identity, provenance, sizes, texts and scores, but no latents and no text states."""
-    kept = [field.name for field in schema if field.name not in _LEFT_OUT and _readable(field.type)]
-    return ["image_id", "image", *kept]
+    made = (ColumnInfo.of(field) for field in schema)
+    left_out = {*_LEFT_OUT, *(info.settings.get(FINGERPRINT) for info in made if info)}
+    kept = [field.name for field in schema if field.name not in left_out and _readable(field.type)]
+    return ["image_id", *(["image"] if images else []), *kept]
 
 
 def _readable(kind: pa.DataType) -> bool:
@@ -55,9 +66,12 @@ def _readable(kind: pa.DataType) -> bool:
 def public(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row for other people: with its credit and text, without local addresses, passwords and URL signatures."""
     fields = {name: _redacted(value) for name, value in row.items() if name != "image"}
-    for name in ("page_url", "image_url", "creator_url", "license_url"):
-        if _scheme(fields[name] or "") in ("", "file"):
+    for name in _URLS:
+        if _scheme(fields.get(name) or "") in ("", "file"):
             fields[name] = None
+    for name, value in fields.items():
+        if name.endswith("_model") and value and Path(value).is_absolute():
+            fields[name] = Path(value).name
     fields["text"] = first_text(fields)
     fields["credit"] = credit({name: row[name] for name in CREDIT_COLUMNS}).text()
     return fields
@@ -85,17 +99,20 @@ def suffix(image: bytes) -> str:
 class Tar:
     """WebDataset (https://github.com/webdataset/webdataset): KEY.jpg, KEY.json, and KEY.txt if there is a text."""
 
-    ending = "tar"
+    ending: ClassVar[str] = "tar"
+    images: ClassVar[bool] = True
+    read_at_once: ClassVar[int] = 64
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
-    def add(self, number: int, row: Mapping[str, Any]) -> None:
+    def add(self, number: int, row: Mapping[str, Any]) -> int:
         key, fields = f"{number:09}", public(row)
         self._member(f"{key}.{suffix(row['image'])}", row["image"])
         self._member(f"{key}.json", json.dumps(fields, ensure_ascii=False, default=_written).encode())
         if fields["text"]:
             self._member(f"{key}.txt", fields["text"].encode())
+        return len(row["image"])
 
     def _member(self, name: str, data: bytes) -> None:
         member = tarfile.TarInfo(name)
@@ -106,21 +123,29 @@ class Tar:
         self._tar.close()
 
 
-class Parquet:
-    """Parquet for Hugging Face's viewer and `datasets`: `image` has the unchanged bytes and is decoded when read."""
+class Links:
+    """Parquet without images, for people who fetch them again: addresses, digests, licences, credits and texts."""
 
-    ending = "parquet"
+    ending: ClassVar[str] = "parquet"
+    images: ClassVar[bool] = False
+    read_at_once: ClassVar[int] = 4096
+    row_group: ClassVar[int] = 16384
+    """Rows that a reader reads at once."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.schema = parquet_schema(schema)
+        self.schema = parquet_schema(schema, self.images)
         searched = [name for name in self.schema.names if name != "image"]
         self._file = pq.ParquetWriter(path, self.schema, write_page_index=True, write_statistics=searched)
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, number: int, row: Mapping[str, Any]) -> None:
-        name = f"{number:09}.{suffix(row['image'])}"
-        self._rows.append({**public(row), "image": {"bytes": row["image"], "path": name}})
-        if len(self._rows) == ROW_GROUP:
+    def add(self, number: int, row: Mapping[str, Any]) -> int:
+        fields = public(row)
+        self._append(fields)
+        return sum(len(value) for value in fields.values() if isinstance(value, str))
+
+    def _append(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == self.row_group:
             self._write()
 
     def _write(self) -> None:
@@ -133,17 +158,32 @@ class Parquet:
         self._file.close()
 
 
-WRITERS: dict[str, type[Tar] | type[Parquet]] = {
+class Parquet(Links):
+    """Parquet for Hugging Face's viewer and `datasets`: `image` has the unchanged bytes and is decoded when read."""
+
+    images = True
+    read_at_once = 64
+    row_group = 100
+
+    def add(self, number: int, row: Mapping[str, Any]) -> int:
+        name = f"{number:09}.{suffix(row['image'])}"
+        self._append({**public(row), "image": {"bytes": row["image"], "path": name}})
+        return len(row["image"])
+
+
+WRITERS: dict[str, type[Writer]] = {
     "webdataset": Tar,
     "parquet": Parquet,
     "huggingface": Parquet,
+    "links": Links,
 }
 
 
-def parquet_schema(schema: pa.Schema) -> pa.Schema:
+def parquet_schema(schema: pa.Schema, images: bool) -> pa.Schema:
     """Schema of a Parquet shard for a catalog with `schema`; its metadata has the features for `datasets`."""
-    fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
-    fields += [pa.field(name, schema.field(name).type) for name in columns(schema) if name != "image"]
+    stored = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    fields = stored if images else []
+    fields += [pa.field(name, schema.field(name).type) for name in columns(schema, images=False)]
     fields += [pa.field("text", pa.string()), pa.field("credit", pa.string())]
     described = {"info": {"features": features(fields)}}
     return pa.schema(fields, metadata={"huggingface": json.dumps(described)})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog.stats.dropped import dropped
@@ -32,9 +33,14 @@ SCAN_ROWS = 65536
 
 
 def stats(
-    catalog: Catalog | str | Path, *, where: str | None = None, sample: Sample | None = None
+    catalog: Catalog | str | Path,
+    *,
+    where: str | None = None,
+    row_ids: NDArray[np.uint64] | None = None,
+    sample: Sample | None = None,
 ) -> CatalogStats:
-    """Count the rows that match `where` (SQL, or a saved filter's name), without reading images.
+    """Count the rows that match `where` (SQL, or a saved filter's name), without reading images. `row_ids`: only these
+    of them.
 
     Rows stream; memory grows with the number of creators (about 600 bytes each) and cameras. `sample` draws from the
     images that may be shown: stored images whose licence permits reuse. Raises CatalogError.
@@ -43,8 +49,11 @@ def stats(
         catalog = Catalog.open(catalog)
     where = expression(catalog, where)
     seen = Survey(catalog.schema, sample)
+    chosen = None if row_ids is None else np.sort(row_ids)
     for batch in catalog.scan(seen.columns, where, batch_size=SCAN_ROWS, with_row_id=True):
-        seen.add(batch)
+        seen.add(
+            batch if chosen is None else batch.filter(pa.array(_among(batch["_rowid"].to_numpy(), chosen)))
+        )
 
     by_license = _by_license(seen)
     allowed = {
@@ -90,7 +99,7 @@ def stats(
         mean_height=means[SIZES.index("height")],
         mean_original_width=means[SIZES.index("original_width")],
         mean_original_height=means[SIZES.index("original_height")],
-        filled=_filled(catalog, where),
+        filled=_filled(catalog, where, chosen),
         dropped=dropped(
             catalog,
             where,
@@ -100,6 +109,15 @@ def stats(
         image_bytes=on_disk.get("image", 0),
         total_bytes=sum(on_disk.values()),
     )
+
+
+def _among(row_ids: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """[N] Whether each id is in `ordered`."""
+    if not len(ordered):
+        return np.zeros(len(row_ids), np.bool_)
+    places = np.minimum(np.searchsorted(ordered, row_ids), len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[places] == row_ids
+    return found
 
 
 def _by_license(seen: Survey) -> list[Figures]:
@@ -200,11 +218,20 @@ def _top(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _filled(catalog: Catalog, where: str | None) -> dict[str, int]:
+def _filled(catalog: Catalog, where: str | None, chosen: NDArray[np.uint64] | None) -> dict[str, int]:
     beyond = (name for name in catalog.schema.names if name not in (*SCHEMA.names, COUNTRY.name))
     columns = ["label", *beyond]
     present = [name for name in columns if name in catalog.schema.names]
-    return {name: catalog.count(all_of(f"`{name}` IS NOT NULL", where)) for name in present}
+    conditions = {name: all_of(f"`{name}` IS NOT NULL", where) for name in present}
+    if chosen is None:
+        return {name: catalog.count(condition) for name, condition in conditions.items()}
+    return {
+        name: sum(
+            int(_among(batch["_rowid"].to_numpy(), chosen).sum())
+            for batch in catalog.scan([], condition, SCAN_ROWS, with_row_id=True)
+        )
+        for name, condition in conditions.items()
+    }
 
 
 def bytes_on_disk(catalog: Catalog) -> dict[str, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from commoncanvas.catalog.export_folder import lists_removed
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.base_row import check_columns, web_address
 from commoncanvas.catalog.importing.sources.described import DescribedSource
@@ -194,7 +195,8 @@ def saved_files(folder: Path) -> list[Path]:
     """The Arrow files of all splits in a folder from `save_to_disk`; else the Parquet files below the folder."""
     states = sorted(folder.rglob("state.json"))
     found = [path for state in states for path in sorted(state.parent.glob("*.arrow"))]
-    return found or sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+    tables = (path for path in folder.rglob("*.parquet") if path.is_file())
+    return found or sorted(path for path in tables if not lists_removed(path))
 
 
 def _file_part(path: Path, dataset: str, name: str) -> Part:

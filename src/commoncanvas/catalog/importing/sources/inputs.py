@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from commoncanvas.catalog.export_folder import lists_removed
 from commoncanvas.catalog.importing.sources import fields
 from commoncanvas.catalog.importing.sources.source import SourceOptions
 from commoncanvas.core.errors import SourceError
@@ -63,10 +64,12 @@ def _absolute(path: Path) -> Path:
 
 
 def files_within(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
-    """The files below `folder` with these suffixes, in a fixed order, without hidden files."""
+    """The files below `folder` with these suffixes, in a fixed order, without hidden files and an export's list of what
+    was removed.
+    """
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+        if path.suffix.lower() in suffixes and not hidden and path.is_file() and not lists_removed(path):
             yield path
 
 
