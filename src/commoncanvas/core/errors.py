@@ -58,6 +58,10 @@ class DecoderError(CommonCanvasError):
     """The processes that decode images can't be started. No image causes this."""
 
 
+class PlatformError(CommonCanvasError):
+    """A command needs what this operating system lacks."""
+
+
 class MissingExtraError(CommonCanvasError):
     """A command needs an optional dependency that isn't installed."""
 

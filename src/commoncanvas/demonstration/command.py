@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -21,7 +20,8 @@ from commoncanvas.config import MAIN, load_recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
-from commoncanvas.core.memory import MAXRSS_BYTES
+from commoncanvas.core.memory import wait_for
+from commoncanvas.core.platforms import die_with_parent, need_unix
 from commoncanvas.engine import every
 
 # With the recipes' steps, the demo takes about this long on two CPU cores. Steps grow in proportion to the minutes.
@@ -36,7 +36,6 @@ CAPTIONER, AUTOENCODER, DIFFUSION = (
 # the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
 HEARTBEAT_SECONDS = 1.0
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
     """
     if not (math.isfinite(minutes) and minutes > 0):
         raise CommonCanvasError(f"--minutes {minutes}: give a number greater than 0")
+    need_unix("the demo")
     folder = Path(out)
     summary = folder / "summary.json"
     with only_one(folder) as lock:
@@ -203,21 +203,15 @@ def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
         [sys.executable, "-m", "commoncanvas", *words, "--json"],
         stdout=subprocess.PIPE,
         pass_fds=(lock,),
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     # Ctrl-C reaches the child directly: both are in the terminal's foreground group.
     previous = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, forward)]
     try:
         assert child.stdout is not None
         output = child.stdout.read().decode()
-        _, status, usage = os.wait4(child.pid, 0)
+        code, peak = wait_for(child.pid)
     finally:
         signal.signal(signal.SIGINT, previous[0])
         signal.signal(signal.SIGTERM, previous[1])
-    code = os.waitstatus_to_exitcode(status)
-    return (code if code >= 0 else 128 - code), output, usage.ru_maxrss * MAXRSS_BYTES / 1e6
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return (code if code >= 0 else 128 - code), output, peak / 1e6
