@@ -33,7 +33,7 @@ LACKING = {
     ),
 }
 """System -> modules, names of `os` and names of `signal` that it lacks."""
-IMPORT = tuple(["catalog", "import", "folder", "scans", "--metadata", "scans.csv", "--catalog", "my.lance"])
+IMPORT = ("catalog", "import", "folder", "scans", "--metadata", "scans.csv", "--catalog", "my.lance")
 # The packages of others are loaded before: what they do on other systems is tested by them.
 PATCH = """
 import importlib, os, pkgutil, signal, sys, types

@@ -27,11 +27,7 @@ from commoncanvas.engine import every
 # With the recipes' steps, the demo takes about this long on two CPU cores. Steps grow in proportion to the minutes.
 NOMINAL_MINUTES = 10.0
 SIZE = 64
-CAPTIONER, AUTOENCODER, DIFFUSION = (
-    "recipes/xs-captioner.yaml",
-    "recipes/xs-autoencoder.yaml",
-    "recipes/xs.yaml",
-)
+CAPTIONER, AUTOENCODER, DIFFUSION = "xs-captioner", "xs-autoencoder", "xs"
 # With more minutes, models learn from more images, because more steps on the same few images would only overfit. Below
 # the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
