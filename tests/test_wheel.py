@@ -136,6 +136,9 @@ def test_the_wheel_works_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
     commoncanvas("catalog import openmoji --catalog drawings.lance")
     assert "ours2.yaml" in commoncanvas("init xs ours2.yaml --catalog my.lance")
     assert "images/s" in commoncanvas("plan s-c s-c-512 --images 70e6 --gpus 128 --device a100")
+    assert "images/s" in commoncanvas("plan xs --images 1e6 --device a100"), (
+        "its autoencoder isn't trained yet"
+    )
     assert "Ada" in (tmp_path / "stats.html").read_text(encoding="utf-8")
 
 
