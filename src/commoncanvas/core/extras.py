@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, requires
 
 from commoncanvas.core.errors import MissingExtraError
 
@@ -12,6 +11,9 @@ _REQUIREMENT = re.compile(r"(?P<package>[\w.-]+).*;.*extra == ['\"](?P<extra>[\w
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     """What to install, if the module that `error` misses comes with an extra; None if it does not."""
+    # Its modules are many, and every process imports this one.
+    from importlib.metadata import PackageNotFoundError, requires
+
     package = (error.name or "").partition(".")[0]
     try:
         found = map(_REQUIREMENT.match, requires("commoncanvas") or ())

@@ -18,7 +18,6 @@ from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
-from commoncanvas.core.console import say
 from commoncanvas.core.errors import DecoderError, ImageError
 from commoncanvas.core.platforms import (
     AddressSpace,
@@ -171,6 +170,8 @@ class _Decoder(Generic[T]):
 
 @lru_cache(maxsize=1)
 def _say_once() -> None:
+    from commoncanvas.core.console import say  # here: the decoding processes don't need it
+
     say(
         "this system does not limit the memory of the processes that decode images; for images of strangers, use Linux"
     )
