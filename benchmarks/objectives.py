@@ -55,7 +55,7 @@ FLOW = {
     # The first order is the step that DDIM takes.
     "sample.options": "{solver_order: 1}",
 }
-# XS's weights as a transformer on patches of one cell, of recipes/xs-transformer.yaml.
+# XS's weights as a transformer on patches of one cell, of the recipe xs-transformer.
 TRANSFORMER = {"unet": "null", "transformer": str(load_recipe("xs-transformer").transformer)}
 # The column that the captioner reads, made for the other rows too.
 REPA = {

@@ -49,7 +49,7 @@ def test_help_takes_under_a_second() -> None:
     ("words", "message"),
     [
         (["trian"], "train"),
-        (["train", "recipes/none.yaml"], "does not exist"),
+        (["train", "own/none.yaml"], "does not exist"),
         (["train", "xs", "--train.stepz", "4"], "did you mean train.steps"),
         (["catalog", "stats", "--catalog", "nowhere.lance"], "nowhere.lance"),
         (["catalog", "stats"], "--catalog"),

@@ -60,7 +60,7 @@ def test_more_minutes_widen_what_the_models_learn() -> None:
             )
         return found
 
-    things = load_recipe("recipes/xs-captioner.yaml").data.catalogs["main"].filter
+    things = load_recipe("xs-captioner").data.catalogs["main"].filter
     assert set(filters(10).values()) == {None}
     assert filters(30)["model"] == filters(30)["autoencoder"] == filters(30)["latents"] == things
     assert filters(30)["captioner"] is None  # its own is that already

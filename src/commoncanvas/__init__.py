@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from commoncanvas.core.extras import missing_extra
 from commoncanvas.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -54,5 +55,10 @@ _CALLS = {
 
 def __getattr__(name: str) -> Any:
     if name in _CALLS:
-        return getattr(import_module(_CALLS[name]), name)
+        try:
+            return getattr(import_module(_CALLS[name]), name)
+        except ModuleNotFoundError as error:
+            if missing := missing_extra(error):
+                raise missing from error
+            raise
     raise AttributeError(f"module 'commoncanvas' has no attribute {name!r}")

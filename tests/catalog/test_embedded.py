@@ -62,7 +62,7 @@ def test_an_image_of_too_many_bands_costs_itself_only(count: int) -> None:
 
 
 def test_a_source_that_is_left_early_leaves_no_process_behind() -> None:
-    tasks._lookers.close()  # the process that look-ups keep may be there from another test
+    tasks.lookers().close()  # the process that look-ups keep may be there from another test
     rows = with_images(((f"row {n}", {}, picture(seed=n)) for n in range(50)), Store(), Report())
     assert next(rows)["fetch_status"] == "ok"
     assert children()

@@ -36,7 +36,7 @@ SMALL = {
     "commoncanvas train ours-autoencoder.yaml": TWO_STEPS,
     "commoncanvas train ours.yaml": TWO_STEPS,
     "commoncanvas encode ours-s.yaml": SHORT_TEXTS,
-    "commoncanvas encode recipes/s-c.yaml": SHORT_TEXTS,
+    "commoncanvas encode s-c": SHORT_TEXTS,
     "commoncanvas evaluate": "--prompts 4 --steps 2",
     "commoncanvas generate": "--steps 2",
     "commoncanvas catalog fetch --catalog cc.lance": "--allow-private",
@@ -56,13 +56,13 @@ GUIDES = {
     "docs/guide/release.md": Guide(guides.museum, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/training.md": Guide(
         parsed={
-            "commoncanvas train recipes/s-c.yaml": WEIGHTS,
+            "commoncanvas train s-c": WEIGHTS,
             "commoncanvas train my.yaml --resume": "your own recipe; own-images.md trains one",
         }
     ),
     "docs/guide/scale.md": Guide(
         parsed={
-            "commoncanvas train recipes/s-c.yaml": WEIGHTS,
+            "commoncanvas train s-c": WEIGHTS,
             "commoncanvas catalog fetch --catalog cc.lance --size 1024 --engine ray": CLUSTER,
             "commoncanvas catalog curate --catalog cc.lance --min-sharpness 100": CLUSTER,
             "commoncanvas encode recipe.yaml --engine ray": CLUSTER,
@@ -72,8 +72,8 @@ GUIDES = {
         guides.own,
         SMALL,
         {
-            "commoncanvas train recipes/s-c.yaml": WEIGHTS,
-            "commoncanvas study scarcity recipes/xs.yaml": "five trainings of the demo; tests/studies has small ones",
+            "commoncanvas train s-c": WEIGHTS,
+            "commoncanvas study scarcity xs": "five trainings of the demo; tests/studies has small ones",
         },
     ),
 }

@@ -32,7 +32,7 @@ from tests.images.test_image import photo
 @pytest.fixture(autouse=True)
 def no_looker() -> None:
     """The process that look-ups keep may be there from another test."""
-    tasks._lookers.close()
+    tasks.lookers().close()
 
 
 @pytest.fixture

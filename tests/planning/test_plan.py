@@ -209,7 +209,7 @@ def test_json_is_the_plan(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     code, out, _ = command(
         capsys,
         monkeypatch,
-        *("recipes/s-c.yaml", "--images", "70e6", "--data.text", "[caption]", "s-c-512", "--gpus", "128"),
+        *("s-c", "--images", "70e6", "--data.text", "[caption]", "s-c-512", "--gpus", "128"),
         *("--device", "h100", "--dollars-an-hour", "2", *SMALL, "--json"),
     )
     assert code == 0

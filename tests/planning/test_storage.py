@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.config import DiffusionRecipe
+from commoncanvas.config import DiffusionRecipe, load_recipe
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.encoding.command import encode
-from commoncanvas.planning.parts import latents_of, text_states_of
+from commoncanvas.planning.parts import Latents, latents_of, text_states_of
 from commoncanvas.planning.storage import columns_of, count_rows
 from commoncanvas.table.schema import to_batch
 from tests.encoding import models
@@ -18,6 +19,17 @@ def tiny(folder: Path, model: str, *overrides: str) -> DiffusionRecipe:
     made = recipe("xs", folder, *words)
     assert isinstance(made, DiffusionRecipe)
     return made
+
+
+def test_a_recipe_of_the_package_can_be_planned_before_its_autoencoder_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    planned = load_recipe("xs")
+    assert isinstance(planned, DiffusionRecipe)
+    assert latents_of(planned) == Latents(channels=8, downsampling=4)
+    with pytest.raises(RecipeError, match="vae other/xs-autoencoder is not a folder"):
+        latents_of(planned.model_copy(update={"vae": "other/xs-autoencoder"}))
 
 
 @pytest.mark.parametrize(

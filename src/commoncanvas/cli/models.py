@@ -215,7 +215,7 @@ def train(
     without_taken_down: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
-    """Train RECIPE: recipes/xs-captioner.yaml, xs-autoencoder.yaml, xs.yaml, or a file of your own.
+    """Train RECIPE: xs, s-c or another recipe of the package, or a YAML file of your own.
 
     Args:
         resume: continue from the newest checkpoint of a stopped or killed run; start a run if there is none.
@@ -251,7 +251,7 @@ def plan(
         gpus: number of devices.
         device: a100, h100 (SXM), h100-pcie, h100-nvl, h200, b200, v100, v100-pcie, l40s or rtx4090.
         images: rows to encode, held-out rows included, such as 70e6; default: the rows that the recipe selects.
-        utilisation: fraction of the device's peak; default: from a published table of A100s, see docs/guide/plan.md.
+        utilisation: fraction of the device's peak; default: from a published table of A100s.
         dollars_an_hour: price of one device for one hour.
     """
     from commoncanvas.config import load_recipe, split_words

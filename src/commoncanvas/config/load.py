@@ -23,7 +23,7 @@ _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminato
 def load_recipe(
     recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), **fields: Any
 ) -> Recipe:
-    """Read the recipe at a path, or one that comes with the package (`recipes/xs.yaml` or `xs`), and apply overrides.
+    """Read the recipe at a path, or one that comes with the package (`xs`), and apply overrides.
 
     `base` in a recipe is another recipe's name or path (relative to this recipe). Fields that the recipe doesn't set
     come from its base.
@@ -102,7 +102,7 @@ def _read(recipe: str, among: Path = Path(), over: tuple[str, ...] = ()) -> dict
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {recipe} is not valid YAML: {one_line(error)}") from error
     if not isinstance(fields, dict):
-        raise RecipeError(f"recipe {recipe} must be a mapping of fields, see recipes/ for examples")
+        raise RecipeError(f"recipe {recipe} must be a mapping of fields; commoncanvas init writes one")
     return _with_base(fields, recipe, where, Path(where).parent, over)
 
 

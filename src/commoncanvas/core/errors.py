@@ -62,6 +62,10 @@ class CredentialError(CommonCanvasError):
     """A certificate or key can't be used, or the content credentials of an image can't be read."""
 
 
+class PlatformError(CommonCanvasError):
+    """A command needs what this operating system lacks."""
+
+
 class MissingExtraError(CommonCanvasError):
     """A command needs an optional dependency that isn't installed."""
 

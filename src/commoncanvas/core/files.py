@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from commoncanvas.core.errors import CommonCanvasError
+from commoncanvas.core.platforms import try_lock
 
 NAME = ".lock"
 _REMEDIES = {
@@ -44,9 +45,15 @@ def from_anywhere(model: str) -> str:
 
 
 def sync(folder: Path, deep: bool = True) -> None:
-    """Wait until a folder, and with `deep` all in it, is on the disk: a power cut leaves it as it is now."""
+    """Wait until a folder, and with `deep` all in it, is on the disk: a power cut leaves it as it is now.
+
+    Windows can't do that for folders; only the files are waited for.
+    """
+    windows = sys.platform == "win32"
     for path in [*(folder.rglob("*") if deep else ()), folder]:
-        handle = os.open(path, os.O_RDONLY)
+        if windows and path.is_dir():
+            continue
+        handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
@@ -73,8 +80,6 @@ def only_one(folder: Path) -> Iterator[int]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / NAME).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CommonCanvasError(f"{folder} is in use by another run; wait for it, or stop it") from error
+        if not try_lock(file.fileno()):
+            raise CommonCanvasError(f"{folder} is in use by another run; wait for it, or stop it")
         yield file.fileno()

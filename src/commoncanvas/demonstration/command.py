@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -21,24 +20,20 @@ from commoncanvas.config import MAIN, load_recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
-from commoncanvas.core.memory import MAXRSS_BYTES
+from commoncanvas.core.memory import wait_for
+from commoncanvas.core.platforms import die_with_parent, need_unix
 from commoncanvas.engine import every
 
 # With the recipes' steps, the demo takes about this long on two CPU cores. Steps grow in proportion to the minutes.
 NOMINAL_MINUTES = 10.0
 SIZE = 64
-CAPTIONER, AUTOENCODER, DIFFUSION = (
-    "recipes/xs-captioner.yaml",
-    "recipes/xs-autoencoder.yaml",
-    "recipes/xs.yaml",
-)
+CAPTIONER, AUTOENCODER, DIFFUSION = "xs-captioner", "xs-autoencoder", "xs"
 # With more minutes, models learn from more images, because more steps on the same few images would only overfit. Below
 # the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
 UNSURE = 0.25
 """Share of images that get no caption: a wrong one teaches the model a wrong word."""
 HEARTBEAT_SECONDS = 1.0
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
     """
     if not (math.isfinite(minutes) and minutes > 0):
         raise CommonCanvasError(f"--minutes {minutes}: give a number greater than 0")
+    need_unix("the demo")
     folder = Path(out)
     summary = folder / "summary.json"
     with only_one(folder) as lock:
@@ -207,21 +203,15 @@ def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
         [sys.executable, "-m", "commoncanvas", *words, "--json"],
         stdout=subprocess.PIPE,
         pass_fds=(lock,),
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     # Ctrl-C reaches the child directly: both are in the terminal's foreground group.
     previous = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, forward)]
     try:
         assert child.stdout is not None
         output = child.stdout.read().decode()
-        _, status, usage = os.wait4(child.pid, 0)
+        code, peak = wait_for(child.pid)
     finally:
         signal.signal(signal.SIGINT, previous[0])
         signal.signal(signal.SIGTERM, previous[1])
-    code = os.waitstatus_to_exitcode(status)
-    return (code if code >= 0 else 128 - code), output, usage.ru_maxrss * MAXRSS_BYTES / 1e6
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return (code if code >= 0 else 128 - code), output, peak / 1e6

@@ -4,10 +4,8 @@ result release the interpreter for network work.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
-import resource
 import signal
 import socket
 import subprocess
@@ -16,11 +14,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import lru_cache
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 from commoncanvas.core.errors import DecoderError, ImageError
+from commoncanvas.core.platforms import (
+    AddressSpace,
+    end_after,
+    ended_by_time,
+    limits_memory,
+    locked,
+    nameless_file,
+    need_unix,
+)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -55,7 +62,9 @@ class Decoders(Generic[T]):
     """Up to `processes` decoding processes, started when needed. Thread-safe: each call uses one process alone."""
 
     def __init__(self, task: Task[T], processes: int, timeout_s: float = DECODE_SECONDS) -> None:
-        turn = open(os.memfd_create("large images"), "wb")  # noqa: SIM115, PTH123 (the decoders lock it)
+        """Raises PlatformError on Windows."""
+        need_unix("decoding images in limited processes")
+        turn = nameless_file("large images")  # the decoders lock it
         self._all = [_Decoder(task, timeout_s, turn) for _ in range(processes)]
         self._idle: queue.LifoQueue[_Decoder[T]] = queue.LifoQueue()
         self._closing = threading.Lock()
@@ -101,7 +110,7 @@ class _Decoder(Generic[T]):
             failure, made = pipe.recv()
         except (EOFError, OSError) as error:
             status = self.bury()
-            if status == -signal.SIGALRM:
+            if ended_by_time(status):
                 raise ImageError("timeout", f"not decoded within {self._timeout_s:g} s") from error
             raise ImageError("internal", f"its decoder ended with exit status {status}") from error
         except BaseException:  # after Ctrl-C, the next file would get this file's answer
@@ -140,6 +149,8 @@ class _Decoder(Generic[T]):
         if not pipe.poll(START_SECONDS):
             raise TimeoutError(f"the start takes longer than {START_SECONDS:g} s")
         pipe.recv()
+        if not limits_memory():
+            _say_once()
         return pipe
 
     def kill(self) -> None:
@@ -157,35 +168,23 @@ class _Decoder(Generic[T]):
         return process.wait() if process else None
 
 
-class _Room:
-    """Limits this process's memory to its current size plus ROOM_BYTES. A larger allocation fails."""
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    from commoncanvas.core.console import say  # here: the decoding processes don't need it
 
-    def __init__(self) -> None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        self._bytes = pages * resource.getpagesize() + ROOM_BYTES
-        self._most = resource.getrlimit(resource.RLIMIT_AS)[1]
-
-    def allow(self, more: int) -> None:
-        limit = self._bytes + more
-        if self._most != resource.RLIM_INFINITY:
-            limit = min(limit, self._most)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, self._most))
+    say(
+        "this system does not limit the memory of the processes that decode images; for images of strangers, use Linux"
+    )
 
 
 @contextmanager
-def _alone(turn: int, room: _Room, max_bytes: int, seconds: float) -> Iterator[None]:
-    """Wait for the lock on the file `turn`, then allow `max_bytes` more memory and count the time again.
-
-    The kernel releases the lock of a process that dies.
-    """
-    _end_after(0)
-    fcntl.lockf(turn, fcntl.LOCK_EX)
-    try:
-        room.allow(max_bytes)
-        _end_after(seconds)
+def _alone(turn: int, space: AddressSpace, max_bytes: int, seconds: float) -> Iterator[None]:
+    """Wait for the lock on the file `turn`, then allow `max_bytes` more memory and count the time again."""
+    end_after(0)
+    with locked(turn):
+        space.allow(ROOM_BYTES + max_bytes)
+        end_after(seconds)
         yield
-    finally:
-        fcntl.lockf(turn, fcntl.LOCK_UN)
 
 
 def serve(fd: int, turn: int) -> None:
@@ -194,20 +193,19 @@ def serve(fd: int, turn: int) -> None:
     """
     # Ctrl-C reaches all processes of a terminal; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     pipe: Connection[Any, Any] = Connection(os.dup(fd))
     os.close(fd)
     with suppress(EOFError, OSError):
         task, seconds = pipe.recv()
-        room = _Room()
+        space = AddressSpace()
         pipe.send("ready")
         while True:
             formats, size, options = pipe.recv()
-            room.allow(FILE_COPIES * size)
+            space.allow(ROOM_BYTES + FILE_COPIES * size)
             data = pipe.recv_bytes()
-            large = _alone(turn, room, task.max_pixels * LARGE_PIXEL_BYTES, seconds)
-            _end_after(seconds)
+            large = _alone(turn, space, task.max_pixels * LARGE_PIXEL_BYTES, seconds)
+            # The kernel ends it: a hanging decoder may hold the GIL, and the parent may no longer run.
+            end_after(seconds)
             made = failure = None
             try:
                 made = task(data, formats, large, **options)
@@ -217,11 +215,4 @@ def serve(fd: int, turn: int) -> None:
                 # An unexpected error in one of millions of rows must not end every run.
                 failure = "internal", f"{type(error).__name__}: {error}"
             pipe.send((failure, made))
-            _end_after(0)
-
-
-def _end_after(seconds: float) -> None:
-    """End this process by SIGALRM after `seconds`; 0: never. The kernel does it: a hanging decoder may hold the GIL,
-    and the parent may no longer run.
-    """
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+            end_after(0)

@@ -6,6 +6,7 @@ import atexit
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -109,14 +110,18 @@ class Look:
         return load(data, self.size, "longest", self.max_pixels, formats, large=large)[0]
 
 
-_lookers = Decoders(Look(), 1)
-atexit.register(_lookers.close)
+@lru_cache(maxsize=1)
+def lookers() -> Decoders[NDArray[np.uint8]]:
+    """The decoders of `look`. Raises PlatformError."""
+    made = Decoders(Look(), 1)
+    atexit.register(made.close)
+    return made
 
 
 def look(data: bytes) -> NDArray[np.uint8]:
     """An untrusted file -> uint8 [H, W, 3] in sRGB, at most 512 pixels per side. Another process decodes it, and stays
-    for the next file. Raises ImageError, DecoderError.
+    for the next file. Raises ImageError, DecoderError, PlatformError.
     """
     if len(data) > MAX_BYTES:
         raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
-    return _lookers(data, READS)
+    return lookers()(data, READS)

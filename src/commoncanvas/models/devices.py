@@ -96,10 +96,7 @@ def keep_freed_memory() -> None:
     By default, glibc maps new memory for each large tensor and returns it to the kernel. So every step causes page
     faults again; benchmarks/memory.py measures the cost. Does nothing without Linux and glibc.
     """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(M_TOP_PAD, 64 * 2**20)

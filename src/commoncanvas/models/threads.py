@@ -8,7 +8,10 @@ threads, and four fifths with one (benchmarks/contention.py). So torch gets one 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,11 +41,19 @@ class Usage:
 
 def usage() -> Usage | None:
     """The current usage; None on other systems than Linux."""
-    try:
-        allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-        lines = STAT.read_text().splitlines()
-    except (OSError, AttributeError):
-        return None
+    found = None
+    if sys.platform == "linux":
+        with suppress(OSError):  # a container may hide it
+            lines = STAT.read_text().splitlines()
+            allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+            times = os.times()
+            busy = _ticks(lines, allowed) / os.sysconf("SC_CLK_TCK")
+            found = Usage(time.monotonic(), busy, times.user + times.system)
+    return found
+
+
+def _ticks(lines: Sequence[str], allowed: Container[str]) -> int:
+    """How long the `allowed` cores were busy, in clock ticks."""
     busy = 0
     for line in lines:
         name, *ticks = line.split()
@@ -50,8 +61,7 @@ def usage() -> Usage | None:
             # user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)).
             values = [int(tick) for tick in ticks[:8]]
             busy += sum(values) - values[3] - values[4]
-    times = os.times()
-    return Usage(time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), times.user + times.system)
+    return busy
 
 
 class Threads:

@@ -25,7 +25,7 @@ Caption = tuple[bytes, str, str | None]
 """Image file (PNG, JPEG or WebP), the model's caption, the image's true name if known."""
 
 COMMANDS = (
-    "make install",
+    "pip install 'commoncanvas[xs]'",
     "commoncanvas demo",
     'commoncanvas generate demo/model "a deer" --seed 1',
     "commoncanvas catalog credits --catalog demo/catalog.lance --format html",

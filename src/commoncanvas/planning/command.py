@@ -51,7 +51,7 @@ def plan(
     given = [recipes] if isinstance(recipes, str | Path | RecipeBase) else recipes
     todo = [as_recipe(each) for each in given]
     if not todo:
-        raise CommonCanvasError("there is no recipe to plan; give one, such as recipes/s-c.yaml")
+        raise CommonCanvasError("there is no recipe to plan; give one, such as s-c")
     planned = [_diffusion(recipe, utilisation) for recipe in todo]
     outs = {recipe.out: recipe.name for recipe in planned}
     return Plan(
@@ -169,8 +169,8 @@ def _notes(
     if utilisation is None:
         notes.append(
             f"utilisation {DEFAULT_UTILISATION:g} is calibrated on one published table of 8 to 128 A100s; compared "
-            "with it, days are within 11 % and images/s within 15 %, but 256 px on 128 A100s is 60 % too fast "
-            "(docs/guide/plan.md); other devices were not measured"
+            "with it, days are within 11 % and images/s within 15 %, but 256 px on 128 A100s is 60 % too fast; "
+            "other devices were not measured"
         )
     if not device.bf16 and any(recipe.train.precision != "fp32" for recipe in recipes):
         notes.append(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from commoncanvas.config import DiffusionRecipe
+from commoncanvas.config import AutoencoderRecipe, DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
 
 T = TypeVar("T")
@@ -47,13 +47,16 @@ ENCODERS = {name: TextStates(1024) for name in _SD2} | {_SDXL: TextStates(2048, 
 
 
 def latents_of(recipe: DiffusionRecipe) -> Latents:
-    """The latents of the recipe's VAE, in a folder or of a known id. Raises RecipeError."""
+    """The latents of the recipe's VAE: in a folder, of a known id, or trained by a recipe of the package (`xs`).
+
+    Raises RecipeError.
+    """
     from commoncanvas.models.loading import components, read_json
     from commoncanvas.models.vae import CLASSES
 
     model = recipe.vae
     if not Path(model).is_dir():
-        return _known(recipe, "vae", model, VAES)
+        return _to_be_trained(model) or _known(recipe, "vae", model, VAES)
     config = read_json(model, "config.json", "vae" if "vae" in components(model) else "")
     blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels")
     if config.get("_class_name") not in CLASSES or not blocks or "latent_channels" not in config:
@@ -62,6 +65,17 @@ def latents_of(recipe: DiffusionRecipe) -> Latents:
             "give a folder that has it"
         )
     return Latents(config["latent_channels"], 2 ** (len(blocks) - 1))
+
+
+def _to_be_trained(folder: str) -> Latents | None:
+    """The latents of the autoencoder that a recipe of the package writes to `folder`; None if there is none."""
+    try:
+        recipe = load_recipe(Path(folder).name)
+    except RecipeError:
+        return None
+    if not isinstance(recipe, AutoencoderRecipe) or recipe.out != folder:
+        return None
+    return Latents(recipe.vae["latent_channels"], 2 ** (len(recipe.vae["block_out_channels"]) - 1))
 
 
 def text_states_of(recipe: DiffusionRecipe) -> TextStates:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -208,7 +209,7 @@ def _place(out: str | Path) -> Path:
     for other, name in ((Path.cwd(), "the current folder"), (Path.home(), "your home folder")):
         if other.resolve().is_relative_to(folder):
             raise CatalogError(f"{out} is {name} or contains it; choose a separate folder")
-    if folder.is_mount():
+    if os.path.ismount(folder):  # Path.is_mount fails on Windows
         raise CatalogError(f"{out} is a mount point, which can't be renamed; choose a folder below it")
     return folder
 
