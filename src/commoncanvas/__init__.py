@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
+    from commoncanvas.release.model.command import release_model as release_model
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
 
@@ -37,6 +38,7 @@ _CALLS = {
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.command",
+    "release_model": "commoncanvas.release.model.command",
     "study_scarcity": "commoncanvas.studies.scarcity",
     "train": "commoncanvas.training.trainer",
 }
