@@ -27,7 +27,8 @@ from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.release.check import check_model
-from commoncanvas.release.model import checkpoints, log
+from commoncanvas.release.model import log
+from commoncanvas.release.model.checkpoints import chosen_steps, write_checkpoints
 from commoncanvas.release.model.credits import write_credits
 from commoncanvas.release.model.documents import write_documents
 from commoncanvas.release.model.recipe import write_recipe
@@ -79,6 +80,7 @@ def release_model(
     """
     moved = [catalog] if isinstance(catalog, str) else list(catalog)
     published = Published(_hub_id(name, "name"), _hub_id(data, "data"))
+    chosen_steps(checkpoints, (), 0)  # a wrong choice fails before hours of copying
     source = ModelFolder(Path(model), moved)
     folder = Path(out).resolve()
     partial = folder.with_name(folder.name + PARTIAL)
@@ -122,7 +124,7 @@ def _write(job: Job, mark: dict[str, Any]) -> None:
 
 
 def _check(job: Job) -> None:
-    """Before hours of copying: a model with problems is not published."""
+    """A model with problems is not published. Raises ModelError."""
     problems = check_model(job.model.path, job.model.moved).problems
     if problems:
         first = problems[0]
@@ -143,7 +145,7 @@ def _copy(job: Job) -> None:
 
 
 def _checkpoints(job: Job) -> None:
-    names = checkpoints.write_checkpoints(job.model.path, job.model.record, job.checkpoints, job.out)
+    names = write_checkpoints(job.model.path, job.model.record, job.checkpoints, job.out)
     if names:
         found = digests(job.out)
         replace_json(

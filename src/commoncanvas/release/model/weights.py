@@ -27,7 +27,7 @@ def copy_model(model: Path, out: Path) -> None:
     A file that was copied before, by a run that was stopped, is not copied again.
     """
     files = list(_files(model))
-    with progress("copy", sum(path.stat().st_size for path in files), "bytes") as bar:
+    with progress("copy", len(files), "files") as bar:
         for path in files:
             target = out / path.relative_to(model)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def copy_model(model: Path, out: Path) -> None:
                 partial = target.with_name(f".{target.name}.part")
                 shutil.copyfile(path, partial)
                 partial.replace(target)
-            bar.advance(path.stat().st_size)
+            bar.advance()
 
 
 def evaluation(found: dict[str, Any]) -> dict[str, Any]:
