@@ -16,7 +16,8 @@ MODELS = frozenset({"model", "vae", "text_encoder", "init", "captioner", "_name_
 """Fields with a folder, or an id of the hub, which stays."""
 TEXTS = frozenset({"prompts", "prompt", "text", "filter"})
 """Fields with people's words, which may begin with a slash."""
-_LOCAL = re.compile(r"(/|~|file:|[A-Za-z]:[\\/]|\\\\|\.\.?[\\/])\S.*", re.IGNORECASE)
+_LOCAL = re.compile(r"(/[^/\s][^/]*/|~\w*/|file:|[A-Za-z]:[\\/]|\\\\|\.\.?[\\/])\S.*", re.IGNORECASE)
+"""A path with a folder in it. A single `/word` may be a token of a vocabulary."""
 _PUBLIC = re.compile(r"https?://", re.IGNORECASE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,9 @@ def copy_model(model: Path, out: Path) -> None:
         for path in files:
             target = out / path.relative_to(model)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if path.name.endswith(SETTINGS):
-                replace_json(target, shareable(read_json(path)))
-            elif path.relative_to(model) == EVALUATION:
-                replace_json(target, evaluation(read_json(path)))
-            elif path == model / RECORD:
-                replace_json(target, shareable(read_json(path)))
+            change = _change(path.relative_to(model))
+            if change and (shared := change(found := read_json(path))) != found:
+                replace_json(target, shared)
             elif not (target.is_file() and target.stat().st_size == path.stat().st_size):
                 partial = target.with_name(f".{target.name}.part")
                 shutil.copyfile(path, partial)
@@ -44,11 +41,20 @@ def copy_model(model: Path, out: Path) -> None:
             bar.advance()
 
 
-def evaluation(found: dict[str, Any]) -> dict[str, Any]:
-    """evaluation.json for other people."""
-    for name in ("seen_samples", "heldout_samples"):
-        found[name] = [each | {"real_file": None} for each in found.get(name, ())]
-    return dict(shareable(found))
+def _change(name: Path) -> Callable[[Any], Any] | None:
+    """What makes a JSON file shareable; None for files that are copied as they are."""
+    if name == EVALUATION:
+        return _evaluation
+    return shareable if name == Path(RECORD) or name.name.endswith(SETTINGS) else None
+
+
+def _evaluation(found: dict[str, Any]) -> Any:
+    without = {
+        name: [each | {"real_file": None} for each in found[name]]
+        for name in ("seen_samples", "heldout_samples")
+        if name in found
+    }
+    return shareable(found | without)
 
 
 def read_json(path: Path) -> Any:
