@@ -183,6 +183,7 @@ def test_a_finished_release_is_found_and_another_is_not_replaced(
     model: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(released)
+    (released / command.STATE).mkdir()  # stopped after the folder got its name
     again = release_model(model, released, checkpoints="all", name="ann/xs", data="ann/shapes")
     assert "is finished" in capsys.readouterr().err and contents(released) == before
     assert again.files == len(before) and again.license == "CC-BY-SA-4.0"
@@ -216,7 +217,10 @@ def test_a_model_with_a_problem_is_not_released(model: Path, tmp_path: Path) -> 
     ):
         release_model(copy, tmp_path / "release")
     (copy / "unet" / "weights.pt").unlink()
+    (tmp_path / "secret").write_text("mine")
+    (copy / "notes.txt").symlink_to(tmp_path / "secret")
     found = release_model(copy, tmp_path / "release")
+    assert not (tmp_path / "release" / "notes.txt").exists(), "a link leads out of the model"
     missing = "\n".join(found.missing)
     assert "training log" in missing and "commoncanvas evaluate" in missing and "--name owner/name" in missing
 

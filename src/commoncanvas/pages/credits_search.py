@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from commoncanvas import licenses
+from commoncanvas.core.console import progress
 from commoncanvas.core.text import escaped_json
 from commoncanvas.pages.credits_index import (
     LONGEST_TEXT,
@@ -157,13 +158,15 @@ def _write_rows(folder: Path, rows: pa.Table, step: int) -> list[dict[str, Any]]
     """Scripts of rows. Returns each licence with its number of rows and the scripts that have it."""
     totals: Counter[str | None] = Counter()
     places: dict[str | None, list[int]] = {}
-    for number, start in enumerate(range(0, len(rows), step)):
-        some = rows.slice(start, step).to_pydict()
-        _write(folder, f"rows-{number}", _script(some))
-        here = Counter(some["license_name"])
-        totals.update(here)
-        for each in here:
-            places.setdefault(each, []).append(number)
+    with progress("credits", len(rows), "rows") as bar:
+        for number, start in enumerate(range(0, len(rows), step)):
+            some = rows.slice(start, step).to_pydict()
+            _write(folder, f"rows-{number}", _script(some))
+            here = Counter(some["license_name"])
+            totals.update(here)
+            for each in here:
+                places.setdefault(each, []).append(number)
+            bar.advance(len(some["image_id"]))
     return [
         {"name": each, "count": count, "scripts": places[each]}
         for each, count in totals.most_common(LICENSES)

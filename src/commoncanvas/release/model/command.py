@@ -125,6 +125,7 @@ def _write(job: Job, mark: dict[str, Any]) -> None:
 
 def _check(job: Job) -> None:
     """A model with problems is not published. Raises ModelError."""
+    say(f"checking {job.model.path}, as release check does")
     problems = check_model(job.model.path, job.model.moved).problems
     if problems:
         first = problems[0]

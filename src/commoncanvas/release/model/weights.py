@@ -66,8 +66,11 @@ def replace_json(path: Path, value: Any) -> None:
 
 
 def _files(model: Path) -> Iterator[Path]:
+    """The files to copy. A link that leads out of the folder is skipped: the file may not be meant for others."""
+    inside = model.resolve()
     for path in sorted(model.rglob("*")):
         parts = path.relative_to(model).parts
         hidden = any(part.startswith(".") for part in parts)
-        if path.is_file() and not hidden and parts[0] not in (CARD, SUMS) and not path.name.endswith(REAL):
+        own = path.is_file() and path.resolve().is_relative_to(inside)
+        if own and not hidden and parts[0] not in (CARD, SUMS) and not path.name.endswith(REAL):
             yield path
