@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas import release_model
+from commoncanvas.catalog import takedown
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.cli import main
 from commoncanvas.config import load_recipe
@@ -121,7 +122,7 @@ def test_the_log_has_its_plots(released: Path) -> None:
         assert (released / f"training/{name}.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize("step", ["check", "copy", "credits", "sums", "rename"])
+@pytest.mark.parametrize("step", ["copy", "credits", "sums", "rename"])
 def test_a_release_that_was_stopped_goes_on_to_the_same_files(
     model: Path, released: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +224,26 @@ def test_a_model_with_a_problem_is_not_released(model: Path, tmp_path: Path) -> 
     assert not (tmp_path / "release" / "notes.txt").exists(), "a link leads out of the model"
     missing = "\n".join(found.missing)
     assert "training log" in missing and "commoncanvas evaluate" in missing and "--name owner/name" in missing
+
+
+def test_an_image_that_was_taken_down_stops_a_release_that_was_begun(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(shutil.copytree(model.parent / "catalog.lance", tmp_path / "moved.lance"))
+
+    def stopped(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setitem(command.STEPS, "credits", stopped)
+        release_model(model, tmp_path / "begun", catalog=place)
+    release_model(model, tmp_path / "finished", catalog=place)
+    rows = pq.read_table(model / "rows.parquet").to_pylist()
+    gone = next(row["image_id"] for row in rows if row["split"] == "train")
+    takedown(place, id=[gone], reason="asked")
+    for folder in ("begun", "finished"):
+        with pytest.raises(ModelError, match=f"takedowns: 1 image taken down since the training: {gone}"):
+            release_model(model, tmp_path / folder, catalog=place)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from commoncanvas.models.hub import HUB_ID
 from commoncanvas.provenance.folder import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record import RECORD, read_provenance
 from commoncanvas.release.check import check_model
 from commoncanvas.release.model import log
 from commoncanvas.release.model.checkpoints import chosen_steps, write_checkpoints
@@ -42,6 +42,8 @@ MARK = "release.json"
 STATE = ".release"
 """Folder for the lock and the steps that are done, until the release is complete."""
 DONE = "done.json"
+NEEDS = ("created", "creators", "result_license_note", "training", "figures")
+"""Fields of the record that the documents need, besides those of a `ModelFolder`."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,13 @@ def release_model(
     _check_places(source.path, folder, partial)
     if (folder / MARK).is_file():
         _same(folder, mark, str(out))
+    _check(source)
+    if (folder / MARK).is_file():
         shutil.rmtree(folder / STATE, ignore_errors=True)
         say(f"{out} is finished")
         return released(folder, read_json(folder / RECORD), str(out))
     with only_one(partial / STATE):
-        if (partial / MARK).is_file() and read_json(partial / MARK) != mark:
+        if (partial / MARK).is_file() and _mark_of(partial) != mark:
             say(f"{partial} held a release of another model, or with other options; it is written again")
             _empty(partial)
         _write(Job(source, partial, published, checkpoints), mark)
@@ -123,14 +127,15 @@ def _write(job: Job, mark: dict[str, Any]) -> None:
             replace_text(state, json.dumps(done))
 
 
-def _check(job: Job) -> None:
-    """A model with problems is not published. Raises ModelError."""
-    say(f"checking {job.model.path}, as release check does")
-    problems = check_model(job.model.path, job.model.moved).problems
+def _check(model: ModelFolder) -> None:
+    """A model with problems is not published, also if its release was begun before. Raises ModelError."""
+    read_provenance(model.path, NEEDS)
+    say(f"checking {model.path}, as release check does")
+    problems = check_model(model.path, model.moved).problems
     if problems:
         first = problems[0]
         raise ModelError(
-            f"{job.model.path} can't be released: {counted(len(problems), 'checks')} found a problem; "
+            f"{model.path} can't be released: {counted(len(problems), 'checks')} found a problem; "
             f"{first.check}: {first.details[0]}; commoncanvas release check shows all"
         )
 
@@ -163,7 +168,6 @@ def _documents(job: Job) -> None:
 
 
 STEPS: dict[str, Callable[[Job], None]] = {
-    "check": _check,
     "copy": _copy,
     "checkpoints": _checkpoints,
     "log": lambda job: log.write_log(job.model.path, job.out),
@@ -199,9 +203,18 @@ def _mark(model: ModelFolder, published: Published, checkpoints: str) -> dict[st
     }
 
 
+def _mark_of(folder: Path) -> dict[str, Any]:
+    """What a release says that it was made from; {} if that can't be read."""
+    try:
+        found = read_json(folder / MARK)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _same(folder: Path, mark: dict[str, Any], shown: str) -> None:
     """Raises ModelError if `folder` has another release than that of `mark`."""
-    before = read_json(folder / MARK)
+    before = _mark_of(folder)
     words = {"made_from": "the model, its evaluation or its log"}
     different = [
         words.get(name, name) for name in mark if name != "program" and before.get(name) != mark[name]
