@@ -151,11 +151,12 @@ def test_people_works_and_licences_are_found_and_hostile_text_is_text(
     assert answers["proto"]["works"][0].startswith("__proto__ by constructor is licensed under CC-BY-4.0")
     assert answers["京"]["works"][0].startswith("東京タワー by 𠮷田 太郎") and people("𠮷") == ["𠮷田 太郎"]
     assert people("مريم") == ["مريم"] and people("ase o'b") == ["Åse O'Brien"]
+    assert answers["by sa"]["status"] == "1 licence" and answers["paris"]["status"] == "2 titles"
     assert people("ann") == ["Ann", "Ann", "Joanne Ann"], "who has exactly this name is first"
     assert [each.partition(" by ")[0] for each in answers["ann rome"]["works"]] == ["Mona in Rome"]
     assert {each.partition(" by ")[0] for each in answers["paris"]["works"]} == {"Paris", "Mona in Paris"}
     assert answers["by sa"]["licenses"] == ["CC-BY-SA-4.02 works"] and len(answers["by sa"]["opened"]) == 2
-    assert answers["nobody"]["status"] == "0 creators · 0 titles" and not answers["nobody"]["works"]
+    assert answers["nobody"]["status"] == "Nothing found" and not answers["nobody"]["works"]
     assert len(people("x")) == 1 and len(people("x")[0]) == 300
     assert "<b>own licence</b>1 work" in seen["start"] and "licence not stated1 work" in seen["start"]
     for answer in answers.values():

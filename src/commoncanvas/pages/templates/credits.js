@@ -291,13 +291,13 @@ async function search(index, query) {
   const others = inAll(found.map((each) => each.creators)).filter((one) => !exact.includes(one));
   const people = [...exact, ...others];
   const parts = [put("people", people, some(people, async (number) => person(index, await creator(index, number))))];
-  const says = [count(people.length, "creators")];
+  const says = people.length ? [count(people.length, "creators")] : [];
   const whole = words.length === 1 || !found.some((each) => each.cut);
   const titled = whole ? inAll(found.map((each) => each.titles)) : [];
   if (titled.length || words.length === 1) {
     parts.push(put("works", titled, rowsOf(index, titled)));
     const cut = found[0].cut ? `, of which ${titled.length.toLocaleString("en")} can be shown` : "";
-    says.push(count(words.length === 1 ? found[0].total : titled.length, "titles") + cut);
+    if (titled.length) says.push(count(words.length === 1 ? found[0].total : titled.length, "titles") + cut);
   } else {
     const rows = await candidates(index, found);
     const matches = (one) => hasAll(words, `${one.title ?? ""} ${one.creator ?? ""} ${one.license ?? ""}`);
@@ -321,7 +321,7 @@ async function ask(index) {
       show();
       if (place === 0) document.body.dataset.people = query;
     }
-    $("status").textContent = says;
+    $("status").textContent = says || (query && $("works").hidden ? "Nothing found" : "");
     document.body.dataset.asked = query;
   } catch (error) {
     if (mine === asked) $("status").textContent = unreadable(error);
