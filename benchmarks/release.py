@@ -1,8 +1,8 @@
 """`release model` and its page of credits at the size of a real training: seconds, memory, and milliseconds to find a
 creator in Chromium.
 
-Run: python benchmarks/release.py MODEL [--rows 1000000] [--creators 200000] [--folder build/release]. MODEL is a
-finished model folder, such as demo/model. A copy of it gets generated rows and credits; its weights stay. Names and
+Run: python benchmarks/release.py [MODEL] [--rows 1000000] [--creators 200000] [--folder build/release]. MODEL is a
+finished model folder; default: demo/model. A copy of it gets generated rows and credits; its weights stay. Names and
 titles are made of random syllables, with the long tail of real words (Zipf). The page is measured if chromium is
 installed: from a key press to the shown names, in the page that is opened from the disk, with a fresh browser.
 """
@@ -213,7 +213,7 @@ async def found(port: int, queries: list[str]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", default=Path("demo/model"))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--creators", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, default=Path("build/release"))

@@ -369,4 +369,7 @@ def test_the_command_shows_what_is_in_the_folder_and_what_is_missing(
         main()
     found = json.loads(capsys.readouterr().out)
     assert found["name"] == "xs" and found["creators"] == 3 and found["license"] == "CC-BY-SA-4.0"
-    assert {"model", "documents"} <= {each["name"] for each in found["groups"]}
+    groups = {each["name"]: each["files"] for each in found["groups"]}
+    own = [path for path in model.rglob("*") if path.is_file()]
+    assert groups["model"] == len(own) - 4, "the other four: card, credits, rows, provenance"
+    assert groups["documents"] == 3, "README.md, LICENSE and SHA256SUMS"

@@ -11,9 +11,11 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import size
 from commoncanvas.core.text import clean, counted
 from commoncanvas.models.card import UNKNOWN
+from commoncanvas.provenance.folder import WEIGHTS
 from commoncanvas.provenance.model_card import read_evaluation
 from commoncanvas.release.model import checkpoints, log
 from commoncanvas.release.model.documents import CITATION, RESULTS
+from commoncanvas.release.model.weights import SETTINGS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,9 +26,9 @@ GROUPS = {
     "intermediate checkpoints": (checkpoints.FOLDER,),
     "training log": (log.FOLDER,),
     "evaluation": ("evaluation", ".eval_results"),
-    "documents": ("README.md", "LICENSE", CITATION, "SHA256SUMS"),
 }
-REST = "model"
+MODEL, DOCUMENTS = "model", "documents"
+"""The groups of the other files: the pipeline's parts with their settings and weights, and all else."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ class ReleasedModel(Printed):
 def released(out: Path, record: dict[str, Any], shown: str) -> ReleasedModel:
     """The release in `out`. `shown`: its place as the user wrote it."""
     sizes = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
-    names = {top: group for group, tops in GROUPS.items() for top in tops}
+    named = {top: group for group, tops in GROUPS.items() for top in tops}
+    grouped = {path: named.get(path.parts[0]) or _kind(out, path) for path in sizes}
     groups = []
-    for group in (REST, *GROUPS):
-        mine = [size for path, size in sizes.items() if names.get(path.parts[0], REST) == group]
+    for group in (MODEL, *GROUPS, DOCUMENTS):
+        mine = [sizes[path] for path in sizes if grouped[path] == group]
         if mine:
             groups.append(Group(group, len(mine), sum(mine)))
     return ReleasedModel(
@@ -93,6 +96,12 @@ def released(out: Path, record: dict[str, Any], shown: str) -> ReleasedModel:
         tuple(groups),
         tuple(_missing(out, record)),
     )
+
+
+def _kind(out: Path, path: Path) -> str:
+    top = path.parts[0]
+    of_model = (out / top / "config.json").is_file() or any((out / top).glob("*_config.json"))
+    return MODEL if of_model or path.name.endswith((WEIGHTS, *SETTINGS)) else DOCUMENTS
 
 
 def _missing(out: Path, record: dict[str, Any]) -> Iterator[str]:
