@@ -51,7 +51,7 @@ class Hub:
     def _of_repo(self, repo: str, rest: list[str], target: str, body: bytes) -> tuple[int, Any]:
         files = self.files[repo]
         match rest[:1]:
-            case []:
+            case [] | ["revision"]:
                 return 200, {"id": repo, "sha": "0" * 40, "siblings": [], "tags": []} | self.repos[repo]
             case ["preupload"]:
                 wanted = json.loads(body)["files"]

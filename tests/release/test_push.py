@@ -67,6 +67,9 @@ def test_all_files_arrive_and_a_second_time_only_what_changed(folder: Path) -> N
     with serving() as hub:
         assert f"sent {hub.url}/ann/xs/commit/" in push(folder, hub, "yes", "private")
         assert hub.files["ann/xs"] == contents(folder) and hub.repos["ann/xs"] == {"private": True}
+        assert f"sent {hub.url}/ann/xs/commit/" in push(folder, hub, "yes") and hub.commits == 1, (
+            "all is there"
+        )
         hub.files["ann/xs"]["notes.md"] = b"the publisher's own"
         (folder / "credits/rows-1.js").unlink()
         (folder / "README.md").write_text("changed")

@@ -74,6 +74,7 @@ def test_the_hubs_own_classes_accept_the_card(released: Path) -> None:
     assert data["pipeline_tag"] == "text-to-image" and "base_model" not in data
     text = card.text
     assert 'from_pretrained("ann/xs")' in text and "huggingface.co/ann/xs/discussions" in text
+    assert "(https://huggingface.co/datasets/ann/shapes)" in text
     assert "draws images of its training again: not measured." in text
     assert "catalog takedown" in text and "None" not in text and "{{" not in text.replace("{{ann}}", "")
 
