@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from commoncanvas.release.check_data import check_data as check_data
     from commoncanvas.release.check_release import check_release as check_release
     from commoncanvas.release.data import release_data as release_data
+    from commoncanvas.release.model.command import release_model as release_model
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
     from commoncanvas.training.trainer import train as train
 
@@ -48,6 +49,7 @@ _CALLS = {
     "load_recipe": "commoncanvas.config",
     "plan": "commoncanvas.planning.command",
     "release_data": "commoncanvas.release.data",
+    "release_model": "commoncanvas.release.model.command",
     "study_scarcity": "commoncanvas.studies.scarcity",
     "train": "commoncanvas.training.trainer",
 }

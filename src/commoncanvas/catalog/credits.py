@@ -93,7 +93,7 @@ class Credit:
 
 READ_AT_ONCE = 4096
 """Rows."""
-_FIELDS = tuple(field.name for field in fields(Credit))
+FIELDS = tuple(field.name for field in fields(Credit))
 
 
 def credit(row: Mapping[str, Any]) -> Credit:
@@ -159,7 +159,7 @@ def read_credits(path: str | Path) -> Iterator[Credit]:
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                yield Credit(**{name: text_of_cell(row[name]) for name in _FIELDS})  # type: ignore[arg-type]
+                yield Credit(**{name: text_of_cell(row[name]) for name in FIELDS})  # type: ignore[arg-type]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise CatalogError(f"{path} can't be read as credits: {error}") from error
 
@@ -174,10 +174,10 @@ def _write_text(credits: Iterable[Credit], file: TextIO) -> int:
 
 def _write_csv(credits: Iterable[Credit], file: TextIO) -> int:
     writer = csv.writer(file)
-    writer.writerow([*_FIELDS, "credit"])
+    writer.writerow([*FIELDS, "credit"])
     count = 0
     for one in credits:
-        writer.writerow([cell(getattr(one, name)) for name in _FIELDS] + [cell(one.text())])
+        writer.writerow([cell(getattr(one, name)) for name in FIELDS] + [cell(one.text())])
         count += 1
     return count
 
@@ -186,7 +186,7 @@ def _write_json(credits: Iterable[Credit], file: TextIO) -> int:
     count = 0
     for one in credits:
         file.write(",\n" if count else "[\n")
-        row = {name: getattr(one, name) for name in _FIELDS}
+        row = {name: getattr(one, name) for name in FIELDS}
         file.write(escaped_json(json.dumps({**row, "credit": one.text()}, ensure_ascii=False)))
         count += 1
     file.write("\n]\n" if count else "[]\n")

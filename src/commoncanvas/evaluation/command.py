@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
-from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
+from commoncanvas.models.efficientnet import weights_path
+from commoncanvas.provenance.folder import file_sha256, read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 
@@ -114,10 +116,13 @@ def evaluate(
         model=model,
         catalogs=described(catalogs),
         feature_extractor=EXTRACTOR,
+        feature_sha256=file_sha256(weights_path()),
+        sampler=type(pipeline.scheduler).__name__,
         seed=seed,
         guidance_scale=guidance,
         steps=step_count,
         captioner=writer.info.model if writer else None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
         out=str(folder),
         seen=figures["seen"],
         heldout=figures.get("heldout"),

@@ -67,10 +67,16 @@ class Evaluation(Printed):
     catalogs: dict[str, dict[str, str | int]]
     """`uri` and `version` of each catalog that the model learned from, by name."""
     feature_extractor: str
+    feature_sha256: str
+    """Digest of the extractor's weights."""
+    sampler: str
+    """The class of the pipeline's scheduler."""
     seed: int
     guidance_scale: float
     steps: int
     captioner: str | None
+    created: str
+    """When, in ISO 8601."""
     out: str
     seen: SetFigures
     heldout: SetFigures | None

@@ -56,7 +56,7 @@ def locate(model: str, what: str = "model") -> None:
             f"{what} {model}: there is no such folder; train or download it, or give another folder"
         )
     reason = unreachable()
-    if reason and not _cached(model):
+    if reason and not in_cache(model):
         raise ModelError(
             f"{what} {model}: there is no such folder, it is not in the hub's cache, and {reason}; train or download "
             "it, and give its folder"
@@ -107,7 +107,7 @@ def find(
         raise ModelError(f"{what} {model} can't be read: {one_line(error)}") from error
 
 
-def _cached(model: str) -> bool:
+def in_cache(model: str) -> bool:
     """Whether the hub's cache has any file of a hub id."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name

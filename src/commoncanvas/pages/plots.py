@@ -17,20 +17,36 @@ THEME = """<style>
 LOG_RATIO = 8.0
 
 
-def loss_chart(points: Sequence[tuple[float, float]], *, width: float = 5.0, height: float = 2.7) -> str:
+Points = Sequence[tuple[float, float]]
+
+
+def loss_chart(points: Points, *, width: float = 5.0, height: float = 2.7) -> str:
     """(step, loss) pairs -> SVG text: losses as a faint line, their running mean as a strong line. Sizes in inches."""
+    steps, losses = zip(*points, strict=True) if points else ((), ())
+    smooth = list(zip(steps, running_mean(losses), strict=True))
+    log = bool(losses) and min(losses) > 0 and max(losses) / min(losses) > LOG_RATIO
+    return _chart([(points, FAINT, 0.9), (smooth, LINE, 2.0)], width, height, log)
+
+
+def line_chart(points: Points, *, width: float = 5.0, height: float = 2.7) -> str:
+    """(step, value) pairs -> SVG text with one strong line. Sizes in inches."""
+    return _chart([(points, LINE, 2.0)], width, height, log=False)
+
+
+def _chart(lines: Sequence[tuple[Points, str, float]], width: float, height: float, log: bool) -> str:
+    """Lines, each with its colour and width in points. `log`: the scale is logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
     from matplotlib.ticker import LogLocator, NullLocator
 
-    steps, losses = zip(*points, strict=True) if points else ((), ())
     with plt.rc_context({"svg.fonttype": "path", "svg.hashsalt": "commoncanvas", "font.size": 10.5}):
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-        axes.plot(steps, losses, color=FAINT, linewidth=0.9)
-        axes.plot(steps, running_mean(losses), color=LINE, linewidth=2.0, solid_capstyle="round")
-        if losses and min(losses) > 0 and max(losses) / min(losses) > LOG_RATIO:
+        for points, colour, thickness in lines:
+            steps, values = zip(*points, strict=True) if points else ((), ())
+            axes.plot(steps, values, color=colour, linewidth=thickness, solid_capstyle="round")
+        if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(lambda loss, _: f"{loss:g}")

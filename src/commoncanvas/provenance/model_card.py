@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.numbers import count
-from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.licenses import shortened
+from commoncanvas.core.text import counted, markdown_cell, markdown_code, one_line
+from commoncanvas.licenses import parse, shortened
+from commoncanvas.provenance.hub import HUB, UNPUBLISHED, Published, metadata
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
@@ -29,50 +31,89 @@ WHAT = {
 FIGURES = {"psnr_db": "PSNR of the reconstructions, dB", "vocabulary": "words in its vocabulary"}
 
 
-def write_card(folder: Path, name: str | None = None) -> None:
+def write_card(folder: Path, name: str | None = None, published: Published = UNPUBLISHED) -> None:
     """Write README.md of the model in `folder`. `name`: the model's name in it (default: the folder's).
 
     The figures are those that `evaluate` has written into the folder, or else those of the training.
     """
     folder = folder.resolve()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    evaluated = folder / EVALUATION
-    found = json.loads(evaluated.read_text(encoding="utf-8"))["figures"] if evaluated.is_file() else {}
-    model = name or folder.name
-    language, use = _use(record, model)
+    evaluation = read_evaluation(folder)
+    found = evaluation.get("figures", {})
+    model = published.repo or name or folder.name
+    language, use = _use(record, model, "" if published.repo else "path/to/")
+    header = metadata(record, evaluation, published)
     text = (
         _templates()
         .get_template("model.md.j2")
         .render(
             r=record,
-            header=yaml.safe_dump(header(record), sort_keys=False).rstrip(),
+            header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
             what=WHAT[record["task"]],
             language=language,
             use=use,
             sources=list(record["catalogs"].values()),
             rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
             verdicts=verdicts(found),
+            memorisation={key: value for key, value in found.items() if "memori" in key},
             figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
             evaluate=shlex.join(["commoncanvas", "evaluate", model]),
+            limits=list(_limits(record)),
+            published=published,
+            has=lambda file: (folder / file).exists(),
+            bibtex=bibtex(record, published),
         )
     )
     replace_text(folder / CARD, text)
 
 
-def header(record: dict[str, Any]) -> dict[str, Any]:
-    """Metadata that the hub reads (https://huggingface.co/docs/hub/model-cards)."""
-    license = (record["result_license"] or "other").lower()
-    found: dict[str, Any] = {"license": license if license in HUB_LICENSES else "other"}
-    if record["task"] != "captioner":
-        found["library_name"] = "diffusers"
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What `evaluate` has written into a model folder; {} if it hasn't."""
+    path = folder / EVALUATION
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def bibtex(record: dict[str, Any], published: Published) -> str:
+    """A reference to the model."""
+    fields = {
+        "title": record["name"],
+        "author": f"{{{published.owner}}}" if published.owner else None,
+        "year": record["created"][:4],
+        "url": f"{HUB}/{published.repo}" if published.repo else None,
+        "note": f"Trained with CommonCanvas on {counted(record['rows']['train'], 'openly licensed images')}",
+    }
+    key = re.sub(r"[^a-z0-9]+", "-", record["name"].casefold()).strip("-") or "model"
+    lines = [f"  {name} = {{{_tex(value)}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@misc{{{key},", *lines, "}"])
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"([#$%&_])", r"\\\1", one_line(text))
+
+
+def _limits(record: dict[str, Any]) -> Iterator[str]:
+    """What the model can't do, or may not be used for, as far as its record says."""
+    rows, recipe = record["rows"]["train"], record["recipe"]
     if record["task"] == "diffusion":
-        found["pipeline_tag"] = "text-to-image"
-    return found | {"tags": ["commoncanvas", "creative-commons"]}
+        yield (
+            f"It draws images of about {recipe['size']} × {recipe['size']} pixels, and knows only what "
+            f"{counted(rows, 'images')} and their texts show."
+        )
+        yield "Like its images, it may show some people, places and things more often than others, or wrongly."
+        yield "What it draws is no photo and no evidence. Say that a machine drew it when you show it."
+    else:
+        yield f"It knows only what {counted(rows, 'images')} show."
+    license = parse(record["result_license"]) if record["result_license"] else None
+    if license is None:
+        yield "No single licence covers all of its images, so it should not be shared before that is solved."
+    elif not license.commercial:
+        yield "Images under NonCommercial licences are among those it learned from: it is not for commercial use."
 
 
-def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
-    """A language, and code in it that uses the model."""
-    place = json.dumps(f"path/to/{model}")
+def _use(record: dict[str, Any], model: str, parent: str) -> tuple[str, str]:
+    """A language, and code in it that uses the model, which is in the folder `parent` or on the hub."""
+    place = json.dumps(f"{parent}{model}")
     match record["task"]:
         case "diffusion":
             sample = record["recipe"]["sample"]
@@ -97,7 +138,7 @@ def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
             )
     return (
         "sh",
-        f"commoncanvas caption --catalog my.lance --captioner xs --model {shlex.quote(f'path/to/{model}')}",
+        f"commoncanvas caption --catalog my.lance --captioner xs --model {shlex.quote(f'{parent}{model}')}",
     )
 
 

@@ -20,7 +20,8 @@ from commoncanvas.provenance.folder import (
     digests,
     removed_since,
 )
-from commoncanvas.provenance.model_card import CARD, header
+from commoncanvas.provenance.hub import license_fields
+from commoncanvas.provenance.model_card import CARD
 from commoncanvas.provenance.record import RECORD, all_licenses
 from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some
 from commoncanvas.release.model_folder import ModelFolder
@@ -60,7 +61,8 @@ def _sums(folder: ModelFolder) -> Iterator[str]:
 
 def _weights(folder: ModelFolder) -> Iterator[str]:
     """The digests of the weights, against those in provenance.json."""
-    stated, found = folder.record["weights"], digests(folder.path)
+    stated = folder.record["weights"] | folder.record.get("checkpoints", {})
+    found = digests(folder.path)
     yield from (f"{name} is missing" for name in stated if name not in found)
     yield from (f"{name} is not in {RECORD}" for name in found if name not in stated)
     for name in stated:
@@ -100,7 +102,7 @@ def _license(folder: ModelFolder) -> Iterator[str]:
     if (folder.path / CARD).is_file():
         parts = (folder.path / CARD).read_text(encoding="utf-8").split("---\n")
         stated = (yaml.safe_load(parts[1]) or {}).get("license") if len(parts) > 2 else None
-        if stated != (wanted := header(record)["license"]):
+        if stated != (wanted := license_fields(record)["license"]):
             yield f"{CARD} states licence {stated}, not {wanted}"
 
 

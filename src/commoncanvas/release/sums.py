@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import replace_text
 from commoncanvas.provenance.folder import file_sha256
 from commoncanvas.release.findings import NotChecked
 
 SUMS = "SHA256SUMS"
+NONE_KNOWN: Mapping[str, str] = {}
 
 
-def write_sums(folder: Path, known: Mapping[str, str], without: Collection[str] = ()) -> None:
+def write_sums(folder: Path, known: Mapping[str, str] = NONE_KNOWN, without: Collection[str] = ()) -> None:
     """Write the digests of all files in `folder`, except in its subfolders `without`. `known`: digests by path of files
-    that needn't be read.
+    that needn't be read. Raises CommonCanvasError for a name that SHA256SUMS can't hold.
     """
     (folder / f".{SUMS}.part").unlink(missing_ok=True)  # of a call that was killed
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = sorted(path.as_posix() for path in paths if path.parts[0] not in (SUMS, *without))
+    if bad := [name for name in names if "\n" in name or "\\" in name]:
+        raise CommonCanvasError(f"{folder}: {SUMS} can't hold the name {bad[0]!r}; rename the file")
     lines = [f"{known.get(name) or file_sha256(folder / name)}  {name}\n" for name in names]
     replace_text(folder / SUMS, "".join(lines))
 

@@ -89,7 +89,7 @@ class Checkpoints:
         self.close()
         writing = async_save(
             self._mine(_state(model, optimizer, ema)),
-            storage_writer=Writer(self.storage, _folder(step), self.run),
+            storage_writer=Writer(self.storage, folder_of(step), self.run),
             process_group=self.ranks.writing,
             async_stager=BlockingAsyncStager(),
             no_dist=self.ranks.world == 1,
@@ -112,9 +112,9 @@ class Checkpoints:
 
     def load(self, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
         """Load the state after `step` steps into the model, the optimiser and the average; each rank loads its part."""
-        folder = f"{self.storage.uri}/{_folder(step)}"
+        folder = f"{self.storage.uri}/{folder_of(step)}"
         try:
-            reader = Reader(self.storage, _folder(step))
+            reader = Reader(self.storage, folder_of(step))
             run, names = reader.index["run"], reader.index["tensors"].keys()
             if run == self.run or run in self.earlier:
                 _begin(model, optimizer, names)
@@ -153,7 +153,7 @@ class Checkpoints:
         self._keep(self.steps()[-self.keep :])
 
     def _keep(self, steps: Collection[int]) -> None:
-        kept = set(map(_folder, steps))
+        kept = set(map(folder_of, steps))
         found = {path.partition("/")[0] for path in self.storage.files() if path.startswith(PREFIX)}
         for folder in found - kept:
             # The index first: if this is interrupted, the rest does not count as a checkpoint.
@@ -167,7 +167,8 @@ def saved_steps(storage: Storage) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def _folder(step: int) -> str:
+def folder_of(step: int) -> str:
+    """The folder of a checkpoint in its storage."""
     return f"{PREFIX}{step:08d}"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,6 +28,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, ReadItem, SavePlan, SavePlanner
+from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
@@ -146,6 +147,16 @@ class Reader(Folder, StorageReader):
                     target.copy_(part)
                     planner.commit_tensor(item, target)
         return _done(None)
+
+
+def read_tensors(reader: Reader, names: Sequence[str]) -> dict[str, Tensor]:
+    """Some whole tensors of a checkpoint, on the CPU, by their names."""
+    saved = {name: reader.index["tensors"][name] for name in names}
+    tensors = {
+        name: torch.empty(each["size"], dtype=getattr(torch, each["dtype"])) for name, each in saved.items()
+    }
+    load(tensors, storage_reader=reader, no_dist=True)
+    return tensors
 
 
 def _read(file: Any, chunk: Mapping[str, Any]) -> Tensor:

@@ -1,0 +1,186 @@
+"""What hubs read of a model: the metadata of its card, and the results of its evaluation with how they were measured.
+
+The metadata: https://huggingface.co/docs/hub/model-cards. The results: https://huggingface.co/docs/hub/eval-results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from commoncanvas import licenses
+from commoncanvas.catalog.export.data_card import HUB_LICENSES
+from commoncanvas.models.hub import HUB_ID, in_cache
+from commoncanvas.models.loading import PACKAGED
+
+HUB = "https://huggingface.co"
+SPLITS = {"seen": "train", "heldout": "heldout"}
+METRICS = {
+    "retrieval": "Retrieval of the prompt's own image",
+    "fd": "Fréchet distance to the real images",
+    "kd": "Kernel distance (MMD²) to the real images",
+    "roundtrip_cosine": "Cosine of the prompt and the caption of its image",
+}
+NOTES = {
+    "prompts": "{:,} prompts",
+    "prompts_sha256": "sha256 {:.16}",
+    "sampler": "{}",
+    "steps": "{} steps",
+    "guidance_scale": "guidance {:g}",
+    "seed": "seed {}",
+    "feature_extractor": "features of {}",
+    "feature_sha256": "sha256 {:.16}",
+    "captioner": "captioner {}",
+}
+IN_WEIGHTS = ("init", "vae", "text_encoder")
+"""Roles of the models whose weights are in the model, or that it began from."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Ids of the hub, `owner/name`: of the model, and of the data that it learned from. None: not there."""
+
+    repo: str | None = None
+    data: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        return self.repo.partition("/")[0] if self.repo else None
+
+    @property
+    def discussions(self) -> str | None:
+        """Where people can write to the publisher."""
+        return f"{HUB}/{self.repo}/discussions" if self.repo else None
+
+
+UNPUBLISHED = Published()
+
+
+def license_fields(record: Mapping[str, Any]) -> dict[str, str]:
+    """`license`, and if that isn't one of the hub's ids, its name and where its text is."""
+    stated: str | None = record["result_license"]
+    id = (stated or "").lower()
+    if id in HUB_LICENSES:
+        return {"license": id}
+    url = licenses.parse(stated).url if stated else None
+    return {
+        "license": "other",
+        "license_name": id or "no-single-license",
+        "license_link": url or "LICENSE",
+    }
+
+
+def metadata(
+    record: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None = None,
+    published: Published = UNPUBLISHED,
+) -> dict[str, Any]:
+    """The metadata at the beginning of a model card. `evaluation`: evaluation.json."""
+    found: dict[str, Any] = license_fields(record)
+    if record["task"] != "captioner":
+        found["library_name"] = "diffusers"
+    if record["task"] == "diffusion":
+        found["pipeline_tag"] = "text-to-image"
+    found["tags"] = ["commoncanvas", "creative-commons"]
+    if published.data:
+        found["datasets"] = [published.data]
+    if base := _base_models(record):
+        found["base_model"] = list(base)
+        if "init" in base.values():
+            found["base_model_relation"] = "finetune"
+    if results := list(_results(record, evaluation or {}, published)):
+        found["model-index"] = [{"name": published.repo or record["name"], "results": results}]
+    return found
+
+
+def _base_models(record: Mapping[str, Any]) -> dict[str, str]:
+    """Hub id -> role of each model on the hub that is in the weights. A model of ours is on the hub if the hub's cache
+    has it; otherwise its name is that of a folder.
+    """
+    return {
+        part["model"]: part["role"]
+        for part in record["built_on"]
+        if part["role"] in IN_WEIGHTS
+        and part["model"] not in PACKAGED
+        and "/" in part["model"]
+        and HUB_ID.fullmatch(part["model"])
+        and (part["origin"] is None or in_cache(part["model"]))
+    }
+
+
+def fingerprint(evaluation: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """How the figures of one set of prompts were measured: equal fingerprints can be compared."""
+    samples = evaluation.get(f"{split}_samples", ())
+    drawn = json.dumps([[each["prompt"], each["seed"]] for each in samples], ensure_ascii=False)
+    known = {name: evaluation.get(name) for name in ("sampler", "steps", "guidance_scale", "seed")}
+    network = {name: evaluation.get(name) for name in ("feature_extractor", "feature_sha256")}
+    found = {
+        "prompts": len(samples),
+        "prompts_sha256": hashlib.sha256(drawn.encode()).hexdigest(),
+        **known,
+        **network,
+        "captioner": evaluation.get("captioner"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _figures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each set of prompts with its figures of METRICS."""
+    for split in SPLITS:
+        measured = evaluation.get(split) or {}
+        figures = {name: float(f"{measured[name]:.6g}") for name in METRICS if measured.get(name) is not None}
+        if figures:
+            yield split, figures
+
+
+def _results(
+    record: Mapping[str, Any], evaluation: Mapping[str, Any], published: Published
+) -> Iterator[dict[str, Any]]:
+    """The `results` of a model-index: for each set of prompts its figures, with how they were measured."""
+    catalogs = [str(each["uri"]).rstrip("/").rpartition("/")[2] for each in record["catalogs"].values()]
+    for split, figures in _figures(evaluation):
+        measured = fingerprint(evaluation, split)
+        yield {
+            "task": {"type": "text-to-image"},
+            "dataset": {
+                "type": published.data or catalogs[0],
+                "name": ", ".join(catalogs),
+                "split": SPLITS[split],
+                "args": measured,
+            },
+            "metrics": [
+                {"type": name, "name": METRICS[name], "value": value} for name, value in figures.items()
+            ],
+        }
+
+
+def eval_results(evaluation: Mapping[str, Any], published: Published) -> list[dict[str, Any]]:
+    """The entries of `.eval_results/*.yaml`; none without a published data set, because each names one."""
+    if published.data is None:
+        return []
+    entries = []
+    for split, figures in _figures(evaluation):
+        notes = _notes(fingerprint(evaluation, split))
+        for name, value in figures.items():
+            entry: dict[str, Any] = {
+                "dataset": {"id": published.data, "task_id": f"{name}_{split}"},
+                "value": value,
+            }
+            if evaluation.get("created"):
+                entry["date"] = evaluation["created"]
+            if published.repo:
+                entry["source"] = {
+                    "url": f"{HUB}/{published.repo}/blob/main/evaluation/evaluation.json",
+                    "name": "commoncanvas evaluate",
+                    "user": published.owner,
+                }
+            entries.append(entry | {"notes": notes})
+    return entries
+
+
+def _notes(found: Mapping[str, Any]) -> str:
+    """A fingerprint in one line."""
+    return ", ".join(NOTES[name].format(value) for name, value in found.items() if name in NOTES)

@@ -1,0 +1,1 @@
+"""`release model`: a folder with all that a published model needs."""

@@ -1,0 +1,99 @@
+"""The documents of a release that its record fills: model card, licence, citation, results for the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from commoncanvas import licenses
+from commoncanvas.core.files import replace_text
+from commoncanvas.core.text import counted
+from commoncanvas.provenance.hub import HUB, Published, eval_results
+from commoncanvas.provenance.model_card import read_evaluation, write_card
+from commoncanvas.release.model_folder import ModelFolder
+
+LICENSE, CITATION, RESULTS = "LICENSE", "CITATION.cff", ".eval_results/commoncanvas.yaml"
+PAPER = {
+    "type": "conference-paper",
+    "title": "CommonCanvas: An Open Diffusion Model Trained With Creative-Commons Images",
+    "authors": [
+        {"given-names": given, "family-names": family}
+        for given, family in (
+            ("Aaron", "Gokaslan"),
+            ("A. Feder", "Cooper"),
+            ("Jasmine", "Collins"),
+            ("Landan", "Seguin"),
+            ("Austin", "Jacobson"),
+            ("Mihir", "Patel"),
+            ("Jonathan", "Frankle"),
+            ("Cory", "Stephenson"),
+            ("Volodymyr", "Kuleshov"),
+        )
+    ],
+    "collection-title": "CVPR",
+    "conference": {"name": "CVPR"},
+    "year": 2024,
+    "url": "https://arxiv.org/abs/2310.16825",
+}
+
+Writer = Callable[[ModelFolder, Path], None]
+WRITERS: tuple[Writer, ...] = ()
+"""Writers of further documents into a release. The model is the release itself, without places of this machine; its
+catalogs are still found. Each is called once, after all other files but the model card and the sums are there."""
+
+
+def write_documents(model: ModelFolder, out: Path, published: Published) -> None:
+    """Write all documents into `out`."""
+    record = model.record
+    replace_text(out / LICENSE, _license(record))
+    if published.owner:
+        replace_text(out / CITATION, _yaml(_citation(record, published)))
+    if entries := eval_results(read_evaluation(out), published):
+        (out / RESULTS).parent.mkdir(exist_ok=True)
+        replace_text(out / RESULTS, _yaml(entries))
+    for write in WRITERS:
+        write(model, out)
+    write_card(out, record["name"], published)
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def _license(record: dict[str, Any]) -> str:
+    """The licence with its reason: the licences of the images and of the models in it."""
+    license = licenses.parse(record["result_license"]) if record["result_license"] else None
+    lines = [
+        f"{record['name']}: {license.name if license else 'no single licence'}",
+        *([license.url] if license and license.url else []),
+        "",
+        f"The licence follows from those of the images: {record['result_license_note']}.",
+        "",
+        *(f"{counted(count, 'images')} under {name}" for name, count in record["licenses"].items()),
+    ]
+    for part in record["built_on"]:
+        origin = part["origin"]
+        why = f"learned from images under {', '.join(origin['licenses'])}" if origin else part["license"]
+        lines.append(f"{part['role'].replace('_', ' ')} {part['model']}: {why}")
+    return "\n".join(
+        [*lines, "", "credits.csv names the creator of each image; pass it on with the model.", ""]
+    )
+
+
+def _citation(record: dict[str, Any], published: Published) -> dict[str, Any]:
+    """CITATION.cff (https://github.com/citation-file-format/citation-file-format, 1.2.0)."""
+    found: dict[str, Any] = {
+        "cff-version": "1.2.0",
+        "message": "Please cite this model, and the paper whose method made it.",
+        "type": "software",
+        "title": record["name"],
+        "authors": [{"name": published.owner}],
+        "date-released": record["created"][:10],
+        "url": f"{HUB}/{published.repo}",
+    }
+    if license := record["result_license"]:
+        found["license"] = license
+    return found | {"references": [PAPER]}
