@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.core.files import replace_text
-from commoncanvas.core.numbers import count
-from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.licenses import shortened
+from commoncanvas.provenance.markdown import templates
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
@@ -41,7 +38,7 @@ def write_card(folder: Path, name: str | None = None) -> None:
     model = name or folder.name
     language, use = _use(record, model)
     text = (
-        _templates()
+        templates("commoncanvas.provenance")
         .get_template("model.md.j2")
         .render(
             r=record,
@@ -99,23 +96,3 @@ def _use(record: dict[str, Any], model: str) -> tuple[str, str]:
         "sh",
         f"commoncanvas caption --catalog my.lance --captioner xs --model {shlex.quote(f'path/to/{model}')}",
     )
-
-
-def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("commoncanvas.provenance"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters |= {
-        "cell": markdown_cell,
-        "code": markdown_code,
-        "count": count,
-        "counted": counted,
-        "name": lambda place: str(place).rstrip("/").rpartition("/")[2],
-        "sentence": lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}.",
-        "shortened": shortened,
-    }
-    return made
