@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from commoncanvas.catalog.fetching.download import PURPOSE
+from commoncanvas.catalog.fetching.hosts import LONGEST_WAIT_S
 from commoncanvas.core.text import counted
 from commoncanvas.provenance.markdown import last_part
 from commoncanvas.release.about import About, to_fill_in
@@ -109,7 +110,8 @@ def _crawled(model: ModelFolder, about: About, facts: DataFacts, found: list[Ori
             "it does not read robots.txt, because it does not search sites",
             "it stores no image whose server sends X-Robots-Tag noai or noimageai, for everyone or for commoncanvas",
             "it has no cookies, accounts or passwords, and does not pass captchas or paywalls",
-            "it waits as long as a server asks (Retry-After), and limits its connections to each host",
+            f"it waits when a server asks for it (Retry-After), up to {LONGEST_WAIT_S:.0f} s, and leaves a host alone that "
+            "asks for more; it limits its connections to each host",
         ],
         "Period of data collection": _period(model, about, facts),
         "Content and sources": [
@@ -159,9 +161,12 @@ def _synthetic(model: ModelFolder, facts: DataFacts, found: list[Origin]) -> Ans
             + (images if isinstance(images, str) else "yes"),
             **({"Synthetic images": images} if isinstance(images, list) else {}),
         }
+    mixed = isinstance(model.record["recipe"]["data"]["text"], dict)
+    count = f"{counted(texts, 'captions')} of {sum(facts.texts.values()):,} texts were written by a model"
+    drawn = "training draws the text of an image anew in each epoch, also from captions by a model"
     return {
-        "Was synthetic data used": f"yes: {counted(texts, 'captions')} of {sum(facts.texts.values()):,} texts were "
-        "written by a model; images: " + (images if isinstance(images, str) else "yes"),
+        "Was synthetic data used": f"yes: {drawn if mixed else count}; images: "
+        + (images if isinstance(images, str) else "yes"),
         "Modalities": "text" if isinstance(images, str) else "text, image",
         "Models that wrote captions": [_part(each) for each in captioners]
         or [info.model for info in facts.written_by.values()],

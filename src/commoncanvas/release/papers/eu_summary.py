@@ -93,7 +93,8 @@ def _general(model: ModelFolder, about: About, facts: DataFacts) -> dict[str, An
             if facts.texts
             else "none",
             "Audio, video, other": "none",
-            "Types of content": f"images under {', '.join(record['licenses'])}, with titles, labels or captions",
+            "Types of content": f"images under {', '.join(record['licenses'])}"
+            + (f"; texts from the columns {', '.join(facts.texts)}" if facts.texts else ""),
             "Latest date of data acquisition": latest_collection(model, about),
             "Is the model continuously trained on new data": "no; its weights are those of one training",
             "Linguistic characteristics": about.say("languages"),

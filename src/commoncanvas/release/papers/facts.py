@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.import_records import ImportRecord, import_records
 from commoncanvas.catalog.status_counts import status_counts
@@ -83,7 +84,8 @@ def part_license(part: Mapping[str, Any]) -> str:
     """The licence of a part that a model is built on: that of its card, or else the one that its images demand."""
     stated = str(part["license"])
     learned = part["origin"] and part["origin"]["result_license"]
-    return str(learned) if stated == UNKNOWN and learned else stated
+    known = licenses.parse(str(learned) if stated == UNKNOWN and learned else stated)
+    return known.id if known.known else stated
 
 
 def curated(model: ModelFolder) -> list[str]:
