@@ -330,7 +330,11 @@ def test_the_report_has_figures_curve_and_study_if_there_are_any(release: Path, 
     evaluated(release)
     # Two processes: the second goes on after a stop, and counts its time from 0.
     log = [{"step": step, "loss": 1 / step, "seconds": float(step % 3)} for step in range(1, 6)]
+    log.insert(4, {"step": 4, "validation_loss": 0.75})
     (release / "log.jsonl").write_text("".join(json.dumps(each) + "\n" for each in log))
+    fit = {"matched": 0.321, "shuffled": 0.18}
+    report = {"captions": 446, "words_mean": 1.7, "vocabulary": 3, "distinct": 2, "human": fit, "clip": None}
+    (release / "caption-report.json").write_text(json.dumps(report))
     (release / "study").mkdir()
     row = {
         "fraction": 0.1,
@@ -343,6 +347,7 @@ def test_the_report_has_figures_curve_and_study_if_there_are_any(release: Path, 
     technical_report.write(ModelFolder(release), release, ANSWERS)
     text = (release / "technical-report.md").read_text().replace("\u00a0", " ")
     assert "50.0 % of prompts found, chance 12.5 %: better than chance" in text
+    assert "lowest at step 4 (0.750)" in text and "people's texts is 0.321" in text
     assert "The steps took 4.0 s" in text and "![Loss by step](plots/loss.png)" in text
     assert (release / "plots" / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert "| 10 % | 2 | 1 | 3.50 | — |" in text and "study/scarcity.png" in text

@@ -26,13 +26,23 @@ def loss_chart(points: Sequence[tuple[float, float]], *, width: float = 5.0, hei
     return themed(_losses(points, (width, height), {colour: colour for colour in LIGHT}, "svg").decode())
 
 
-def loss_png(points: Sequence[tuple[float, float]], *, width: float = 7.0, height: float = 3.2) -> bytes:
-    """The same as a PNG file, on white."""
-    return _losses(points, (width, height), LIGHT, "png")
+def loss_png(
+    points: Sequence[tuple[float, float]],
+    validation: Sequence[tuple[float, float]] = (),
+    *,
+    width: float = 7.0,
+    height: float = 3.2,
+) -> bytes:
+    """The same as a PNG file, on white. `validation`: (step, loss) of held-out images, as dots on a thin line."""
+    return _losses(points, (width, height), LIGHT, "png", validation)
 
 
 def _losses(
-    points: Sequence[tuple[float, float]], inches: tuple[float, float], colours: Mapping[str, str], form: str
+    points: Sequence[tuple[float, float]],
+    inches: tuple[float, float],
+    colours: Mapping[str, str],
+    form: str,
+    validation: Sequence[tuple[float, float]] = (),
 ) -> bytes:
     import matplotlib
 
@@ -45,6 +55,8 @@ def _losses(
         figure, axes = plt.subplots(figsize=inches, layout="constrained")
         axes.plot(steps, losses, color=colours[FAINT], linewidth=0.9)
         axes.plot(steps, running_mean(losses), color=colours[LINE], linewidth=2.0, solid_capstyle="round")
+        if validation:
+            axes.plot(*zip(*validation, strict=True), "o-", color=colours[INK], markersize=4, linewidth=0.9)
         if losses and min(losses) > 0 and max(losses) / min(losses) > LOG_RATIO:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -51,10 +51,9 @@ def data_sources(model: ModelFolder, about: About, facts: DataFacts) -> dict[str
 
 def top_domains(hosts: dict[str, int], about: About) -> dict[str, int]:
     """The share of the domains that the template asks for, those with the most images first."""
+    count = math.ceil((SHARE_SMALL if about.small_firm else SHARE) * len(hosts))
     if about.small_firm:
-        count = min(math.ceil(SHARE_SMALL * len(hosts)), MOST_SMALL)
-    else:
-        count = math.ceil(SHARE * len(hosts))
+        count = min(count, MOST_SMALL)
     return dict(list(hosts.items())[:count])
 
 
@@ -110,8 +109,9 @@ def _crawled(model: ModelFolder, about: About, facts: DataFacts, found: list[Ori
             "it does not read robots.txt, because it does not search sites",
             "it stores no image whose server sends X-Robots-Tag noai or noimageai, for everyone or for commoncanvas",
             "it has no cookies, accounts or passwords, and does not pass captchas or paywalls",
-            f"it waits when a server asks for it (Retry-After), up to {LONGEST_WAIT_S:.0f} s, and leaves a host alone that "
-            "asks for more; it limits its connections to each host",
+            "it waits when a server asks for it (Retry-After), "
+            f"and leaves a host alone that asks for more than {LONGEST_WAIT_S:.0f} s",
+            "it limits its connections to each host",
         ],
         "Period of data collection": _period(model, about, facts),
         "Content and sources": [

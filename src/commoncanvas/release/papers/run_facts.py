@@ -21,9 +21,10 @@ STUDY = "scarcity.json"
 
 @dataclass(frozen=True)
 class Run:
-    """A training's log. `losses`: (step, loss) pairs."""
+    """A training's log. `losses` and `validation`: (step, loss) pairs, the second of held-out images."""
 
     losses: list[tuple[float, float]]
+    validation: list[tuple[float, float]]
     seconds: float | None
     """Time of the training, added up over its processes; None if the log has none."""
     threads: int | None
@@ -36,11 +37,15 @@ def run_of(model: ModelFolder, out: Path) -> Run | None:
     path = model.path.resolve()
     places = (out / LOG, path / LOG, path.with_name(f"{path.name}-run") / LOG)
     entries = next((found for place in places if (found := read_log(place))), [])
-    losses = [(each["step"], each["loss"]) for each in entries if "loss" in each]
+    losses, validation = (
+        [(each["step"], each[name]) for each in entries if name in each]
+        for name in ("loss", "validation_loss")
+    )
     if not losses:
         return None
     return Run(
         losses,
+        validation,
         _seconds(entries),
         max((int(each["threads"]) for each in entries if "threads" in each), default=None),
         max((each["peak_memory_gb"] for each in entries if "peak_memory_gb" in each), default=None),

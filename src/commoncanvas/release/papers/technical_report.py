@@ -61,7 +61,7 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
     captions, study = caption_report_of(model, out), study_of(out)
     if run:
         (out / PLOT).parent.mkdir(exist_ok=True)
-        replace_bytes(out / PLOT, loss_png(run.losses))
+        replace_bytes(out / PLOT, loss_png(run.losses, run.validation))
     figures = (found or {}).get("figures", {})
     absent = {"evaluation": not found, "captions": not captions, "study": not study}
     absent |= {"energy": about.energy_kwh is None}
@@ -164,6 +164,8 @@ def _shown(run: Run) -> dict[str, Any]:
         "first": sum(losses[:near]) / near,
         "last": sum(losses[-near:]) / near,
         "near": near,
+        "validation": run.validation,
+        "best": min(run.validation, key=lambda each: each[1], default=None),
         "seconds": run.seconds,
         "threads": run.threads,
         "memory": run.peak_memory_gb,
