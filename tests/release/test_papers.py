@@ -72,10 +72,8 @@ def crawled(folder: Path, release: Path) -> ModelFolder:
     web.add([to_batch(rows)])
     record_import(web.uri, None, "input", "table", 90, 0, {})
     museum = Catalog.create(folder / "museum.lance")
-    pieces = [
-        {**rows[0], "image_id": f"museum:{n}", "source": "museum", "image_url": None} for n in range(10)
-    ]
-    museum.add([to_batch(pieces)])
+    piece = {**rows[0], "source": "museum", "image_url": None, "license": "CC0-1.0"}
+    museum.add([to_batch({**piece, "image_id": f"museum:{number}"} for number in range(10))])
     record = json.loads((release / "provenance.json").read_text())
     tables = []
     source = next(iter(record["catalogs"].values()))
@@ -105,7 +103,7 @@ def crawled(folder: Path, release: Path) -> ModelFolder:
     )
     pq.write_table(rows_table, release / "rows.parquet")
     record["rows"] |= {"train": len(rows_table), "heldout": 0}
-    record["licenses"] = {"CC-BY-4.0": len(rows_table)}
+    record["licenses"] = {"CC-BY-4.0": 87, "CC0-1.0": 10}
     (release / "provenance.json").write_text(json.dumps(record))
     return ModelFolder(release)
 
@@ -301,6 +299,13 @@ def test_the_spdx_document_is_read_by_spdx_own_model(release: Path, tmp_path: Pa
     kinds = [each["relationshipType"] for each in graph if each.get("from") == package._id]
     assert kinds.count("trainedOn") == 2 and kinds.count("dependsOn") == len(model.record["built_on"])
     assert kinds.count("hasDeclaredLicense") == kinds.count("hasConcludedLicense") == 1
+    expressions = {each.get("simplelicensing_licenseExpression") for each in graph}
+    assert {
+        "CC-BY-4.0",
+        "CC0-1.0",
+        "CC-BY-SA-4.0",
+        "LicenseRef-odd-licence AND LicenseRef-of-a-lab",
+    } <= expressions
     hashes = {each["hashValue"] for element in graph for each in element.get("verifiedUsing", [])}
     assert set(model.record["weights"].values()) <= hashes
 

@@ -123,9 +123,12 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
 def included(model: ModelFolder, out: Path, about: About) -> dict[str, Part]:
     """The components that the release in `out` has, by their keys in COMPONENTS."""
     weights = model.record["result_license"]
-    network = next((each for each in ("unet", "transformer") if (out / each / "config.json").is_file()), None)
+    places = ["unet/config.json", "transformer/config.json"]
+    if model.record["task"] == "autoencoder":
+        places = ["config.json"]
+    network = next((each for each in places if (out / each).is_file()), None)
     found: dict[str, Part | None] = {
-        "architecture": Part(CODE_LICENSE, f"{network}/config.json") if network else None,
+        "architecture": Part(CODE_LICENSE, network) if network else None,
         "weights": Part(weights, ".") if any(out.rglob(f"*{WEIGHTS}")) else None,
         "checkpoints": Part(weights, CHECKPOINTS) if any((out / CHECKPOINTS).rglob(f"*{WEIGHTS}")) else None,
         "data": Part(weights, about.place("data") or "") if about.data else None,

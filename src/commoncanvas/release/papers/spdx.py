@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow.compute as pc
+
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted
 from commoncanvas.provenance.folder import ROWS, file_sha256
@@ -47,6 +49,7 @@ class Document:
 
     def __init__(self, model: ModelFolder, about: About, out: Path) -> None:
         self.record = model.record
+        self.trained = model.trained
         self.about = about
         self.facts = data_facts(model)
         self.left_out = curated(model)
@@ -125,13 +128,8 @@ class Document:
 
     def _catalog(self, name: str, source: Mapping[str, Any]) -> str:
         rows = source["rows"]
-        licenses = list(self.record["licenses"])
-        originators = list(self.facts.sources)
-        origin = self._add(
-            "Agent",
-            f"creators-{name}",
-            name=f"the creators that credits.csv names ({', '.join(originators)})",
-        )
+        licenses = pc.unique(self.trained.filter(pc.equal(self.trained["catalog"], name))["license"])
+        origin = self._add("Agent", f"creators-{name}", name="the creators that credits.csv names")
         data = self._add(
             "dataset_DatasetPackage",
             f"data-{name}",
@@ -150,7 +148,7 @@ class Document:
             verifiedUsing=[_hash(self.rows_sha256)] if self.rows_sha256 else None,
             comment="The hash is that of rows.parquet, which names each image." if self.rows_sha256 else None,
         )
-        self._license(data, expression(licenses))
+        self._license(data, expression(sorted(licenses.to_pylist())))
         return data
 
     def _part(self, number: int, part: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from commoncanvas.core.files import replace_bytes, replace_text
 from commoncanvas.core.numbers import duration, figure, percent
-from commoncanvas.core.text import markdown_text
+from commoncanvas.core.text import counted, markdown_text
 from commoncanvas.pages.plots import loss_png
 from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.provenance.model_card import FIGURES, WHAT
@@ -52,6 +52,8 @@ UNMEASURED = {
     "people": "how people judge the images",
     "bias": "how the model shows groups of people",
 }
+OF_IMAGES = ("captions", "study", "memorization", "people", "bias")
+"""Keys of UNMEASURED that are about models that draw."""
 
 
 def write(model: ModelFolder, out: Path, about: About) -> None:
@@ -95,7 +97,11 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
             FIGURES[key]: value for key, value in record.get("figures", {}).items() if key in FIGURES
         },
         study=study and _study(study[1], study[0].relative_to(out)),
-        unmeasured=[words for key, words in UNMEASURED.items() if absent.get(key, True)],
+        unmeasured=[
+            words
+            for key, words in UNMEASURED.items()
+            if absent.get(key, True) and (record["task"] == "diffusion" or key not in OF_IMAGES)
+        ],
         missing={
             name: question
             for name, question in about.missing().items()
@@ -114,7 +120,11 @@ def _recipe(record: Mapping[str, Any]) -> dict[str, str]:
     steps, batch = record["training"]["steps"], train["batch_size"]
     images = record["rows"]["train"]
     epochs = f", about {steps * batch / images:,.1f} times each image" if images else ""
-    ema = f", factor {train['ema_decay']} every {train['ema_every']} steps" if train["ema_decay"] else ""
+    ema = (
+        f", factor {train['ema_decay']}, every {counted(train['ema_every'], 'steps')}"
+        if train["ema_decay"]
+        else ""
+    )
     return found | {
         "parameters that were trained": f"{record['training']['parameters']:,}",
         "steps": f"{steps:,} of {batch:,} images, {steps * batch:,} in all{epochs}",
