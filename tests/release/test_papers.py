@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import py_compile
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,9 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.import_records import record_import
+from commoncanvas.core.text import markdown_text
 from commoncanvas.release.about import About, SourceAnswer
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.papers import PAPERS, eu_summary, space, spdx, technical_report
@@ -419,3 +424,16 @@ def test_other_tasks_have_the_same_documents_but_no_app(model: Path, tmp_path: P
         paper(ModelFolder(folder), folder, ANSWERS)
     assert not (folder / "space").exists()
     assert "The training used no texts." in (folder / "technical-report.md").read_text()
+
+
+@given(st.lists(st.one_of(st.text(max_size=20), st.sampled_from(sorted(licenses.LICENSES))), max_size=4))
+def test_any_licences_make_an_expression_of_spdx_form(names: list[str]) -> None:
+    for part in expression(names).split(" AND "):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", part)
+
+
+@given(st.text(max_size=40), st.text(max_size=20))
+def test_no_text_becomes_markup_of_a_document(text: str, name: str) -> None:
+    shown = markdown_text(text)
+    assert "\n" not in shown and not re.search(r"(?<!\\)[`*\[\]<>|#]", re.sub(r"\S*://\S*|\\\\", "", shown))
+    assert host_of(f"https://{name}/x") is None or isinstance(host_of(f"https://{name}/x"), str)
