@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.import_records import record_import
+from commoncanvas.core.errors import ReleaseError
 from commoncanvas.core.text import markdown_text
 from commoncanvas.release.about import About, SourceAnswer
 from commoncanvas.release.model_folder import ModelFolder
@@ -168,6 +169,13 @@ def test_answers_about_sources_put_them_where_they_belong(release: Path, tmp_pat
     section = found["2.3. Data crawled and scraped from online sources"]
     assert any("top 5%" in question and "2 of 38 domains" in question for question in section)
     assert any(line.startswith("shop") and "89.7 %" in line for line in section["Content and sources"])
+
+
+def test_a_source_that_is_not_there_is_named(release: Path, tmp_path: Path) -> None:
+    model = crawled(tmp_path, release)
+    about = ANSWERS.model_copy(update={"sources": {"musem": SourceAnswer(kind="licensed")}})
+    with pytest.raises(ReleaseError, match=r"sources\.musem, but the training images are from: shop, museum"):
+        summary(model, about)
 
 
 def test_a_long_list_of_domains_is_a_file(

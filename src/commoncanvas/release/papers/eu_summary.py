@@ -39,7 +39,10 @@ ASKED = frozenset(
 
 
 def write(model: ModelFolder, out: Path, about: About) -> None:
-    """Write the summary as Markdown and as JSON, and the list of domains if it is long. Raises ModelError."""
+    """Write the summary as Markdown and as JSON, and the list of domains if it is long.
+
+    Raises ModelError, ReleaseError.
+    """
     facts = data_facts(model)
     sections = {
         "1. General information": _general(model, about, facts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from commoncanvas.core.errors import ReleaseError
 from commoncanvas.core.text import counted
 from commoncanvas.release.about import About, SourceAnswer, to_fill_in
 
@@ -40,7 +41,10 @@ class Origin:
 
 
 def origins(sources: Mapping[str, int], about: About) -> list[Origin]:
-    """Each source with what `about`, or else KNOWN, says of it."""
+    """Each source with what `about`, or else KNOWN, says of it.
+
+    Raises ReleaseError if `about` names a source that isn't there while the kind of another is not known.
+    """
     found = []
     for name, images in sources.items():
         answer = about.sources.get(name) or SourceAnswer()
@@ -54,6 +58,11 @@ def origins(sources: Mapping[str, int], about: About) -> list[Origin]:
                 answer.link or link,
                 answer.description,
             )
+        )
+    if (absent := [name for name in about.sources if name not in sources]) and unsaid(found):
+        raise ReleaseError(
+            f"the answers name sources.{absent[0]}, but the training images are from: {', '.join(sources)}; "
+            "write the name as in the catalog's column source"
         )
     return found
 

@@ -102,11 +102,6 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
             for key, words in UNMEASURED.items()
             if absent.get(key, True) and (record["task"] == "diffusion" or key not in OF_IMAGES)
         ],
-        missing={
-            name: question
-            for name, question in about.missing().items()
-            if name in ("hardware", "intended_use", "out_of_scope", "languages", "funding", "contact")
-        },
     )
     replace_text(out / NAME, text)
 
