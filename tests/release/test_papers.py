@@ -188,7 +188,9 @@ def test_a_long_list_of_domains_is_a_file(
         assert [*csv.reader(file)][:2] == [["domain", "images"], ["photos.example", "50"]]
 
 
-def test_without_catalogs_the_documents_say_what_they_do_not_know(release: Path, tmp_path: Path) -> None:
+def test_without_catalogs_the_documents_say_what_they_do_not_know(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crawled(tmp_path, release)
     shutil.rmtree(tmp_path / "web.lance")
     model = ModelFolder(release)
@@ -197,9 +199,12 @@ def test_without_catalogs_the_documents_say_what_they_do_not_know(release: Path,
     assert data_facts(model).sources == {"shop": 87, "museum": 10}
     found = summary(model)
     section = found["2.3. Data crawled and scraped from online sources"]
-    assert section["Were crawlers used"].startswith("not known here: there is no catalog at")
+    assert section["Were crawlers used"].startswith("not known here: not all catalogs")
+    assert "there is no catalog at" in capsys.readouterr().err
+    for name in ("EU-training-summary.md", "technical-report.md", "spdx.json"):
+        assert str(tmp_path) not in (release / name).read_text(), f"{name} shows a folder of this machine"
     assert sum("not known here" in line for line in _measures(found)) == 2
-    assert "could not be read" in (release / "technical-report.md").read_text()
+    assert "not all catalogs" in (release / "technical-report.md").read_text()
 
 
 def _measures(found: dict[str, Any]) -> list[str]:

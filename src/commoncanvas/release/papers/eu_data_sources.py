@@ -108,7 +108,7 @@ def _crawled(model: ModelFolder, about: About, facts: DataFacts, found: list[Ori
             "it downloads only the addresses that the sources list; it follows no links and reads no pages",
             "it does not read robots.txt, because it does not search sites",
             "it stores no image whose server sends X-Robots-Tag noai or noimageai, for everyone or for commoncanvas",
-            "it has no cookies, accounts or passwords, and does not pass captchas or paywalls",
+            "it keeps no cookies, has no accounts, and does not pass captchas or paywalls",
             "it waits when a server asks for it (Retry-After), "
             f"and leaves a host alone that asks for more than {LONGEST_WAIT_S:.0f} s",
             "it limits its connections to each host",

@@ -18,9 +18,11 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.import_records import ImportRecord, import_records
 from commoncanvas.catalog.status_counts import status_counts
+from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import clean, one_line
 from commoncanvas.models.card import UNKNOWN
+from commoncanvas.provenance.markdown import last_part
 from commoncanvas.provenance.record import filter_of
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.table.columns import ColumnInfo
@@ -49,7 +51,7 @@ class DataFacts:
     words: int
     """Words of all texts, each image's counted once."""
     unknown: str | None = None
-    """Why the catalogs could not be read; None if they were."""
+    """Why the catalogs could not be read, for readers elsewhere; None if they were."""
     hosts: dict[str, int] = field(default_factory=dict)
     """Host of the image's web address -> images, the largest first. Images without a web address are not counted."""
     from_web: dict[str, int] = field(default_factory=dict)
@@ -75,9 +77,12 @@ def data_facts(model: ModelFolder) -> DataFacts:
     try:
         return _counted(model.catalogs, model, *known)
     except CatalogError as error:
+        say(f"{one_line(error)}; the documents say what is not known without it", title="release:")
+        places = ", ".join(last_part(source["uri"]) for source in model.record["catalogs"].values())
+        unknown = f"not all catalogs of the training could be opened ({places})"
         # The ids of every source begin with its name.
         names = pc.list_element(pc.split_pattern(trained["image_id"], ":", max_splits=1), 0)
-        return DataFacts(_in_order(Counter(names.to_pylist())), *known, unknown=one_line(error))
+        return DataFacts(_in_order(Counter(names.to_pylist())), *known, unknown=unknown)
 
 
 def part_license(part: Mapping[str, Any]) -> str:
