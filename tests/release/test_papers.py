@@ -377,6 +377,21 @@ def test_the_report_has_figures_curve_and_study_if_there_are_any(release: Path, 
     assert "no study of scarcity" not in text and "how people judge" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("evaluation/evaluation.json", "{", "is not valid JSON"),
+        ("caption-report.json", "[]", "lacks captions, words_mean"),
+        ("scarcity.json", "{}", "lacks rows, notes, steps, finished"),
+    ],
+)
+def test_a_damaged_file_of_the_release_is_named(release: Path, name: str, text: str, says: str) -> None:
+    (release / name).parent.mkdir(exist_ok=True)
+    (release / name).write_text(text)
+    with pytest.raises(ReleaseError, match=f"{Path(name).name} {says}"):
+        technical_report.write(ModelFolder(release), release, NOTHING)
+
+
 class Gradio(ModuleType):
     """Enough of Gradio for the app to be imported: every component is a context that does nothing."""
 

@@ -62,29 +62,31 @@ def _seconds(entries: Sequence[Mapping[str, float]]) -> float | None:
 
 def evaluation_of(model: ModelFolder, out: Path) -> dict[str, Any] | None:
     """evaluation.json of the release, or of the model folder. Raises ReleaseError if it can't be read."""
-    return _first(out / EVALUATION, model.path / EVALUATION)
+    return _first([out / EVALUATION, model.path / EVALUATION], ["figures"])
 
 
 def caption_report_of(model: ModelFolder, out: Path) -> dict[str, Any] | None:
     """See CAPTIONS. Raises ReleaseError."""
-    return _first(out / CAPTIONS, model.path / CAPTIONS)
+    needed = ["captions", "words_mean", "vocabulary", "distinct", "human", "clip"]
+    return _first([out / CAPTIONS, model.path / CAPTIONS], needed)
 
 
 def study_of(out: Path) -> tuple[Path, dict[str, Any]] | None:
     """The folder and the result of a study of scarcity in the release, if there is one. Raises ReleaseError."""
-    path = next(iter(sorted(out.rglob(STUDY))), None)
-    found = path and _first(path)
-    return (path.parent, found) if path and found else None
+    paths = sorted(out.rglob(STUDY))
+    found = _first(paths, ["rows", "notes", "steps", "finished"])
+    return (paths[0].parent, found) if found else None
 
 
-def _first(*paths: Path) -> dict[str, Any] | None:
+def _first(paths: Sequence[Path], needed: Sequence[str]) -> dict[str, Any] | None:
+    """The JSON object in the first of `paths` that is a file. Raises ReleaseError, also if it lacks one of `needed`."""
     path = next((each for each in paths if each.is_file()), None)
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ReleaseError(f"{path} is not valid JSON: {error}; write it again or remove it") from error
-    if not isinstance(found, dict):
-        raise ReleaseError(f"{path} is not a JSON object; write it again or remove it")
+    if missing := [name for name in needed if not isinstance(found, dict) or name not in found]:
+        raise ReleaseError(f"{path} lacks {', '.join(missing)}; write it again or remove it")
     return found
