@@ -261,7 +261,8 @@ def test_the_class_of_openness_grows_with_what_is_released(release: Path) -> Non
     assert missing["Evaluation results"].startswith("missing; add the folder of")
     evaluated(release)
     level, missing = reached(ANSWERS.model_copy(update={"code": None}))
-    assert level == 3 and {*missing} == {"Training code", "Evaluation code"}
+    assert level == 3 and {*missing} == {"Training code", "Evaluation code", "Evaluation data"}
+    (release / "evaluation" / "heldout" / "0-real.png").write_bytes(b"png")
     level, missing = reached(ANSWERS)
     assert level == 2 and {*missing} == {"Model parameters (Intermediate)", "Datasets", "Research paper"}
     shutil.copytree(release / "unet", release / "checkpoints" / "step-3")
@@ -354,7 +355,8 @@ def test_the_report_has_figures_curve_and_study_if_there_are_any(release: Path, 
     # Two processes: the second goes on after a stop, and counts its time from 0.
     log = [{"step": step, "loss": 1 / step, "seconds": float(step % 3)} for step in range(1, 6)]
     log.insert(4, {"step": 4, "validation_loss": 0.75})
-    (release / "log.jsonl").write_text("".join(json.dumps(each) + "\n" for each in log))
+    (release / "training").mkdir()
+    (release / "training" / "log.jsonl").write_text("".join(json.dumps(each) + "\n" for each in log))
     fit = {"matched": 0.321, "shuffled": 0.18}
     report = {"captions": 446, "words_mean": 1.7, "vocabulary": 3, "distinct": 2, "human": fit, "clip": None}
     (release / "caption-report.json").write_text(json.dumps(report))

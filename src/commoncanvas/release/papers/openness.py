@@ -79,13 +79,14 @@ REMEDIES = {
     "evaluation_code": CODE,
     "checkpoints": "add intermediate checkpoints to the release, as checkpoints/",
     "data": "publish the training images, and answer data: their address",
-    "evaluation_data": EVALUATE,
+    "evaluation_data": "publish the images, also those held out, and answer data: their address",
     "paper": "publish a paper, and answer paper: its address",
     "results": EVALUATE,
     "report": "write technical-report.md into the release",
     "data_card": "write EU-training-summary.md into the release",
-    "model_card": "write README.md into the release",
 }
+REAL = "-real.png"
+"""End of the names of the real images beside the generated ones of an evaluation."""
 CHECKPOINTS = "checkpoints"
 """Folder of a release with weights from before the end of the training."""
 
@@ -132,13 +133,11 @@ def included(model: ModelFolder, out: Path, about: About) -> dict[str, Part]:
         "weights": Part(weights, ".") if any(out.rglob(f"*{WEIGHTS}")) else None,
         "checkpoints": Part(weights, CHECKPOINTS) if any((out / CHECKPOINTS).rglob(f"*{WEIGHTS}")) else None,
         "data": Part(weights, about.place("data") or "") if about.data else None,
-        "evaluation_data": Part(weights, EVALUATION.parent.as_posix())
-        if any((out / EVALUATION.parent).rglob("*.png"))
-        else None,
+        "evaluation_data": _evaluation_data(out, about, weights),
         "metadata": Part(weights, RECORD),
         "inference": Part(CODE_LICENSE, "space/app.py") if (out / "space" / "app.py").is_file() else None,
         "samples": _file(out, "evaluation/seen.png", weights),
-        "model_card": _file(out, CARD, about.document_license),
+        "model_card": Part(about.document_license, CARD),  # every release has one
         "data_card": _file(out, f"{eu_summary.NAME}.md", about.document_license),
         "report": _file(out, technical_report.NAME, about.document_license),
         "paper": Part(about.document_license, about.paper) if about.paper else None,
@@ -180,6 +179,14 @@ def lacks(parts: Mapping[str, Part], level: int) -> dict[str, str]:
         elif not part.open:
             found[component.name] = f"its licence, {part.license}, is not open for the framework"
     return found
+
+
+def _evaluation_data(out: Path, about: About, license: str | None) -> Part | None:
+    """The real images of the evaluation's prompts: among the published images, or in the release."""
+    if about.data:
+        return Part(license, about.place("data") or "")
+    folder = EVALUATION.parent
+    return Part(license, folder.as_posix()) if any((out / folder).rglob(f"*{REAL}")) else None
 
 
 def _file(out: Path, name: str, license: str | None) -> Part | None:

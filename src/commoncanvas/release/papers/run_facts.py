@@ -35,7 +35,8 @@ class Run:
 def run_of(model: ModelFolder, out: Path) -> Run | None:
     """The log of the training: in the release, in the model folder, or in the run's folder next to it; else None."""
     path = model.path.resolve()
-    places = (out / LOG, path / LOG, path.with_name(f"{path.name}-run") / LOG)
+    folders = (out / "training", out, path, path.with_name(f"{path.name}-run"))
+    places = [folder / LOG for folder in folders]
     entries = next((found for place in places if (found := read_log(place))), [])
     losses, validation = (
         [(each["step"], each[name]) for each in entries if name in each]

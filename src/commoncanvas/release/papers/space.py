@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
+from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, markdown_text
 from commoncanvas.core.text import one_line as line
 from commoncanvas.provenance.markdown import templates
-from commoncanvas.provenance.model_card import header
 from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder
 
@@ -83,6 +83,7 @@ def _requirements(parts: dict[str, str]) -> str:
 
 def _header(model: ModelFolder, about: About) -> dict[str, Any]:
     """Metadata of the Space (https://huggingface.co/docs/hub/spaces-config-reference)."""
+    license = str(model.record["result_license"]).lower()
     return {
         "title": clean(about.model or model.record["name"]),
         "emoji": "🎨",
@@ -92,7 +93,7 @@ def _header(model: ModelFolder, about: About) -> dict[str, Any]:
         "sdk_version": GRADIO,
         "python_version": PYTHON,
         "app_file": "app.py",
-        "license": header(model.record)["license"],
+        "license": license if license in HUB_LICENSES else "other",
         **({"models": [about.hub_id]} if about.hub_id else {}),
         "tags": ["text-to-image", "commoncanvas", "creative-commons"],
     }
