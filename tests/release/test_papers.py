@@ -149,7 +149,8 @@ def test_the_eu_summary_counts_sources_hosts_and_opt_outs(release: Path, tmp_pat
     # 38 hosts: the first ten per cent are four.
     assert "4 of 38 domains" in question and next(iter(section[question])) == "photos.example"
     assert len(section[question]) == 4 and section[question]["photos.example"] == 50
-    assert "table " in section["Period of data collection"]
+    period = section["Period of data collection"]
+    assert "table " in period and "(to be filled in by the provider: collected_until)" in period
     assert any("3 images of the catalogs opted out" in line for line in _measures(found))
 
 

@@ -130,7 +130,9 @@ def _period(model: ModelFolder, about: About, facts: DataFacts) -> str:
         return f"{_turned(about.collected_from)} to {_turned(about.collected_until)}"
     imported = [f"{each.source} {_month(each.date)}" for each in facts.imports]
     said = f"imports: {', '.join(dict.fromkeys(imported))}; " if imported else ""
-    return f"{said}until {trained} at the latest, when the model was trained. {to_fill_in('collected_from')}"
+    absent = [name for name in ("collected_from", "collected_until") if getattr(about, name) is None]
+    asked = ", ".join(map(to_fill_in, absent))
+    return f"{said}until {trained} at the latest, when the model was trained. {asked}"
 
 
 def latest_collection(model: ModelFolder, about: About) -> str:

@@ -64,8 +64,8 @@ class Document:
         """All elements, the document first."""
         provider = self._add("Organization", "provider", name=self.about.say("provider"))
         model = self._model(provider)
-        for role, part in enumerate(self.record["built_on"]):
-            self._relate(model, "dependsOn", self._part(role, part))
+        for number, part in enumerate(self.record["built_on"]):
+            self._relate(model, "dependsOn", self._part(number, part))
         for name, source in self.record["catalogs"].items():
             data = self._catalog(name, source)
             self._relate(model, "trainedOn", data)
