@@ -38,6 +38,10 @@ class ModelError(CommonCanvasError):
     """A model folder is missing, incomplete, or of the wrong kind."""
 
 
+class ReleaseError(CommonCanvasError):
+    """A release's answers or files can't be used."""
+
+
 class TrainingError(CommonCanvasError):
     """A training run can't start or continue."""
 

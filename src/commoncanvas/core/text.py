@@ -97,6 +97,16 @@ def markdown_cell(text: str | None) -> str:
     return markdown_code(shown).replace("|", r"\|")
 
 
+# An underscore between letters is no markup.
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#|~&]|(?<!\w)_|_(?!\w)")
+
+
+def markdown_text(text: str) -> str:
+    """`text` on one line, as plain text of a Markdown document. Web addresses stay as they are, and become links."""
+    words = visible(" ".join(text.split())).split(" ")
+    return " ".join(word if "://" in word else _MARKUP.sub(r"\\\g<0>", word) for word in words)
+
+
 def markdown_code(text: str) -> str:
     """`text` as inline code in Markdown."""
     shown = one_line(text, None)

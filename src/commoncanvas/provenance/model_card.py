@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from commoncanvas.core.files import replace_text
-from commoncanvas.core.numbers import count
-from commoncanvas.core.text import counted, markdown_cell, markdown_code, one_line
-from commoncanvas.licenses import parse, shortened
+from commoncanvas.core.text import counted, one_line
+from commoncanvas.licenses import parse
 from commoncanvas.provenance.hub import HUB, UNPUBLISHED, Published, metadata
+from commoncanvas.provenance.markdown import templates
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
@@ -44,7 +43,7 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
     language, use = _use(record, model, "" if published.repo else "path/to/")
     header = metadata(record, evaluation, published)
     text = (
-        _templates()
+        templates("commoncanvas.provenance")
         .get_template("model.md.j2")
         .render(
             r=record,
@@ -140,23 +139,3 @@ def _use(record: dict[str, Any], model: str, parent: str) -> tuple[str, str]:
         "sh",
         f"commoncanvas caption --catalog my.lance --captioner xs --model {shlex.quote(f'{parent}{model}')}",
     )
-
-
-def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("commoncanvas.provenance"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    made.filters |= {
-        "cell": markdown_cell,
-        "code": markdown_code,
-        "count": count,
-        "counted": counted,
-        "name": lambda place: str(place).rstrip("/").rpartition("/")[2],
-        "sentence": lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}.",
-        "shortened": shortened,
-    }
-    return made

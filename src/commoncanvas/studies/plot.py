@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commoncanvas.pages.plots import FAINT, INK, LINE, RULE, themed
+from commoncanvas.pages.plots import FAINT, INK, LIGHT, LINE, RULE, saved, themed
 
 if TYPE_CHECKING:
     from commoncanvas.studies.result import Row, Scarcity
 
-LIGHT = {INK: "#5d6166", RULE: "#e4e2dd", FAINT: "#b9d8cd", LINE: "#0b6b50"}
-"""Colours for files that can't follow the reader's light or dark scheme."""
-WIDTH, HEIGHT, DPI = 9.6, 3.9, 200
+WIDTH, HEIGHT = 9.6, 3.9
 NEAREST = 0.09
 """Least distance between the labels of two ticks, as a share of the axis."""
 NOISE_WITHIN = 2.5
@@ -48,11 +45,7 @@ def _drawn(study: Scarcity, colours: dict[str, str], form: str) -> bytes:
         _finish(
             right, study.rows, f"bars: {'deviation between seeds' if several else '95 % confidence'}", colours
         )
-        drawn = io.BytesIO()
-        svg = {"transparent": True, "metadata": {"Date": None, "Creator": None}}
-        figure.savefig(drawn, format=form, **(svg if form == "svg" else {"dpi": DPI}))
-        plt.close(figure)
-    return drawn.getvalue()
+        return saved(figure, form)
 
 
 def _distance(axes: Any, study: Scarcity, colours: dict[str, str]) -> None:

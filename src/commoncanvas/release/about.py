@@ -1,0 +1,187 @@
+"""What only a person can say of a release: the answers in the YAML file that `--about` names."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from commoncanvas.config.schema import Schema
+from commoncanvas.core.errors import ReleaseError
+from commoncanvas.core.files import why
+from commoncanvas.core.text import one_line
+
+Kind = Literal["public", "licensed", "private", "crawled", "users", "synthetic", "other"]
+HUB = "https://huggingface.co/"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def _tidy(value: object) -> object:
+    """Empty texts are missing answers; a text on several lines is one line."""
+    return (" ".join(value.split()) or None) if isinstance(value, str) else value
+
+
+def _month(value: object) -> object:
+    """A month as YYYY-MM. YAML reads a day as a date."""
+    return f"{value:%Y-%m}" if isinstance(value, datetime.date) else _tidy(value)
+
+
+Text = Annotated[str | None, BeforeValidator(_tidy)]
+Month = Annotated[
+    Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] | None,
+    BeforeValidator(_month),
+]
+YesNo = bool | None
+
+
+class SourceAnswer(Schema):
+    """What a person knows of one source of images."""
+
+    kind: Kind | None = None
+    title: Text = None
+    link: Text = None
+    description: Text = None
+
+
+def _ask(question: str, *, needed: bool = True) -> Any:
+    return Field(None, description=question, json_schema_extra={"needed": needed})
+
+
+class About(Schema):
+    """Answers of the provider. None: not answered. The descriptions are the questions of the template."""
+
+    provider: Text = _ask("Who publishes the model: name of the person or organisation")
+    contact: Text = _ask("A mail address or page where people can ask, and object to the use of their work")
+    address: Text = _ask("Postal address of the provider")
+    representative: Text = _ask(
+        "Authorised representative in the European Union, with contact; only for providers outside of it",
+        needed=False,
+    )
+    small_firm: YesNo = _ask("Is the provider a small or medium-sized enterprise? true or false")
+    model: Text = _ask("The model's name for people, such as CommonCanvas S-C")
+    version: Text = _ask("The version of this release, such as 1.0")
+    published: Text = _ask("Where the model is published: an id on the hub (org/name), or an address")
+    released: datetime.date | None = _ask("Date of the release, YYYY-MM-DD")
+    license_holder: Text = _ask("Who grants the licence of the weights")
+    document_license: Text = _ask("SPDX id of the licence of the documents in this folder, such as CC-BY-4.0")
+    code: Text = _ask("Address of the source code that trains, draws and evaluates", needed=False)
+    data: Text = _ask(
+        "Where the training images are published: an id on the hub, or an address", needed=False
+    )
+    paper: Text = _ask("Address of a paper about the model", needed=False)
+    intended_use: Text = _ask("What the model is meant for")
+    out_of_scope: Text = _ask("What the model is not meant for")
+    sector: Text = _ask("Sectors in which the model may be used, such as education, art")
+    limits: Text = _ask("Known limits and biases", needed=False)
+    funding: Text = _ask("Who paid for the work")
+    hardware: Text = _ask("Hardware of the training, such as 8 H100 for 40 hours")
+    energy_kwh: float | None = Field(
+        None,
+        ge=0,
+        description="Energy of the training in kWh, if it was measured",
+        json_schema_extra={"needed": False},
+    )
+    languages: Text = _ask("Languages of the texts that the model learned from")
+    collected_from: Month = _ask("First month in which data was collected, YYYY-MM", needed=False)
+    collected_until: Month = _ask("Last month in which data was collected, YYYY-MM", needed=False)
+    crawler_contact: Text = _ask(
+        "The contact that the fetcher sent to servers (--contact of catalog fetch)", needed=False
+    )
+    user_data: YesNo = _ask("Did the model learn from what users typed or uploaded? true or false")
+    code_of_practice: YesNo = _ask(
+        "Has the provider signed the EU's Code of Practice for general-purpose AI? true or false"
+    )
+    reservations: Text = _ask(
+        "Measures to respect reservations of rights, besides those that the fetcher takes"
+    )
+    illegal_content: Text = _ask("Measures against illegal content in the training data")
+    sources: dict[str, SourceAnswer] = Field(
+        {},
+        description="Sources of images by their names in the catalog, each with kind "
+        f"({', '.join(get_args(Kind))}), title, link and description",
+    )
+
+    def say(self, name: str) -> str:
+        """The answer `name` as text, or a line that says that it is missing."""
+        answer = getattr(self, name)
+        if answer is None:
+            return to_fill_in(name)
+        return ("yes" if answer else "no") if isinstance(answer, bool) else str(answer)
+
+    def place(self, name: str) -> str | None:
+        """The answer `name`, an id on the hub or an address, as an address; None if it is missing."""
+        answer: str | None = getattr(self, name)
+        if answer and _HUB_ID.fullmatch(answer):
+            return f"{HUB}datasets/{answer}" if name == "data" else f"{HUB}{answer}"
+        return answer
+
+    @property
+    def hub_id(self) -> str | None:
+        """The model's id on the hub; None if it is published elsewhere or not at all."""
+        found = (self.published or "").removeprefix(HUB).strip("/")
+        return found if _HUB_ID.fullmatch(found) else None
+
+    def missing(self) -> dict[str, str]:
+        """Name -> question, of the answers that the documents need and that are missing."""
+        return {
+            name: field.description or name
+            for name, field in type(self).model_fields.items()
+            if getattr(self, name) is None and (field.json_schema_extra or {}).get("needed")  # type: ignore[union-attr]
+        }
+
+
+def to_fill_in(name: str) -> str:
+    """What a document says in place of a missing answer."""
+    return f"(to be filled in by the provider: {name})"
+
+
+def load_about(path: str | Path | None) -> About:
+    """Read the answers in a YAML file; without a file, none is given.
+
+    Raises ReleaseError that names the file and each key that is unknown or has a wrong value.
+    """
+    if path is None:
+        return About.model_validate({})
+    try:
+        fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReleaseError(f"{path} can't be read: {why(error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ReleaseError(f"{path} is not valid YAML: {one_line(error)}") from error
+    if not isinstance(fields, dict | None):
+        raise ReleaseError(f"{path} must be a mapping of answers, such as provider: My Museum")
+    given = {
+        str(name): value for name, value in (fields or {}).items() if value is not None or name != "sources"
+    }
+    try:
+        return About.model_validate(given)
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem) for problem in error.errors())
+        raise ReleaseError(f"{path}: {problems}") from error
+
+
+def template() -> str:
+    """An empty file of answers: each question is a comment above its key."""
+    lines = [
+        "# Answers for the documents of a release. Leave empty what you can't answer: the documents say so."
+    ]
+    for name, field in About.model_fields.items():
+        needed = name == "sources" or (field.json_schema_extra or {}).get("needed")  # type: ignore[union-attr]
+        lines += ["", f"# {field.description}{'' if needed else ' (optional)'}", f"{name}:"]
+    return "\n".join(lines) + "\n"
+
+
+def _explain(problem: Any) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        known = SourceAnswer.model_fields if len(problem["loc"]) > 1 else About.model_fields
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return f"there is no answer {name}" + (f"; did you mean {close[0]}?" if close else "")
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{name}: {problem['input']!r} is not a month; write it as 2026-08"
+    return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
