@@ -41,7 +41,7 @@ class Hub:
             return 200, {"url": f"{self.url}/{repo}"}
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
-        if parts[:2] != ["api", "models"]:
+        if parts[:2] not in (["api", "models"], ["api", "datasets"]):
             return 404, {"error": "no such endpoint"}
         repo = "/".join(parts[2:4])
         if repo not in self.repos:

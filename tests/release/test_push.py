@@ -18,7 +18,10 @@ from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.release import push
 try:
     agreed = push.show if "yes" in sys.argv else None
-    print("sent", push.push(sys.argv[1], "ann/xs", private="private" in sys.argv, agreed=agreed))
+    print("sent", push.push(
+        sys.argv[1], "ann/xs", kind="dataset" if "dataset" in sys.argv else "model",
+        private="private" in sys.argv, agreed=agreed,
+    ))
 except CommonCanvasError as error:
     print("error", error)
 """
@@ -76,6 +79,16 @@ def test_all_files_arrive_and_a_second_time_only_what_changed(folder: Path) -> N
         shown = push(folder, hub, "yes", "private")
         assert "which exists; private" in shown
         assert hub.files["ann/xs"] == contents(folder) | {"notes.md": b"the publisher's own"}
+
+
+def test_a_data_set_is_sent_without_what_only_a_later_release_needs(folder: Path) -> None:
+    sent = contents(folder)
+    (folder / ".export").mkdir()
+    (folder / ".export/state.json").write_text("{}")
+    with serving() as hub:
+        shown = push(folder, hub, "yes", "dataset")
+        assert "to send: 5 files" in shown and "to: dataset ann/xs" in shown
+        assert hub.files["ann/xs"] == sent
 
 
 def test_a_refused_upload_says_why_and_goes_on_later(folder: Path) -> None:

@@ -30,6 +30,18 @@ from commoncanvas.release.model.shareable import last_name, shareable
 from tests.training.tiny import saved
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
+PAPERS = {
+    "EU-training-summary.md",
+    "EU-training-summary.json",
+    "technical-report.md",
+    "plots/loss.png",
+    "space/app.py",
+    "space/requirements.txt",
+    "space/README.md",
+    "mof.yml",
+    "openness.md",
+    "spdx.json",
+}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -55,6 +67,28 @@ def test_a_release_passes_the_check_and_the_programs_of_others(released: Path, m
     assert (released / UNET).read_bytes() == (model / UNET).read_bytes()
     moved = {each.check: each.verdict for each in check_model(released).findings}
     assert moved["takedowns"] == "not checked", "the catalog is not where the record says"
+
+
+def test_the_answers_of_the_provider_are_in_the_documents(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["commoncanvas", "release", "about"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main()
+    about = tmp_path / "about.yaml"
+    questions = capsys.readouterr().out
+    about.write_text(questions.replace("\nprovider:\n", "\nprovider: Ann and Co\n"))
+    about.write_text(about.read_text().replace("\npublished:\n", "\npublished: ann/xs\n"))
+    found = release_model(model, tmp_path / "release", about=about)
+    assert set(contents(tmp_path / "release")) >= PAPERS
+    for name in ("EU-training-summary.md", "mof.yml", "spdx.json"):
+        assert "Ann and Co" in (tmp_path / "release" / name).read_text(), name
+    assert "ann/xs" in (tmp_path / "release/README.md").read_text(), "the id that the answers name"
+    (unanswered,) = (line for line in found.missing if line.startswith("answers that only you"))
+    assert "contact" in unanswered and "provider," not in unanswered
+    assert not check_model(tmp_path / "release").problems
+    with pytest.raises(ModelError, match=r"different: name, about"):
+        release_model(model, tmp_path / "release")
 
 
 def test_no_file_names_a_place_of_this_machine(released: Path, model: Path) -> None:
@@ -373,4 +407,7 @@ def test_the_command_shows_what_is_in_the_folder_and_what_is_missing(
     groups = {each["name"]: each["files"] for each in found["groups"]}
     own = [path for path in model.rglob("*") if path.is_file()]
     assert groups["model"] == len(own) - 4, "the other four: card, credits, rows, provenance"
-    assert groups["documents"] == 3, "README.md, LICENSE and SHA256SUMS"
+    assert groups["documents"] == 3 + len(PAPERS), "README.md, LICENSE, SHA256SUMS, and these"
+    assert any(
+        line.startswith("answers that only you can give: provider, contact") for line in found["missing"]
+    )

@@ -47,6 +47,9 @@ def data(
     about: str | None = None,
     since: str | None = None,
     shard_size: str = "1GB",
+    push: str | None = None,
+    private: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="")] = False,
     json_: Json = False,
 ) -> None:
     """Write the rows of a tag as a data set to publish: shards, card, datasheet, licences, credits, Croissant metadata,
@@ -60,6 +63,9 @@ def data(
         about: YAML file with what only you can say: title, publisher, contact, answers to the datasheet's questions.
         since: folder of the former release; removed.parquet then lists what was taken down of it.
         shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
+        push: send the folder to this repository of the Hugging Face hub, owner/name. It shows what, and asks first.
+        private: the new repository is private.
+        yes: send without asking.
     """
     from commoncanvas.release.data import release_data
 
@@ -67,6 +73,8 @@ def data(
         catalog, out, tag=tag, images=images, format=format, about=about, since=since, shard_size=shard_size
     )
     show(released, json_)
+    if push:
+        _push(out, push, "dataset", private, yes)
 
 
 @app.command
@@ -77,6 +85,7 @@ def model(
     checkpoints: str = "none",
     name: str | None = None,
     data: str | None = None,
+    about: str | None = None,
     catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
     push: str | None = None,
     private: Annotated[bool, Parameter(negative="")] = False,
@@ -92,6 +101,8 @@ def model(
         checkpoints: intermediate checkpoints: all, how many of the newest, or none.
         name: the model's id on the hub, owner/name; default: that of --push.
         data: id of the published data that it learned from, owner/name.
+        about: YAML file with what only you can say: provider, contact, intended use; `release about` writes the
+            questions.
         catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
         push: send the folder to this repository of the Hugging Face hub, owner/name. It shows what, and asks first.
         private: the new repository is private.
@@ -100,11 +111,23 @@ def model(
     from commoncanvas.release.model.command import release_model
 
     found = release_model(
-        model, out, checkpoints=checkpoints, name=name or push, data=data, catalog=catalog or ()
+        model, out, checkpoints=checkpoints, name=name or push, data=data, about=about, catalog=catalog or ()
     )
     show(found, json_)
     if push:
-        from commoncanvas.release import push as hub
+        _push(out, push, "model", private, yes)
 
-        sent = hub.push(out, push, private=private, agreed=hub.show if yes else hub.ask)
-        say(f"sent: {sent}" if sent else "nothing was sent")
+
+@app.command
+def about() -> None:
+    """Print the questions that only the provider of a model can answer, as a YAML file for `release model --about`."""
+    from commoncanvas.release.about import template
+
+    print(template(), end="")
+
+
+def _push(out: str, repo: str, kind: Literal["model", "dataset"], private: bool, yes: bool) -> None:
+    from commoncanvas.release import push as hub
+
+    sent = hub.push(out, repo, kind=kind, private=private, agreed=hub.show if yes else hub.ask)
+    say(f"sent: {sent}" if sent else "nothing was sent")

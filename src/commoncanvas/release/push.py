@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from commoncanvas.catalog.export_folder import STATE
 from commoncanvas.core.console import Printed, console, say
 from commoncanvas.core.errors import CommonCanvasError, MissingExtraError, ModelError
 from commoncanvas.core.numbers import size
@@ -102,6 +103,7 @@ def push(
             repo_type=kind,
             folder_path=place,
             commit_message=f"Release of {place.resolve().name}",
+            ignore_patterns=f"{STATE}/*",
             delete_patterns="credits/*" if plan.exists else None,
         )
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
@@ -137,7 +139,11 @@ def _plan(api: Any, folder: Path, repo: str, kind: Kind, private: bool) -> Plan:
             f"{repo} is public already, not private; change it on the hub, or choose another name"
         )
     hidden = private if found is None else bool(found.private)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] != STATE
+    ]
     sizes = tuple((path.relative_to(folder).as_posix(), path.stat().st_size) for path in files)
     return Plan(str(folder), repo, kind, api.endpoint, hidden, found is not None, sizes)
 

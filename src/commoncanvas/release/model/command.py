@@ -26,6 +26,7 @@ from commoncanvas.provenance.folder import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
 from commoncanvas.provenance.record import RECORD, read_provenance
+from commoncanvas.release.about import About, load_about
 from commoncanvas.release.check import check_model
 from commoncanvas.release.model import log
 from commoncanvas.release.model.checkpoints import chosen_steps, write_checkpoints
@@ -53,6 +54,7 @@ class Job:
     model: ModelFolder
     out: Path
     published: Published
+    about: About
     checkpoints: str
 
     @property
@@ -69,6 +71,7 @@ def release_model(
     checkpoints: str = "none",
     name: str | None = None,
     data: str | None = None,
+    about: str | Path | None = None,
     catalog: str | Sequence[str] = (),
 ) -> ReleasedModel:
     """Write the model folder `model`, which `train` wrote, as the folder `out` for other people: weights, model card,
@@ -76,17 +79,22 @@ def release_model(
     names no place of this machine.
 
     `checkpoints`: `all` intermediate checkpoints, so many of the newest, or `none`. `name` and `data`: ids that the
-    model and the data that it learned from have, or will have, on the hub. `catalog`: new places of its catalogs, as
+    model and the data that it learned from have, or will have, on the hub. `about`: a YAML file with what only a person
+    can say of the release (`commoncanvas release about` writes an empty one). `catalog`: new places of its catalogs, as
     for `evaluate`. A release that was stopped goes on; one that is finished is returned as it is.
-    Raises ModelError, also if `check_model` finds a problem in the model.
+    Raises ModelError, also if `check_model` finds a problem in the model; ReleaseError for the file `about`.
     """
     moved = [catalog] if isinstance(catalog, str) else list(catalog)
-    published = Published(_hub_id(name, "name"), _hub_id(data, "data"))
+    given = load_about(about)
+    published = Published(_hub_id(name or given.hub_id, "name"), _hub_id(data, "data"))
+    answers = given.model_copy(
+        update={"published": given.published or published.repo, "data": given.data or published.data}
+    )
     chosen_steps(checkpoints, (), 0)  # a wrong choice fails before hours of copying
     source = ModelFolder(Path(model), moved)
     folder = Path(out).resolve()
     partial = folder.with_name(folder.name + PARTIAL)
-    mark = _mark(source, published, checkpoints)
+    mark = _mark(source, published, given, checkpoints)
     _check_places(source.path, folder, partial)
     if (folder / MARK).is_file():
         _same(folder, mark, str(out))
@@ -94,17 +102,17 @@ def release_model(
     if (folder / MARK).is_file():
         shutil.rmtree(folder / STATE, ignore_errors=True)
         say(f"{out} is finished")
-        return released(folder, read_json(folder / RECORD), str(out))
+        return released(folder, read_json(folder / RECORD), answers, str(out))
     with only_one(partial / STATE):
         if (partial / MARK).is_file() and _mark_of(partial) != mark:
             say(f"{partial} held a release of another model, or with other options; it is written again")
             _empty(partial)
-        _write(Job(source, partial, published, checkpoints), mark)
+        _write(Job(source, partial, published, answers, checkpoints), mark)
         sync(partial)
         partial.rename(folder)
     sync(folder.parent, deep=False)
     shutil.rmtree(folder / STATE)
-    return released(folder, read_json(folder / RECORD), str(out))
+    return released(folder, read_json(folder / RECORD), answers, str(out))
 
 
 def _empty(folder: Path) -> None:
@@ -164,7 +172,7 @@ def _credits(job: Job) -> None:
 
 
 def _documents(job: Job) -> None:
-    write_documents(job.written, job.out, job.published)
+    write_documents(job.written, job.out, job.published, job.about)
 
 
 STEPS: dict[str, Callable[[Job], None]] = {
@@ -186,7 +194,7 @@ def _reachable(model: ModelFolder) -> dict[str, Any]:
         return {}
 
 
-def _mark(model: ModelFolder, published: Published, checkpoints: str) -> dict[str, Any]:
+def _mark(model: ModelFolder, published: Published, about: About, checkpoints: str) -> dict[str, Any]:
     """What a release is made from. Two releases with the same mark are the same, but for the program's version."""
     inputs = [model.path / RECORD, model.path / EVALUATION, log.run_of(model.path) / log.LOG]
     digest = hashlib.sha256()
@@ -198,6 +206,7 @@ def _mark(model: ModelFolder, published: Published, checkpoints: str) -> dict[st
         "made_from": digest.hexdigest(),
         "name": published.repo,
         "data": published.data,
+        "about": hashlib.sha256(about.model_dump_json().encode()).hexdigest(),
         "checkpoints": checkpoints,
         "program": f"CommonCanvas {__version__}",
     }

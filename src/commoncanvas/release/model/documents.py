@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.provenance.hub import HUB, Published, eval_results
 from commoncanvas.provenance.model_card import read_evaluation, write_card
+from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder
+from commoncanvas.release.papers import PAPERS
 
 LICENSE, CITATION, RESULTS = "LICENSE", "CITATION.cff", ".eval_results/commoncanvas.yaml"
 PAPER = {
@@ -39,14 +40,11 @@ PAPER = {
     "url": "https://arxiv.org/abs/2310.16825",
 }
 
-Writer = Callable[[ModelFolder, Path], None]
-WRITERS: tuple[Writer, ...] = ()
-"""Writers of further documents into a release. The model is the release itself, without places of this machine; its
-catalogs are still found. Each is called once, after all other files but the model card and the sums are there."""
 
-
-def write_documents(model: ModelFolder, out: Path, published: Published) -> None:
-    """Write all documents into `out`."""
+def write_documents(model: ModelFolder, out: Path, published: Published, about: About) -> None:
+    """Write all documents into `out`, the model card last. `model`: the release itself, without places of this machine;
+    its catalogs are still found.
+    """
     record = model.record
     replace_text(out / LICENSE, _license(record))
     if published.owner:
@@ -54,8 +52,8 @@ def write_documents(model: ModelFolder, out: Path, published: Published) -> None
     if entries := eval_results(read_evaluation(out), published):
         (out / RESULTS).parent.mkdir(exist_ok=True)
         replace_text(out / RESULTS, _yaml(entries))
-    for write in WRITERS:
-        write(model, out)
+    for write in PAPERS:
+        write(model, out, about)
     write_card(out, record["name"], published)
 
 

@@ -13,6 +13,7 @@ from commoncanvas.core.text import clean, counted
 from commoncanvas.models.card import UNKNOWN
 from commoncanvas.provenance.folder import WEIGHTS
 from commoncanvas.provenance.model_card import read_evaluation
+from commoncanvas.release.about import About
 from commoncanvas.release.model import checkpoints, log
 from commoncanvas.release.model.documents import CITATION, RESULTS
 from commoncanvas.release.model.weights import SETTINGS
@@ -74,8 +75,8 @@ class ReleasedModel(Printed):
         return Lines(*lines, Text(""), table, *([Text("")] if missing else []), *missing)
 
 
-def released(out: Path, record: dict[str, Any], shown: str) -> ReleasedModel:
-    """The release in `out`. `shown`: its place as the user wrote it."""
+def released(out: Path, record: dict[str, Any], about: About, shown: str) -> ReleasedModel:
+    """The release in `out`. `about`: the answers in its documents. `shown`: its place as the user wrote it."""
     sizes = {path.relative_to(out): path.stat().st_size for path in out.rglob("*") if path.is_file()}
     named = {top: group for group, tops in GROUPS.items() for top in tops}
     grouped = {path: named.get(path.parts[0]) or _kind(out, path) for path in sizes}
@@ -94,7 +95,7 @@ def released(out: Path, record: dict[str, Any], shown: str) -> ReleasedModel:
         record["result_license"],
         record["result_license_note"],
         tuple(groups),
-        tuple(_missing(out, record)),
+        tuple(_missing(out, record, about)),
     )
 
 
@@ -104,7 +105,7 @@ def _kind(out: Path, path: Path) -> str:
     return MODEL if of_model or path.name.endswith((WEIGHTS, *SETTINGS)) else DOCUMENTS
 
 
-def _missing(out: Path, record: dict[str, Any]) -> Iterator[str]:
+def _missing(out: Path, record: dict[str, Any], about: About) -> Iterator[str]:
     if record["result_license"] is None:
         yield f"a licence; {record['result_license_note']}"
     for part in record["built_on"]:
@@ -123,3 +124,8 @@ def _missing(out: Path, record: dict[str, Any]) -> Iterator[str]:
         yield f"{CITATION}, and a place to write to; --name owner/name"
     if evaluation and not (out / RESULTS).is_file():
         yield f"{RESULTS}; it names the published data: --data owner/name"
+    if unanswered := about.missing():
+        yield (
+            f"answers that only you can give: {', '.join(unanswered)}; commoncanvas release about > about.yaml "
+            "writes the questions, --about about.yaml reads the answers"
+        )

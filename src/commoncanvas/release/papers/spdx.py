@@ -75,7 +75,7 @@ class Document:
             "type": "CreationInfo",
             "@id": INFO,
             "specVersion": "3.0.1",
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": f"{datetime.now(UTC):%Y-%m-%d}T00:00:00Z",  # to the day, as the other documents
             "createdBy": [provider],
         }
         document = {
