@@ -31,6 +31,7 @@ from tests.training.tiny import recipe
 def test_the_demo_is_commands_that_anyone_can_type() -> None:
     todo = commands(Path("demo"), 10)
     assert [command.name for command in todo][0::8] == ["import", "evaluate"]
+    assert todo[-1].name == "compare"
     for command in todo:
         function, bound, _ = cli.app.parse_args(
             [*command.words, "--json"], exit_on_error=False, print_error=False
@@ -61,7 +62,11 @@ def test_more_minutes_widen_what_the_models_learn() -> None:
         return found
 
     things = load_recipe("xs-captioner").data.catalogs["main"].filter
-    assert set(filters(10).values()) == {None}
+    own = load_recipe("xs-curriculum").data.catalogs["main"].filter
+    text = "(label IS NOT NULL OR caption IS NOT NULL)"
+    for minutes, wanted in ((10, f"({own}) AND {text}"), (30, f"({things}) AND {text}"), (60, text)):
+        assert filters(minutes).pop("human states") == filters(minutes).pop("human model") == wanted
+    assert {words for name, words in filters(10).items() if "human" not in name} == {None}
     assert filters(30)["model"] == filters(30)["autoencoder"] == filters(30)["latents"] == things
     assert filters(30)["captioner"] is None  # its own is that already
     whole = filters(60)
@@ -130,6 +135,10 @@ def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_
     model = train(recipe("xs", folder, "--out", str(folder / "model")))
     evaluation = str(folder / "evaluation")
     evaluate(str(model), prompts=4, steps=1, captioner=str(captioner), out=evaluation, device="cpu")
+    of_people = ("--data.text", "{title: 1}", "--out", str(folder / "human-text"))
+    encode(recipe("xs", folder, *of_people))
+    human = train(recipe("xs", folder, *of_people))
+    evaluate(str(human), prompts=4, steps=1, out=str(folder / "human-text-evaluation"), device="cpu")
     results = {command.name: {} for command in commands(folder, 10)} | {"caption": captioned.to_dict()}
     stages = [
         {"name": name, "seconds": 1.5, "peak_mb": 100.0, "result": result} for name, result in results.items()
@@ -139,9 +148,12 @@ def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_
     assert [stage["name"] for stage in summary["stages"]] == [*results, "report"]
     assert (summary["images"], summary["creators"]) == (24, {f"painter {number}": 8 for number in range(3)})
     assert summary["caption_cosine"] == captioned.caption_cosine
+    assert summary["human_text"]["images"] == summary["training"]["images"] > 0
+    assert summary["human_text"]["fd"] > 0
     with (folder / "credits.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 24
-    assert "painter 0" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "painter 0" in page and "names alone" in page
 
 
 def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:
@@ -198,7 +210,7 @@ def test_a_demo_killed_at_twenty_random_moments_ends_as_one_that_never_was(tmp_p
 
     left, right = rows(whole), rows(killed)
     assert left.equals(right)
-    for name in ("xs-captioner", "xs-autoencoder", "model"):
+    for name in ("xs-captioner", "xs-autoencoder", "model", "human-text"):
         assert same_bits(whole / name, killed / name), name
     first, second = (json.loads((out / "summary.json").read_text()) for out in (whole, killed))
     for key in set(first) - {"stages", "seconds", "peak_mb"}:

@@ -53,12 +53,12 @@ GUIDES = {
         },
     ),
     "docs/guide/plan.md": Guide(),
-    "docs/guide/models.md": Guide(
-        guides.prompts,
+    "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
+    "docs/guide/release.md": Guide(
+        guides.museum,
         {"commoncanvas generate": "--steps 1"},
         {"commoncanvas release model runs/s-c": "tests/release/test_push.py has a hub"},
     ),
-    "docs/guide/release.md": Guide(guides.museum, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/training.md": Guide(
         parsed={
             "commoncanvas train s-c": WEIGHTS,

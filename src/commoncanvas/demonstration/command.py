@@ -22,12 +22,13 @@ from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.core.memory import wait_for
 from commoncanvas.core.platforms import die_with_parent, need_unix
+from commoncanvas.demonstration.folders import HUMAN_TEXT, MODELS
 from commoncanvas.engine import every
 
 # With the recipes' steps, the demo takes about this long on two CPU cores. Steps grow in proportion to the minutes.
 NOMINAL_MINUTES = 10.0
 SIZE = 64
-CAPTIONER, AUTOENCODER, DIFFUSION = "xs-captioner", "xs-autoencoder", "xs"
+CAPTIONER, AUTOENCODER, DIFFUSION = "xs-captioner", "xs-autoencoder", "xs-curriculum"
 # With more minutes, models learn from more images, because more steps on the same few images would only overfit. Below
 # the first limit: the recipes' own choice (animals, food and vehicles); then things of every kind; then the whole set.
 THINGS_MINUTES, WHOLE_SET_MINUTES = 30.0, 60.0
@@ -47,7 +48,8 @@ class Command:
 def commands(out: Path, minutes: float) -> list[Command]:
     """The demo's commands, as a user could type them."""
     catalog = str(out / "catalog.lance")
-    captioner, autoencoder, model = (str(out / name) for name in ("xs-captioner", "xs-autoencoder", "model"))
+    captioner, autoencoder, model = (str(out / name) for name in MODELS.values())
+    human = str(out / HUMAN_TEXT)
     of_catalog = ("--data.catalog", catalog)
     things = str(load_recipe(CAPTIONER).data.catalogs[MAIN].filter)
     whole = ("--data.filter", "null") if minutes >= WHOLE_SET_MINUTES else ()
@@ -55,6 +57,10 @@ def commands(out: Path, minutes: float) -> list[Command]:
     # Training mixes human labels and the model's captions: only rows of this kind without a label get a caption.
     unlabelled = "label IS NULL" if whole else f"label IS NULL AND {things}"
     of_model = ("--vae", autoencoder)
+    chosen = f"({things})" if wider else f"({load_recipe(DIFFUSION).data.catalogs[MAIN].filter})"
+    chosen = "" if whole else f"{chosen} AND "
+    with_text = f"{chosen}(label IS NOT NULL OR caption IS NOT NULL)"
+    of_people = ("--data.text", "{title: 1}", "--data.filter", with_text)
 
     def training(recipe: str, folder: str, *overrides: str) -> tuple[str, ...]:
         steps = max(1, round(load_recipe(recipe).train.steps * minutes / NOMINAL_MINUTES))
@@ -86,6 +92,10 @@ def commands(out: Path, minutes: float) -> list[Command]:
         Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model, *wider)),
         Command("model", training(DIFFUSION, model, *of_model, *wider)),
         Command("evaluate", ("evaluate", model, "--captioner", captioner, "--out", str(out / "evaluation"))),
+        # The paper's question: what do captions by a model cost, against people's text for the same images?
+        Command("human states", ("encode", DIFFUSION, *of_catalog, *of_model, *of_people)),
+        Command("human model", training(DIFFUSION, human, *of_model, *of_people)),
+        Command("compare", ("evaluate", human, "--out", str(out / f"{HUMAN_TEXT}-evaluation"))),
     ]
 
 

@@ -18,12 +18,22 @@ from commoncanvas.config import MAIN
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.memory import peak_bytes
 from commoncanvas.creators.names import count_names
+from commoncanvas.demonstration.folders import HUMAN_TEXT, MODELS
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.pages.report import Caption, write_report
 from commoncanvas.provenance.record import filter_of, read_provenance
 
-MODELS = {"captioner": "xs-captioner", "autoencoder": "xs-autoencoder", "diffusion": "model"}
 CAPTIONS_SHOWN = 24
+COMPARED = (
+    "prompts",
+    "retrieval_seen",
+    "fd",
+    "kd",
+    "prompts_heldout",
+    "retrieval_heldout",
+    "fd_heldout",
+    "kd_heldout",
+)
 CREDIT_COLUMNS = ("image_id", "title", "creator", "creator_url", "page_url", "license", "license_url")
 
 
@@ -42,6 +52,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
+    human = _human_text(folder)
     grid, captions = grid_of(folder / "evaluation", evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
     credits(catalog.uri, where=_filter(folder), format="csv", out=str(folder / "credits.csv"))
@@ -57,6 +68,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         **evaluation["figures"],
         "feature_extractor": evaluation["feature_extractor"],
         **{name: results["caption"].get(name) for name in ("caption_cosine", "caption_cosine_shuffled")},
+        "human_text": human,
         "images": len(learned),
         "images_held_out": len(held_out),
         "licenses": dict(Counter(row["license"] for row in rows).most_common()),
@@ -84,6 +96,16 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     )
     replace_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
+
+
+def _human_text(folder: Path) -> dict[str, Any]:
+    """The figures of the model that was trained on people's text for the same images, and the number of these."""
+    path = folder / f"{HUMAN_TEXT}-evaluation" / "evaluation.json"
+    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return {
+        "images": read_provenance(folder / HUMAN_TEXT)["rows"]["train"],
+        **{name: figures.get(name) for name in COMPARED},
+    }
 
 
 def _images(folder: Path) -> tuple[set[str], set[str]]:

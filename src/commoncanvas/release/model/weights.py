@@ -16,7 +16,8 @@ from commoncanvas.release.model.shareable import shareable
 from commoncanvas.release.sums import SUMS
 
 SETTINGS = ("config.json", "_config.json", "model_index.json")
-"""Ends of names of JSON files that are settings. Other JSON files, such as vocabularies, are copied as they are."""
+REPORTS = ("scarcity.json", "caption-report.json")
+"""Ends of names of JSON files that may name places. Other JSON files, such as vocabularies, are copied as they are."""
 REAL = "-real.png"
 """End of the names of an evaluation's real images. They stay here: the held-out ones have no credit."""
 
@@ -45,7 +46,7 @@ def _change(name: Path) -> Callable[[Any], Any] | None:
     """What makes a JSON file shareable; None for files that are copied as they are."""
     if name == EVALUATION:
         return _evaluation
-    return shareable if name == Path(RECORD) or name.name.endswith(SETTINGS) else None
+    return shareable if name == Path(RECORD) or name.name.endswith(SETTINGS + REPORTS) else None
 
 
 def _evaluation(found: dict[str, Any]) -> Any:
