@@ -66,7 +66,7 @@ def test_captions_of_a_cluster_are_those_of_this_machine(
     assert here.captions == 12
     table = columns(shapes.uri, CAPTIONS)
     assert columns(tmp_path / "there.lance", CAPTIONS).equals(table)
-    assert len({*table["caption"].to_pylist()} - {None}) > 2
+    assert len({*table["caption"].to_pylist()} - {None}) > 1, "not one for all"
 
 
 @pytest.mark.heavy
