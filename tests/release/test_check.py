@@ -17,9 +17,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from commoncanvas.catalog import takedown
+from commoncanvas.catalog.credits import read_credits
 from commoncanvas.cli import main
-from commoncanvas.core.errors import ModelError
+from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.release.check import CHECKS, check_model
+from commoncanvas.release.model_folder import ModelFolder
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -171,13 +173,37 @@ def test_an_image_that_was_taken_down_since_is_named(copy: Path, model: Path, tm
     record["catalogs"]["main"]["uri"] = str(tmp_path / "gone.lance")
     (copy / "provenance.json").write_text(json.dumps(record))
     (unknown,) = (each for each in check_model(copy).findings if each.check == "takedowns")
-    assert unknown.verdict == "not checked" and "name its new place with --catalog" in unknown.details[0]
+    assert unknown.verdict == "not checked" and "if it has moved: --catalog URI" in unknown.details[0]
     assert verdicts(copy, catalog=str(place))["takedowns"] == "ok"
     table = pq.read_table(copy / "rows.parquet")
     gone = table["image_id"][first(table, "train")].as_py()
     takedown(place, id=[gone], reason="asked")
     (found,) = (each for each in check_model(copy, str(place)).findings if each.check == "takedowns")
     assert found.verdict == "problem" and gone in found.details[0]
+
+
+@pytest.mark.parametrize("by", ["id", "creator"])
+def test_a_purge_that_deletes_the_trained_version_hides_nothing(
+    copy: Path, model: Path, tmp_path: Path, by: str
+) -> None:
+    place = tmp_path / "moved.lance"
+    shutil.copytree(model.parent / "catalog.lance", place)
+    rows = pq.read_table(copy / "rows.parquet")
+    own = set(rows["image_id"].to_pylist())
+    gone = rows["image_id"][first(rows, "train")].as_py()
+    every = {each.image_id: each.creator for each in read_credits(copy / "credits.csv")}
+    takedown(
+        place, **({"id": [gone]} if by == "id" else {"creator": every[gone]}), reason="asked", purge=True
+    )
+    with pytest.raises(CatalogError):
+        _ = ModelFolder(copy, [str(place)]).catalogs
+    (found,) = (each for each in check_model(copy, str(place)).findings if each.check == "takedowns")
+    assert found.verdict == "problem" and gone in found.details[0]
+    assert len(found.details) == (1 if by == "id" else 2)
+    (part, *_) = sorted(set(every) - own)
+    takedown(place, id=[part], reason="asked")
+    (found,) = (each for each in check_model(copy, str(place)).findings if each.check == "takedowns")
+    assert any("which its parts learned from" in line and part in line for line in found.details)
 
 
 def test_the_command_ends_with_an_error_if_there_is_a_problem(

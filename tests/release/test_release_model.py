@@ -77,13 +77,17 @@ def test_the_answers_of_the_provider_are_in_the_documents(
         main()
     about = tmp_path / "about.yaml"
     questions = capsys.readouterr().out
+    questions = questions.replace("\nversion:\n", "\nversion: 1.0\n")
+    questions = questions.replace("\nlimits:\n", "\nlimits: It knows squares only.\n")
     about.write_text(questions.replace("\nprovider:\n", "\nprovider: Ann and Co\n"))
     about.write_text(about.read_text().replace("\npublished:\n", "\npublished: ann/xs\n"))
     found = release_model(model, tmp_path / "release", about=about)
     assert set(contents(tmp_path / "release")) >= PAPERS
-    for name in ("EU-training-summary.md", "mof.yml", "spdx.json"):
+    for name in ("EU-training-summary.md", "mof.yml", "spdx.json", "README.md", "CITATION.cff"):
         assert "Ann and Co" in (tmp_path / "release" / name).read_text(), name
-    assert "ann/xs" in (tmp_path / "release/README.md").read_text(), "the id that the answers name"
+    card = (tmp_path / "release/README.md").read_text()
+    assert "ann/xs" in card, "the id that the answers name"
+    assert "- It knows squares only." in card and "Published by Ann and Co." in card
     (unanswered,) = (line for line in found.missing if line.startswith("answers that only you"))
     assert "contact" in unanswered and "provider," not in unanswered
     assert not check_model(tmp_path / "release").problems
@@ -356,9 +360,9 @@ def test_the_newest_checkpoints_are_chosen_without_the_model_itself() -> None:
 @given(st.text(), st.integers())
 def test_what_is_no_place_stays_as_it_is(text: str, number: int) -> None:
     kept = {"prompts": [text], "inner": {"filter": text, "n": number}, "none": None}
-    assert shareable(kept) == kept
-    once = shareable({"uri": text, "anything": [text]})
-    assert shareable(once) == once
+    assert shareable(kept, Path()) == kept
+    once = shareable({"uri": text, "anything": [text]}, Path())
+    assert shareable(once, Path()) == once
 
 
 @pytest.mark.parametrize(
@@ -376,10 +380,10 @@ def test_what_is_no_place_stays_as_it_is(text: str, number: int) -> None:
 )
 def test_a_place_becomes_its_name(place: str, name: str) -> None:
     assert last_name(place) == name
-    assert shareable({"uri": place}) == {"uri": name}
-    assert shareable({"prompts": [place]}) == {"prompts": [place]}
+    assert shareable({"uri": place}, Path()) == {"uri": name}
+    assert shareable({"prompts": [place]}, Path()) == {"prompts": [place]}
     if "s3:" not in place:
-        assert shareable({"anything": [place]}) == {"anything": [name]}
+        assert shareable({"anything": [place]}, Path()) == {"anything": [name]}
 
 
 def test_ids_of_the_hub_and_web_addresses_stay_without_their_secrets() -> None:
@@ -389,10 +393,23 @@ def test_ids_of_the_hub_and_web_addresses_stay_without_their_secrets() -> None:
         "n": 3,
         "text": "/a",
     }
-    assert shareable(kept) == kept
-    assert shareable({"uri": "https://jane:secret@example.org/cc.lance"}) == {
+    assert shareable(kept, Path()) == kept
+    assert shareable({"uri": "https://jane:secret@example.org/cc.lance"}, Path()) == {
         "uri": "https://example.org/cc.lance"
     }
+
+
+def test_a_folder_that_looks_like_a_hub_id_becomes_its_last_name_wherever_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs/secret-vae").mkdir(parents=True)
+    record = {"model": "runs/secret-vae", "text_encoder": "lab/encoder"}
+    for place in (tmp_path, tmp_path / "runs", Path("/")):
+        monkeypatch.chdir(place)
+        assert shareable(record, tmp_path / "runs/model") == {
+            "model": "secret-vae",
+            "text_encoder": "lab/encoder",
+        }
 
 
 def test_the_command_shows_what_is_in_the_folder_and_what_is_missing(

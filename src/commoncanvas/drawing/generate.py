@@ -29,6 +29,7 @@ from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
+from commoncanvas.provenance.folder import WEIGHTS, file_sha256
 from commoncanvas.provenance.record import read_provenance
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def drawn(
         )
     signing = Signing(OFF if out is None and grid is None else credentials)
     pipeline = load_pipeline(str(model)).to(pick_device())
+    recorded = (Path(model) / "provenance.json").exists()
+    record = read_provenance(model, ("name", "recipe", "catalogs")) if recorded else None
     about = {
-        "model": Path(model).name,
-        "model_sha256": weights_sha256(denoiser_of(pipeline)),
+        "model": record["name"] if record else Path(model).name,
+        "model_sha256": _digest(Path(model), pipeline),
         "software": f"commoncanvas {__version__}",
     }
-    recorded = (Path(model) / "provenance.json").exists()
-    record = read_provenance(model, ("recipe", "catalogs")) if recorded else None
     signing.begin(about, record)
     sample = record["recipe"]["sample"] if record else {}
     requests = [_filled(each, pipeline, sample) for each in requests]
@@ -115,6 +116,15 @@ def drawn(
         sheet = BytesIO()
         labelled_grid(cells, [each.prompt for each in requests]).save(sheet, "PNG")
         replace_bytes(Path(grid), signing.added(sheet.getvalue()))
+
+
+def _digest(model: Path, pipeline: DiffusionPipeline) -> str:
+    """The SHA-256 of the denoiser's file of weights, as provenance.json and SHA256SUMS state it. Without a single file:
+    of its tensors.
+    """
+    part = "transformer" if getattr(pipeline, "transformer", None) else "unet"
+    files = list((model / part).glob(f"*{WEIGHTS}"))
+    return file_sha256(files[0]) if len(files) == 1 else weights_sha256(denoiser_of(pipeline))
 
 
 def _alike(requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -51,8 +51,8 @@ LICENSES = 200
 def write_credits_page(credits: Path, out: Path, name: str, object_at: str | None = None) -> None:
     """Write `out`/credits.html and its data from a Parquet file of credits. `name`: what the credits are of.
 
-    `object_at`: a web address where creators can write to the publisher. Memory grows with the rows, by about 0.7 GB
-    for a million. Raises CommonCanvasError if the page can't be written.
+    `object_at`: a web or mail address where creators can write to the publisher. Memory grows with the rows, by about
+    0.7 GB for a million. Raises CommonCanvasError if the page can't be written.
     """
     rows = _read(credits)
     order, firsts = by_creator(*(rows[each].chunk(0) for each in ("creator", "creator_url", "title")))

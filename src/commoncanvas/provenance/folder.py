@@ -50,10 +50,20 @@ def read_rows(model: str) -> pa.Table:
 
 
 def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, Catalog]:
-    """The catalogs that a model learned from, by name, at their versions. `moved`: their new places as `NAME=URI`; the
-    URI alone is enough if there is one catalog.
+    """The catalogs that a model learned from, by name, at their versions. `moved`: as for `catalog_places`.
 
     Raises CatalogError, and ModelError for an unknown name.
+    """
+    places = catalog_places(model, provenance, moved)
+    return {
+        name: Catalog.open(places[name], version=source.get("tag") or source["version"])
+        for name, source in provenance["catalogs"].items()
+    }
+
+
+def catalog_places(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, str]:
+    """Where the catalogs are that a model learned from, by name. `moved`: their new places as `NAME=URI`; the URI alone
+    is enough if there is one catalog. Raises ModelError for an unknown name.
     """
     sources = provenance["catalogs"]
     places = {name: str(source["uri"]) for name, source in sources.items()}
@@ -67,10 +77,7 @@ def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str
                 f"write NAME=URI, where NAME is one of {', '.join(sources)}"
             )
         places[name] = uri
-    return {
-        name: Catalog.open(places[name], version=source.get("tag") or source["version"])
-        for name, source in sources.items()
-    }
+    return places
 
 
 def removed_since(catalogs: Mapping[str, Catalog]) -> set[tuple[str, int]]:

@@ -41,19 +41,26 @@ IN_WEIGHTS = ("init", "vae", "text_encoder")
 
 @dataclass(frozen=True)
 class Published:
-    """Ids of the hub, `owner/name`: of the model, and of the data that it learned from. None: not there."""
+    """How a model is published. `repo`, `data`: ids of the hub, `owner/name`, of the model and of the data that it
+    learned from. The others are the provider's own words. None: not known.
+    """
 
     repo: str | None = None
     data: str | None = None
+    provider: str | None = None
+    contact: str | None = None
+    intended_use: str | None = None
+    out_of_scope: str | None = None
+    limits: str | None = None
 
     @property
     def owner(self) -> str | None:
-        return self.repo.partition("/")[0] if self.repo else None
+        return self.provider or (self.repo.partition("/")[0] if self.repo else None)
 
     @property
-    def discussions(self) -> str | None:
-        """Where people can write to the publisher."""
-        return f"{HUB}/{self.repo}/discussions" if self.repo else None
+    def reach(self) -> str | None:
+        """Where people can write to the publisher: the provider's contact, or the model's page on the hub."""
+        return self.contact or (f"{HUB}/{self.repo}/discussions" if self.repo else None)
 
 
 UNPUBLISHED = Published()

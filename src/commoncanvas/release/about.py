@@ -22,7 +22,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def _tidy(value: object) -> object:
-    """Empty texts are missing answers; a text on several lines is one line."""
+    """Empty texts are missing answers; a text on several lines is one line; YAML reads 1.0 as a number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     return (" ".join(value.split()) or None) if isinstance(value, str) else value
 
 

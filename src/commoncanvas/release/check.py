@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import yaml
 from safetensors import SafetensorError, safe_open
 
 from commoncanvas import licenses
-from commoncanvas.catalog.credits import read_credits
+from commoncanvas.catalog import Catalog
+from commoncanvas.catalog.credits import Credit, read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.provenance.folder import (
@@ -27,6 +29,8 @@ from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.sums import wrong_sums
 from commoncanvas.selection.rows import rows_sha256
+from commoncanvas.table.taken_down_rows import taken_down
+from commoncanvas.table.tombstones import Keys
 
 CREDITS, PIPELINE = "credits.csv", "model_index.json"
 
@@ -126,17 +130,48 @@ def _credits(folder: ModelFolder) -> Iterator[str]:
 
 
 def _takedowns(folder: ModelFolder) -> Iterator[str]:
-    """No image that the model was trained on was taken down since."""
+    """No image that the model or one of its parts was trained on was taken down since."""
+    if not folder.places:
+        raise NotChecked("this needs the publisher's catalog: --catalog URI")
+    try:
+        keys = taken_down(Catalog.open(place) for place in folder.places.values())
+    except CatalogError as error:
+        raise NotChecked(f"{one_line(error)}; if it has moved: --catalog URI") from error
+    own = {*folder.trained["image_id"].to_pylist()}
+    credits = list(read_credits(folder.path / CREDITS)) if (folder.path / CREDITS).is_file() else []
+    gone = own & {*keys.image_ids, *_credited(credits, keys), *_by_bytes(folder)}
+    if gone:
+        yield f"{counted(len(gone), 'images')} taken down since the training: {some(sorted(gone))}; train without them"
+    if others := set(_credited(credits, keys)) - own:
+        yield (
+            f"{counted(len(others), 'images')} taken down since, which its parts learned from: {some(sorted(others))}; "
+            "train these parts again, then the model"
+        )
+
+
+def _credited(credits: Sequence[Credit], keys: Keys) -> list[str]:
+    """Image ids of the credits that match `keys`."""
+    names = {
+        "image_id": "image_id",
+        "creator": "creator",
+        "creator_url": "creator_url",
+        "source_url": "page_url",
+    }
+    columns = {
+        name: pa.array([getattr(one, field) for one in credits], pa.string()) for field, name in names.items()
+    }
+    found: list[str] = columns["image_id"].filter(pa.array(keys.mask(pa.table(columns)))).to_pylist()
+    return found
+
+
+def _by_bytes(folder: ModelFolder) -> list[str]:
+    """Image ids of the rows that match a tombstone by any key. A purge deletes the version that tells; then none."""
     try:
         removed = removed_since(folder.catalogs)
-    except CatalogError as error:
-        raise NotChecked(f"{one_line(error)}; name its new place with --catalog") from error
-    places = zip(
-        *(folder.trained[name].to_pylist() for name in ("catalog", "row_id", "image_id")), strict=True
-    )
-    gone = [image_id for name, row_id, image_id in places if (name, row_id) in removed]
-    if gone:
-        yield f"{counted(len(gone), 'images')} taken down since the training: {some(gone)}; train without them"
+    except CatalogError:
+        return []
+    rows = zip(*(folder.rows[name].to_pylist() for name in ("catalog", "row_id", "image_id")), strict=True)
+    return [image_id for name, row_id, image_id in rows if (name, row_id) in removed]
 
 
 CHECKS: dict[str, Callable[[ModelFolder], Iterator[str]]] = {

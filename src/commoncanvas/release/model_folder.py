@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.provenance.folder import read_rows, trained_catalogs
+from commoncanvas.provenance.folder import catalog_places, read_rows, trained_catalogs
 from commoncanvas.provenance.record import read_provenance
 
 REQUIRES = ("name", "task", "catalogs", "recipe", "rows", "licenses", "result_license", "built_on", "weights")
+
+MARK = "release.json"
+"""Says that a folder is a release, and of what."""
 
 
 class ModelFolder:
@@ -42,3 +45,9 @@ class ModelFolder:
     def catalogs(self) -> dict[str, Catalog]:
         """The catalogs of its rows by name, at their versions. Raises CatalogError if one can't be opened."""
         return trained_catalogs(str(self.path), self.record, self.moved)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where its catalogs are, by name. A release doesn't say where: without `moved`, there are none."""
+        released = (self.path / MARK).is_file()
+        return {} if released and not self.moved else catalog_places(str(self.path), self.record, self.moved)

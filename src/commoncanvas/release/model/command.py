@@ -35,11 +35,9 @@ from commoncanvas.release.model.documents import write_documents
 from commoncanvas.release.model.recipe import write_recipe
 from commoncanvas.release.model.result import ReleasedModel, released
 from commoncanvas.release.model.weights import copy_model, read_json, replace_json
-from commoncanvas.release.model_folder import ModelFolder
+from commoncanvas.release.model_folder import MARK, ModelFolder
 from commoncanvas.release.sums import write_sums
 
-MARK = "release.json"
-"""Says that a folder is a release, and of what."""
 STATE = ".release"
 """Folder for the lock and the steps that are done, until the release is complete."""
 DONE = "done.json"
@@ -86,7 +84,11 @@ def release_model(
     """
     moved = [catalog] if isinstance(catalog, str) else list(catalog)
     given = load_about(about)
-    published = Published(_hub_id(name or given.hub_id, "name"), _hub_id(data, "data"))
+    published = Published(
+        _hub_id(name or given.hub_id, "name"),
+        _hub_id(data, "data"),
+        *(given.provider, given.contact, given.intended_use, given.out_of_scope, given.limits),
+    )
     answers = given.model_copy(
         update={"published": given.published or published.repo, "data": given.data or published.data}
     )
@@ -168,7 +170,7 @@ def _checkpoints(job: Job) -> None:
 
 
 def _credits(job: Job) -> None:
-    write_credits(job.out, job.model.record["name"], job.published.discussions)
+    write_credits(job.out, job.model.record["name"], job.published.reach)
 
 
 def _documents(job: Job) -> None:

@@ -90,8 +90,9 @@ def _citation(record: dict[str, Any], published: Published) -> dict[str, Any]:
         "title": record["name"],
         "authors": [{"name": published.owner}],
         "date-released": record["created"][:10],
-        "url": f"{HUB}/{published.repo}",
     }
+    if published.repo:
+        found["url"] = f"{HUB}/{published.repo}"
     if license := record["result_license"]:
         found["license"] = license
     return found | {"references": [PAPER]}

@@ -113,7 +113,7 @@ def _missing(out: Path, record: dict[str, Any], about: About) -> Iterator[str]:
             yield f"the licence of {part['role'].replace('_', ' ')} {part['model']}; look it up before you publish"
     evaluation = read_evaluation(out)
     if record["task"] == "diffusion" and not evaluation:
-        yield "figures; run commoncanvas evaluate on the model, then release it again"
+        yield "figures; run commoncanvas evaluate on the model, remove this folder, and release the model again"
     if record["task"] == "diffusion" and not any("memori" in name for name in evaluation.get("figures", ())):
         yield "how often the model draws its training images again; this was not measured"
     if not (out / log.FOLDER / log.LOG).is_file():
@@ -121,7 +121,7 @@ def _missing(out: Path, record: dict[str, Any], about: About) -> Iterator[str]:
     if not (out / checkpoints.FOLDER).is_dir():
         yield "intermediate checkpoints; --checkpoints all"
     if not (out / CITATION).is_file():
-        yield f"{CITATION}, and a place to write to; --name owner/name"
+        yield f"{CITATION}; it names the publisher: --name owner/name, or provider in --about"
     if evaluation and not (out / RESULTS).is_file():
         yield f"{RESULTS}; it names the published data: --data owner/name"
     if unanswered := about.missing():

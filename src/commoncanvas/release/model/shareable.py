@@ -21,17 +21,20 @@ _LOCAL = re.compile(r"(/[^/\s][^/]*/|~\w*/|file:|[A-Za-z]:[\\/]|\\\\|\.\.?[\\/])
 _PUBLIC = re.compile(r"https?://", re.IGNORECASE)
 
 
-def shareable(value: Any, field: str = "") -> Any:
-    """A copy of a JSON value for other people. Texts of TEXTS, and all that is no place, stay as they are."""
+def shareable(value: Any, near: Path, field: str = "") -> Any:
+    """A copy of a JSON value for other people. Texts of TEXTS, and all that is no place, stay as they are.
+
+    `near`: the model's folder. A name like a hub id's is a folder if it is one seen from here, or from above `near`.
+    """
     if isinstance(value, dict):
-        return {name: shareable(inner, name) for name, inner in value.items()}
+        return {name: shareable(inner, near, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [shareable(inner, field) for inner in value]
+        return [shareable(inner, near, field) for inner in value]
     if not isinstance(value, str) or field in TEXTS:
         return value
     if _PUBLIC.match(value):
         return redacted(value)
-    is_place = field in PLACES or _LOCAL.fullmatch(value) or (field in MODELS and _is_folder(value))
+    is_place = field in PLACES or _LOCAL.fullmatch(value) or (field in MODELS and _is_folder(value, near))
     return last_name(value) if is_place else value
 
 
@@ -40,8 +43,8 @@ def last_name(place: str) -> str:
     return re.split(r"[\\/]", redacted(place).rstrip("\\/"))[-1].removeprefix("file:")
 
 
-def _is_folder(name: str) -> bool:
+def _is_folder(name: str, near: Path) -> bool:
     try:
-        return Path(name).is_dir()
+        return bool(name) and any((place / name).is_dir() for place in (Path(), *near.resolve().parents))
     except OSError:
         return False

@@ -33,7 +33,7 @@ def copy_model(model: Path, out: Path) -> None:
             target = out / path.relative_to(model)
             target.parent.mkdir(parents=True, exist_ok=True)
             change = _change(path.relative_to(model))
-            if change and (shared := change(found := read_json(path))) != found:
+            if change and (shared := change(found := read_json(path), model)) != found:
                 replace_json(target, shared)
             elif not (target.is_file() and target.stat().st_size == path.stat().st_size):
                 partial = target.with_name(f".{target.name}.part")
@@ -42,20 +42,20 @@ def copy_model(model: Path, out: Path) -> None:
             bar.advance()
 
 
-def _change(name: Path) -> Callable[[Any], Any] | None:
+def _change(name: Path) -> Callable[[Any, Path], Any] | None:
     """What makes a JSON file shareable; None for files that are copied as they are."""
     if name == EVALUATION:
         return _evaluation
     return shareable if name == Path(RECORD) or name.name.endswith(SETTINGS + REPORTS) else None
 
 
-def _evaluation(found: dict[str, Any]) -> Any:
+def _evaluation(found: dict[str, Any], model: Path) -> Any:
     without = {
         name: [each | {"real_file": None} for each in found[name]]
         for name in ("seen_samples", "heldout_samples")
         if name in found
     }
-    return shareable(found | without)
+    return shareable(found | without, model)
 
 
 def read_json(path: Path) -> Any:

@@ -141,7 +141,6 @@ class Document:
             releaseTime=self.released,
             originatedBy=[origin],
             dataset_datasetType=["image", "text"] if self.facts.texts else ["image"],
-            dataset_datasetSize=rows["train"] + rows["heldout"],
             dataset_dataCollectionProcess=f"rows of the catalog that meet: {source['filter']}",
             dataset_dataPreprocessing=[f"left out: {words}" for words in self.left_out] or None,
             dataset_intendedUse=f"{counted(rows['train'], 'images')} to train on, {rows['heldout']:,} held out",
