@@ -91,11 +91,11 @@ def commands(out: Path, minutes: float) -> list[Command]:
         Command("autoencoder", training(AUTOENCODER, autoencoder, *wider)),
         Command("latents", ("encode", DIFFUSION, *of_catalog, *of_model, *wider)),
         Command("model", training(DIFFUSION, model, *of_model, *wider)),
-        Command("evaluate", ("evaluate", model, "--captioner", captioner, "--out", str(out / "evaluation"))),
+        Command("evaluate", ("evaluate", model, "--captioner", captioner)),
         # The paper's question: what do captions by a model cost, against people's text for the same images?
         Command("human states", ("encode", DIFFUSION, *of_catalog, *of_model, *of_people)),
         Command("human model", training(DIFFUSION, human, *of_model, *of_people)),
-        Command("compare", ("evaluate", human, "--out", str(out / f"{HUMAN_TEXT}-evaluation"))),
+        Command("compare", ("evaluate", human)),
     ]
 
 

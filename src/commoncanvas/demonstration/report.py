@@ -21,6 +21,7 @@ from commoncanvas.creators.names import count_names
 from commoncanvas.demonstration.folders import HUMAN_TEXT, MODELS
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.pages.report import Caption, write_report
+from commoncanvas.provenance.model_card import EVALUATION
 from commoncanvas.provenance.record import filter_of, read_provenance
 
 CAPTIONS_SHOWN = 24
@@ -49,11 +50,12 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     used = learned | held_out
     rows = catalog.table(CREDIT_COLUMNS, where="fetch_status = 'ok'").to_pylist()
     rows = sorted((row for row in rows if row["image_id"] in used), key=lambda row: str(row["image_id"]))
-    evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    evaluated = folder / MODELS["diffusion"] / EVALUATION
+    evaluation = json.loads(evaluated.read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
     human = _human_text(folder)
-    grid, captions = grid_of(folder / "evaluation", evaluation), _captions(catalog)
+    grid, captions = grid_of(evaluated.parent, evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
     credits(catalog.uri, where=_filter(folder), format="csv", out=str(folder / "credits.csv"))
     report = {
@@ -100,8 +102,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
 
 def _human_text(folder: Path) -> dict[str, Any]:
     """The figures of the model that was trained on people's text for the same images, and the number of these."""
-    path = folder / f"{HUMAN_TEXT}-evaluation" / "evaluation.json"
-    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    figures = json.loads((folder / HUMAN_TEXT / EVALUATION).read_text(encoding="utf-8"))["figures"]
     return {
         "images": read_provenance(folder / HUMAN_TEXT)["rows"]["train"],
         **{name: figures.get(name) for name in COMPARED},

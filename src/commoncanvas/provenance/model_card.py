@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from commoncanvas.core.files import replace_text
@@ -60,10 +61,17 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
             limits=list(_limits(record)),
             published=published,
             has=lambda file: (folder / file).exists(),
+            of_parts=_credited(folder) - record["rows"]["train"],
             bibtex=bibtex(record, published),
         )
     )
     replace_text(folder / CARD, text)
+
+
+def _credited(folder: Path) -> int:
+    """Works in credits.parquet; 0 if there is none."""
+    path = folder / "credits.parquet"
+    return int(pq.read_metadata(path).num_rows) if path.is_file() else 0
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:

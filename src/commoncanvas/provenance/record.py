@@ -144,7 +144,8 @@ def part(role: str, model: str, sha256: str) -> Part:
 
 def maker(role: str, info: ColumnInfo) -> Part:
     """The part that made a column."""
-    license = info.license or PACKAGED.get(info.model, UNKNOWN)
+    learned = info.trained_on or {}
+    license = info.license or PACKAGED.get(info.model) or (learned.get("result_license") or UNKNOWN).lower()
     return Part(role, info.model, info.sha256, info.trained_on, license=license)
 
 
