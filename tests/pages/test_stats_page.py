@@ -105,6 +105,7 @@ def test_the_figures_of_the_command_are_on_the_page(catalog: Catalog, page: Path
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
     text = Page(page.read_text(encoding="utf-8")).text
     assert "120 images" in text and "by 30 creators" in text and "under 6 licences" in text
+    assert "CommonCanvas · catalog version" in text and "CommonCatalog" not in text
     for name in ("CC BY 4.0", "CC BY-NC 2.0", "not stated", "All rights reserved", "Canon 2", "1,200 × 800"):
         assert name in text
     assert [found.commercial, found.noncommercial, found.by_policy["neither"].images] == [20, 40, 80]
