@@ -95,7 +95,9 @@ def test_every_file_of_the_package_is_in_the_wheel_and_in_the_sources(site: Path
 def test_the_page_of_the_package_needs_no_repository(site: Path) -> None:
     (metadata,) = site.glob("*.dist-info/METADATA")
     text = metadata.read_text(encoding="utf-8")
-    assert "License-Expression: Apache-2.0" in text and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
+    assert (
+        "License-Expression: Apache-2.0" in text and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
+    )
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links and all(link.startswith("https://") for link in links)
     assert not re.search(r"\bmake \w+|\bdocs/|recipes/|constraints\.txt", text)

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from commoncanvas.catalog import Catalog, import_, save_filter, takedown
 from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.numbers import size
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.data import release_data
 from commoncanvas.release.data_folder import DataFolder
 from commoncanvas.release.datasheet import OPEN, questions, sections
 from commoncanvas.table.schema import to_batch
+from tests.pages.test_report import Page
 from tests.release.collection import LICENSES, ROWS, make_catalog, row
 
 data = importlib.import_module("commoncanvas.release.data")
@@ -173,6 +176,18 @@ def test_a_wrong_key_of_the_publishers_file_is_named(
     assert "about.yaml" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_statistics_are_of_the_release_and_not_of_its_catalog(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.add_columns([pa.field("latents", pa.list_(pa.float16()))])
+    release_data(catalog, tmp_path / "out", tag="c-v1")
+    text = re.sub(r"\s+", " ", Page((tmp_path / "out/stats.html").read_text()).text)
+    stored = size(sum(path.stat().st_size for path in (tmp_path / "out/data").iterdir()))
+    assert f"the files have {stored}." in text and "rows in the data set" in text
+    columns = text.partition("such column of the data set")[2]
+    assert "label" in columns
+    for untrue in ("latents", "in total", "Some images were left out", "smaller than they are stored"):
+        assert untrue not in text
 
 
 def documented(folder: Path) -> Any:

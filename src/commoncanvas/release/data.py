@@ -15,13 +15,13 @@ from commoncanvas.catalog import Catalog, ExportReport, export
 from commoncanvas.catalog.export.croissant import load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card
 from commoncanvas.catalog.export.papers import Exported, card_and_croissant
-from commoncanvas.catalog.export.shards import WRITERS
+from commoncanvas.catalog.export.shards import WRITERS, columns
 from commoncanvas.catalog.export_folder import REMOVED, STATE, cut_off
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
-from commoncanvas.pages.stats_page import THUMBNAILS, write_stats_page
+from commoncanvas.pages.stats_page import THUMBNAILS, Released, write_stats_page
 from commoncanvas.release.data_about import DataAbout, read_about
 from commoncanvas.release.data_facts import Former, facts_of
 from commoncanvas.release.data_folder import DataFolder
@@ -117,13 +117,14 @@ class _Papers:
     def __call__(self, exported: Exported, card: Card) -> None:
         folder = exported.folder
         card = replace(card, name=self.about.title or card.name)
+        images = WRITERS[exported.format].images
         stats = write_stats_page(
             exported.catalog,
             folder / STATISTICS,
             where=exported.condition,
             row_ids=exported.ids,
-            name=card.name,
-            thumbnails=THUMBNAILS if WRITERS[exported.format].images else 0,
+            release=Released(card.name, columns(exported.catalog.schema, images), card.bytes),
+            thumbnails=THUMBNAILS if images else 0,
         )
         self.removed = write_removed(folder / REMOVED, exported.catalog, self.former)
         facts = facts_of(exported, card, stats, self.tag, self.removed, self._compared(exported))
