@@ -22,7 +22,7 @@ from commoncanvas.core.numbers import size
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.data import release_data
 from commoncanvas.release.data_folder import DataFolder
-from commoncanvas.release.datasheet import OPEN, questions, sections
+from commoncanvas.release.datasheet import NOT_ANSWERED, OPEN, questions, sections
 from commoncanvas.table.schema import to_batch
 from tests.pages.test_report import Page
 from tests.release.collection import LICENSES, ROWS, make_catalog, row
@@ -135,6 +135,11 @@ def test_mixed_licences_are_listed_and_the_hub_finds_them(catalog: Catalog, tmp_
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", cited["date-released"])
 
 
+def answered(sheet: str, key: str) -> str:
+    """The answer to a question of datasheet.md."""
+    return sheet.partition(f"<!-- {key} -->\n\n")[2].partition("\n")[0]
+
+
 def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path: Path) -> None:
     released = release_data(catalog, tmp_path / "out", tag="c-v1")
     sheet = (tmp_path / "out/datasheet.md").read_text()
@@ -145,6 +150,11 @@ def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path
         assert [each.question for each in asked] == re.findall(r"\*\*(.+)\*\*", part)
     assert f"{ROWS} images by 4 named creators" in sheet
     assert "by people, 4 images" in sheet
+    assert answered(sheet, "subpopulations").startswith(
+        "No column was made for this; titles, tags and texts may"
+    )
+    comments = [each.key for each in questions() if each.question == "Anything else?"]
+    assert len(comments) == 7 and {answered(sheet, key) for key in comments} == {NOT_ANSWERED}
     about = tmp_path / "about.yaml"
     about.write_text("\n".join(released.to_fill_in))
     again = release_data(catalog, tmp_path / "out", tag="c-v1", about=about)

@@ -16,6 +16,7 @@ from commoncanvas.core.text import counted, markdown_cell, markdown_code
 from commoncanvas.release.data_about import DataAbout
 
 DATASHEET = "datasheet.md"
+NOT_ANSWERED = "(not answered)"
 OPEN = "(to be filled in by the publisher: {})"
 
 
@@ -109,5 +110,5 @@ def markdown(name: str, answers: Answers) -> str:
         for one in asked:
             asked_of = [OPEN.format(answers.open[one.key])] if one.key in answers.open else []
             text = " ".join([*answers.of(one.key), *asked_of])
-            lines += ["", f"**{one.question}** <!-- {one.key} -->", "", text or "No."]
+            lines += ["", f"**{one.question}** <!-- {one.key} -->", "", text or NOT_ANSWERED]
     return "\n".join(lines) + "\n"
