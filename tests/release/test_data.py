@@ -84,6 +84,7 @@ def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog
     about = tmp_path / "about.yaml"
     about.write_text(
         "publisher: The Lab\nauthors: [Ada, Bea]\nurl: https://lab.example/set\nversion: 2.1.0\n"
+        "answers: {impact_analysis: None yet}\n"
     )
     release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
     written = json.loads((tmp_path / "out/croissant.json").read_text())
@@ -102,6 +103,15 @@ def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog
     for term in terms:
         assert written[f"rai:{term}"], term
         assert "to be filled in" not in str(written[f"rai:{term}"])
+    limits = " ".join(written["rai:dataLimitations"])
+    assert (
+        "The data set should not be used to identify or profile people, nor in ways that the licence"
+        in limits
+    )
+    assert re.fullmatch(r"Was the impact on .*assessment\? None yet", written["rai:dataSocialImpact"])
+    values = [value for name, value in written.items() if name.startswith("rai:")]
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    assert not {re.split(r"\W", text)[0] for text in texts} & {"Yes", "To", "Not", "It", "A", "Captioning"}
     metadata = mlcroissant.Dataset(jsonld=tmp_path / "out/croissant.json").metadata
     assert "removed.parquet" in metadata.data_release_maintenance_plan
 
