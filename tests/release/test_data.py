@@ -210,6 +210,33 @@ def test_the_statistics_are_of_the_release_and_not_of_its_catalog(catalog: Catal
         assert untrue not in text
 
 
+def test_missing_words_are_counted_and_the_card_says_who_wrote_those_that_are_there(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    listed = [row(number) for number in range(40, 46)]
+    catalog.add_columns([pa.field("caption", pa.string())])
+    words = (
+        {"label": " ", "caption": "A shape"},
+        {"label": "a", "caption": "b"},
+        {"label": ""},
+        {"tags": []},
+    )
+    words += ({"title": "", "tags": ["cat"]}, {"title": None})
+    listed = [
+        {**each, "caption": None, "label": None, **more} for each, more in zip(listed, words, strict=True)
+    ]
+    catalog.add([to_batch(listed, [pa.field("caption", pa.string())])])
+    save_filter(catalog, "c-v3", "fetch_status = 'ok' AND image_id > 'photos:39' AND image_id < 'photos:50'")
+    release_data(catalog, tmp_path / "out", tag="c-v3")
+    missing = answered((tmp_path / "out/datasheet.md").read_text(), "missing")
+    assert "4 images have no text. 2 images have no title. 5 images have no tags." in missing
+    card = (tmp_path / "out/README.md").read_text().replace("\u00a0", " ")
+    assert (
+        "2 of 6 images (33.3 %) have a text (`text`). 2 of 6 images (33.3 %) have a caption by a model."
+        in card
+    )
+
+
 def documented(folder: Path) -> Any:
     """`is_removed` of the code in a released README.md."""
     (code,) = (

@@ -15,6 +15,7 @@ from commoncanvas.core.numbers import percent, ratio
 from commoncanvas.core.text import counted, markdown_cell, markdown_code, one_line
 from commoncanvas.core.version import __version__
 from commoncanvas.licenses import combine
+from commoncanvas.release.data_words import count_words
 from commoncanvas.release.datasheet import Answers
 from commoncanvas.release.removed import Removed
 from commoncanvas.table.columns import ColumnInfo
@@ -65,6 +66,7 @@ def facts_of(
         "dated": sum(stats.years.values()),
         "sizes": _sizes(stats),
         "filled": stats.filled,
+        "words": count_words(exported),
         "columns": [*shown, "text", "credit"],
         "imports": imports,
         "imported": sum(each.rows for each in imports),

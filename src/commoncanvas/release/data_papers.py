@@ -12,6 +12,7 @@ from commoncanvas.catalog.export.croissant import VERSION, load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card, More, hub_licenses
 from commoncanvas.catalog.export.papers import described
 from commoncanvas.catalog.export_folder import REMOVED
+from commoncanvas.core.numbers import percent, ratio
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.licenses import combine
 from commoncanvas.release.data_about import DataAbout
@@ -124,12 +125,26 @@ def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
         citation=CITATION,
         sums=SUMS,
         removed=REMOVED,
+        words=_words(facts),
         where=where,
         since=since,
     )
 
 
+def _words(facts: Mapping[str, Any]) -> str:
+    """How many rows have a text, and one by a model."""
+    rows, words = facts["rows"], facts["words"]
+    text, caption = (
+        f"{words[name]:,} of {counted(rows, 'images')} ({percent(ratio(words[name], rows))})"
+        for name in ("text", "caption")
+    )
+    made = f"{caption} have a caption by a model" if words["caption"] else "No image has a caption by a model"
+    return f"{text} have a text (`text`). {made}."
+
+
 _SECTIONS = """
+{words}
+
 `{datasheet}` answers the questions of Datasheets for Datasets. `{statistics}` has figures and plots.
 `{citation}` says how to cite. `sha256sum --check {sums}` checks the files.
 
