@@ -167,7 +167,9 @@ def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path
     assert len(comments) == 7 and {answered(sheet, key) for key in comments} == {NOT_ANSWERED}
     about = tmp_path / "about.yaml"
     about.write_text("\n".join(released.to_fill_in))
+    assert "Add these lines to data-about.yaml. Write" in " ".join(str(released).split())
     again = release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
+    assert f"Addtheselinesto{about};thoseunderanswersbelong" in "".join(str(again).split())
     assert again.to_fill_in == released.to_fill_in  # nothing was written yet
     about.write_text("\n".join(line.replace("#", "https://lab.example #") for line in released.to_fill_in))
     assert not release_data(catalog, tmp_path / "out", tag="c-v1", about=about).to_fill_in
@@ -179,8 +181,15 @@ def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("publsher: x", "there is no key publsher; did you mean publisher"),
-        ("answers: {fundin: x}", "answers has no question fundin; did you mean funding"),
+        ("publsher: x", "there is no key publsher \\(did you mean publisher\\?\\)"),
+        ("answers: {fundin: x}", "answers has no question fundin \\(did you mean funding\\?\\)"),
+        ("zz: 1\nyy: 2", r"there is no key zz or yy; there are: answers, authors, [^;]*version$"),
+        ("funding: x", "funding belongs under answers"),
+        (
+            "provider: x\ncontact: y\nfunding: z",
+            "is the file of release model: it has provider; give release data",
+        ),
+        ("answers: {funding: x}\nanswers: {used: y}", "answers is in line 1 and in line 2; keep one"),
         ("version: 1.0", "version: Input should be a valid string"),
         ("url: lab.example", "url: String should match"),
         ("- a", "the file: Input should be"),

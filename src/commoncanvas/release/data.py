@@ -33,6 +33,8 @@ from commoncanvas.release.sums import write_sums
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+ABOUT = "data-about.yaml"
+"""The publisher's file, if none was given."""
 Format = Literal["huggingface", "parquet", "webdataset"]
 
 
@@ -47,6 +49,8 @@ class DataRelease(Printed):
     removed_since: int | None
     """Images of the former release that were taken down; None without a former release."""
     to_fill_in: tuple[str, ...]
+    about: str | None
+    """The publisher's file, if one was given."""
 
     def render(self) -> RenderableType:
         from rich.console import Group
@@ -56,9 +60,11 @@ class DataRelease(Printed):
         if self.removed_since is not None:
             lines[0] += f", {self.removed_since:,} of them in the former release"
         if self.to_fill_in:
+            file = self.about or ABOUT
+            under = "; those under answers belong under its answers" if self.about else ""
             lines.append(
-                f"{DATASHEET} asks what only you can say. Save these lines as about.yaml, write what you know, and "
-                "run it again with --about about.yaml:"
+                f"{DATASHEET} asks what only you can say. Add these lines to {file}{under}. Write what you know, and "
+                f"run it again with --about {file}:"
             )
         return Group(self.exported.render(), *map(Text, [*lines, *self.to_fill_in]))
 
@@ -101,6 +107,7 @@ def release_data(
         papers.removed.keys,
         papers.removed.since if papers.former else None,
         tuple(papers.to_fill_in),
+        str(about) if about is not None else None,
     )
 
 
