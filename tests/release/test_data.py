@@ -21,6 +21,7 @@ from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.numbers import size
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.data import release_data
+from commoncanvas.release.data_about import linked
 from commoncanvas.release.data_folder import DataFolder
 from commoncanvas.release.datasheet import NOT_ANSWERED, OPEN, questions, sections
 from commoncanvas.table.schema import to_batch
@@ -244,6 +245,35 @@ def test_missing_words_are_counted_and_the_card_says_who_wrote_those_that_are_th
         "2 of 6 images (33.3 %) have a text (`text`). 2 of 6 images (33.3 %) have a caption by a model."
         in card
     )
+
+
+@pytest.mark.parametrize(
+    ("contact", "shown"),
+    [
+        ("mailto:images@museum.example", "<images@museum.example>"),
+        ("images@museum.example", "<images@museum.example>"),
+        ("https://museum.example/ask", "<https://museum.example/ask>"),
+        ("https://museum.example/a><b>", "<https://museum.example/a%3E%3Cb%3E>"),
+        ("javascript:alert(1)", r"javascript:alert\(1\)"),
+        ("the desk <b>", r"the desk \<b\>"),
+    ],
+)
+def test_a_contact_is_a_link_if_it_can_be(contact: str, shown: str) -> None:
+    assert linked(contact) == shown
+
+
+def test_the_card_names_its_publisher_and_the_licence_of_the_table(catalog: Catalog, tmp_path: Path) -> None:
+    about = tmp_path / "data-about.yaml"
+    about.write_text("publisher: The [Lab]\ncontact: mailto:a@lab.example\nlicense: CDLA-Permissive-2.0\n")
+    release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
+    card = (tmp_path / "out/README.md").read_text()
+    assert (
+        "Published by The \\[Lab\\] (<a@lab.example>). The table itself, without the images, is under" in card
+    )
+    assert (
+        "is under CDLA-Permissive-2.0.\n" in card and "Ask <a@lab.example> to have an image removed." in card
+    )
+    assert "Ask <a@lab.example>." in answered((tmp_path / "out/datasheet.md").read_text(), "revoke")
 
 
 def documented(folder: Path) -> Any:

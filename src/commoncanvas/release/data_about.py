@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from pydantic import Field, ValidationError
 from commoncanvas.config.schema import Schema
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
-from commoncanvas.core.text import one_line
+from commoncanvas.core.text import markdown_cell, one_line, web_address
 from commoncanvas.release.about import About as ModelAbout
+
+# Mail addresses that CommonMark 0.31 (section 6.5) links.
+_MAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*", re.ASCII)
 
 
 class DataAbout(Schema):
@@ -37,6 +41,13 @@ class DataAbout(Schema):
     """Of the table itself, not of the images: an SPDX id, such as CDLA-Permissive-2.0."""
     answers: dict[str, str | None] = Field(default_factory=dict)
     """Answers to questions of the datasheet, by their keys."""
+
+
+def linked(text: str) -> str:
+    """A mail address or a page as a link in Markdown; anything else as text."""
+    address = re.sub("^mailto:", "", text.strip(), flags=re.IGNORECASE)
+    link = address if _MAIL.fullmatch(address) else web_address(address)
+    return "<" + link.replace("<", "%3C").replace(">", "%3E") + ">" if link else markdown_cell(text)
 
 
 def read_about(path: str | Path | None, questions: Iterable[str]) -> DataAbout:

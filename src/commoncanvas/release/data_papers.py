@@ -15,7 +15,7 @@ from commoncanvas.catalog.export_folder import REMOVED
 from commoncanvas.core.numbers import percent, ratio
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.licenses import combine
-from commoncanvas.release.data_about import DataAbout
+from commoncanvas.release.data_about import DataAbout, linked
 from commoncanvas.release.data_facts import rai
 from commoncanvas.release.datasheet import DATASHEET, OPEN, Answers
 from commoncanvas.release.sums import SUMS
@@ -95,6 +95,7 @@ def more(card: Card, about: DataAbout, facts: Mapping[str, Any], answers: Answer
     times = facts["timeframe"]
     return More(
         header=header,
+        intro=_intro(about),
         sections=_sections(about, facts),
         croissant={name: value for name, value in known.items() if value},
         # mlcroissant 1.1.1 writes dataCollectionTimeFrame, which the vocabulary doesn't have.
@@ -112,8 +113,19 @@ def _version(card: Card, about: DataAbout) -> str:
     return about.version or f"{card.version}.0.0"
 
 
+def _intro(about: DataAbout) -> str:
+    """Who publishes the data set, and the licence of its table, if they are known."""
+    parts = []
+    if about.publisher:
+        contact = f" ({linked(about.contact)})" if about.contact else ""
+        parts.append(f"Published by {markdown_cell(about.publisher)}{contact}.")
+    if about.license:
+        parts.append(f"The table itself, without the images, is under {markdown_cell(about.license)}.")
+    return " ".join(parts)
+
+
 def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
-    where = f"Ask {markdown_cell(about.contact)}" if about.contact else "Ask the publisher"
+    where = f"Ask {linked(about.contact)}" if about.contact else "Ask the publisher"
     since = (
         f" {counted(facts['removed_since'], 'images')} of the former release were taken down since."
         if facts["since"]

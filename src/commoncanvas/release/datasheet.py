@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.release.data_about import DataAbout
+from commoncanvas.release.data_about import DataAbout, linked
 
 DATASHEET = "datasheet.md"
 NOT_ANSWERED = "(not answered)"
@@ -82,6 +82,7 @@ def answer(facts: Mapping[str, Any], about: DataAbout) -> Answers:
     templates.filters |= {
         "cell": markdown_cell,
         "code": markdown_code,
+        "linked": linked,
         "count": count,
         "counted": counted,
     }
