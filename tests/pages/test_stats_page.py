@@ -105,6 +105,7 @@ def test_the_figures_of_the_command_are_on_the_page(catalog: Catalog, page: Path
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
     text = Page(page.read_text(encoding="utf-8")).text
     assert "120 images" in text and "by 30 creators" in text and "under 6 licences" in text
+    assert "CommonCanvas · catalog version" in text and "CommonCatalog" not in text
     for name in ("CC BY 4.0", "CC BY-NC 2.0", "not stated", "All rights reserved", "Canon 2", "1,200 × 800"):
         assert name in text
     assert [found.commercial, found.noncommercial, found.by_policy["neither"].images] == [20, 40, 80]
@@ -157,6 +158,7 @@ def test_a_catalog_with_nothing_in_it_has_a_page_too(tmp_path: Path) -> None:
     catalog = Catalog.create(tmp_path / "empty.lance")
     found = write_stats_page(catalog, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "Some images were left out" not in page.text
     assert found.rows == 0 and "0 images" in page.text and "lets anyone use it is stored yet" in page.text
     assert "plots" not in page.ids
 
@@ -166,6 +168,7 @@ def test_a_catalog_with_none_fetched_says_so(tmp_path: Path) -> None:
     write_stats_page(catalog, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "lets anyone use it is stored yet" in page.text and "not fetched yet" in page.text
+    assert "Some images were left out" in page.text
     assert not [tag for tag, _ in page.elements if tag == "img"]
 
 

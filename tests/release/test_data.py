@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +12,14 @@ from typing import Any
 import pandas
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from commoncanvas.catalog import Catalog, import_, save_filter, takedown
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.data import release_data
 from commoncanvas.release.data_folder import DataFolder
-from commoncanvas.release.datasheet import OPEN, questions, sections
 from commoncanvas.table.schema import to_batch
-from tests.release.collection import LICENSES, ROWS, make_catalog, row
+from tests.release.collection import ROWS, make_catalog, row
 
 data = importlib.import_module("commoncanvas.release.data")
 mlcroissant = pytest.importorskip("mlcroissant")
@@ -77,32 +74,6 @@ def test_the_rows_of_the_tag_are_released_and_every_tool_reads_them(
         assert loaded[3]["image"].size == (24, 16)
 
 
-def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog, tmp_path: Path) -> None:
-    about = tmp_path / "about.yaml"
-    about.write_text(
-        "publisher: The Lab\nauthors: [Ada, Bea]\nurl: https://lab.example/set\nversion: 2.1.0\n"
-    )
-    release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
-    written = json.loads((tmp_path / "out/croissant.json").read_text())
-    assert written["conformsTo"] == [
-        "http://mlcommons.org/croissant/1.1",
-        "http://mlcommons.org/croissant/RAI/1.0",
-    ]
-    assert written["@context"]["rai"] == "http://mlcommons.org/croissant/RAI/"
-    assert (written["url"], written["version"]) == ("https://lab.example/set", "2.1.0")
-    assert written["publisher"] == {"@type": "sc:Organization", "name": "The Lab"}
-    assert written["creator"] == [{"@type": "sc:Person", "name": name} for name in ("Ada", "Bea")]
-    cited = yaml.safe_load((tmp_path / "out/CITATION.cff").read_text())
-    assert (cited["authors"], cited["version"]) == ([{"name": "Ada"}, {"name": "Bea"}], "2.1.0")
-    terms = ("dataCollection", "dataBiases", "dataLimitations", "personalSensitiveInformation")
-    terms += ("dataUseCases", "dataReleaseMaintenancePlan", "dataPreprocessingProtocol")
-    for term in terms:
-        assert written[f"rai:{term}"], term
-        assert "to be filled in" not in str(written[f"rai:{term}"])
-    metadata = mlcroissant.Dataset(jsonld=tmp_path / "out/croissant.json").metadata
-    assert "removed.parquet" in metadata.data_release_maintenance_plan
-
-
 def test_without_images_there_is_no_picture_but_what_is_needed_to_fetch_it(
     catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -116,63 +87,6 @@ def test_without_images_there_is_no_picture_but_what_is_needed_to_fetch_it(
     assert not check_data(tmp_path / "out").problems
     with pytest.raises(CatalogError, match="WebDataset shards have images"):
         release_data(catalog, tmp_path / "other", tag="c-v1", images=False, format="webdataset")
-
-
-def test_mixed_licences_are_listed_and_the_hub_finds_them(catalog: Catalog, tmp_path: Path) -> None:
-    release_data(catalog, tmp_path / "out", tag="c-v1")
-    note = (tmp_path / "out/LICENSE").read_text()
-    for license in LICENSES:
-        assert f"- {license}: 3 images, https://creativecommons.org/" in note
-    assert "no single licence can cover all works" in note
-    header = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---\n")[1])
-    assert header["license"] == ["cc-by-2.0", "cc-by-nc-sa-4.0", "cc0-1.0", "other"]
-    assert header["license_link"] == "LICENSE"
-    cited = yaml.safe_load((tmp_path / "out/CITATION.cff").read_text())
-    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", cited["date-released"])
-
-
-def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path: Path) -> None:
-    released = release_data(catalog, tmp_path / "out", tag="c-v1")
-    sheet = (tmp_path / "out/datasheet.md").read_text()
-    assert len(sections()) == 7
-    assert len(list(questions())) == 57
-    for section, asked in sections().items():
-        part = sheet.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-        assert [each.question for each in asked] == re.findall(r"\*\*(.+)\*\*", part)
-    assert f"{ROWS} images by 4 named creators" in sheet
-    assert "by people, 4 images" in sheet
-    about = tmp_path / "about.yaml"
-    about.write_text("\n".join(released.to_fill_in))
-    again = release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
-    assert again.to_fill_in == released.to_fill_in  # nothing was written yet
-    about.write_text("\n".join(line.replace("#", "https://lab.example #") for line in released.to_fill_in))
-    assert not release_data(catalog, tmp_path / "out", tag="c-v1", about=about).to_fill_in
-    sheet = (tmp_path / "out/datasheet.md").read_text()
-    assert OPEN.split("{")[0] not in sheet
-    assert sheet.count("https://lab.example") >= len(released.to_fill_in) - 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("publsher: x", "there is no key publsher; did you mean publisher"),
-        ("answers: {fundin: x}", "answers has no question fundin; did you mean funding"),
-        ("version: 1.0", "version: Input should be a valid string"),
-        ("url: lab.example", "url: String should match"),
-        ("- a", "the file: Input should be"),
-        ("a: [", "not valid YAML"),
-    ],
-)
-def test_a_wrong_key_of_the_publishers_file_is_named(
-    catalog: Catalog, tmp_path: Path, text: str, message: str
-) -> None:
-    (tmp_path / "about.yaml").write_text(text)
-    with pytest.raises(CatalogError, match=message) as raised:
-        release_data(catalog, tmp_path / "out", tag="c-v1", about=tmp_path / "about.yaml")
-    assert "about.yaml" in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert not list(tmp_path.glob("out*"))
 
 
 def documented(folder: Path) -> Any:

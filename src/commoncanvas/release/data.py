@@ -15,13 +15,13 @@ from commoncanvas.catalog import Catalog, ExportReport, export
 from commoncanvas.catalog.export.croissant import load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card
 from commoncanvas.catalog.export.papers import Exported, card_and_croissant
-from commoncanvas.catalog.export.shards import WRITERS
+from commoncanvas.catalog.export.shards import WRITERS, columns
 from commoncanvas.catalog.export_folder import REMOVED, STATE, cut_off
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
-from commoncanvas.pages.stats_page import THUMBNAILS, write_stats_page
+from commoncanvas.pages.stats_page import THUMBNAILS, Released, write_stats_page
 from commoncanvas.release.data_about import DataAbout, read_about
 from commoncanvas.release.data_facts import Former, facts_of
 from commoncanvas.release.data_folder import DataFolder
@@ -33,6 +33,8 @@ from commoncanvas.release.sums import write_sums
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+ABOUT = "data-about.yaml"
+"""The publisher's file, if none was given."""
 Format = Literal["huggingface", "parquet", "webdataset"]
 
 
@@ -47,6 +49,8 @@ class DataRelease(Printed):
     removed_since: int | None
     """Images of the former release that were taken down; None without a former release."""
     to_fill_in: tuple[str, ...]
+    about: str | None
+    """The publisher's file, if one was given."""
 
     def render(self) -> RenderableType:
         from rich.console import Group
@@ -56,9 +60,11 @@ class DataRelease(Printed):
         if self.removed_since is not None:
             lines[0] += f", {self.removed_since:,} of them in the former release"
         if self.to_fill_in:
+            file = self.about or ABOUT
+            under = "; those under answers belong under its answers" if self.about else ""
             lines.append(
-                f"{DATASHEET} asks what only you can say. Save these lines as about.yaml, write what you know, and "
-                "run it again with --about about.yaml:"
+                f"{DATASHEET} asks what only you can say. Add these lines to {file}{under}. Write what you know, and "
+                f"run it again with --about {file}:"
             )
         return Group(self.exported.render(), *map(Text, [*lines, *self.to_fill_in]))
 
@@ -101,6 +107,7 @@ def release_data(
         papers.removed.keys,
         papers.removed.since if papers.former else None,
         tuple(papers.to_fill_in),
+        str(about) if about is not None else None,
     )
 
 
@@ -117,13 +124,14 @@ class _Papers:
     def __call__(self, exported: Exported, card: Card) -> None:
         folder = exported.folder
         card = replace(card, name=self.about.title or card.name)
+        images = WRITERS[exported.format].images
         stats = write_stats_page(
             exported.catalog,
             folder / STATISTICS,
             where=exported.condition,
             row_ids=exported.ids,
-            name=card.name,
-            thumbnails=THUMBNAILS if WRITERS[exported.format].images else 0,
+            release=Released(card.name, columns(exported.catalog.schema, images), card.bytes),
+            thumbnails=THUMBNAILS if images else 0,
         )
         self.removed = write_removed(folder / REMOVED, exported.catalog, self.former)
         facts = facts_of(exported, card, stats, self.tag, self.removed, self._compared(exported))

@@ -15,6 +15,7 @@ from commoncanvas.core.numbers import percent, ratio
 from commoncanvas.core.text import counted, markdown_cell, markdown_code, one_line
 from commoncanvas.core.version import __version__
 from commoncanvas.licenses import combine
+from commoncanvas.release.data_words import count_words
 from commoncanvas.release.datasheet import Answers
 from commoncanvas.release.removed import Removed
 from commoncanvas.table.columns import ColumnInfo
@@ -65,6 +66,7 @@ def facts_of(
         "dated": sum(stats.years.values()),
         "sizes": _sizes(stats),
         "filled": stats.filled,
+        "words": count_words(exported),
         "columns": [*shown, "text", "credit"],
         "imports": imports,
         "imported": sum(each.rows for each in imports),
@@ -139,21 +141,21 @@ def rai(answers: Answers, facts: Mapping[str, Any]) -> dict[str, Any]:
     names are those of `mlcroissant.Metadata`.
     """
     one = {
-        "data_collection": answers.of("acquired", "mechanisms"),
-        "data_collection_missing_data": answers.of("missing"),
-        "data_collection_raw_data": answers.of("instances", "raw"),
-        "data_release_maintenance_plan": answers.of("updates", "older", "revoke"),
-        "data_social_impact": answers.of("impact_analysis"),
+        "data_collection": answers.stated("acquired", "mechanisms"),
+        "data_collection_missing_data": answers.stated("missing"),
+        "data_collection_raw_data": answers.stated("instances", "raw"),
+        "data_release_maintenance_plan": answers.stated("updates", "older", "revoke"),
+        "data_social_impact": answers.stated("impact_analysis"),
     }
     many = {
         "data_collection_type": ["Secondary Data analysis", "User-generated content data"],
-        "data_preprocessing_protocol": answers.of("preprocessing", "sampling"),
-        "data_annotation_protocol": answers.of("labels"),
+        "data_preprocessing_protocol": answers.stated("preprocessing", "sampling"),
+        "data_annotation_protocol": answers.stated("labels"),
         "machine_annotation_tools": [str(each["model"]) for each in facts["models"]],
-        "data_biases": answers.of("impact", "sample"),
-        "data_use_cases": answers.of("purpose", "other_tasks"),
-        "data_limitations": answers.of("errors", "self_contained", "not_for", "offensive"),
-        "personal_sensitive_information": answers.of("identifiable", "sensitive", "consent"),
+        "data_biases": answers.stated("impact", "sample"),
+        "data_use_cases": answers.stated("purpose", "other_tasks"),
+        "data_limitations": answers.stated("errors", "self_contained", "not_for", "offensive"),
+        "personal_sensitive_information": answers.stated("identifiable", "sensitive", "consent"),
     }
     joined = {name: " ".join(parts) for name, parts in one.items() if parts}
     return joined | {name: parts for name, parts in many.items() if parts}

@@ -12,9 +12,10 @@ from commoncanvas.catalog.export.croissant import VERSION, load_mlcroissant
 from commoncanvas.catalog.export.data_card import Card, More, hub_licenses
 from commoncanvas.catalog.export.papers import described
 from commoncanvas.catalog.export_folder import REMOVED
+from commoncanvas.core.numbers import percent, ratio
 from commoncanvas.core.text import counted, markdown_cell
 from commoncanvas.licenses import combine
-from commoncanvas.release.data_about import DataAbout
+from commoncanvas.release.data_about import DataAbout, linked
 from commoncanvas.release.data_facts import rai
 from commoncanvas.release.datasheet import DATASHEET, OPEN, Answers
 from commoncanvas.release.sums import SUMS
@@ -94,6 +95,7 @@ def more(card: Card, about: DataAbout, facts: Mapping[str, Any], answers: Answer
     times = facts["timeframe"]
     return More(
         header=header,
+        intro=_intro(about),
         sections=_sections(about, facts),
         croissant={name: value for name, value in known.items() if value},
         # mlcroissant 1.1.1 writes dataCollectionTimeFrame, which the vocabulary doesn't have.
@@ -111,8 +113,19 @@ def _version(card: Card, about: DataAbout) -> str:
     return about.version or f"{card.version}.0.0"
 
 
+def _intro(about: DataAbout) -> str:
+    """Who publishes the data set, and the licence of its table, if they are known."""
+    parts = []
+    if about.publisher:
+        contact = f" ({linked(about.contact)})" if about.contact else ""
+        parts.append(f"Published by {markdown_cell(about.publisher)}{contact}.")
+    if about.license:
+        parts.append(f"The table itself, without the images, is under {markdown_cell(about.license)}.")
+    return " ".join(parts)
+
+
 def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
-    where = f"Ask {markdown_cell(about.contact)}" if about.contact else "Ask the publisher"
+    where = f"Ask {linked(about.contact)}" if about.contact else "Ask the publisher"
     since = (
         f" {counted(facts['removed_since'], 'images')} of the former release were taken down since."
         if facts["since"]
@@ -124,12 +137,26 @@ def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
         citation=CITATION,
         sums=SUMS,
         removed=REMOVED,
+        words=_words(facts),
         where=where,
         since=since,
     )
 
 
+def _words(facts: Mapping[str, Any]) -> str:
+    """How many rows have a text, and one by a model."""
+    rows, words = facts["rows"], facts["words"]
+    text, caption = (
+        f"{words[name]:,} of {counted(rows, 'images')} ({percent(ratio(words[name], rows))})"
+        for name in ("text", "caption")
+    )
+    made = f"{caption} have a caption by a model" if words["caption"] else "No image has a caption by a model"
+    return f"{text} have a text (`text`). {made}."
+
+
 _SECTIONS = """
+{words}
+
 `{datasheet}` answers the questions of Datasheets for Datasets. `{statistics}` has figures and plots.
 `{citation}` says how to cite. `sha256sum --check {sums}` checks the files.
 

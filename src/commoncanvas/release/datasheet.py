@@ -13,9 +13,10 @@ from jinja2 import Environment, StrictUndefined
 
 from commoncanvas.core.numbers import count
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.release.data_about import DataAbout
+from commoncanvas.release.data_about import DataAbout, linked
 
 DATASHEET = "datasheet.md"
+NOT_ANSWERED = "(not answered)"
 OPEN = "(to be filled in by the publisher: {})"
 
 
@@ -34,14 +35,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known, and what the publisher still has to say, by the keys of the questions. Both may lack a key."""
+    """What is known, and what the publisher still has to say, by the keys of the questions. Each may lack a key."""
 
     known: Mapping[str, str]
     open: Mapping[str, str]
+    statements: Mapping[str, str]
+    """What is known, with the question before the publisher's own words: clear where the datasheet isn't at hand."""
 
-    def of(self, *keys: str) -> list[str]:
-        """What is known about some questions."""
-        return [self.known[key] for key in keys if key in self.known]
+    def stated(self, *keys: str) -> list[str]:
+        """The `statements` on some questions."""
+        return [self.statements[key] for key in keys if key in self.statements]
 
     def to_fill_in(self) -> list[str]:
         """Lines of a YAML file for `read_about`, with a comment on what to write."""
@@ -79,6 +82,7 @@ def answer(facts: Mapping[str, Any], about: DataAbout) -> Answers:
     templates.filters |= {
         "cell": markdown_cell,
         "code": markdown_code,
+        "linked": linked,
         "count": count,
         "counted": counted,
     }
@@ -86,15 +90,17 @@ def answer(facts: Mapping[str, Any], about: DataAbout) -> Answers:
     def rendered(template: str) -> str:
         return " ".join(templates.from_string(template).render(facts, about=about).split())
 
-    known, open_ = {}, {}
+    known, open_, statements = {}, {}, {}
     for one in questions():
         own = (about.answers.get(one.key) or "").strip()
         said = own or (one.field and getattr(about, one.field))
-        if text := " ".join(part for part in (rendered(one.answer), own) if part):
+        made = rendered(one.answer)
+        if text := " ".join(part for part in (made, own) if part):
             known[one.key] = text
+            statements[one.key] = f"{made} {one.question} {own}".strip() if own else made
         if not said and (ask := rendered(one.ask)):
             open_[one.key] = ask
-    return Answers(known, open_)
+    return Answers(known, open_, statements)
 
 
 def markdown(name: str, answers: Answers) -> str:
@@ -108,6 +114,6 @@ def markdown(name: str, answers: Answers) -> str:
         lines += ["", f"## {section}"]
         for one in asked:
             asked_of = [OPEN.format(answers.open[one.key])] if one.key in answers.open else []
-            text = " ".join([*answers.of(one.key), *asked_of])
-            lines += ["", f"**{one.question}** <!-- {one.key} -->", "", text or "No."]
+            text = " ".join([answers.known.get(one.key, ""), *asked_of]).strip()
+            lines += ["", f"**{one.question}** <!-- {one.key} -->", "", text or NOT_ANSWERED]
     return "\n".join(lines) + "\n"

@@ -32,6 +32,8 @@ class More:
 
     header: Mapping[str, Any] = field(default_factory=dict)
     """Keys of the card's YAML."""
+    intro: str = ""
+    """Markdown of the card's first paragraph: its last sentences."""
     sections: str = ""
     """Markdown of the card, from a heading to the end of a paragraph."""
     croissant: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Card:
             creators=counted(self.people, "creators"),
             program=f"CommonCanvas {__version__}",
             version=self.version,
+            intro=self.more.intro and f"\n{self.more.intro}",
             licence_rows="\n".join(licence_rows),
             limits="\n".join(limits),
             creator_rows="\n".join(creator_rows),
@@ -173,7 +176,7 @@ _CARD = """---
 # {name}
 
 {images} by {creators}. Each image has its licence, its creator and its source.
-Exported by {program} from version {version} of a catalog.
+Exported by {program} from version {version} of a catalog.{intro}
 
 ## Licences
 
