@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -62,7 +62,7 @@ class Judge:
         if not sure:
             return judge, phrases
         levels = torch.quantile(torch.cat(sure), torch.linspace(0, 1, LEVELS))
-        return cls(**{**judge.tensors(), "levels": levels}), phrases
+        return replace(judge, levels=levels), phrases
 
     @classmethod
     def _fitted(cls, features: Tensor, targets_NE: Tensor, chosen_N: Tensor, phrases_PE: Tensor) -> Self:
@@ -91,7 +91,7 @@ class Judge:
             left_MM += kernel_NM.T @ kernel_NM
             right_ME += kernel_NM.T @ (targets_NE[part] - mean_E).double()
         weights_ME = torch.linalg.solve(left_MM, right_ME).float()
-        return cls(**{**judge.tensors(), "weights_ME": weights_ME})
+        return replace(judge, weights_ME=weights_ME)
 
     def _kernel(self, features: Tensor) -> Tensor:
         """[N, F, H, W] -> float64 [N, M]."""

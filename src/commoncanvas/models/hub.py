@@ -12,9 +12,15 @@ from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+HUB = "https://huggingface.co"
 TIMEOUT_S = 5.0
 REMEMBERED_S = 60.0
 """How long an unreachable hub is remembered, so that a model's many files don't wait one by one."""
+
+
+def owned(name: str) -> bool:
+    """Whether `name` has the form of a hub id with its owner, `owner/name`."""
+    return "/" in name and HUB_ID.fullmatch(name) is not None
 
 
 def looks_like_a_path(model: str) -> bool:

@@ -13,10 +13,9 @@ from typing import Any
 
 from commoncanvas import licenses
 from commoncanvas.catalog.export.data_card import HUB_LICENSES
-from commoncanvas.models.hub import HUB_ID, in_cache
+from commoncanvas.models.hub import HUB, HUB_ID, in_cache
 from commoncanvas.models.loading import PACKAGED
 
-HUB = "https://huggingface.co"
 SPLITS = {"seen": "train", "heldout": "heldout"}
 METRICS = {
     "retrieval": "Retrieval of the prompt's own image",

@@ -15,7 +15,8 @@ import yaml
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.licenses import parse
-from commoncanvas.provenance.hub import HUB, UNPUBLISHED, Published, metadata
+from commoncanvas.models.hub import HUB
+from commoncanvas.provenance.hub import UNPUBLISHED, Published, metadata
 from commoncanvas.provenance.markdown import templates
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.provenance.verdict import metric_rows, verdicts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,10 +14,9 @@ from commoncanvas.config.schema import Schema
 from commoncanvas.core.errors import ReleaseError
 from commoncanvas.core.files import why
 from commoncanvas.core.text import one_line
+from commoncanvas.models.hub import HUB, owned
 
 Kind = Literal["public", "licensed", "private", "crawled", "users", "synthetic", "other"]
-HUB = "https://huggingface.co/"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def _tidy(value: object) -> object:
@@ -118,15 +116,15 @@ class About(Schema):
     def place(self, name: str) -> str | None:
         """The answer `name`, an id on the hub or an address, as an address; None if it is missing."""
         answer: str | None = getattr(self, name)
-        if answer and _HUB_ID.fullmatch(answer):
-            return f"{HUB}datasets/{answer}" if name == "data" else f"{HUB}{answer}"
+        if answer and owned(answer):
+            return f"{HUB}/datasets/{answer}" if name == "data" else f"{HUB}/{answer}"
         return answer
 
     @property
     def hub_id(self) -> str | None:
         """The model's id on the hub; None if it is published elsewhere or not at all."""
         found = (self.published or "").removeprefix(HUB).strip("/")
-        return found if _HUB_ID.fullmatch(found) else None
+        return found if owned(found) else None
 
     def missing(self) -> dict[str, str]:
         """Name -> question, of the answers that the documents need and that are missing."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
-from commoncanvas.catalog.credits import Credit, read_credits
+from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.provenance.folder import (
@@ -25,7 +25,7 @@ from commoncanvas.provenance.folder import (
 from commoncanvas.provenance.hub import license_fields
 from commoncanvas.provenance.model_card import CARD
 from commoncanvas.provenance.record import RECORD, all_licenses
-from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some
+from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some, stated_license
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.sums import wrong_sums
 from commoncanvas.selection.rows import rows_sha256
@@ -33,6 +33,9 @@ from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.table.tombstones import Keys
 
 CREDITS, PIPELINE = "credits.csv", "model_index.json"
+BATCH = 65536
+KEYS = {"image_id": "image_id", "creator": "creator", "creator_url": "creator_url", "page_url": "source_url"}
+"""Columns that tombstones know, and the fields of a credit."""
 
 
 def check_model(model: str | Path, catalog: str | Sequence[str] = ()) -> ReleaseCheck:
@@ -104,8 +107,7 @@ def _license(folder: ModelFolder) -> Iterator[str]:
             f"{combined.id if combined else 'none'}"
         )
     if (folder.path / CARD).is_file():
-        parts = (folder.path / CARD).read_text(encoding="utf-8").split("---\n")
-        stated = (yaml.safe_load(parts[1]) or {}).get("license") if len(parts) > 2 else None
+        stated = stated_license(folder.path / CARD)
         if stated != (wanted := license_fields(record)["license"]):
             yield f"{CARD} states licence {stated}, not {wanted}"
 
@@ -138,40 +140,39 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
     except CatalogError as error:
         raise NotChecked(f"{one_line(error)}; if it has moved: --catalog URI") from error
     own = {*folder.trained["image_id"].to_pylist()}
-    credits = list(read_credits(folder.path / CREDITS)) if (folder.path / CREDITS).is_file() else []
-    gone = own & {*keys.image_ids, *_credited(credits, keys), *_by_bytes(folder)}
-    if gone:
+    credited = set(_credited(folder.path / CREDITS, keys))
+    if gone := own & (credited | keys.image_ids | _of_trained_version(folder)):
         yield f"{counted(len(gone), 'images')} taken down since the training: {some(sorted(gone))}; train without them"
-    if others := set(_credited(credits, keys)) - own:
+    if others := credited - own:
         yield (
             f"{counted(len(others), 'images')} taken down since, which its parts learned from: {some(sorted(others))}; "
             "train these parts again, then the model"
         )
 
 
-def _credited(credits: Sequence[Credit], keys: Keys) -> list[str]:
+def _credited(path: Path, keys: Keys) -> Iterator[str]:
     """Image ids of the credits that match `keys`."""
-    names = {
-        "image_id": "image_id",
-        "creator": "creator",
-        "creator_url": "creator_url",
-        "source_url": "page_url",
-    }
-    columns = {
-        name: pa.array([getattr(one, field) for one in credits], pa.string()) for field, name in names.items()
-    }
-    found: list[str] = columns["image_id"].filter(pa.array(keys.mask(pa.table(columns)))).to_pylist()
-    return found
+    credits = read_credits(path) if path.is_file() else iter(())
+    while batch := list(islice(credits, BATCH)):
+        columns = {
+            name: pa.array([getattr(one, field) for one in batch], pa.string())
+            for name, field in KEYS.items()
+        }
+        yield from columns["image_id"].filter(pa.array(keys.mask(pa.table(columns)))).to_pylist()
 
 
-def _by_bytes(folder: ModelFolder) -> list[str]:
-    """Image ids of the rows that match a tombstone by any key. A purge deletes the version that tells; then none."""
+def _of_trained_version(folder: ModelFolder) -> set[str]:
+    """Image ids of the rows that match a tombstone by any of its keys, in the version that the model was trained on.
+    None if a purge has deleted that version.
+    """
     try:
         removed = removed_since(folder.catalogs)
     except CatalogError:
-        return []
+        return set()
+    if not removed:
+        return set()
     rows = zip(*(folder.rows[name].to_pylist() for name in ("catalog", "row_id", "image_id")), strict=True)
-    return [image_id for name, row_id, image_id in rows if (name, row_id) in removed]
+    return {image_id for name, row_id, image_id in rows if (name, row_id) in removed}
 
 
 CHECKS: dict[str, Callable[[ModelFolder], Iterator[str]]] = {

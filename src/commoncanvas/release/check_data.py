@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from commoncanvas import licenses
@@ -26,7 +25,7 @@ from commoncanvas.readers.tables import parquet_schema
 from commoncanvas.release.data_folder import DataFolder, id_hash
 from commoncanvas.release.data_papers import CITATION, LICENSE, STATISTICS
 from commoncanvas.release.datasheet import DATASHEET
-from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some
+from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some, stated_license
 from commoncanvas.release.removed import listed_rows, read_removed, taken_down_rows
 from commoncanvas.release.sums import SUMS, read_sums, wrong_sums
 from commoncanvas.table.table import Catalog
@@ -100,8 +99,7 @@ def _license(folder: CheckedData) -> Iterator[str]:
             why = "does not let anyone share them" if known.known else "is not known"
             yield f"{counted(count, 'images')} under {name}, which {why}: {first[name]}"
     if (folder.path / CARD).is_file():
-        parts = (folder.path / CARD).read_text(encoding="utf-8").split("---\n")
-        stated = (yaml.safe_load(parts[1]) or {}).get("license") if len(parts) > 2 else None
+        stated = stated_license(folder.path / CARD)
         wanted = hub_licenses(map(licenses.parse, counts))
         if _as_set(stated) != _as_set(wanted):
             yield f"{CARD} states licence {stated}, not {wanted}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import yaml
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.text import clean, one_line
@@ -80,6 +82,12 @@ def pickles(folder: Path, instead: str) -> Iterator[str]:
         if path.suffix.lower() in PICKLES:
             name = path.relative_to(folder).as_posix()
             yield f"{name} may be a pickle, which runs code when it is loaded; publish {instead} only"
+
+
+def stated_license(card: Path) -> Any:
+    """`license` in the metadata of a card for the hub; None if it states none."""
+    parts = card.read_text(encoding="utf-8").split("---\n")
+    return (yaml.safe_load(parts[1]) or {}).get("license") if len(parts) > 2 else None
 
 
 def some(names: Sequence[str]) -> str:

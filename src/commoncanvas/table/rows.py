@@ -23,3 +23,12 @@ def take_rows(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table
     if len(found) < len(ids):
         return dataset._take_rows(pa.array(row_ids, pa.uint64()), columns=list(columns))
     return found if np.array_equal(places, np.arange(len(ids))) else found.take(places)
+
+
+def among(row_ids: RowIds, ordered: RowIds) -> NDArray[np.bool_]:
+    """[N] Whether each id is in `ordered`, which is sorted."""
+    if not len(ordered):
+        return np.zeros(len(row_ids), np.bool_)
+    places = np.minimum(np.searchsorted(ordered, row_ids), len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[places] == row_ids
+    return found

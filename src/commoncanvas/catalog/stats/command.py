@@ -20,6 +20,7 @@ from commoncanvas.catalog.stats.tally import COUNT, Sample, Tally, histogram, me
 from commoncanvas.core.redact import redacted
 from commoncanvas.creators.matching import person
 from commoncanvas.table.filters import expression
+from commoncanvas.table.rows import among
 from commoncanvas.table.schema import COUNTRY, SCHEMA
 from commoncanvas.table.sql import all_of
 from commoncanvas.table.table import Catalog
@@ -52,7 +53,7 @@ def stats(
     chosen = None if row_ids is None else np.sort(row_ids)
     for batch in catalog.scan(seen.columns, where, batch_size=SCAN_ROWS, with_row_id=True):
         seen.add(
-            batch if chosen is None else batch.filter(pa.array(_among(batch["_rowid"].to_numpy(), chosen)))
+            batch if chosen is None else batch.filter(pa.array(among(batch["_rowid"].to_numpy(), chosen)))
         )
 
     by_license = _by_license(seen)
@@ -109,15 +110,6 @@ def stats(
         image_bytes=on_disk.get("image", 0),
         total_bytes=sum(on_disk.values()),
     )
-
-
-def _among(row_ids: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """[N] Whether each id is in `ordered`."""
-    if not len(ordered):
-        return np.zeros(len(row_ids), np.bool_)
-    places = np.minimum(np.searchsorted(ordered, row_ids), len(ordered) - 1)
-    found: NDArray[np.bool_] = ordered[places] == row_ids
-    return found
 
 
 def _by_license(seen: Survey) -> list[Figures]:
@@ -227,7 +219,7 @@ def _filled(catalog: Catalog, where: str | None, chosen: NDArray[np.uint64] | No
         return {name: catalog.count(condition) for name, condition in conditions.items()}
     return {
         name: sum(
-            int(_among(batch["_rowid"].to_numpy(), chosen).sum())
+            int(among(batch["_rowid"].to_numpy(), chosen).sum())
             for batch in catalog.scan([], condition, SCAN_ROWS, with_row_id=True)
         )
         for name, condition in conditions.items()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.core.files import only_one, replace_text, sync
 from commoncanvas.core.text import counted
 from commoncanvas.core.version import __version__
-from commoncanvas.models.hub import HUB_ID
+from commoncanvas.models.hub import owned
 from commoncanvas.provenance.folder import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
@@ -256,6 +255,6 @@ def _check_places(model: Path, folder: Path, partial: Path) -> None:
 
 def _hub_id(text: str | None, option: str) -> str | None:
     """Raises ModelError unless `text` is an id of the hub with its owner."""
-    if text is not None and not (re.fullmatch(HUB_ID, text) and "/" in text):
+    if text is not None and not owned(text):
         raise ModelError(f"--{option} {text!r} is no id of the hub; write owner/name")
     return text

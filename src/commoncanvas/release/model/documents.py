@@ -10,7 +10,8 @@ import yaml
 from commoncanvas import licenses
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
-from commoncanvas.provenance.hub import HUB, Published, eval_results
+from commoncanvas.models.hub import HUB
+from commoncanvas.provenance.hub import Published, eval_results
 from commoncanvas.provenance.model_card import read_evaluation, write_card
 from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder

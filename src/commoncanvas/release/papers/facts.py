@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
@@ -26,6 +25,7 @@ from commoncanvas.provenance.markdown import last_part
 from commoncanvas.provenance.record import filter_of
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.table.columns import ColumnInfo
+from commoncanvas.table.rows import among
 from commoncanvas.table.schema import DUPLICATE_OF, NSFW, SHARPNESS
 from commoncanvas.table.tombstones import Tombstones
 
@@ -118,7 +118,7 @@ def _counted(
         mine = np.sort(model.trained.filter(pc.equal(model.trained["catalog"], name))["row_id"].to_numpy())
         where = filter_of(model.record["catalogs"][name])
         for batch in catalog.scan(["source", "image_url"], where, SCAN_ROWS, with_row_id=True):
-            rows = batch.filter(pa.array(_among(batch["_rowid"].to_numpy(), mine)))
+            rows = batch.filter(pa.array(among(batch["_rowid"].to_numpy(), mine)))
             sources.update(rows["source"].to_pylist())
             for source, url in zip(
                 *(rows[each].to_pylist() for each in ("source", "image_url")), strict=True
@@ -150,15 +150,6 @@ def host_of(url: str | None) -> str | None:
     except ValueError:
         return None
     return clean((host or "").removeprefix("www.").rstrip("."))
-
-
-def _among(ids: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """[N] True for the `ids` that are in `ordered`, which is sorted."""
-    if not len(ordered):
-        return np.zeros(len(ids), np.bool_)
-    places = np.minimum(np.searchsorted(ordered, ids), len(ordered) - 1)
-    found: NDArray[np.bool_] = ordered[places] == ids
-    return found
 
 
 def _removed(catalog: Catalog) -> int:
