@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -246,7 +247,7 @@ def _check_places(model: Path, folder: Path, partial: Path) -> None:
             raise ModelError(f"{folder} is {what} or contains it; choose a separate folder for --out")
     if folder.is_relative_to(model.resolve()):
         raise ModelError(f"{folder} is inside of the model; choose a separate folder for --out")
-    if folder.is_mount():
+    if os.path.ismount(folder):  # Path.is_mount fails on Windows
         raise ModelError(f"{folder} is a mount point, which can't be renamed; choose a folder below it")
     for place, known in ((folder, MARK), (partial, STATE)):
         if place.exists() and not (place / known).exists() and (not place.is_dir() or any(place.iterdir())):

@@ -1,0 +1,1 @@
+"""Blind comparisons of models by people, and their statistics."""

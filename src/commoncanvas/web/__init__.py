@@ -1,0 +1,1 @@
+"""What every page that a server shows has in common: tokens, headers, templates."""
