@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 EXTRAS := train xs c2pa clip export geo huggingface nsfw openai ray wandb mlflow trackio web dev
 
-.PHONY: install install-dev wheel demo check test test-slow lint types types-elsewhere bench docs audit lock clean
+.PHONY: install install-dev wheel demo check test test-slow xs lint types types-elsewhere bench docs audit lock clean
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,10 @@ wheel:
 
 demo: install
 	$(BIN)/commoncanvas demo
+
+# The packaged XS again, in src/commoncanvas/pretrained/xs: the same steps, seeds and threads.
+xs: install
+	$(BIN)/python -m commoncanvas.demonstration.pretrain
 
 lint: install-dev
 	$(BIN)/ruff check src tests benchmarks docs

@@ -100,6 +100,35 @@ def test_a_model_of_a_fraction_credits_only_who_made_that_and_so_does_what_is_bu
     assert 0 < len(of_vae) < 8 and credited(model) == own | of_vae
 
 
+@pytest.mark.slow
+def test_images_of_one_group_are_held_out_together_and_credited_together(
+    shapes: Catalog, tmp_path: Path
+) -> None:
+    held = ["--data.heldout_fraction", "0.4", "--data.heldout_by", "regexp_replace(image_id, '.$', '')"]
+    folder = train(recipe("xs-autoencoder", tmp_path, *held))
+    splits: dict[str, set[str]] = {}
+    rows = read_rows(str(folder)).to_pylist()
+    for row in rows:
+        splits.setdefault(row["image_id"][:-1], set()).add(row["split"])
+        assert row["group"] == row["image_id"][:-1]
+    assert all(len(found) == 1 for found in splits.values())
+    assert {"train"} in splits.values() and {"heldout"} in splits.values()
+    trained = {row["image_id"] for row in rows if row["split"] == "train"}
+    assert trained == credited(folder)
+
+    (folder / "credits.csv").unlink()  # so that what is built on it looks its people up in the catalog
+    of_model = ["--data.filter", CC0, "--data.text", "[title]", "--data.heldout_fraction", "0"]
+    encode(recipe("xs", tmp_path, *of_model))
+    model = train(recipe("xs", tmp_path, *of_model))
+    assert credited(model) == trained | ids(shapes.uri, CC0)
+
+
+def test_an_expression_that_is_no_sql_is_refused(shapes: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"SQL expression 'creatr': .*No field named creatr"):
+        train(recipe("xs-autoencoder", tmp_path, "--data.heldout_by", "creatr"))
+    assert not (tmp_path / "xs-autoencoder-run").exists()
+
+
 def test_a_fraction_without_an_image_is_refused(shapes: Catalog, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"data\.fraction 0\.01 of 24 images .* is less than one image"):
         train(recipe("xs-autoencoder", tmp_path, "--data.fraction", "0.01"))

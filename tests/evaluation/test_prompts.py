@@ -97,3 +97,19 @@ def test_another_seed_draws_others() -> None:
     first, second = (choose_prompts(rows, "train", 64, seed) for seed in (0, 1))
     assert {prompt.image_id for prompt in first} != {prompt.image_id for prompt in second}
     assert len({prompt.seed for prompt in first}) == 64
+
+
+def test_of_rows_that_are_held_out_together_one_is_drawn() -> None:
+    rows = pa.table(
+        {
+            "image_id": [f"openmoji:{index}" for index in range(60)],
+            "row_id": pa.array(range(60), pa.uint64()),
+            "split": ["heldout"] * 60,
+            "text": [f"thing {index // 6} in tone {index % 6}" for index in range(60)],
+            "text_column": ["label"] * 60,
+            "group": [f"thing {index // 6}" for index in range(60)],
+            "catalog": ["main"] * 60,
+        }
+    )
+    chosen = choose_prompts(rows, "heldout", 64, 0)
+    assert len(chosen) == len({prompt.text.split(" in ")[0] for prompt in chosen}) == 10

@@ -101,6 +101,11 @@ class DataConfig(Schema):
     heldout_fraction: float = Field(
         0.0, ge=0, lt=1, description="share of the images that is held out, chosen by hash of image_id"
     )
+    heldout_by: str | None = Field(
+        None,
+        description="SQL expression, such as creator: images with the same value are held out together, and only one "
+        "of them is a held-out prompt; null, or an expression that is null: each image by itself",
+    )
     fraction: float = Field(
         1.0,
         gt=0,

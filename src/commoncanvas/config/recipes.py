@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, field_validator, model_validator
 
@@ -41,6 +41,12 @@ class RecipeBase(Schema):
         if Path(out).name in ("", ".."):
             raise ValueError(f"{out!r} is not the name of a folder to make, such as runs/first")
         return out
+
+
+ExportPrecision = Annotated[
+    Literal["fp32", "fp16"],
+    Field(description="number type of the exported weights; fp16: half the bytes, loaded as fp32 by default"),
+]
 
 
 class EncodeConfig(Schema):
@@ -95,6 +101,7 @@ class AutoencoderRecipe(RecipeBase):
     mse_weight: float = Field(0.0, ge=0)
     colour_weight: float = Field(0.0, ge=0, description="weight of the L1 between averages over 8x8 pixels")
     kl_weight: float = Field(0.0, ge=0)
+    export_precision: ExportPrecision = "fp32"
 
     @model_validator(mode="after")
     def _large_enough_for_colour(self) -> Self:
@@ -215,6 +222,7 @@ class DiffusionRecipe(RecipeBase):
         description="pull hidden states towards image features during training; null: the denoising loss only",
     )
     sample: SampleConfig
+    export_precision: ExportPrecision = "fp32"
 
     @property
     def pipeline(self) -> str:

@@ -116,11 +116,7 @@ def demo(out: str = "demo", *, minutes: float = NOMINAL_MINUTES) -> dict[str, An
             figures: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
             return figures
         todo = commands(folder, minutes)
-        for number, command in enumerate(todo, start=1):
-            if command.name in state.done:
-                continue
-            say(f"commoncanvas {shlex.join(command.words)}", title=f"{number}/{len(todo) + 1} {command.name}")
-            state.run(command, lock)
+        state.run_all(todo, len(todo) + 1, lock)
         say("", title=f"{len(todo) + 1}/{len(todo) + 1} report")
         from commoncanvas.demonstration.report import write_demo_report
 
@@ -165,6 +161,13 @@ class State:
     def stages(self) -> list[dict[str, Any]]:
         """The stages in order: name, seconds (of all tries), peak_mb (resident), done and result (its output)."""
         return [{"name": name, **stage} for name, stage in self._record["stages"].items()]
+
+    def run_all(self, todo: Sequence[Command], stages: int, lock: int) -> None:
+        """Run the commands that are not done, of `stages` in all."""
+        for number, command in enumerate(todo, start=1):
+            if command.name not in self.done:
+                say(f"commoncanvas {shlex.join(command.words)}", title=f"{number}/{stages} {command.name}")
+                self.run(command, lock)
 
     def run(self, command: Command, lock: int) -> None:
         stage = self._record["stages"].setdefault(

@@ -25,6 +25,7 @@ from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
 from commoncanvas.models.devices import pick_device
+from commoncanvas.models.packaged import model_folder
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
@@ -54,7 +55,7 @@ def generate(
     grid: str | Path | None = None,
     credentials: CredentialOptions = CREDENTIAL_DEFAULTS,
 ) -> list[Image]:
-    """Generate images of each prompt, as `options` say.
+    """Generate images of each prompt, as `options` say. `model`: a folder or hub id; `xs`: the packaged model.
 
     `prompts_file` adds prompts: a text file with one on each line, or a CSV or TSV file whose columns may set the
     options of each row. An image depends only on its own prompt and options, not on the others. It is the one that the
@@ -80,12 +81,13 @@ def drawn(
     credentials: CredentialOptions = CREDENTIAL_DEFAULTS,
 ) -> Iterator[Image]:
     """The image of each request, in order; the sheet is written after the last. See `generate`."""
+    model = model_folder(model)
     if grid is not None and len(requests) > MOST_IN_GRID:
         raise RecipeError(
             f"grid: {len(requests):,} images are too many for one sheet; draw at most {MOST_IN_GRID}"
         )
     signing = Signing(OFF if out is None and grid is None else credentials)
-    pipeline = load_pipeline(str(model)).to(pick_device())
+    pipeline = load_pipeline(model).to(pick_device())
     recorded = (Path(model) / "provenance.json").exists()
     record = read_provenance(model, ("name", "recipe", "catalogs")) if recorded else None
     about = {

@@ -34,6 +34,7 @@ from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.efficientnet import weights_path
+from commoncanvas.models.packaged import model_folder
 from commoncanvas.provenance.folder import file_sha256, read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
@@ -68,7 +69,7 @@ def evaluate(
     evaluation.json, every image and a contact sheet of each set into `out` (default: `<model>/evaluation`). Raises
     ModelError and CatalogError.
     """
-    model = str(Path(model).resolve() if Path(model).name in ("", "..") else model)
+    model = model_folder(Path(model).resolve() if Path(model).name in ("", "..") else model)
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
     if prompts < 1:

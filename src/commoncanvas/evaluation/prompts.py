@@ -35,7 +35,8 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
 
     `rows` is a model folder's rows.parquet. The draw doesn't depend on the order of the rows, and a larger
     `count` keeps the prompts of a smaller one. A held-out prompt is left out if a row that is not held out has
-    the same words, even an unused row: so `data.fraction` doesn't change the prompts.
+    the same words, even an unused row: so `data.fraction` doesn't change the prompts. Of rows that are held out
+    together (`data.heldout_by`), one is drawn.
     """
     records = [row for row in rows.to_pylist() if row["text"] and row["text"].strip()]
     taken: set[str] = set()
@@ -47,11 +48,14 @@ def choose_prompts(rows: pa.Table, split: str, count: int, seed: int) -> list[Pr
         (row for row in records if row["split"] == split), key=lambda row: _draw(seed, row["image_id"])
     )
     chosen: list[Prompt] = []
+    groups: set[str] = set()
     for row in drawn:
         if len(chosen) == count:
             break
-        if fold(row["text"]) not in taken:
+        group = row.get("group", row["image_id"])
+        if fold(row["text"]) not in taken and group not in groups:
             taken.add(fold(row["text"]))
+            groups.add(group)
             image_seed = int.from_bytes(_draw(seed, row["image_id"])[:4], "big")
             where = row["row_id"], split, row["text"], row["text_column"], image_seed
             chosen.append(Prompt(row["image_id"], *where, row["catalog"]))

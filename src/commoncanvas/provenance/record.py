@@ -11,13 +11,16 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import PACKAGED, beside
-from commoncanvas.selection.heldout import fraction_mask, heldout_mask
+from commoncanvas.selection.heldout import fraction_mask, groups_of, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
 
@@ -172,22 +175,28 @@ def trained_credits(
     heldout_fraction: float,
     fraction: float = 1.0,
     fraction_seed: int = 0,
+    heldout_by: str | None = None,
 ) -> Iterator[Credit]:
     """A credit for each row that a catalog's filter selects, except held-out rows and rows outside the fraction. An
     image in several catalogs is credited once, as the first of them has it.
     """
+    groups = groups_of(sources, heldout_by) if heldout_by is not None else {}
+
+    def held_out(ids: list[str]) -> NDArray[np.bool_]:
+        return heldout_mask([groups.get(one, one) for one in ids], heldout_fraction)
+
     # The rows with the lowest draws are known only after all ids are read.
     used = None
     if fraction < 1:
         tables = [catalog.table(["image_id"], filter) for catalog, filter in sources]
         ids = list(dict.fromkeys(one for table in tables for one in table["image_id"].to_pylist()))
-        ids = list(compress(ids, ~heldout_mask(ids, heldout_fraction)))
+        ids = list(compress(ids, ~held_out(ids)))
         used = set(compress(ids, fraction_mask(ids, fraction, fraction_seed)))
     seen: set[str] = set()
     for left, (catalog, filter) in enumerate(sources, start=1 - len(sources)):
         stream = credits_of(catalog, filter)
         while batch := list(islice(stream, BATCH)):
-            held = heldout_mask([one.image_id for one in batch], heldout_fraction)
+            held = held_out([one.image_id for one in batch])
             yield from (
                 one
                 for one, out in zip(batch, held, strict=True)
@@ -247,6 +256,7 @@ def _credits(record: dict[str, Any], nearby: Sequence[Catalog]) -> Iterator[Cred
         about["heldout_fraction"],
         about["fraction"],
         about["fraction_seed"],
+        about["heldout_by"],
     )
     for each in record["built_on"]:
         if each["origin"]:

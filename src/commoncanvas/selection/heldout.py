@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from commoncanvas.catalog import Catalog
 
-def heldout_mask(image_ids: Sequence[str], fraction: float) -> NDArray[np.bool_]:
-    """[N] True for images that are held out, about the share `fraction`: a pure function of the id.
+
+def heldout_mask(ids: Sequence[str], fraction: float) -> NDArray[np.bool_]:
+    """[N] True for images that are held out, about the share `fraction`: a pure function of the id, which is that of
+    the image or of its group (`groups_of`).
 
     An image held out at one fraction is held out at every larger one, so models of separate trainings can agree.
     """
-    return _draws("heldout", image_ids) < np.uint64(int(fraction * 2**64))
+    return _draws("heldout", ids) < np.uint64(int(fraction * 2**64))
+
+
+def groups_of(sources: Iterable[tuple[Catalog, str | None]], expression: str) -> dict[str, str]:
+    """The group of each image, by image_id: what the SQL `expression` gives for it, or else its own id.
+
+    `sources`: catalogs, each with the SQL of its rows; an image belongs to the first that has it. Raises CatalogError.
+    """
+    groups: dict[str, str] = {}
+    for catalog, where in sources:
+        found = catalog.values(expression, where).to_pydict()
+        for image_id, value in zip(found["image_id"], found["value"], strict=True):
+            groups.setdefault(image_id, image_id if value is None else str(value))
+    return groups
 
 
 def fraction_mask(image_ids: Sequence[str], fraction: float, seed: int = 0) -> NDArray[np.bool_]:

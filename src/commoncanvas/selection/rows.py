@@ -38,6 +38,7 @@ class TrainingRows:
     """`table`: image_id, row_id, split ('train', 'heldout', or 'unused' for rows outside `data.fraction`), text,
     text_column (the text's column), license, creator, catalog (its name). Rows of one catalog are sorted by image_id.
     Rows of several alternate by their shares while they last.
+    With `data.heldout_by`, column `group` says which rows are held out together.
     If training draws texts, `mixed` names the columns that it draws from, and column `texts` joins all their texts.
     """
 

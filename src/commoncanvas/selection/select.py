@@ -15,7 +15,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DataConfig
 from commoncanvas.core.errors import TrainingError
-from commoncanvas.selection.heldout import fraction_mask, heldout_mask
+from commoncanvas.selection.heldout import fraction_mask, groups_of, heldout_mask
 from commoncanvas.selection.rows import Selection, TrainingRows
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.filters import (
@@ -109,7 +109,11 @@ def select_rows(
     _check_types(selections, [*requires, *texts], encode)
     found, numbers = _joined([each.share for each in selections], tables)
     image_ids = found["image_id"].to_pylist()
-    heldout = heldout_mask(image_ids, data.heldout_fraction)
+    ids = image_ids
+    if data.heldout_by is not None:
+        groups = groups_of(((each.catalog, each.filter) for each in selections), data.heldout_by)
+        ids = [groups[image_id] for image_id in image_ids]
+    heldout = heldout_mask(ids, data.heldout_fraction)
     table = _described(found, data, heldout, _splits(image_ids, heldout, data))
     selections = [
         replace(each, elsewhere=len(rows) - int((numbers == number).sum()))
@@ -118,6 +122,8 @@ def select_rows(
     _check_trained(table, selections, numbers, data)
     names = pa.array([each.name for each in selections])
     table = table.append_column("catalog", names.take(pa.array(numbers)))
+    if data.heldout_by is not None:
+        table = table.append_column("group", pa.array(ids, pa.string()))
     mixed = tuple(text for text in data.text_mix or () if text in found.column_names)
     if mixed:
         joined = pc.binary_join_element_wise(

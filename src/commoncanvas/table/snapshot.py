@@ -187,6 +187,18 @@ class Snapshot:
                 scan_in_order=True,
             ).to_batches()
 
+    def values(self, expression: str, where: str | None = None) -> pa.Table:
+        """`image_id`, and `value`: what the SQL `expression` gives for each row. Raises CatalogError."""
+        with explaining_filter(self.dataset, where):
+            try:
+                return self.dataset.scanner(
+                    columns={"image_id": "image_id", "value": expression}, filter=where
+                ).to_table()
+            except (OSError, ValueError) as error:
+                if where is not None:
+                    self.dataset.scanner(columns=[], filter=where, with_row_id=True).explain_plan()
+                raise CatalogError(f"SQL expression {expression!r}: {reason(error)}") from error
+
     def table(
         self,
         columns: Sequence[str],

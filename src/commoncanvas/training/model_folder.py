@@ -125,6 +125,7 @@ def _catalogs(recipe: Recipe, rows: TrainingRows) -> dict[str, Any]:
             "left_out": len(each.left_out),
             "policy": recipe.data.policy,
             "heldout_fraction": recipe.data.heldout_fraction,
+            "heldout_by": recipe.data.heldout_by,
             "fraction": recipe.data.fraction,
             "fraction_seed": recipe.data.fraction_seed,
             "share": each.share,

@@ -27,6 +27,7 @@ from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.columns import crop_column
 from commoncanvas.encoding.command import column_info
 from commoncanvas.images.grid import labelled_grid
+from commoncanvas.models.devices import DTYPES
 from commoncanvas.models.hub import locate
 from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, load_vae, weights_sha256
@@ -156,7 +157,8 @@ class DiffusionTask:
         return texts
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
-        self.pipeline(model.to("cpu")).save_pretrained(folder, safe_serialization=True)
+        pipeline = self.pipeline(model.to("cpu")).to(DTYPES[self.recipe.export_precision])
+        pipeline.save_pretrained(folder, safe_serialization=True)
         return {"diffusers": diffusers.__version__}
 
 
