@@ -7,6 +7,7 @@ from pathlib import Path
 
 from commoncanvas.catalog.export_folder import DATA
 from commoncanvas.core.errors import CatalogError, ModelError
+from commoncanvas.models.packaged import model_folder
 from commoncanvas.provenance.record import RECORD
 from commoncanvas.release.check import check_model
 from commoncanvas.release.check_data import check_data
@@ -18,9 +19,9 @@ def check_release(folder: str | Path, catalog: str | Sequence[str] = ()) -> Rele
 
     Raises ModelError if it is neither, and CatalogError if a data set is given several catalogs.
     """
-    path = Path(folder)
+    path = Path(model_folder(folder))
     if (path / RECORD).is_file():
-        return check_model(folder, catalog)
+        return check_model(path, catalog)
     if not (path / DATA).is_dir():
         raise ModelError(
             f"{folder} has no {RECORD}, as a model has, and no {DATA}/ with shards, as a data set has; "
