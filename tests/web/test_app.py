@@ -174,7 +174,6 @@ def test_others_need_a_token(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_one_line() -> None:
     with listen("127.0.0.1", 0) as first:
-        first.listen()
         port = first.getsockname()[1]
         assert address_of(first, "0.0.0.0") == f"http://127.0.0.1:{port}/"
         with pytest.raises(ServerError, match=f"port {port}: .*in use"):

@@ -63,5 +63,5 @@ def serve(
     """
     from commoncanvas.arena.serving import serve_arena
 
-    given = token or (None if token_file else os.environ.get(TOKEN))
+    given = token or (None if token_file else os.environ.get(TOKEN)) or None
     serve_arena(arena, host=host, port=port, token=given, token_file=token_file)

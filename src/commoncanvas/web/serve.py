@@ -15,8 +15,12 @@ DRAIN_S = 20
 """Most seconds that requests have to finish after SIGTERM."""
 
 
+BACKLOG = 2048
+"""Connections that wait until the server takes them."""
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """A socket at an address; port 0: any free one. Raises ServerError if it can't be had."""
+    """A socket that takes connections at an address; port 0: any free one. Raises ServerError if it can't be had."""
     if not 0 <= port < 65_536:
         raise ServerError(f"port {port} is not one of: 0 to 65535")
     try:
@@ -26,6 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        found.listen(BACKLOG)
     except OSError as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else why(error)
         raise ServerError(
