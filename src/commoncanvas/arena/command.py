@@ -70,7 +70,7 @@ def build(
     with only_one(folder / FOLDER), closing(connect(folder, make=True)) as connection:
         settings = _settings(connection, asking)
         if len(sources.keys() | _known(connection)) < 2:
-            raise ArenaError(f"{folder} has one model only; give at least two with --models")
+            raise ArenaError(f"{folder} would have one model only; give at least two with --models")
         for name, source in sources.items():
             _make(connection, folder, settings["secret"], name, source, places)
         new = _add(connection, folder, settings, list(sources), places)
