@@ -147,13 +147,13 @@ def test_what_can_not_be_compared_is_one_line(tmp_path: Path, make: Make) -> Non
     short = str(folder_of(tmp_path / "short", ["00000.png"]))
     for models, message in (
         ([first, short], r"has no 00001.png, image 1 of the prompt 'two'"),
-        ([first], "one model only"),
         ([first, first], "two models are called first"),
         ([first, f"noise={first}"], "needs another name"),
         ([first, f"a\x1bb={first}"], "needs another name"),
     ):
         with pytest.raises(ArenaError, match=message):
             build(models, spec, out)
+    assert not out.exists()
     (tmp_path / "short" / "00001.png").write_bytes(b"GIF89a")
     with pytest.raises(ArenaError, match=r"00001\.png can't be used as an image"):
         build([first, short], spec, out)

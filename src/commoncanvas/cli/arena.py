@@ -39,8 +39,9 @@ def build(
     """
     from commoncanvas.arena.command import build as run
 
-    show(run(models, prompts, out, drawing, asking), json_)
-    say(f"commoncanvas arena serve {out}", title="next:")
+    built = run(models, prompts, out, drawing, asking)
+    show(built, json_)
+    say(f"commoncanvas arena serve {out}" if built.pairs else "add a second model", title="next:")
 
 
 @app.command
