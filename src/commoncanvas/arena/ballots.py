@@ -23,7 +23,7 @@ PREFERENCE, ALIGNMENT = "preference", "alignment"
 MIRRORED = {"left": "right", "right": "left"}
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Letters and digits that are not mixed up when people copy them."""
-REPEAT_AFTER = 5
+REPEAT_AFTER = 3
 """A pair is shown again after at least so many others."""
 MOST_SECONDS = 86_400.0
 
