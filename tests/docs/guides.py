@@ -92,7 +92,6 @@ def questions(folder: Path) -> None:
     """PartiPrompts with two prompts, and a file of one's own."""
     head, rows = "Prompt\tCategory\tChallenge\tNote\n", ("a dog\tAnimals\tBasic\t", "a cat\tAnimals\tBasic\t")
     (folder / "PartiPrompts.tsv").write_text(head + "\n".join(rows), encoding="utf-8")
-    prompts(folder)
     (folder / "prompts.txt").write_text("a dog\n", encoding="utf-8")
 
 
