@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Floats = NDArray[np.float64]
-ARENAS = 2000
+ARENAS = 1000
 """Simulated arenas for the figures of those that are watched."""
 VOTES = np.unique(np.geomspace(10, 3e6, 700).round())
 """Votes at which they are looked at. Each is at most 2 % more than the one before, so figures are a little too high."""
