@@ -186,7 +186,7 @@ class Chooser:
         keys = self.shown[places] + draw.random(len(places))
         for _ in range(len(places)):
             best = int(keys.argmin())
-            pair = self.pairs[places[best]]
+            pair = self.pairs[int(places[best])]
             if pair.number not in seen:
                 return pair
             keys[best] = np.inf

@@ -51,7 +51,7 @@ CREATE VIEW pair_facts AS
 
 
 def connect(folder: Path, make: bool = False) -> sqlite3.Connection:
-    """Open the file in `folder`; transactions are begun by hand. Raises ArenaError if there is none."""
+    """Open the file in `folder`; transactions are begun by hand. Raises ArenaError."""
     path = folder / FILE
     if not make and not path.exists():
         raise ArenaError(f"{folder} is not an arena; commoncanvas arena build makes one")
