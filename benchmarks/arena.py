@@ -229,7 +229,9 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--raters", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kills", type=int, default=20)
@@ -247,7 +249,9 @@ def main() -> None:
     wrong = [f"{count} x {what}" for what, count in heard.errors.items()] + check(arena, heard)
     print("; ".join(wrong) or "no vote lost or doubled, no error")
     for name, times in (("vote to next pair", heard.vote_s), ("images and pages", heard.other_s)):
-        shown = ", ".join(f"{100 * share:g} %: {percentile(times, share):.0f} ms" for share in (0.5, 0.95, 0.99))
+        shown = ", ".join(
+            f"{100 * share:g} %: {percentile(times, share):.0f} ms" for share in (0.5, 0.95, 0.99)
+        )
         print(f"{name}: {shown}")
     killed = vote_and_kill(server, options.raters, options.kills, options.think)
     killed.votes |= heard.votes

@@ -208,10 +208,14 @@ def main() -> None:
         "| arenas of this kind | Wilson, clustered | Wilson, plain | strengths | score | sequence, all votes |"
     )
     print("|---|---|---|---|---|---|")
+    every = []
     for name, scene in SCENES.items():
         found = run(scene, options.arenas, rng)
-        cells = (found.wilson, found.plain, found.strength, found.score, found.sequence)
-        print(f"| {name} | {' | '.join(map(shown, cells))} |", flush=True)
+        every.append((found.wilson, found.plain, found.strength, found.score, found.sequence))
+        print(f"| {name} | {' | '.join(map(shown, every[-1]))} |", flush=True)
+    print(
+        f"| all of these | {' | '.join(shown(np.concatenate(held)) for held in zip(*every, strict=True))} |"
+    )
     print()
     print(
         "| equal models, a look after every vote | called different by the sequence | by a plain interval |"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from commoncanvas.arena.crowd import import_votes, write_tasks
 from commoncanvas.arena.database import connect, write_settings
 from commoncanvas.arena.reading import read_votes
+from commoncanvas.arena.reporting.report import arena_report
 from commoncanvas.arena.reporting.source import report_of
 from commoncanvas.arena.votes import Vote
 from commoncanvas.arena.votes_csv import read_votes_csv, write_votes
@@ -59,7 +59,9 @@ def test_a_spreadsheet_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_of_ones_own_needs_five_columns(tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("\ufeffAnswer;rater;prompt;left;right\nleft;1;a dog;x;y\n\nboth;2;a cat;y;x\n")
+    (tmp_path / "own.csv").write_text(
+        "\ufeffAnswer;rater;prompt;left;right\nleft;1;a dog;x;y\n\nboth;2;a cat;y;x\n"
+    )
     first, second = read_votes_csv(tmp_path / "own.csv")
     assert (first.rater, first.prompt, first.left, first.answer, first.question) == (
         "1",
@@ -77,9 +79,15 @@ HEAD = "rater,prompt,left,right,answer,check,right_answer\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rater,prompt,left,right\n", "votes.csv, line 1: no column answer; found rater, prompt, left, right"),
+        (
+            "rater,prompt,left,right\n",
+            "votes.csv, line 1: no column answer; found rater, prompt, left, right",
+        ),
         ("", "votes.csv, line 1: no column rater; found nothing"),
-        (HEAD + "1,p,a,b,left,,\n1,p,a,b,lft,,\n", "votes.csv, line 3: answer is 'lft'; it must be one of left, right"),
+        (
+            HEAD + "1,p,a,b,left,,\n1,p,a,b,lft,,\n",
+            "votes.csv, line 3: answer is 'lft'; it must be one of left, right",
+        ),
         (HEAD + "1,p,a,b,left\n", "votes.csv, line 2: 5 fields, but the header has 7"),
         (HEAD + ",p,a,b,left,,\n", "votes.csv, line 2: rater is empty"),
         (HEAD + "1,p,a,a,left,,\n", "votes.csv, line 2: left and right are both 'a'"),
@@ -98,7 +106,7 @@ def test_files_that_can_t_be_read_say_why(tmp_path: Path) -> None:
     (tmp_path / "utf16.csv").write_text(HEAD, encoding="utf-16")
     with pytest.raises(ArenaError, match="not UTF-8 text"):
         read_votes_csv(tmp_path / "utf16.csv")
-    with pytest.raises(ArenaError, match="none.csv is not there"):
+    with pytest.raises(ArenaError, match=r"none\.csv is not there"):
         report_of(tmp_path / "none.csv")
     with pytest.raises(ArenaError, match="is not an arena"):
         report_of(tmp_path)
@@ -113,13 +121,15 @@ def arena(tmp_path: Path) -> Path:
         write_settings(connection, {"secret": "ab" * 32, "left_out": {"noise": 0.5, "least": 1}})
         connection.executemany("INSERT INTO models VALUES (?, NULL, '{}')", [("ours",), ("sd2",)])
         for prompt in range(3):
-            connection.execute("INSERT INTO prompts VALUES (?, ?, ?)", (f"p{prompt}", f"=a dog {prompt}", "dogs"))
+            connection.execute(
+                "INSERT INTO prompts VALUES (?, ?, ?)", (f"p{prompt}", f"=a dog {prompt}", "dogs")
+            )
             for model in ("noise", "ours", "sd2"):
                 image = (f"{model}{prompt}".encode().hex(), model, f"p{prompt}", 0)
                 connection.execute("INSERT INTO images VALUES (?, ?, ?, ?)", image)
             sides = [f"{model}{prompt}".encode().hex() for model in ("ours", "sd2")]
             connection.execute("INSERT INTO pairs VALUES (NULL, ?, ?, ?)", (f"pair{prompt}", *sides))
-        sides = ["noise0".encode().hex(), "ours0".encode().hex()]
+        sides = [b"noise0".hex(), b"ours0".hex()]
         connection.execute("INSERT INTO pairs VALUES (NULL, 'check', ?, ?)", sides)
     return folder
 
@@ -176,7 +186,10 @@ def test_results_of_a_crowd_are_votes_for_the_right_model(
     ("row", "said"),
     [
         (("Z9", "pair7-0", "left"), "line 3: task 'pair7-0' is not of this arena"),
-        (("Z9", "pair1-0", "first"), "line 3: preference is 'first'; it must be one of left, right, both, neither"),
+        (
+            ("Z9", "pair1-0", "first"),
+            "line 3: preference is 'first'; it must be one of left, right, both, neither",
+        ),
         (("", "pair1-0", "left"), "line 3: no rater"),
     ],
 )
@@ -205,8 +218,6 @@ def test_exported_votes_give_the_same_report(arena: Path, tmp_path: Path) -> Non
     rows = [(f"w{number}", task["task"], ANSWERS[number % 4]) for number in range(12) for task in tasks]
     import_votes(arena, results(tmp_path / "r.csv", rows, ("rater", "task", "answer")))
     write_votes(read_votes(arena), tmp_path / "votes.csv")
-    one, other = report_of(arena), report_of(tmp_path / "votes.csv")
-    rule = {"rule": one.basis.rule, "rule_stored": True}
-    assert one.basis.left_out and other.basis.left_out
-    assert replace(other.basis, **rule).rule == one.basis.rule
-    assert [each.rater for each in one.basis.raters] == [each.rater for each in other.basis.raters]
+    one = report_of(arena)
+    again = read_votes_csv(tmp_path / "votes.csv")
+    assert one.basis.left_out and arena_report(again, name="arena", rule=one.basis.rule) == one

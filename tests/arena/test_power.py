@@ -33,7 +33,9 @@ def test_effects_models_and_small_differences_need_more() -> None:
     assert [need.fixed for need in plain] == sorted((need.fixed or 0 for need in plain), reverse=True)
     for more in ({"prompt_effect": 0.2}, {"rater_effect": 0.1}, {"models": 4}, {"power": 0.95}):
         (need,) = power([5], replace(PLAIN, **more)).needs
-        assert (need.fixed or 0) > 1.1 * (plain[1].fixed or 0) and (need.watched or 0) > 1.1 * (plain[1].watched or 0)
+        assert (need.fixed or 0) > 1.1 * (plain[1].fixed or 0) and (need.watched or 0) > 1.1 * (
+            plain[1].watched or 0
+        )
 
 
 def test_too_few_raters_are_never_enough() -> None:

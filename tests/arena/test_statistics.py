@@ -59,7 +59,7 @@ def test_sides_don_t_matter(votes: list[Vote]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(votes=ballots())
 def test_models_that_change_names_change_places(votes: list[Vote]) -> None:
-    """"ours" and "sd2" are named so that their order turns."""
+    """ "ours" and "sd2" are named so that their order turns."""
     other = {"ours": "z", "sd2": "a", "sdxl": "m"}
     renamed = [replace(each, left=other[each.left], right=other[each.right]) for each in votes]
     found = {frozenset((each.first, each.second)): each for each in decisions(table(renamed, other.values()))}
@@ -87,7 +87,9 @@ def test_names_of_raters_and_prompts_change_nothing(votes: list[Vote], data: st.
 
 
 @settings(max_examples=150, deadline=None)
-@given(votes=ballots(), ties=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9))
+@given(
+    votes=ballots(), ties=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9)
+)
 def test_a_tie_never_decides_and_takes_no_decision_back(
     votes: list[Vote], ties: list[tuple[int, int]]
 ) -> None:
@@ -99,7 +101,11 @@ def test_a_tie_never_decides_and_takes_no_decision_back(
 
 
 def test_unanimous_raters_decide_if_they_are_enough() -> None:
-    few = [vote(rater, f"{rater}-{number}", "left") for rater in range(LEAST_CLUSTERS - 1) for number in range(99)]
+    few = [
+        vote(rater, f"{rater}-{number}", "left")
+        for rater in range(LEAST_CLUSTERS - 1)
+        for number in range(99)
+    ]
     assert decide(table(few), 0, 1).winner is None
     assert decide(table(few), 0, 1, "these raters").winner == "ours"
     many = [vote(rater, rater, "left") for rater in range(30)]
@@ -201,7 +207,9 @@ def test_strengths_are_at_the_maximum_of_the_likelihood() -> None:
         return float(-np.log(own).sum() + (values**2).sum() / (2 * PRIOR_DEVIATION**2))
 
     best = minimize(loss, np.zeros(5), tol=1e-10).x
-    assert np.allclose(fitted.strengths, best[:-1], atol=1e-4) and fitted.tie == pytest.approx(best[-1], abs=1e-4)
+    assert np.allclose(fitted.strengths, best[:-1], atol=1e-4) and fitted.tie == pytest.approx(
+        best[-1], abs=1e-4
+    )
     assert fitted.strengths.sum() == pytest.approx(0, abs=1e-9)
 
 

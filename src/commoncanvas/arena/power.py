@@ -124,12 +124,12 @@ def mean_variance(design: Design, votes: Floats) -> Floats:
 
 
 def _need(difference: float, design: Design) -> Need:
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     drift = difference / 200
     alpha = family_alpha(design.models)
     variance = ((1 - design.ties) / 4 - drift**2) * mean_variance(design, VOTES)
-    reach = float(norm.ppf(1 - alpha / 2) + norm.ppf(design.power))
+    reach = float(ndtri(1 - alpha / 2) + ndtri(design.power))
     fixed = _first(drift**2 / variance >= reach**2)
     decided = _decided(drift, variance, alpha, design)
     watched, half = (_first(decided >= share) for share in (design.power, 0.5))

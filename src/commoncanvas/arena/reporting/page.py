@@ -24,7 +24,7 @@ from commoncanvas.pages.bands import band_chart
 from commoncanvas.pages.report import write_page
 
 MOST_PLOTS = 6
-"""Sequences that are drawn, the closest to a decision last: of more models, only those of undecided pairs come first."""
+"""Sequences that are drawn; undecided pairs come first."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def write_arena_page(report: ArenaReport, out: str | Path) -> None:
 def _question(report: ArenaReport, found: Question) -> dict[str, object]:
     models = [rank.model for rank in found.ranks]
     models += [name for name in report.models if name not in models]
-    drawn = sorted((pair for pair in found.pairs if pair.path), key=lambda pair: pair.decision.winner is not None)
+    drawn = sorted(
+        (pair for pair in found.pairs if pair.path), key=lambda pair: pair.decision.winner is not None
+    )
     return {
         "question": found.question,
         "title": title(found),

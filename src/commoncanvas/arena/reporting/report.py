@@ -15,7 +15,7 @@ from commoncanvas.arena.statistics.checks import CheckRule, checks, counted_vote
 from commoncanvas.arena.statistics.decisions import Decision, decide, decisions, path
 from commoncanvas.arena.statistics.effects import share_explained
 from commoncanvas.arena.statistics.ranks import ranks
-from commoncanvas.arena.statistics.tables import Scope, Table, dense, table
+from commoncanvas.arena.statistics.tables import PEOPLE, THESE_RATERS, Scope, Table, dense, table
 from commoncanvas.arena.statistics.win_rates import WinRate, win_rate
 from commoncanvas.arena.votes import Vote
 from commoncanvas.core.console import Printed
@@ -50,7 +50,7 @@ def arena_report(
     name: str = "arena",
     models: Collection[str] = (),
     rule: CheckRule | None = None,
-    scope: Scope = "people",
+    scope: Scope = PEOPLE,
 ) -> ArenaReport:
     """The report on `votes`, in the order in which they came. `models`: also these, which may have no vote yet.
 
@@ -96,16 +96,19 @@ def _question(question: str, votes: Sequence[Vote], models: Collection[str], sco
 def _pair(found: Table, decision: Decision, scope: Scope) -> Pair:
     first, second = (found.models.index(name) for name in (decision.first, decision.second))
     own = found.pair(first, second)
-    shown = np.unique(np.linspace(0, max(len(own) - 1, 0), POINTS).astype(int))
+    shown = np.unique(np.linspace(0, max(len(own) - 1, 0), POINTS).astype(np.intp))
     points = []
     if len(own):
-        lows, highs = path(own, decision.alpha, scope)
+        lows, highs = path(own, decision.alpha, shown, scope)
         means = np.cumsum(own.scores) / np.arange(1, len(own) + 1)
-        points = [(int(at) + 1, float(means[at]), float(lows[at]), float(highs[at])) for at in shown]
+        points = [
+            (int(at) + 1, float(means[at]), float(low), float(high))
+            for at, low, high in zip(shown, lows, highs, strict=True)
+        ]
     names = found.category_names
     return Pair(
         decision,
-        decide(found, first, second, "these raters"),
+        decide(found, first, second, THESE_RATERS),
         win_rate(own.scores, own.clusters(scope)),
         {
             names[number]: win_rate(part.scores, part.clusters(scope))
@@ -120,7 +123,7 @@ def _left(votes: Sequence[Vote]) -> WinRate:
     sided = [vote for vote in votes if vote.answer in ("left", "right")]
     found = table(sided)
     scores = np.array([vote.answer == "left" for vote in sided], float)
-    return win_rate(scores, found.clusters("people"))
+    return win_rate(scores, found.clusters(PEOPLE))
 
 
 def _effects(found: Table) -> Effects:

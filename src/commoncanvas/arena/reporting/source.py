@@ -9,13 +9,11 @@ from typing import Any
 from commoncanvas.arena.database import connect, settings_of
 from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.reporting.report import ArenaReport, arena_report
-from commoncanvas.arena.statistics.checks import CheckRule
+from commoncanvas.arena.statistics.checks import RULE, CheckRule
+from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE, THESE_RATERS
 from commoncanvas.arena.votes import Vote
 from commoncanvas.arena.votes_csv import read_votes_csv
 from commoncanvas.core.errors import ArenaError
-
-RULE, SCOPE = "left_out", "scope"
-"""Settings of an arena: the rule for checks (a mapping with the fields of CheckRule), and whom figures are about."""
 
 
 def votes_of(path: str | Path) -> list[Vote]:
@@ -41,11 +39,11 @@ def report_of(path: str | Path, *, only_these_raters: bool = False) -> ArenaRepo
         with closing(connect(path)) as connection:
             settings = settings_of(connection)
             models = [name for (name,) in connection.execute("SELECT name FROM models")]
-    alone = only_these_raters or settings.get(SCOPE) == "these raters"
+    alone = only_these_raters or settings.get(SCOPE) == THESE_RATERS
     return arena_report(
         votes,
         name=path.resolve().name,
         models=models,
         rule=CheckRule.of(settings[RULE]) if RULE in settings else None,
-        scope="these raters" if alone else "people",
+        scope=THESE_RATERS if alone else PEOPLE,
     )

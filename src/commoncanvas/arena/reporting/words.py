@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from commoncanvas.arena.reporting.figures import Basis, Pair, Question, smallest_visible
 from commoncanvas.arena.statistics.decisions import ALPHA, LEAST_CLUSTERS, Decision
+from commoncanvas.arena.statistics.tables import PEOPLE
 from commoncanvas.core.numbers import percent
 from commoncanvas.core.text import counted
 
@@ -66,14 +67,14 @@ def limits(found: Question, basis: Basis) -> list[str]:
         f"Undecided doesn't mean equal. So many votes show differences of about {smallest_visible(widest):.0f} points "
         "or more (of 100 votes, won less lost); commoncanvas arena power says how many votes smaller ones need."
     )
-    if basis.scope == "people":
+    if basis.scope == PEOPLE:
         said += _too_few(found)
     return said
 
 
 def _about(found: Question, basis: Basis) -> str:
     raters = counted(found.raters, "raters")
-    return f"people like these {raters}" if basis.scope == "people" else f"these {raters} alone"
+    return f"people like these {raters}" if basis.scope == PEOPLE else f"these {raters} alone"
 
 
 def _too_few(found: Question) -> list[str]:

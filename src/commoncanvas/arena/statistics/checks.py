@@ -10,6 +10,9 @@ from typing import Any
 from commoncanvas.arena.votes import Vote
 from commoncanvas.core.errors import ArenaError
 
+RULE = "left_out"
+"""Setting of an arena: the fields of its CheckRule."""
+
 
 @dataclass(frozen=True)
 class CheckRule:

@@ -28,7 +28,9 @@ class Covariance(NamedTuple):
         """
         terms = [(sign, float(contrast @ matrix @ contrast)) for sign, matrix, _ in self.parts]
         freedoms = [self._freedom(shares, contrast) for _, _, shares in self.parts]
-        total = max(sum(sign * value for sign, value in terms), *(value for sign, value in terms if sign > 0), 0.0)
+        total = max(
+            sum(sign * value for sign, value in terms), *(value for sign, value in terms if sign > 0), 0.0
+        )
         if not total:
             return 0.0, min(freedoms)
         spread = sum(value**2 / freedom for (_, value), freedom in zip(terms, freedoms, strict=True))

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
+
 from commoncanvas.arena.statistics.sequences import Floats, decided, moments, sequence
-from commoncanvas.arena.statistics.tables import Scope, Table, table
+from commoncanvas.arena.statistics.tables import PEOPLE, Indices, Scope, Table, table
 from commoncanvas.arena.votes import Vote
 
 ALPHA = 0.05
@@ -42,14 +44,14 @@ def family_alpha(models: int) -> float:
     return ALPHA / max(models * (models - 1) // 2, 1)
 
 
-def decide(found: Table, first: int, second: int, scope: Scope = "people") -> Decision:
+def decide(found: Table, first: int, second: int, scope: Scope = PEOPLE) -> Decision:
     """Whether the votes of `found` decide between two of its models."""
     own = found.pair(first, second)
     alpha = family_alpha(len(found.models))
     names = (found.models[first], found.models[second])
     if not len(own):
         return Decision(*names, 0, 0, 0, None, 0.0, 1.0, None, alpha, scope)
-    now = moments(own.scores, own.clusters(scope)).last()
+    now = moments(own.scores, own.clusters(scope)).at(np.array([len(own) - 1]))
     low, high = (float(end[-1]) for end in sequence(now, alpha))
     winner = names[int(own.scores.mean() < 0.5)] if decided(now, alpha)[-1] else None
     prompts, raters = int(own.prompts.max()) + 1, int(own.raters.max()) + 1
@@ -58,18 +60,18 @@ def decide(found: Table, first: int, second: int, scope: Scope = "people") -> De
     )
 
 
-def path(own: Table, alpha: float, scope: Scope = "people") -> tuple[Floats, Floats]:
-    """Ends of the confidence sequence after each vote of one pair of models."""
-    return sequence(moments(own.scores, own.clusters(scope)), alpha)
+def path(own: Table, alpha: float, votes: Indices, scope: Scope = PEOPLE) -> tuple[Floats, Floats]:
+    """Ends of the confidence sequence after some of the votes on one pair of models, counted from 0."""
+    return sequence(moments(own.scores, own.clusters(scope)).at(votes), alpha)
 
 
-def decisions(found: Table, scope: Scope = "people") -> list[Decision]:
+def decisions(found: Table, scope: Scope = PEOPLE) -> list[Decision]:
     """The decision on each pair of models."""
     return [decide(found, *pair, scope) for pair in combinations(range(len(found.models)), 2)]
 
 
 def undecided(
-    votes: Iterable[Vote], models: Collection[str] = (), scope: Scope = "people"
+    votes: Iterable[Vote], models: Collection[str] = (), scope: Scope = PEOPLE
 ) -> list[tuple[str, str]]:
     """Pairs of models that aren't decided, the least known (widest sequence) first, then by name.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.arena.statistics.bradley_terry import Fit, fit
 from commoncanvas.arena.statistics.decisions import family_alpha
-from commoncanvas.arena.statistics.tables import Scope, Table
+from commoncanvas.arena.statistics.tables import PEOPLE, Scope, Table
 from commoncanvas.arena.statistics.win_rates import LEVEL, quantile
 
 ELO = 400 / np.log(10)
@@ -37,7 +37,7 @@ class Rank:
     worst: int
 
 
-def ranks(found: Table, scope: Scope = "people") -> list[Rank]:
+def ranks(found: Table, scope: Scope = PEOPLE) -> list[Rank]:
     """Models by strength, the best first; those without a vote are left out."""
     voted = np.unique(np.concatenate([found.first, found.second]))
     if len(voted) < 2:

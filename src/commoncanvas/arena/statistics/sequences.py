@@ -8,8 +8,9 @@ Peña 1999, doi 10.1214/aop/1022677271); a normal mixture over l and Ville's ine
 Howard et al. 2021, doi 10.1214/20-AOS1991). With equal models and random sides the symmetry is exact. For other win
 rates it holds for many votes (Waudby-Smith et al. 2024, doi 10.1214/24-AOS2408).
 Prompts and raters are two crossed ways of clusters, so A is that of prompts, plus that of raters, less that of
-what they share, and never less than one of them (compare `clusters.py`). That more votes come of a rater who has voted already
-makes the sum wander less than the line allows. benchmarks/arena_statistics.py measures all of it.
+what they share, and never less than one of them (compare `clusters.py`). For two ways no proof is known to
+us; votes of raters and prompts that were there before make D wander less than the line allows, and
+benchmarks/arena_statistics.py measures how often it is crossed.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ class Moments:
         prompts, raters, both = squares
         return np.maximum(np.maximum(prompts, raters), prompts + raters - both)
 
-    def last(self) -> Moments:
-        """The moments of all votes alone."""
-        ways = tuple((ss[..., -1:], sc[..., -1:], cc[..., -1:]) for ss, sc, cc in self.ways)
-        return Moments(self.count[..., -1:], self.total[..., -1:], ways)
+    def at(self, votes: NDArray[np.intp]) -> Moments:
+        """The moments after some of the votes, which are counted from 0."""
+        ways = tuple((ss[..., votes], sc[..., votes], cc[..., votes]) for ss, sc, cc in self.ways)
+        return Moments(self.count[..., votes], self.total[..., votes], ways)
 
 
 def moments(votes: Floats, clusters: Sequence[NDArray[np.intp]]) -> Moments:
-    """The moments of `votes` [..., N] in the order in which they came; `clusters`: 1 or 2 arrays of numbers, as long."""
+    """The moments of `votes` [..., N] in the order in which they came; `clusters`: 1 or 2 arrays like it."""
     ways = list(clusters)
     if len(ways) == 2:
         ways.append(ways[0] * (int(ways[1].max(initial=0)) + 1) + ways[1])

@@ -13,8 +13,12 @@ from commoncanvas.arena.votes import Vote
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+SCOPE = "scope"
+"""Setting of an arena: its Scope."""
 Scope = Literal["people", "these raters"]
 """Whom a figure is about: people like the raters, or these raters alone. It is about prompts like these in any case."""
+PEOPLE: Scope = "people"
+THESE_RATERS: Scope = "these raters"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Table:
 
     def clusters(self, scope: Scope) -> list[Indices]:
         """The ways of clusters that a figure for `scope` has to take into account."""
-        return [self.prompts, self.raters] if scope == "people" else [self.prompts]
+        return [self.prompts, self.raters] if scope == PEOPLE else [self.prompts]
 
 
 def table(votes: Iterable[Vote], models: Collection[str] = ()) -> Table:

@@ -69,6 +69,6 @@ def wilson(rate: float, votes: float, z: float) -> tuple[float, float]:
 
 def quantile(level: float, freedom: float) -> float:
     """Student's two-sided quantile."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.5 + level / 2, freedom))
+    return float(stdtrit(freedom, 0.5 + level / 2))
