@@ -13,7 +13,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 26
 
 
 def band_chart(points: Sequence[tuple[int, float, float, float]], title: str) -> str:
-    """(count, share, low, high) of shares from 0 to 1 -> SVG, with a line at one half. `title` is for screen readers."""
+    """(count, share, low, high) of shares -> SVG, with a line at one half. `title` is for screen readers."""
     last = points[-1][0] if points else 1
     room = (WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM)
 

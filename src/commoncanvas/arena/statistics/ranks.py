@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,7 +14,7 @@ from commoncanvas.arena.statistics.decisions import family_alpha
 from commoncanvas.arena.statistics.tables import PEOPLE, Scope, Table
 from commoncanvas.arena.statistics.win_rates import LEVEL, quantile
 
-ELO = 400 / np.log(10)
+ELO = 400 / math.log(10)
 """Elo points of one unit of log odds."""
 
 
@@ -49,14 +50,18 @@ def ranks(found: Table, scope: Scope = PEOPLE) -> list[Rank]:
     better = _better(fitted, len(voted))
     listed = []
     for model in range(len(voted)):
-        strength = [float(ELO * value) for value in _interval(fitted.strength(model))]
-        score = [min(max(value, 0.0), 1.0) for value in _interval(fitted.score(model))]
+        strength, strength_low, strength_high = (ELO * value for value in _interval(fitted.strength(model)))
+        score, score_low, score_high = _interval(fitted.score(model))
         listed.append(
             Rank(
-                found.models[voted[model]],
-                int(((first == model) | (second == model)).sum()),
-                *strength,
-                *score,
+                model=found.models[voted[model]],
+                votes=int(((first == model) | (second == model)).sum()),
+                strength=strength,
+                strength_low=strength_low,
+                strength_high=strength_high,
+                score=score,
+                score_low=max(score_low, 0.0),
+                score_high=min(score_high, 1.0),
                 best=1 + int(better[:, model].sum()),
                 worst=len(voted) - int(better[model].sum()),
             )
