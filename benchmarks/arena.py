@@ -152,7 +152,7 @@ class Rater:
                         return json.loads(content) if answer.content_type == "application/json" else {}
                     self.heard.errors[f"{method} {path.partition('/')[0]}: {answer.status}"] += 1
                     return None
-            except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 if not self.patient:
                     self.heard.errors[type(error).__name__] += 1
                     return None

@@ -88,6 +88,14 @@ def prompts(folder: Path) -> None:
     (folder / "prompts.csv").write_text("prompt,seed,count\na dog,3,2\na cat,,\n", encoding="utf-8")
 
 
+def questions(folder: Path) -> None:
+    """PartiPrompts with two prompts, and a file of one's own."""
+    head, rows = "Prompt\tCategory\tChallenge\tNote\n", ("a dog\tAnimals\tBasic\t", "a cat\tAnimals\tBasic\t")
+    (folder / "PartiPrompts.tsv").write_text(head + "\n".join(rows), encoding="utf-8")
+    prompts(folder)
+    (folder / "prompts.txt").write_text("a dog\n", encoding="utf-8")
+
+
 def museum(folder: Path) -> None:
     """A museum's certificate and key, and the authority that issued it."""
     files = issue(folder)

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from commoncanvas.arena.reading import read_votes
 from commoncanvas.cli import app
 from commoncanvas.config import load_recipe
 from commoncanvas.config.data import SHORT
@@ -53,6 +54,11 @@ GUIDES = {
         },
     ),
     "docs/guide/plan.md": Guide(),
+    "docs/guide/arena.md": Guide(
+        guides.questions,
+        {"commoncanvas arena build": "--steps 1"},
+        {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
+    ),
     "docs/guide/arena-statistics.md": Guide(guides.arena),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/release.md": Guide(
@@ -174,6 +180,16 @@ def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: Modu
     run_page("docs/guide/encoding.md", folder)
     assert (folder / "captions.html").is_file()
     on_the_page(fill, columns(folder / "cc.lance"))
+
+
+@pytest.mark.slow
+def test_the_guide_to_the_arena(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("demo/model", "runs/ours", "runs/theirs"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(model)
+    run_page("docs/guide/arena.md", folder)
+    assert len(list((folder / "arena/images").glob("*.png"))) == 6
+    assert read_votes("guidance") == [] and "images of guided" in capsys.readouterr().out
 
 
 @pytest.mark.slow

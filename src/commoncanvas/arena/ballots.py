@@ -297,5 +297,5 @@ def open_ballots(folder: Path, rule: Rule = undecided) -> Ballots:
     """The votes of a finished arena. Raises ArenaError if it is not finished."""
     ballots = Ballots(folder, rule)
     if not ballots.chooser.groups:
-        raise ArenaError(f"{folder} has no pairs yet; commoncanvas arena build completes it")
+        raise ArenaError(f"{folder} has no pairs yet; commoncanvas arena build adds models and completes it")
     return ballots

@@ -73,8 +73,6 @@ def build(
         source.check(places)
     with only_one(folder / FOLDER), closing(connect(folder, make=True)) as connection:
         settings = _settings(connection, asking)
-        if len(sources.keys() | _known(connection)) < 2:
-            raise ArenaError(f"{folder} has one model only; give at least two with --models")
         for name, source in sources.items():
             _make(connection, folder, settings["secret"], name, source, places)
         new = _add(connection, folder, settings, list(sources), places)
@@ -82,10 +80,6 @@ def build(
         result = _result(connection, folder, settings, new)
         write_manifest(connection, folder, settings, result)
     return result
-
-
-def _known(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT DISTINCT model FROM images")} - {NOISE}
 
 
 def _settings(connection: sqlite3.Connection, asking: ArenaOptions) -> dict[str, Any]:

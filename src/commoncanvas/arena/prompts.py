@@ -11,8 +11,9 @@ from pathlib import Path
 from commoncanvas.core.errors import ArenaError
 from commoncanvas.core.text import clean
 from commoncanvas.drawing.requests import DELIMITERS, read_prompts
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.layout import flat, plain_name
-from commoncanvas.evaluation.suites.prompt import SuitePrompt, numbered, read_text
+from commoncanvas.evaluation.suites.reading import numbered, read_text
 from commoncanvas.evaluation.suites.suite import load_suite
 
 CATEGORY = "category"

@@ -35,7 +35,8 @@ def serve_arena(
         app = arena_app(Path(folder), tokens)
         address = address_of(listening, host)
         if new is not None:
-            say(f"{address}?token={new}", title="link for raters, shown only now:")
+            say(new, title="access token, shown only now:")
+            say("raters type it on the first page, or open a link that ends with ?token= and the token")
         serve(app, listening, address)
 
 

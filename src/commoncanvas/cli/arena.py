@@ -39,8 +39,9 @@ def build(
     """
     from commoncanvas.arena.command import build as run
 
-    show(run(models, prompts, out, drawing, asking), json_)
-    say(f"commoncanvas arena serve {out}", title="next:")
+    built = run(models, prompts, out, drawing, asking)
+    show(built, json_)
+    say(f"commoncanvas arena serve {out}" if built.pairs else "add a second model", title="next:")
 
 
 @app.command
@@ -59,7 +60,7 @@ def serve(
         host: address to listen at; 0.0.0.0 for other machines, which needs a token.
         port: port to listen at; 0: any free one.
         token: what raters must know, at least 16 characters; the variable COMMONCANVAS_TOKEN is less visible.
-        token_file: file with the digests of tokens; if it is missing, it is made, and a link with a new token is shown.
+        token_file: file with the digests of tokens; if it is missing, it is made, and a new token is shown.
     """
     from commoncanvas.arena.serving import serve_arena
 

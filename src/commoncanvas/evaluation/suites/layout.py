@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.files import replace_bytes, replace_text
-from commoncanvas.evaluation.suites.prompt import SuitePrompt
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.suite import Drawn
 
 PROMPTS = "prompts.jsonl"

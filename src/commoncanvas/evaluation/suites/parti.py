@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from commoncanvas.core.errors import RecipeError
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.layout import flat, plain_name
-from commoncanvas.evaluation.suites.prompt import SuitePrompt, numbered, read_text
+from commoncanvas.evaluation.suites.reading import numbered, read_text
 from commoncanvas.evaluation.suites.suite import Suite, one_file
 
 COLUMNS = ["Prompt", "Category", "Challenge"]

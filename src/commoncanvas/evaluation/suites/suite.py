@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 
 from commoncanvas.core.errors import RecipeError
-from commoncanvas.evaluation.suites.prompt import SuitePrompt, checked
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
+from commoncanvas.evaluation.suites.reading import checked
 
 SUITES: dict[str, str] = {
     name: f"commoncanvas.evaluation.suites.{name}"

@@ -1,42 +1,15 @@
-"""A benchmark's prompt, and helpers that read files of them."""
+"""Read files of prompts: text, lines of JSON, and checks of what they hold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question about the image of a prompt.
-
-    `parents`: places of the questions, in the prompt's list, that must be answered with yes before this one counts.
-    """
-
-    text: str
-    answer: str = "Yes"
-    categories: Mapping[str, str] = field(default_factory=dict)
-    parents: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class SuitePrompt:
-    """One prompt. `name` is unique in its suite; `categories`: grouping -> the prompt's category in it.
-
-    `record`: what the published file says of it.
-    """
-
-    name: str
-    text: str
-    categories: Mapping[str, str] = field(default_factory=dict)
-    questions: tuple[Question, ...] = ()
-    record: Mapping[str, Any] = field(default_factory=dict)
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
 
 
 def read_text(path: Path) -> str:
