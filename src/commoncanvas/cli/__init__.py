@@ -8,6 +8,7 @@ import sys
 from cyclopts import CycloptsError
 
 from commoncanvas.cli.catalog import app as catalog_app
+from commoncanvas.cli.compare import compare
 from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.models import app
@@ -25,6 +26,7 @@ DEBUG = "COMMONCANVAS_DEBUG"
 app.command(catalog_app)
 app.command(release_app)
 app.command(credentials)
+app.command(compare)
 app.command(evaluate)
 app.command(studies_app)
 
