@@ -88,6 +88,16 @@ def prompts(folder: Path) -> None:
     (folder / "prompts.csv").write_text("prompt,seed,count\na dog,3,2\na cat,,\n", encoding="utf-8")
 
 
+def image_folders(folder: Path) -> None:
+    """Sixty small images in `drawn` and in `photos`."""
+    random = np.random.default_rng(0)
+    for name in ("drawn", "photos"):
+        (folder / name).mkdir()
+        for number in range(60):
+            pixels = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(folder / name / f"{number:02}.png")
+
+
 def museum(folder: Path) -> None:
     """A museum's certificate and key, and the authority that issued it."""
     files = issue(folder)

@@ -28,7 +28,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             image = Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC)
             image.save(folder / name / f"{number:03}.png")
             if name == "made":
-                (folder / name / f"{number:03}.txt").write_text("a b" if number % 2 else "c", encoding="utf-8")
+                (folder / name / f"{number:03}.txt").write_text(
+                    "a b" if number % 2 else "c", encoding="utf-8"
+                )
     return folder / "made", folder / "real"
 
 
@@ -45,7 +47,9 @@ def test_each_figure_has_its_fields_name_and_an_interval(folders: tuple[Path, Pa
 
 
 def test_too_few_images_are_refused_and_a_reason_is_kept(folders: tuple[Path, Path]) -> None:
-    with pytest.raises(MetricError, match="Fréchet distance: .*made has 120 images, 1,281 are needed") as caught:
+    with pytest.raises(
+        MetricError, match="Fréchet distance: .*made has 120 images, 1,281 are needed"
+    ) as caught:
         compare(*folders, metrics=["fd"], device="cpu")
     assert "\n" not in str(caught.value) and "--allow-few" in str(caught.value)
     default = compare(*folders, device="cpu")
@@ -99,9 +103,7 @@ def test_statistics_are_kept_and_used_again_until_an_image_changes(
 def test_files_of_clean_fid_are_read(folders: tuple[Path, Path], clip: Path, tmp_path: Path) -> None:
     network = load_network(spec := f"clip-vit-b-32:{clip}", "cpu")
     features = network.of_files(sorted(folders[1].glob("*.png")))
-    np.savez_compressed(
-        tmp_path / "real.npz", mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False)
-    )
+    np.savez_compressed(tmp_path / "real.npz", mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False))
     np.savez_compressed(tmp_path / "real_kid.npz", feats=features)
     whole = compare(*folders, features=spec, metrics=["fd", "kd"], device="cpu").values()
     by_mean = compare(folders[0], tmp_path / "real.npz", features=spec, metrics=["fd"], device="cpu")

@@ -56,7 +56,9 @@ def test_inception_has_torch_fidelitys_values(folder: Path, inception: Path) -> 
 @pytest.mark.slow
 def test_inceptions_two_resizes_are_two_networks(folder: Path, inception: Path) -> None:
     some = arrays(folder)[:2]
-    clean, first = (load_network(f"{name}:{inception}", "cpu") for name in ("inception-v3", "inception-v3-tf1"))
+    clean, first = (
+        load_network(f"{name}:{inception}", "cpu") for name in ("inception-v3", "inception-v3-tf1")
+    )
     assert clean.resize != first.resize and np.abs(clean(some) - first(some)).max() > 1e-3
 
 
@@ -134,7 +136,9 @@ def test_a_clip_of_another_size_is_refused(clip: Path) -> None:
 def test_dinov2_gives_the_class_token_after_the_last_norm(folder: Path, tmp_path: Path) -> None:
     from transformers import Dinov2Config, Dinov2Model
 
-    config = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=224, patch_size=56)
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=224, patch_size=56
+    )
     theirs = Dinov2Model(config).eval()
     theirs.save_pretrained(tmp_path)
     network = load_network(f"dinov2-vit-l-14:{tmp_path}", "cpu")
@@ -163,7 +167,9 @@ def test_torchscript_is_loaded_only_with_its_digest(folder: Path, tmp_path: Path
     path = tmp_path / "sscd.pt"
     torch.jit.script(Descriptor()).save(path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(ModelError, match=f"a program that would run on this machine; .* sscd:{path}@{sha256}"):
+    with pytest.raises(
+        ModelError, match=f"a program that would run on this machine; .* sscd:{path}@{sha256}"
+    ):
         load_network(f"sscd:{path}", "cpu")
     with pytest.raises(ModelError, match="it was not loaded"):
         load_network(f"sscd:{path}@{'0' * 64}", "cpu")
