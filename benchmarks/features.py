@@ -1,4 +1,4 @@
-"""Images a second of InceptionV3's features, ours and two peers', on one machine, one file of weights and the same JPEGs.
+"""Images a second of InceptionV3's features, ours and two peers', with one file of weights and the same JPEGs.
 
 Run: python benchmarks/features.py [--peer-venv FOLDER] [--weights FILE] [--images 256] [--rounds 3] [--threads 2].
 Takes about five minutes on two cores. Without --weights, the network has random weights in the published file's format;

@@ -48,7 +48,7 @@ def test_each_figure_has_its_fields_name_and_an_interval(folders: tuple[Path, Pa
 
 def test_too_few_images_are_refused_and_a_reason_is_kept(folders: tuple[Path, Path]) -> None:
     with pytest.raises(
-        MetricError, match="Fréchet distance: .*made has 120 images, 1,281 are needed"
+        MetricError, match=r"Fréchet distance: .*made has 120 images, 1,281 are needed"
     ) as caught:
         compare(*folders, metrics=["fd"], device="cpu")
     assert "\n" not in str(caught.value) and "--allow-few" in str(caught.value)
