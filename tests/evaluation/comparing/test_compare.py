@@ -151,3 +151,19 @@ def test_the_command_prints_json(folders: tuple[Path, Path], capsys: pytest.Capt
     app(words, exit_on_error=False, print_error=False, result_action="return_value")
     found = json.loads(capsys.readouterr().out)
     assert set(found["values"]) == {"kd", "coverage"} and found["network"] == "efficientnet-lite0"
+
+
+def test_no_reason_makes_a_figure_of_almost_nothing(
+    folders: tuple[Path, Path], clip: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes((folders[0] / f"{number:03}.png").read_bytes())
+    with pytest.raises(MetricError, match="Precision: can't be computed of 3 images; 6 are the least"):
+        compare(
+            tmp_path,
+            folders[1],
+            features=f"clip-vit-b-32:{clip}",
+            metrics=["precision"],
+            allow_few="a test",
+            device="cpu",
+        )

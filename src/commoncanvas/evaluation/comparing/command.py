@@ -95,6 +95,9 @@ def _unfit(metric: Metric, pair: Pair) -> str | None:
     if metric is METRICS["clip-score"] and not pair.texts:
         return f"needs the text of each image, in a {TEXT} file of its name beside it"
     sets = [pair.generated] if metric.one_set else [pair.generated, pair.real]
+    least = min((each.count for each in sets if each.count is not None), default=metric.floor)
+    if least < metric.floor:
+        return f"can't be computed of {least} images; {metric.floor} are the least"
     needed = sets if metric.needs_features else []
     if metric is METRICS["fd-infinity"]:
         needed = [pair.generated]

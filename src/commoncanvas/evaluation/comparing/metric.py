@@ -55,6 +55,8 @@ class Metric:
     """Networks that it is defined on; empty: all."""
     needs_features: bool = True
     """Of the real images too; else mean and covariance suffice."""
+    floor: int = 2
+    """Images without which there is no value at all, whatever the reason."""
     one_set: bool = False
     """Whether it is of the generated images alone."""
 
@@ -93,7 +95,7 @@ def _cmmd(pair: Pair) -> Measured:
     return value, interval(value, [kernels.CMMD_SCALE * each for each in moved])
 
 
-def _neighbourhood(name: str, most: float = 1.0) -> Callable[[Pair], Measured]:
+def _neighbourhood(name: str, most: float) -> Callable[[Pair], Measured]:
     def compute(pair: Pair) -> Measured:
         return _mean(pair.neighbourhoods[name], (0, most))
 
@@ -149,12 +151,24 @@ METRICS = {
         {**dict.fromkeys(INCEPTION, "KID"), "dinov2-vit-l-14": "KD-DINOv2"},
     ),
     "cmmd": Metric(_cmmd, "CMMD", "lower", lambda dimension: 50, only=(CLIP[1],)),
-    "precision": Metric(_neighbourhood("precision"), "Precision", "higher", lambda dimension: 100),
-    "recall": Metric(_neighbourhood("recall"), "Recall", "higher", lambda dimension: 100),
-    "density": Metric(_neighbourhood("density", np.inf), "Density", "higher", lambda dimension: 100),
-    "coverage": Metric(_neighbourhood("coverage"), "Coverage", "higher", lambda dimension: 100),
+    **{
+        name: Metric(
+            _neighbourhood(name, most),
+            name.capitalize(),
+            "higher",
+            lambda dimension: 100,
+            floor=manifold.DENSITY_NEIGHBOURS + 1,
+        )
+        for name, most in (("precision", 1.0), ("recall", 1.0), ("density", np.inf), ("coverage", 1.0))
+    },
     "is": Metric(
-        _inception_score, "Inception score", "higher", lambda dimension: 1000, only=INCEPTION, one_set=True
+        _inception_score,
+        "Inception score",
+        "higher",
+        lambda dimension: 1000,
+        only=INCEPTION,
+        floor=scores.SPLITS,
+        one_set=True,
     ),
     "clip-score": Metric(_clip_score, "CLIP score", "higher", lambda dimension: 2, only=CLIP, one_set=True),
 }
