@@ -141,12 +141,12 @@ def test_intervals_contain_the_truth_as_often_as_they_say() -> None:
 
 
 def test_the_extrapolation_takes_the_bias_away() -> None:
+    """All samples are of one distribution, so the distance is 0."""
     reference = Gaussian.of(sets(10, 20_000, 5)[1])
-    truth = frechet.distance(Gaussian.of(sets(20_000, 10, 6)[0]), reference)
-    made = [sets(250, 10, seed)[0] for seed in range(8)]
+    made = [sets(10, 250, seed)[1] for seed in range(8)]
     plain = np.mean([frechet.distance(Gaussian.of(each), reference) for each in made])
     extrapolated = np.mean([frechet.at_infinity(each, reference) for each in made])
-    assert plain - truth > 3 * abs(extrapolated - truth)
+    assert plain > 0.1 and abs(extrapolated) < plain / 4
 
 
 def test_an_interval_is_a_bootstrap_of_means_and_keeps_its_bounds() -> None:

@@ -71,7 +71,7 @@ class Clip(Network):
 
     @cached_property
     def _text(self) -> tuple[Any, Any]:
-        from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
+        from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
         network = load_network(CLIPTextModelWithProjection, self._model, self.name).to(self.device)
-        return network, load_tokenizer(CLIPTokenizerFast, self._model, self.name)
+        return network, load_tokenizer(CLIPTokenizer, self._model, self.name)
