@@ -46,17 +46,34 @@ def test_each_figure_has_its_fields_name_and_an_interval(folders: tuple[Path, Pa
     assert "CLIP-FID" in str(found) and "lower is better" in str(found)
 
 
-def test_too_few_images_are_refused_and_a_reason_is_kept(folders: tuple[Path, Path]) -> None:
+def some_of(folder: Path, count: int, to: Path) -> Path:
+    for path in sorted(folder.glob("*.png"))[:count]:
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_too_few_images_are_refused_and_a_reason_is_kept(
+    folders: tuple[Path, Path], clip: Path, tmp_path: Path
+) -> None:
+    spec, few = f"clip-vit-b-32:{clip}", some_of(folders[0], 8, tmp_path)
     with pytest.raises(
-        MetricError, match=r"Fréchet distance: .*made has 120 images, 1,281 are needed"
+        MetricError, match=r"CLIP-FID: .* has 8 images, 9 are needed on clip-vit-b-32"
     ) as caught:
-        compare(*folders, metrics=["fd"], device="cpu")
+        compare(few, folders[1], features=spec, metrics=["fd"], device="cpu")
     assert "\n" not in str(caught.value) and "--allow-few" in str(caught.value)
-    default = compare(*folders, device="cpu")
-    assert "fd" not in default.values() and "1,281 are needed" in default.left_out["Fréchet distance"]
-    allowed = compare(*folders, metrics=["fd"], allow_few="same counts as in table 2", device="cpu")
-    assert allowed.values()["fd"] > 0 and allowed.few == "same counts as in table 2"
-    assert "same counts as in table 2" in str(allowed)
+    allowed = compare(few, folders[1], features=spec, metrics=["fd"], allow_few="as in table 2", device="cpu")
+    assert allowed.values()["fd"] > 0 and allowed.few == "as in table 2" and "as in table 2" in str(allowed)
+    with pytest.raises(MetricError, match="CLIP-FID: .*; .*Recall: "):
+        compare(few, folders[1], features=spec, device="cpu")
+
+
+def test_without_names_a_metric_that_needs_more_images_is_left_out(
+    folders: tuple[Path, Path], clip: Path, tmp_path: Path
+) -> None:
+    few = some_of(folders[0], 60, tmp_path)
+    found = compare(few, folders[1], features=f"clip-vit-b-32:{clip}", device="cpu")
+    assert {"fd", "kd"} <= set(found.values()) and "60 images, 100 are needed" in found.left_out["Recall"]
+    assert found.few is None
 
 
 @pytest.mark.parametrize(
@@ -146,11 +163,14 @@ def test_one_missing_text_is_named(folders: tuple[Path, Path], clip: Path, tmp_p
         compare(tmp_path, folders[1], features=f"clip-vit-b-32:{clip}", device="cpu")
 
 
-def test_the_command_prints_json(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_json(
+    folders: tuple[Path, Path], clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["compare", *map(str, folders), "--metrics", "kd", "coverage", "--json"]
+    words += ["--features", f"clip-vit-b-32:{clip}"]
     app(words, exit_on_error=False, print_error=False, result_action="return_value")
     found = json.loads(capsys.readouterr().out)
-    assert set(found["values"]) == {"kd", "coverage"} and found["network"] == "efficientnet-lite0"
+    assert set(found["values"]) == {"kd", "coverage"} and found["network"] == "clip-vit-b-32"
 
 
 def test_no_reason_makes_a_figure_of_almost_nothing(

@@ -55,7 +55,7 @@ def test_kid_is_torch_fidelitys_and_a_copy_is_at_most_zero() -> None:
 
 def test_cmmd_is_its_papers_formula() -> None:
     a, b = sets(30, 50)
-    x, y = (each.astype(np.float64) / np.linalg.norm(each, axis=1, keepdims=True) for each in (a, b))
+    x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a.astype(float), b.astype(float)))
 
     def mean(u: NDArray[np.float64], v: NDArray[np.float64]) -> float:
         return float(np.mean([[np.exp(-((p - q) ** 2).sum() / 200) for q in v] for p in u]))

@@ -16,6 +16,7 @@ from PIL import Image
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.evaluation.networks import load_network
 from commoncanvas.evaluation.networks.files import images_in, read_image
+from commoncanvas.evaluation.networks.network import BATCH
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ def test_features_keep_their_order_and_do_not_depend_on_other_images(
     network = load_network(f"clip-vit-b-32:{clip}", "cpu")
     images = arrays(folder)
     alone = np.concatenate([network([image]) for image in images])
-    monkeypatch.setattr("commoncanvas.evaluation.networks.network.BATCH", {"cpu": 3})
+    monkeypatch.setitem(BATCH, "cpu", 3)
     monkeypatch.setattr("commoncanvas.evaluation.networks.network._single_threads", lambda: nullcontext(4))
     np.testing.assert_allclose(network(iter(images)), alone, atol=1e-5)
     done: list[int] = []
