@@ -63,7 +63,7 @@ def test_too_few_images_are_refused_and_a_reason_is_kept(
     assert "\n" not in str(caught.value) and "--allow-few" in str(caught.value)
     allowed = compare(few, folders[1], features=spec, metrics=["fd"], allow_few="as in table 2", device="cpu")
     assert allowed.values()["fd"] > 0 and allowed.few == "as in table 2" and "as in table 2" in str(allowed)
-    with pytest.raises(MetricError, match="CLIP-FID: .*; .*Recall: "):
+    with pytest.raises(MetricError, match=r"CLIP-FID: .*; .*Recall: "):
         compare(few, folders[1], features=spec, device="cpu")
 
 
