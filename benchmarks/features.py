@@ -161,6 +161,10 @@ def run(python: Path | str, code: str, *arguments: object, threads: int) -> obje
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
     python = peer_venv(options.peer_venv)
+
+    def by(tool: str) -> Path | str:
+        return python if tool.startswith("clean-fid") else sys.executable
+
     weights = options.weights or folder / "weights.pth"
     if not options.weights:
         make_weights(weights)
@@ -172,9 +176,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         for tool in tools:
             out = folder / tool.replace(" ", "-")
             out.mkdir(exist_ok=True)
-            found = run(
-                python, CHILD, tool, folder / "images", weights, out, options.threads, threads=options.threads
-            )
+            words = (CHILD, tool, folder / "images", weights, out, options.threads)
+            found = run(by(tool), *words, threads=options.threads)
             rates[tool].append(found["images_per_s"])  # type: ignore[index]
             print(f"round {number + 1}: {tool}: {rates[tool][-1]:.2f} images/s", flush=True)
     medians = {tool: statistics.median(found) for tool, found in rates.items()}
@@ -190,7 +193,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             f"  features: largest difference {np.abs(mine - theirs).max():.2e} of {np.abs(theirs).max():.2f}"
         )
         for name, tool, path in (("ours", "ours", paths[0]), (peer, peer, paths[1])):
-            fid, kid = run(python, FIGURES, tool, path, threads=options.threads)  # type: ignore[misc]
+            fid, kid = run(by(tool), FIGURES, tool, path, threads=options.threads)  # type: ignore[misc]
             print(f"  {name}: FID {fid:.5f}, KID {kid:.7f}")
     peers = [rate for tool, rate in medians.items() if not tool.startswith("ours")]
     print(
