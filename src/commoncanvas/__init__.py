@@ -1,6 +1,6 @@
 """CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
 
-Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `generate`,
+Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `compare`, `generate`,
 `credentials`, `plan`, `demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from commoncanvas.drawing.reading import credentials as credentials
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
+    from commoncanvas.evaluation.comparing.command import compare as compare
     from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.planning.command import plan as plan
@@ -37,6 +38,7 @@ _CALLS = {
     "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
     "caption": "commoncanvas.captioning.command",
+    "compare": "commoncanvas.evaluation.comparing.command",
     "check_data": "commoncanvas.release.check_data",
     "check_release": "commoncanvas.release.check_release",
     "check_model": "commoncanvas.release.check",

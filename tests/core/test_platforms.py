@@ -48,8 +48,6 @@ def imported():
 
 if {whole!r}:
     first = list(imported())
-    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
-    FEATURE_EXTRACTORS_REGISTRY.pop("efficientnet-lite0")  # the second import registers it again
 else:
     import commoncanvas.cli, commoncanvas.catalog.importing.command, commoncanvas.catalog.show, commoncanvas.config
     import commoncanvas.catalog.fetching.command, commoncanvas.catalog.stats, commoncanvas.catalog.export.command

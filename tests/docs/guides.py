@@ -93,6 +93,14 @@ def questions(folder: Path) -> None:
     head, rows = "Prompt\tCategory\tChallenge\tNote\n", ("a dog\tAnimals\tBasic\t", "a cat\tAnimals\tBasic\t")
     (folder / "PartiPrompts.tsv").write_text(head + "\n".join(rows), encoding="utf-8")
     (folder / "prompts.txt").write_text("a dog\n", encoding="utf-8")
+def image_folders(folder: Path) -> None:
+    """Sixty small images in `drawn` and in `photos`."""
+    random = np.random.default_rng(0)
+    for name in ("drawn", "photos"):
+        (folder / name).mkdir()
+        for number in range(60):
+            pixels = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(folder / name / f"{number:02}.png")
 
 
 def museum(folder: Path) -> None:

@@ -60,6 +60,14 @@ GUIDES = {
         {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
     ),
     "docs/guide/arena-statistics.md": Guide(guides.arena),
+    "docs/guide/metrics.md": Guide(
+        guides.image_folders,
+        parsed={
+            "commoncanvas compare drawn photos --features": "tests/evaluation has networks with random weights",
+            "commoncanvas compare drawn statistics/": "tests/evaluation has such files",
+            "commoncanvas evaluate runs/ours --features": "tests/evaluation has such a model",
+        },
+    ),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/release.md": Guide(
         guides.museum,
@@ -207,6 +215,15 @@ def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.Capture
     run_page("docs/guide/release.md", folder)
     shown = " ".join(capsys.readouterr().out.split())
     assert "valid: not changed" in shown and "trusted: not changed" in shown and "Museum of Examples" in shown
+
+
+@pytest.mark.slow
+def test_the_guide_to_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(run_page("docs/guide/metrics.md", folder)) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "drawn has 60 images, 1,281 are needed" in said and "too few images, allowed: 60 images each" in said
+    )
 
 
 @pytest.mark.slow

@@ -149,3 +149,52 @@ def decoded(path: Path) -> np.ndarray:
 
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+@pytest.fixture(scope="session")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FID's InceptionV3 with random weights, in the file format of torch-fidelity and pytorch-fid."""
+    import torch
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
+    class Empty(theirs.FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, *_: object, **__: object) -> None: ...
+
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: None)
+        network = Empty("inception-v3-compat", ["2048"])
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(0, 0.1)
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP of transformers, with random weights and a tokenizer of single letters."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    layers = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    layers["projection_dim"] = 8
+    config = CLIPConfig(
+        text_config={**layers, "vocab_size": 200, "eos_token_id": 1, "bos_token_id": 0},
+        vision_config={**layers, "image_size": 224, "patch_size": 56},
+        projection_dim=8,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    letters = [chr(code) for code in range(33, 127)]
+    pieces = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    return folder

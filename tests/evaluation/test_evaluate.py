@@ -16,7 +16,6 @@ from commoncanvas.captioning import Caption
 from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.core.errors import CatalogError, ModelError
 from commoncanvas.evaluation import Evaluation, evaluate
-from commoncanvas.evaluation.features import EXTRACTOR, LAYER, Extractor, ImageDataset
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.provenance.folder import read_rows, without_taken_down
 from commoncanvas.table.columns import ColumnInfo
@@ -119,27 +118,13 @@ def test_one_prompt_is_enough_though_it_has_no_distance(model: Path, tmp_path: P
     assert one.seen.fd is None and one.seen.retrieval == 1
 
 
-def test_the_extractor_is_one_that_torch_fidelity_knows(tmp_path: Path) -> None:
-    from torch_fidelity import calculate_metrics
-
-    from commoncanvas.evaluation.metrics import frechet_distance
-
-    images = np.random.default_rng(0).integers(0, 256, (2, 6, 32, 32, 3), dtype=np.uint8)
-    images[1] //= 2
-    theirs = calculate_metrics(
-        input1=ImageDataset(images[0]),
-        input2=ImageDataset(images[1]),
-        feature_extractor=EXTRACTOR,
-        feature_layer_fid=LAYER,
-        fid=True,
-        cuda=False,
-        cache=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
-    extractor = Extractor(torch.device("cpu"), batch_size=4)
-    ours = frechet_distance(*(extractor(some) for some in images))
-    assert ours == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+def test_another_network_measures_the_same_images(
+    done: Evaluation, model: Path, tmp_path: Path, clip: Path
+) -> None:
+    other = evaluate(str(model), prompts=6, out=str(tmp_path), device="cpu", features=f"clip-vit-b-32:{clip}")
+    assert other.feature_extractor == "clip-vit-b-32" and other.feature_sha256 != done.feature_sha256
+    assert other.seen.fd is not None and other.seen.fd != done.seen.fd
+    assert "clip-vit-b-32" in str(other) and "efficientnet-lite0" in str(done)
 
 
 def copied(model: Path, to: Path) -> Path:

@@ -9,6 +9,7 @@ from cyclopts import CycloptsError
 
 from commoncanvas.cli.arena_statistics import app as arena_app
 from commoncanvas.cli.catalog import app as catalog_app
+from commoncanvas.cli.compare import compare
 from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.models import app
@@ -27,6 +28,7 @@ app.command(arena_app)
 app.command(catalog_app)
 app.command(release_app)
 app.command(credentials)
+app.command(compare)
 app.command(evaluate)
 app.command(studies_app)
 

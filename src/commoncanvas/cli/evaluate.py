@@ -15,6 +15,7 @@ def evaluate(
     *,
     catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
     captioner: str | None = None,
+    features: str = "efficientnet-lite0",
     prompts: int = 64,
     seed: int = 0,
     guidance_scale: float | None = None,
@@ -34,6 +35,7 @@ def evaluate(
         steps: sampling steps; default: the model's own.
         catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
         captioner: captioner for the round trip: caption the generated image, compare the caption with the prompt.
+        features: network for distances and retrieval, NAME or NAME:WEIGHTS; `commoncanvas compare` has their names.
         out: folder for metrics and images; default: MODEL/evaluation.
         html: also write a page (one file) with the images, the metrics and the credits.
     """
@@ -43,6 +45,7 @@ def evaluate(
         model,
         catalog=catalog,
         captioner=captioner,
+        features=features,
         prompts=prompts,
         seed=seed,
         guidance_scale=guidance_scale,

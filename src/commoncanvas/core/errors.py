@@ -38,6 +38,10 @@ class ModelError(CommonCanvasError):
     """A model folder is missing, incomplete, or of the wrong kind."""
 
 
+class MetricError(CommonCanvasError):
+    """A figure can't be computed from these images: too few, or of another network."""
+
+
 class ReleaseError(CommonCanvasError):
     """A release's answers or files can't be used."""
 

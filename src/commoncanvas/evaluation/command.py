@@ -23,19 +23,20 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import image_size, load_pipeline
 from commoncanvas.evaluation import metrics
-from commoncanvas.evaluation.features import EXTRACTOR, Extractor
 from commoncanvas.evaluation.folder import (
     described,
     diffusion_provenance,
     reconstruct,
 )
+from commoncanvas.evaluation.networks import load_network
+from commoncanvas.evaluation.networks.load import DEFAULT
+from commoncanvas.evaluation.networks.network import FeatureNetwork
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
-from commoncanvas.models.efficientnet import weights_path
 from commoncanvas.models.packaged import model_folder
-from commoncanvas.provenance.folder import file_sha256, read_rows, trained_catalogs, without_taken_down
+from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 
@@ -57,6 +58,7 @@ def evaluate(
     guidance_scale: float | None = None,
     steps: int | None = None,
     captioner: str | None = None,
+    features: str = DEFAULT,
     out: str | None = None,
     batch_size: int = 32,
     device: str = "auto",
@@ -65,9 +67,9 @@ def evaluate(
 
     `model` is a model folder. Images that were taken down since are not used. `catalog` overrides the URI in its
     provenance; with several catalogs, write `NAME=URI`. Guidance scale and steps default to the model's own. With
-    `captioner`, a captioner's model folder, the images get captions, which are compared with the prompts. Writes
-    evaluation.json, every image and a contact sheet of each set into `out` (default: `<model>/evaluation`). Raises
-    ModelError and CatalogError.
+    `captioner`, a captioner's model folder, the images get captions, which are compared with the prompts. `features`
+    names the network for distances and retrieval, see `load_network`. Writes evaluation.json, every image and a
+    contact sheet of each set into `out` (default: `<model>/evaluation`). Raises ModelError and CatalogError.
     """
     model = model_folder(Path(model).resolve() if Path(model).name in ("", "..") else model)
     provenance = diffusion_provenance(model)
@@ -91,7 +93,8 @@ def evaluate(
     step_count = int(steps if steps is not None else defaults["steps"])
     writer = _load_captioner(captioner)
     folder = Path(out) if out else Path(model) / EVALUATION.parent
-    judge = _Judge(pipeline, Extractor(place, batch_size), writer, batch_size)
+    network = load_network(features, device)
+    judge = _Judge(pipeline, network, writer, batch_size)
 
     figures: dict[str, SetFigures] = {}
     samples: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
@@ -116,8 +119,9 @@ def evaluate(
     evaluation = Evaluation(
         model=model,
         catalogs=described(catalogs),
-        feature_extractor=EXTRACTOR,
-        feature_sha256=file_sha256(weights_path()),
+        feature_extractor=network.name,
+        feature_sha256=network.sha256,
+        feature_resize=network.resize,
         sampler=type(pipeline.scheduler).__name__,
         seed=seed,
         guidance_scale=guidance,
@@ -142,7 +146,7 @@ class _Judge:
     """Measures one set of generated images against the real ones."""
 
     pipeline: Any
-    extractor: Extractor
+    network: FeatureNetwork
     captioner: Captioner | None
     batch_size: int
 
@@ -151,11 +155,11 @@ class _Judge:
     ) -> tuple[SetFigures, NDArray[np.float64], list[str] | None]:
         """The set's figures, retrieval's hits [N], and the captions of the generated images."""
         noise_NHWC = np.random.default_rng(prompts[0].seed).integers(0, 256, real_NHWC.shape, dtype=np.uint8)
-        real = self.extractor(real_NHWC)
+        real = self.network(real_NHWC)
         made = {
-            "": self.extractor(made_NHWC),
-            "_reconstruction": self.extractor(reconstruct(self.pipeline, real_NHWC, self.batch_size)),
-            "_noise": self.extractor(noise_NHWC),
+            "": self.network(made_NHWC),
+            "_reconstruction": self.network(reconstruct(self.pipeline, real_NHWC, self.batch_size)),
+            "_noise": self.network(noise_NHWC),
         }
         distances: dict[str, float | None] = {}
         for suffix, features in made.items():

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from commoncanvas.evaluation.frechet import Gaussian, distance, in_span
 from commoncanvas.models.similarity import Features, cosine_similarity
 
 # Similarities closer than this are a tie, because the last bits of a matrix product depend on the order of its rows.
@@ -20,19 +21,11 @@ def frechet_distance(features_1: Features, features_2: Features) -> float:
     """Fréchet distance of Gaussians fitted to features [N, D] and [M, D] (Heusel et al., arXiv 1706.08500,
     eq. 6).
 
-    Computed by torch-fidelity, after a rotation into the span of the samples: an isometry doesn't change the
-    distance, and N + M dimensions are faster than D if samples are few. With few samples it is biased upwards,
-    so compare it only with a baseline from as many samples. Raises ValueError below two samples.
+    With few samples it is biased upwards, so compare it only with a baseline from as many samples. Raises ValueError
+    below two samples.
     """
-    import torch
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-
-    x_ND, y_MD = _pair(features_1, features_2, least=2)
-    if len(x_ND) + len(y_MD) < x_ND.shape[1]:
-        basis, _ = np.linalg.qr(np.concatenate([x_ND, y_MD]).T)
-        x_ND, y_MD = x_ND @ basis, y_MD @ basis
-    statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (x_ND, y_MD)]
-    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    x_ND, y_MD = in_span(*_pair(features_1, features_2, least=2))
+    return distance(Gaussian.of(x_ND), Gaussian.of(y_MD))
 
 
 def kernel_distance(

@@ -69,6 +69,8 @@ class Evaluation(Printed):
     feature_extractor: str
     feature_sha256: str
     """Digest of the extractor's weights."""
+    feature_resize: str
+    """How the extractor resizes and normalises images."""
     sampler: str
     """The class of the pipeline's scheduler."""
     seed: int
@@ -120,7 +122,7 @@ def render(found: Evaluation) -> RenderableType:
         if any(value not in NOTHING for value in shown):
             table.add_row(name, *(value or "" for value in shown), says, style=style)
 
-    for row in metric_rows(figures):
+    for row in metric_rows({**figures, "feature_extractor": found.feature_extractor}):
         add(row["name"], row["values"], f"{row['says']}; {row['better']} is better", "bold")
         for name, *values in row["baselines"]:
             add(f"  {name}", tuple(values), "", "")

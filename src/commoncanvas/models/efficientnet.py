@@ -37,17 +37,23 @@ class EfficientNetLite0(nn.Module):
 
     def feature_map(self, pixels_BCHW: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in 0..255 (any size; resized to 224, antialiased) -> [B, 1280, 7, 7] float32."""
-        x = pixels_BCHW.float()
-        if x.shape[-2:] != (INPUT_SIZE, INPUT_SIZE):
-            x = F.interpolate(
-                x, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True, align_corners=False
-            )
+        x = resized(pixels_BCHW)
         x = ((x - PIXEL_MEAN) / PIXEL_STD).contiguous(memory_format=torch.channels_last)
         return cast(Tensor, self.network.forward_features(x))
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         """[B, 3, H, W] RGB in 0..255 -> pooled features [B, 1280]."""
         return self.feature_map(pixels_BCHW).mean((2, 3))
+
+
+def resized(pixels_BCHW: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 3, 224, 224] float32, antialiased; the values stay in 0..255."""
+    x = pixels_BCHW.float()
+    if x.shape[-2:] == (INPUT_SIZE, INPUT_SIZE):
+        return x
+    return F.interpolate(
+        x, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True, align_corners=False
+    )
 
 
 def weights_path() -> Path:

@@ -40,7 +40,7 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
     folder = folder.resolve()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     evaluation = read_evaluation(folder)
-    found = evaluation.get("figures", {})
+    found = {**evaluation.get("figures", {}), "feature_extractor": evaluation.get("feature_extractor")}
     model = published.repo or name or folder.name
     language, use = _use(record, model, "" if published.repo else "path/to/")
     header = metadata(record, evaluation, published)

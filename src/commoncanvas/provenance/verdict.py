@@ -18,6 +18,7 @@ NAMES = {"seen": "Prompts seen in training", "heldout": "Prompts held out"}
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of the table of figures: name, meaning, values seen and held out, baselines of each."""
     get = summary.get
+    network = summary.get("feature_extractor") or "EfficientNet-Lite0"
     return [
         {
             "name": "Retrieval",
@@ -54,7 +55,7 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 ],
             }
             for key, title, says in (
-                ("fd", "FD", "Fréchet distance to the real images, EfficientNet-Lite0 features"),
+                ("fd", "FD", f"Fréchet distance to the real images, {network} features"),
                 ("kd", "KD", "kernel distance (MMD²) to the real images, the same features"),
             )
         ),

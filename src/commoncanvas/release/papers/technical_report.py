@@ -64,7 +64,8 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
     if run:
         (out / PLOT).parent.mkdir(exist_ok=True)
         replace_bytes(out / PLOT, loss_png(run.losses, run.validation))
-    figures = (found or {}).get("figures", {})
+    measured = found or {}
+    figures = {**measured.get("figures", {}), "feature_extractor": measured.get("feature_extractor")}
     absent = {"evaluation": not found, "captions": not captions, "study": not study}
     absent |= {"energy": about.energy_kwh is None}
     made = templates("commoncanvas.release.papers")

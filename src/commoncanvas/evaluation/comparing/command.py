@@ -1,0 +1,133 @@
+"""Compare generated images with real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from commoncanvas.core.console import progress
+from commoncanvas.core.errors import MetricError
+from commoncanvas.evaluation.comparing.metric import ALIASES, METRICS, Metric, Pair
+from commoncanvas.evaluation.comparing.result import Comparison, Figure, Side
+from commoncanvas.evaluation.comparing.statistics import ImageSet, read_set
+from commoncanvas.evaluation.networks import load_network
+from commoncanvas.evaluation.networks.files import images_in
+from commoncanvas.evaluation.networks.load import DEFAULT
+from commoncanvas.evaluation.networks.network import Network
+
+TEXT = ".txt"
+LIBRARIES = ("commoncanvas", "numpy", "pillow", "torch", "torch-fidelity", "transformers")
+
+
+def compare(
+    generated: str | Path,
+    real: str | Path,
+    *,
+    features: str = DEFAULT,
+    metrics: Sequence[str] = (),
+    allow_few: str | None = None,
+    cache: str | Path | None = None,
+    device: str = "auto",
+) -> Comparison:
+    """Measure how far generated images are from real ones. Each is a folder of images or a .npz file of statistics.
+
+    `features` is the network, see `load_network`. `metrics` are names of METRICS; default: all that the network and the
+    images allow. A metric that is asked for is refused if there are too few images, unless `allow_few` states a reason;
+    the result has it. The CLIP score reads the text of each image, from the file with the ending .txt beside it.
+    `cache` is a folder for statistics, which are used again if images and network are the same.
+
+    Raises MetricError, ModelError, ImageError, and MissingExtraError if a package is missing.
+    """
+    network = load_network(features, device)
+    names = [_known(name, network) for name in metrics] or [*METRICS]
+    paths = (Path(generated), Path(real))
+    with progress("compare", sum(len(images_in(path)) for path in paths if path.is_dir())) as bar:
+        kept = Path(cache) if cache else None
+        made, true = (read_set(path, network, kept, bar.advance) for path in paths)
+    pair = Pair(network, made, true, _texts(made))
+    figures: list[Figure] = []
+    left_out: dict[str, str] = {}
+    for name in names:
+        metric = METRICS[name]
+        title = metric.name_on(network.name)
+        reason = _unfit(metric, pair) or (None if allow_few else _too_few(metric, pair))
+        if reason is None:
+            value, (low, high) = metric.compute(pair)
+            figures.append(Figure(name, title, value, low, high, metric.better))
+        elif metrics:
+            raise MetricError(f"{title}: {reason}")
+        elif metric.on(network.name):
+            left_out[title] = reason
+    if not figures:
+        raise MetricError("; ".join(f"{title}: {reason}" for title, reason in left_out.items()))
+    few_used = any(_too_few(METRICS[each.metric], pair) for each in figures)
+    return Comparison(
+        network=network.name,
+        network_sha256=network.sha256,
+        resize=network.resize,
+        generated=_side(made),
+        real=_side(true),
+        figures=tuple(figures),
+        left_out=left_out,
+        few=allow_few if few_used else None,
+        versions={name: version(name) for name in LIBRARIES},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _known(name: str, network: Network) -> str:
+    found, only = ALIASES.get(name, (name, ()))
+    if found not in METRICS:
+        raise MetricError(f"metric {name!r} is unknown; give some of {', '.join(METRICS)}")
+    if only and network.name not in only:
+        raise MetricError(
+            f"{name} is defined on {', '.join(only)}; on {network.name}, its formula is the metric {found}"
+        )
+    return found
+
+
+def _unfit(metric: Metric, pair: Pair) -> str | None:
+    """Why the figure can't be computed at all."""
+    if not metric.on(pair.network.name):
+        return f"is defined on {', '.join(metric.only)}; {pair.network.name} is another network"
+    if metric is METRICS["clip-score"] and not pair.texts:
+        return f"needs the text of each image, in a {TEXT} file of its name beside it"
+    sets = [pair.generated] if metric.one_set else [pair.generated, pair.real]
+    least = min((each.count for each in sets if each.count is not None), default=metric.floor)
+    if least < metric.floor:
+        return f"can't be computed of {least} images; {metric.floor} are the least"
+    needed = sets if metric.needs_features else []
+    if metric is METRICS["fd-infinity"]:
+        needed = [pair.generated]
+    without = [each.path for each in needed if each.features is None]
+    if without:
+        return f"needs features (feats), which {' and '.join(without)} lacks; give the folder of images"
+    return None
+
+
+def _too_few(metric: Metric, pair: Pair) -> str | None:
+    """Which set has too few images. A file that doesn't state its number is believed to have enough."""
+    least = metric.least(pair.network.dimension)
+    for each in [pair.generated] if metric.one_set else [pair.generated, pair.real]:
+        if each.count is not None and each.count < least:
+            return (
+                f"{each.path} has {each.count:,} images, {least:,} are needed on {pair.network.name}; add images, or "
+                'state why fewer will do: --allow-few "..."'
+            )
+    return None
+
+
+def _texts(found: ImageSet) -> tuple[str, ...]:
+    files = [path.with_suffix(TEXT) for path in found.files]
+    if not files or not files[0].is_file():
+        return ()
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing:
+        raise MetricError(f"{missing} is missing: either all images of {found.path} have a text or none")
+    return tuple(" ".join(path.read_text(encoding="utf-8").split()) for path in files)
+
+
+def _side(found: ImageSet) -> Side:
+    return Side(found.path, found.count, found.about.get("images_sha256"))

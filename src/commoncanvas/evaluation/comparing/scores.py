@@ -1,0 +1,32 @@
+"""Scores of one set of images: the inception score, and the CLIP score with texts. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = 10
+
+
+def inception_score(logits: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
+    """IS from logits [N, classes] (Salimans et al., arXiv 1606.03498): torch-fidelity's mean over ten splits; and how
+    much each sample moves the score of a whole set [N], to first order.
+    """
+    import torch
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
+    x = torch.from_numpy(np.asarray(logits)).double()
+    log_p = x.log_softmax(dim=1)
+    q = log_p.exp().mean(dim=0, keepdim=True)
+    divergence = (log_p.exp() * (log_p - q.log())).sum(dim=1).numpy()
+    value = float(isc_features_to_metric(x, splits=SPLITS)[KEY_METRIC_ISC_MEAN])
+    return value, value * (divergence - divergence.mean())
+
+
+def clip_scores(images: NDArray[np.floating], texts: NDArray[np.floating]) -> NDArray[np.float64]:
+    """100 x the cosine of each image [N, D] with its text [N, D], at least 0 (Hessel et al., arXiv 2104.08718, with
+    torchmetrics' factor).
+    """
+    x, y = (np.asarray(each, np.float64) for each in (images, texts))
+    cosines = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+    return np.asarray(100 * cosines.clip(0), dtype=np.float64)
