@@ -38,7 +38,7 @@ SMALL = {
     "commoncanvas train ours.yaml": TWO_STEPS,
     "commoncanvas encode ours-s.yaml": SHORT_TEXTS,
     "commoncanvas encode s-c": SHORT_TEXTS,
-    "commoncanvas evaluate": "--prompts 4 --steps 2",
+    "commoncanvas evaluate": "--samples 4 --steps 2",
     "commoncanvas generate": "--steps 2",
     "commoncanvas catalog fetch --catalog cc.lance": "--allow-private",
 }

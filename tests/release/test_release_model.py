@@ -292,7 +292,7 @@ def test_an_evaluation_stands_in_the_hubs_forms_with_how_it_was_measured(model: 
     from commoncanvas.evaluation import evaluate
 
     copy = Path(shutil.copytree(model, tmp_path / "xs"))
-    found = evaluate(str(copy), prompts=4, steps=1, device="cpu")
+    found = evaluate(str(copy), samples=4, steps=1, device="cpu")
     release_model(copy, tmp_path / "release", name="ann/xs", data="ann/shapes")
     entries = parse_eval_result_entries(
         yaml.safe_load((tmp_path / "release/.eval_results/commoncanvas.yaml").read_text())

@@ -51,7 +51,7 @@ def evaluate(
     model: str | Path,
     *,
     catalog: str | Sequence[str] | None = None,
-    prompts: int = 64,
+    samples: int = 64,
     seed: int = 0,
     guidance_scale: float | None = None,
     steps: int | None = None,
@@ -60,7 +60,7 @@ def evaluate(
     batch_size: int = 32,
     device: str = "auto",
 ) -> Evaluation:
-    """Generate images for up to `prompts` seen prompts and as many held-out prompts, and measure them.
+    """Generate images for up to `samples` seen prompts and as many held-out prompts, and measure them.
 
     `model` is a model folder. Images that were taken down since are not used. `catalog` overrides the URI in its
     provenance; with several catalogs, write `NAME=URI`. Guidance scale and steps default to the model's own. With
@@ -71,11 +71,11 @@ def evaluate(
     model = str(Path(model).resolve() if Path(model).name in ("", "..") else model)
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
-    if prompts < 1:
-        raise ModelError(f"{model} can't be evaluated on {prompts} prompts; give at least 1")
+    if samples < 1:
+        raise ModelError(f"{model} can't be evaluated on {samples} prompts; give at least 1")
     catalogs = trained_catalogs(model, provenance, [catalog] if isinstance(catalog, str) else catalog or ())
     rows = without_taken_down(rows, catalogs)
-    chosen = {name: choose_prompts(rows, split, prompts, seed) for name, split in SPLITS.items()}
+    chosen = {name: choose_prompts(rows, split, samples, seed) for name, split in SPLITS.items()}
     if not chosen["seen"]:
         raise ModelError(
             f"{model}/rows.parquet has no training row with a text, so there is no prompt to evaluate on"
@@ -93,7 +93,7 @@ def evaluate(
     judge = _Judge(pipeline, Extractor(place, batch_size), writer, batch_size)
 
     figures: dict[str, SetFigures] = {}
-    samples: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
+    drawn: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
     with progress("evaluate", sum(map(len, chosen.values()))) as bar:
         for name, real_NHWC in real.items():
             some = chosen[name]
@@ -110,7 +110,7 @@ def evaluate(
             made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
             figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
             kinds = _kinds(catalogs, name, some)
-            samples[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
+            drawn[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
         bar.note("")
     evaluation = Evaluation(
         model=model,
@@ -126,8 +126,8 @@ def evaluate(
         out=str(folder),
         seen=figures["seen"],
         heldout=figures.get("heldout"),
-        seen_samples=samples["seen"],
-        heldout_samples=samples["heldout"],
+        seen_samples=drawn["seen"],
+        heldout_samples=drawn["heldout"],
     )
     text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     replace_text(folder / "evaluation.json", text + "\n")

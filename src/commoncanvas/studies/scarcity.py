@@ -144,7 +144,7 @@ class Job:
         evaluate(
             str(self.model),
             catalog=[f"{name}={uri}" for name, uri in places.items()],
-            prompts=prompts,
+            samples=prompts,
             seed=EVALUATION_SEED,
             out=str(self.evaluation),
             device=self.recipe.train.device,
