@@ -22,8 +22,9 @@ from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import image_size, load_pipeline
-from commoncanvas.evaluation import metrics
-from commoncanvas.evaluation.features import EXTRACTOR, Extractor
+from commoncanvas.evaluation import metrics, sets
+from commoncanvas.evaluation.features import EXTRACTOR, RESIZE, Extractor
+from commoncanvas.evaluation.fingerprint import Fingerprint
 from commoncanvas.evaluation.folder import (
     described,
     diffusion_provenance,
@@ -93,7 +94,8 @@ def evaluate(
     judge = _Judge(pipeline, Extractor(place, batch_size), writer, batch_size)
 
     figures: dict[str, SetFigures] = {}
-    drawn: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
+    marks: dict[str, dict[str, Fingerprint]] = {}
+    shown: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
     with progress("evaluate", sum(map(len, chosen.values()))) as bar:
         for name, real_NHWC in real.items():
             some = chosen[name]
@@ -109,8 +111,17 @@ def evaluate(
                 bar.advance()
             made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
             figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
+            marks[name] = _fingerprints(
+                some,
+                real_NHWC,
+                writer,
+                sampler=type(pipeline.scheduler).__name__,
+                steps=step_count,
+                guidance_scale=guidance,
+                size=f"{size} x {size}",
+            )
             kinds = _kinds(catalogs, name, some)
-            drawn[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
+            shown[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
         bar.note("")
     evaluation = Evaluation(
         model=model,
@@ -124,10 +135,11 @@ def evaluate(
         captioner=writer.info.model if writer else None,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         out=str(folder),
+        fingerprints=marks,
         seen=figures["seen"],
         heldout=figures.get("heldout"),
-        seen_samples=drawn["seen"],
-        heldout_samples=drawn["heldout"],
+        seen_samples=shown["seen"],
+        heldout_samples=shown["heldout"],
     )
     text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     replace_text(folder / "evaluation.json", text + "\n")
@@ -180,6 +192,20 @@ class _Judge:
             **distances,
         )
         return figures, hits, captions
+
+
+def _fingerprints(
+    prompts: Sequence[Prompt], real_NHWC: NDArray[np.uint8], captioner: Captioner | None, **drawing: Any
+) -> dict[str, Fingerprint]:
+    """How each figure of a set is measured, by its name."""
+    real = sets.digest(sets.pixels_sha256(real_NHWC))
+    weights = file_sha256(weights_path())
+    distances = sets.of_distances(prompts, real, EXTRACTOR, weights, RESIZE, **drawing)
+    found = dict.fromkeys(("retrieval", "fd", "kd"), distances)
+    if captioner is not None:
+        name = f"captioner:{Path(captioner.info.model).name}"
+        found["roundtrip_cosine"] = sets.of_scores(prompts, name, captioner.info.sha256, **drawing)
+    return found
 
 
 def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:

@@ -24,6 +24,7 @@ from commoncanvas.models import efficientnet
 
 EXTRACTOR = "efficientnet-lite0"
 LAYER = "1280"
+RESIZE = "224 x 224, bilinear, antialiased, torch"
 
 
 class EfficientNetLite0Features(FeatureExtractorBase):  # type: ignore[misc]  # torch-fidelity is untyped

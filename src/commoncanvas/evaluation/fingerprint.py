@@ -137,6 +137,12 @@ def note(fingerprints: Iterable[Fingerprint], shown: Collection[str] = ()) -> st
     return f"These figures were not measured in the same way; what differs: {', '.join(words)}."
 
 
+def of_set(evaluation: Mapping[str, Any], split: str) -> Fingerprint | None:
+    """How the distances of an evaluation.json were measured; `split`: `seen` or `heldout`. None if they were not."""
+    marks = (evaluation.get("fingerprints") or {}).get(split) or {}
+    return Fingerprint.of(marks["retrieval"]) if "retrieval" in marks else None
+
+
 def versions() -> dict[str, str]:
     """The versions of LIBRARIES that are installed."""
     found = {}

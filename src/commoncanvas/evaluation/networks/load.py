@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.evaluation.features import EXTRACTOR, Extractor
+from commoncanvas.evaluation.features import EXTRACTOR, RESIZE, Extractor
 from commoncanvas.evaluation.networks.network import FeatureNetwork
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.efficientnet import weights_path
@@ -18,7 +18,7 @@ from commoncanvas.provenance.folder import file_sha256
 
 class EfficientNetFeatures:
     name = EXTRACTOR
-    resize = "224 x 224, bilinear, antialiased, by torch"
+    resize = RESIZE
 
     def __init__(self, device: str = "auto") -> None:
         self.sha256 = file_sha256(weights_path())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import from_anywhere, only_one, replace_text
+from commoncanvas.core.text import plain_name
 from commoncanvas.diffusion.sampling import check_settings, image_size
 from commoncanvas.drawing.generate import completed, digest_of, sampler_of
 from commoncanvas.drawing.requests import Request
@@ -44,7 +45,6 @@ from commoncanvas.evaluation.sweeps.work import (
     Reading,
     Setting,
     Subject,
-    file_name,
     forget,
     image_file,
     options_of,
@@ -157,7 +157,7 @@ def _subjects(models: Sequence[str], options: SweepOptions, device: str) -> list
             Subject(
                 path,
                 names[path],
-                f"{file_name(Path(path).name)}-{_weights(path, painter.pipeline)[:12]}",
+                f"{plain_name(Path(path).name)}-{_weights(path, painter.pipeline)[:12]}",
                 digest_of(Path(path), painter.pipeline),
                 image_size(painter.pipeline),
                 tuple(dict.fromkeys(settings)),
@@ -173,7 +173,7 @@ def _names(paths: Sequence[str]) -> dict[str, str]:
     """A short name for each model: its folder's, with the parent's where two are the same."""
     last = Counter(Path(path).name for path in paths)
     short = {
-        path: file_name(Path(path).name if last[Path(path).name] == 1 else "-".join(Path(path).parts[-2:]))
+        path: plain_name(Path(path).name if last[Path(path).name] == 1 else "-".join(Path(path).parts[-2:]))
         for path in paths
     }
     again = Counter(short.values())

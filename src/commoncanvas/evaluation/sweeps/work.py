@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import replace_bytes, why
-from commoncanvas.core.text import one_line
+from commoncanvas.core.text import one_line, plain_name
 from commoncanvas.core.version import __version__
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import load_pipeline
@@ -97,12 +97,7 @@ def image_file(out: Path, subject: Subject, setting: Setting, number: int) -> Pa
 
 def value_file(folder: Path, name: str, sha256: str, start: int, stop: int) -> Path:
     """Where the features or scores of a part are, [N, D] or [N]."""
-    return folder / "measured" / f"{file_name(name)}-{sha256[:8]}" / f"{start:06}-{stop:06}.npy"
-
-
-def file_name(name: str) -> str:
-    """A name without what a path can't have."""
-    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)
+    return folder / "measured" / f"{plain_name(name)}-{sha256[:8]}" / f"{start:06}-{stop:06}.npy"
 
 
 class Drawing:
