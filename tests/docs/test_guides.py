@@ -53,6 +53,9 @@ GUIDES = {
         },
     ),
     "docs/guide/plan.md": Guide(),
+    "docs/guide/evaluate.md": Guide(
+        parsed={"commoncanvas evaluate": "two trained models; tests/evaluation/test_sweep.py has small ones"}
+    ),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/release.md": Guide(
         guides.museum,

@@ -60,10 +60,10 @@ def test_the_weights_are_the_same_bits_with_and_without_validation(encoded: Path
 def test_a_recipe_that_cannot_be_validated_is_refused_before_training(encoded: Path) -> None:
     with pytest.raises(RecipeError, match="validation needs at least 2 held-out rows, there are 0"):
         commoncanvas.train(recipe("xs", encoded, *VALIDATED, "--data.heldout_fraction", "0"))
-    with pytest.raises(TrainingError, match="use commoncanvas.train"):
+    with pytest.raises(TrainingError, match=r"use commoncanvas\.train"):
         bare_train(recipe("xs", encoded, *VALIDATED))
     assert not (encoded / "xs-run").exists()
-    with pytest.raises(RecipeError, match="validation: .*both empty"):
+    with pytest.raises(RecipeError, match=r"validation: .*both empty"):
         recipe("xs", encoded, *VALIDATED, "--validation.features", "[]")
 
 
