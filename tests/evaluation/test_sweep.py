@@ -168,7 +168,9 @@ def test_statistics_in_a_file_give_the_distance_of_the_images_they_are_from(
     assert set(found["real.npz"]) == {FD} and set(found["real"]) == {FD, "kd:efficientnet-lite0"}
     assert found["real"][FD].fingerprint.images_per_prompt == 2
     np.savez(tmp_path / "real.npz", mu=np.zeros(3), sigma=np.eye(3))
-    with pytest.raises(EvaluationError, match=r"real\.npz has statistics of 3 features, the network has 1280"):
+    with pytest.raises(
+        EvaluationError, match=r"real\.npz has statistics of 3 features, the network has 1280"
+    ):
         sweep(
             model,
             SweepOptions(

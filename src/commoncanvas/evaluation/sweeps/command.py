@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import from_anywhere, only_one, replace_text
-from commoncanvas.core.text import plain_name
-from commoncanvas.diffusion.sampling import check_settings, image_size
-from commoncanvas.drawing.generate import completed, digest_of, sampler_of
-from commoncanvas.drawing.requests import Request
 from commoncanvas.engine import Engine, engine_of
-from commoncanvas.evaluation.fingerprint import Fingerprint, drawn
 from commoncanvas.evaluation.prompts import Prompt
-from commoncanvas.evaluation.sweeps import measure
 from commoncanvas.evaluation.sweeps.card import write_cards
+from commoncanvas.evaluation.sweeps.figures import Figures, Reference
+from commoncanvas.evaluation.sweeps.measure import LEAST
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted, heldout, record, wanted
 from commoncanvas.evaluation.sweeps.reference import (
     RealImages,
@@ -34,31 +25,26 @@ from commoncanvas.evaluation.sweeps.reference import (
     digest,
     read_reference,
 )
-from commoncanvas.evaluation.sweeps.result import Apart, Figure, Point, Sweep, axes_of
+from commoncanvas.evaluation.sweeps.result import Sweep, axes_of
 from commoncanvas.evaluation.sweeps.scorers import anywhere, kind_of
+from commoncanvas.evaluation.sweeps.subjects import subjects_of
 from commoncanvas.evaluation.sweeps.work import (
-    HELD,
     PART,
     Drawing,
     Measures,
     Part,
     Reading,
-    Setting,
     Subject,
     forget,
     image_file,
-    options_of,
     read_arrays,
     value_file,
 )
-from commoncanvas.options.generate import DrawOptions
 from commoncanvas.options.sweep import DEFAULTS, SweepOptions
-from commoncanvas.provenance.folder import digests, trained_catalogs
+from commoncanvas.provenance.folder import trained_catalogs
 from commoncanvas.provenance.record import read_provenance
 
 RESULT = "sweep.json"
-MOST_APART, SHOWN = 12, 8
-"""Prompts of `Sweep.apart` and `Sweep.shown`."""
 
 
 def sweep(
@@ -90,15 +76,17 @@ def sweep(
     try:
         prompts, rows = _prompts(paths, options, moved)
         real = _reference(paths, options, moved, rows)
-        subjects = _subjects(paths, options, device)
+        subjects = subjects_of(paths, options, device)
         if isinstance(real, RealImages) and options.reference == HELDOUT:
             real = RealImages(real.name, real.places, subjects[0].size)
+        axes = _axes(options, measures, real, subjects)
+        _check_counts(len(prompts), real)
         with only_one(folder):
             record(prompts, folder)
             reference = _measured_reference(folder, real, measures, running)
             _draw(folder, subjects, prompts, measures, running)
             paired = options.reference == HELDOUT
-            found = _Figures(folder, subjects, prompts, measures, reference, paired).result(options)
+            found = Figures(folder, subjects, prompts, measures, reference, paired).sweep(options, axes)
             text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
             replace_text(folder / RESULT, text + "\n")
             write_cards(found, folder)
@@ -133,85 +121,42 @@ def _reference(
     return RealImages("the prompts' held-out images", places)
 
 
-def _subjects(models: Sequence[str], options: SweepOptions, device: str) -> list[Subject]:
-    """The models with their settings. Raises ModelError; RecipeError for a setting that a model can't draw with."""
-    subjects, names = [], _names(models)
-    for path in models:
-        painter, own = HELD.painter(path, device)
-        painter.pipeline.scheduler = own
-        recorded = (Path(path) / "provenance.json").exists()
-        sample = read_provenance(path, ("recipe",))["recipe"]["sample"] if recorded else {}
-        default = completed(Request("", DrawOptions()), painter.pipeline, sample).options
-        assert default.guidance_scale is not None and default.steps and default.scheduler
-        settings = [
-            Setting(float(scale), steps, sampler)
-            for scale, steps, sampler in product(
-                options.guidance_scales or (default.guidance_scale,),
-                options.steps or (default.steps,),
-                options.samplers or (default.scheduler,),
-            )
-        ]
-        for each in settings:
-            check_settings(sampler_of(own, options_of(each)), each.guidance_scale, each.steps)
-        subjects.append(
-            Subject(
-                path,
-                names[path],
-                f"{plain_name(Path(path).name)}-{_weights(path, painter.pipeline)[:12]}",
-                digest_of(Path(path), painter.pipeline),
-                image_size(painter.pipeline),
-                tuple(dict.fromkeys(settings)),
-            )
+def _axes(
+    options: SweepOptions, measures: Measures, real: RealImages | Statistics, subjects: Sequence[Subject]
+) -> list[tuple[str, str]]:
+    """The pairs of figures to plot. Raises EvaluationError for a name that no figure has."""
+    networks, scorers = measures.load()
+    kinds = ("fd",) if isinstance(real, Statistics) else ("fd", "kd")
+    names = [f"{kind}:{network.name}" for network in networks for kind in kinds]
+    names += [scorer.name for scorer in scorers]
+    scales = {setting.guidance_scale for subject in subjects for setting in subject.settings}
+    try:
+        return axes_of(options.axes, names, len(scales))
+    except KeyError as error:
+        raise EvaluationError(
+            f"axes: no figure is called {error}; there are {', '.join([*names, 'guidance_scale', 'steps'])}"
+        ) from error
+
+
+def _check_counts(samples: int, real: RealImages | Statistics) -> None:
+    count = len(real.places) if isinstance(real, RealImages) else LEAST
+    if min(samples, count) < LEAST:
+        raise EvaluationError(
+            f"a distance needs at least {LEAST} drawn and {LEAST} real images; give more --samples or a larger "
+            "reference"
         )
-    keys = Counter(each.key for each in subjects)
-    if twins := [each.path for each in subjects if keys[each.key] > 1]:
-        raise EvaluationError(f"{' and '.join(twins[:2])} have the same weights; give one of them")
-    return subjects
-
-
-def _names(paths: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: its folder's, with the parent's where two are the same."""
-    last = Counter(Path(path).name for path in paths)
-    short = {
-        path: plain_name(Path(path).name if last[Path(path).name] == 1 else "-".join(Path(path).parts[-2:]))
-        for path in paths
-    }
-    again = Counter(short.values())
-    return {
-        path: name if again[name] == 1 else f"{name}-{number + 1}"
-        for number, (path, name) in enumerate(short.items())
-    }
-
-
-def _weights(path: str, pipeline: Any) -> str:
-    """A digest of all weights of a model; of a hub's, of its denoiser's."""
-    if not Path(path).is_dir():
-        return digest_of(Path(path), pipeline)
-    return hashlib.sha256(json.dumps(digests(Path(path))).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """`features` [M, D] of each network, or statistics of the one network."""
-
-    name: str
-    sha256: str
-    count: int | None
-    resize: str
-    features: dict[str, NDArray[Any]]
-    statistics: Statistics | None
 
 
 def _measured_reference(
     out: Path, real: RealImages | Statistics, measures: Measures, engine: Engine
-) -> _Reference:
+) -> Reference:
     networks, _ = measures.load()
     if isinstance(real, Statistics):
         if len(networks) != 1:
             raise EvaluationError(
                 f"reference {real.name} has the statistics of one network; give one --features, or real images"
             )
-        return _Reference(real.name, real.sha256, None, "as in the statistics", {}, real)
+        return Reference(real.name, real.sha256, None, "as in the statistics", {}, real)
     folder, total = out / "reference" / real.key, len(real.places)
     starts = range(0, total, PART)
     with progress("reference", total) as bar:
@@ -225,7 +170,7 @@ def _measured_reference(
 
     features = {each.name: values(each.name, each.sha256) for each in networks}
     files = [bytes(row) for row in values("sha256", "")]
-    return _Reference(real.name, digest(files), total, real.resize, features, None)
+    return Reference(real.name, digest(files), total, real.resize, features, None)
 
 
 def _draw(
@@ -247,121 +192,3 @@ def _draw(
     with progress("sweep", len(there), completed=sum(there)) as bar:
         for each in engine.map(Drawing(out, subjects, parts, prompts, measures), range(len(parts))):
             bar.advance(each)
-
-
-@dataclass(frozen=True)
-class _Figures:
-    """Makes figures of what lies in the sweep's folder."""
-
-    out: Path
-    subjects: Sequence[Subject]
-    prompts: Sequence[Wanted]
-    measures: Measures
-    reference: _Reference
-    paired: bool
-
-    def result(self, options: SweepOptions) -> Sweep:
-        points = tuple(
-            self._point(subject, setting) for subject in self.subjects for setting in subject.settings
-        )
-        names = list(dict.fromkeys(name for point in points for name in point.figures))
-        try:
-            axes = axes_of(options.axes, names, len({point.guidance_scale for point in points}))
-        except KeyError as error:
-            raise EvaluationError(
-                f"axes: no figure is called {error}; there are {', '.join([*names, 'guidance_scale', 'steps'])}"
-            ) from error
-        source = (
-            options.prompts if options.prompts == HELDOUT else Path(options.prompts.rpartition(":")[2]).name
-        )
-        network = self.measures.load()[0][0]
-        return Sweep(
-            out=str(self.out),
-            samples=len(self.prompts),
-            source=source,
-            reference=self.reference.name,
-            seed=options.seed,
-            shown=tuple(each.text for each in self.prompts[:SHOWN]),
-            points=points,
-            axes=tuple(axes),
-            apart=tuple(self._apart()),
-            apart_by=network.name,
-        )
-
-    def _point(self, subject: Subject, setting: Setting) -> Point:
-        networks, scorers = self.measures.load()
-        figures: dict[str, Figure] = {}
-        for network in networks:
-            features = self._values(subject, setting, network.name, network.sha256)
-            mark = self._fingerprint(
-                subject,
-                setting,
-                resize=f"drawn: {network.resize}; reference: {self.reference.resize}, then the same",
-                features=network.name,
-                features_sha256=network.sha256,
-                reference=self.reference.name,
-                reference_sha256=self.reference.sha256,
-            )
-            for kind, value in self._distances(network.name, features):
-                figures[f"{kind}:{network.name}"] = Figure(value, None, None, mark)
-        for scorer in scorers:
-            scores = self._values(subject, setting, scorer.name, scorer.revision)
-            mark = self._fingerprint(
-                subject, setting, resize=scorer.resize, scorer=scorer.name, scorer_revision=scorer.revision
-            )
-            figures[scorer.name] = Figure(*measure.mean_score(scores, self._different), mark)
-        folder = str(self.out / subject.key / setting.name)
-        return Point(subject.name, *setting, folder, figures)
-
-    def _distances(self, network: str, features: NDArray[Any]) -> Iterator[tuple[str, float]]:
-        if min(len(features), self.reference.count or measure.LEAST) < measure.LEAST:
-            raise EvaluationError(
-                f"a distance needs at least {measure.LEAST} drawn and {measure.LEAST} real images; give more --samples "
-                "or a larger reference"
-            )
-        if self.reference.statistics is not None:
-            yield "fd", measure.frechet(features, self.reference.statistics)
-            return
-        real = self.reference.features[network]
-        yield "fd", measure.frechet(features, real)
-        yield "kd", measure.kernel(features, real, self.paired)
-
-    @property
-    def _different(self) -> int:
-        """How many prompts there are; each has as many images."""
-        return len({each.id for each in self.prompts})
-
-    def _fingerprint(self, subject: Subject, setting: Setting, **measured: Any) -> Fingerprint:
-        return drawn(
-            [each.text for each in self.prompts],
-            [each.seed for each in self.prompts],
-            images_per_prompt=len(self.prompts) // self._different,
-            sampler=setting.sampler,
-            steps=setting.steps,
-            guidance_scale=setting.guidance_scale,
-            size=f"{subject.size} x {subject.size}",
-            **measured,
-        )
-
-    def _values(self, subject: Subject, setting: Setting, name: str, sha256: str) -> NDArray[Any]:
-        folder, total = self.out / subject.key / setting.name, len(self.prompts)
-        return read_arrays(
-            value_file(folder, name, sha256, start, min(start + PART, total))
-            for start in range(0, total, PART)
-        )
-
-    def _apart(self) -> Iterator[Apart]:
-        """The prompts where the models' images differ most, over the settings that all models have."""
-        shared = [
-            each for each in self.subjects[0].settings if all(each in one.settings for one in self.subjects)
-        ]
-        if len(self.subjects) < 2 or not shared:
-            return
-        network = self.measures.load()[0][0]
-        features = [
-            [self._values(subject, each, network.name, network.sha256) for each in shared]
-            for subject in self.subjects
-        ]
-        distances = measure.apart(features)
-        for number in np.argsort(-distances, kind="stable")[:MOST_APART].tolist():
-            yield Apart(number, self.prompts[number].text, float(distances[number]))
