@@ -27,6 +27,7 @@ def last_state(out: str) -> dict[str, object]:
     return dict(saved(Path(f"{out}-run") / "checkpoints" / "step-00000006"))
 
 
+@pytest.mark.slow
 def test_the_last_validation_has_the_figures_and_the_fingerprint_of_evaluate(encoded: Path) -> None:
     made = recipe("xs", encoded, *VALIDATED, "--train.ema_decay", "0.9")
     model = commoncanvas.train(made)
@@ -45,6 +46,7 @@ def test_the_last_validation_has_the_figures_and_the_fingerprint_of_evaluate(enc
     assert noted[digest]["features"] == "efficientnet-lite0" and noted[digest]["prompts"] == 4
 
 
+@pytest.mark.slow
 def test_the_weights_are_the_same_bits_with_and_without_validation(encoded: Path) -> None:
     plain = recipe("xs", encoded, "--out", str(encoded / "plain"))
     checked = recipe("xs", encoded, *VALIDATED, "--out", str(encoded / "checked"))
