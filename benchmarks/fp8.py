@@ -64,7 +64,7 @@ def main() -> None:
                 run = ["--seed", str(seed), "--out", str(out), "--train.steps", str(options.steps)]
                 run += ["--train.sample_every", "100000"]
                 model = train(load_recipe("xs", [*words, *run]))
-                judged = evaluate(str(model), prompts=64, out=str(out / "evaluation")).figures()
+                judged = evaluate(str(model), samples=64, out=str(out / "evaluation")).figures()
                 figures[storage].append(judged)
                 print(
                     storage,

@@ -200,7 +200,7 @@ def run(prompts: int, recipe: Recipe, out: Path) -> dict[str, Any]:
         recipe = recipe.model_copy(update={"out": str(out)})
         model = str(train(recipe, resume=True))
         judged = [
-            evaluate(model, prompts=prompts, guidance_scale=scale, out=f"{out}-evaluation-{scale:g}")
+            evaluate(model, samples=prompts, guidance_scale=scale, out=f"{out}-evaluation-{scale:g}")
             for scale in GUIDANCE
         ]
         figures = [one.figures() | {"guidance_scale": one.guidance_scale} for one in judged]

@@ -133,11 +133,11 @@ def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_
     captioned = caption(folder / "catalog.lance", captioner)
     encode(recipe("xs", folder))
     model = train(recipe("xs", folder, "--out", str(folder / "model")))
-    evaluate(str(model), prompts=4, steps=1, captioner=str(captioner), device="cpu")
+    evaluate(str(model), samples=4, steps=1, captioner=str(captioner), device="cpu")
     of_people = ("--data.text", "{title: 1}", "--out", str(folder / "human-text"))
     encode(recipe("xs", folder, *of_people))
     human = train(recipe("xs", folder, *of_people))
-    evaluate(str(human), prompts=4, steps=1, device="cpu")
+    evaluate(str(human), samples=4, steps=1, device="cpu")
     results = {command.name: {} for command in commands(folder, 10)} | {"caption": captioned.to_dict()}
     stages = [
         {"name": name, "seconds": 1.5, "peak_mb": 100.0, "result": result} for name, result in results.items()

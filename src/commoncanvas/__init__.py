@@ -2,6 +2,7 @@
 
 Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `compare`, `generate`,
 `credentials`, `plan`, `demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+`sweep` is `evaluate` with several models or settings.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.evaluation.comparing.command import compare as compare
+    from commoncanvas.evaluation.sweeps.command import sweep as sweep
+    from commoncanvas.evaluation.validation import train as train
     from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
+    from commoncanvas.options.sweep import SweepOptions as SweepOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
@@ -31,12 +35,12 @@ if TYPE_CHECKING:
     from commoncanvas.release.data import release_data as release_data
     from commoncanvas.release.model.command import release_model as release_model
     from commoncanvas.studies.scarcity import study_scarcity as study_scarcity
-    from commoncanvas.training.trainer import train as train
 
 # Imported when they are used: each brings torch with it.
 _CALLS = {
     "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
+    "SweepOptions": "commoncanvas.options.sweep",
     "caption": "commoncanvas.captioning.command",
     "compare": "commoncanvas.evaluation.comparing.command",
     "check_data": "commoncanvas.release.check_data",
@@ -53,7 +57,8 @@ _CALLS = {
     "release_data": "commoncanvas.release.data",
     "release_model": "commoncanvas.release.model.command",
     "study_scarcity": "commoncanvas.studies.scarcity",
-    "train": "commoncanvas.training.trainer",
+    "sweep": "commoncanvas.evaluation.sweeps.command",
+    "train": "commoncanvas.evaluation.validation",
 }
 
 

@@ -93,6 +93,8 @@ def questions(folder: Path) -> None:
     head, rows = "Prompt\tCategory\tChallenge\tNote\n", ("a dog\tAnimals\tBasic\t", "a cat\tAnimals\tBasic\t")
     (folder / "PartiPrompts.tsv").write_text(head + "\n".join(rows), encoding="utf-8")
     (folder / "prompts.txt").write_text("a dog\n", encoding="utf-8")
+
+
 def image_folders(folder: Path) -> None:
     """Sixty small images in `drawn` and in `photos`."""
     random = np.random.default_rng(0)

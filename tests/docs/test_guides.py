@@ -39,7 +39,7 @@ SMALL = {
     "commoncanvas train ours.yaml": TWO_STEPS,
     "commoncanvas encode ours-s.yaml": SHORT_TEXTS,
     "commoncanvas encode s-c": SHORT_TEXTS,
-    "commoncanvas evaluate": "--prompts 4 --steps 2",
+    "commoncanvas evaluate": "--samples 4 --steps 2",
     "commoncanvas generate": "--steps 2",
     "commoncanvas catalog fetch --catalog cc.lance": "--allow-private",
 }
@@ -67,6 +67,9 @@ GUIDES = {
             "commoncanvas compare drawn statistics/": "tests/evaluation has such files",
             "commoncanvas evaluate runs/ours --features": "tests/evaluation has such a model",
         },
+    ),
+    "docs/guide/evaluate.md": Guide(
+        parsed={"commoncanvas evaluate": "two trained models; tests/evaluation/test_sweep.py has small ones"}
     ),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
     "docs/guide/release.md": Guide(

@@ -26,7 +26,7 @@ from .conftest import HELDOUT, NAMES, SIZE, decoded
 @pytest.fixture(scope="module")
 def done(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     return evaluate(
-        str(model), prompts=6, out=str(tmp_path_factory.mktemp("out")), batch_size=4, device="cpu"
+        str(model), samples=6, out=str(tmp_path_factory.mktemp("out")), batch_size=4, device="cpu"
     )
 
 
@@ -77,7 +77,7 @@ def test_an_image_is_the_plain_pipelines_whatever_its_batch(done: Evaluation, mo
 
 
 def test_the_same_call_gives_the_same_evaluation(done: Evaluation, model: Path, tmp_path: Path) -> None:
-    again = evaluate(str(model), prompts=6, out=str(tmp_path), batch_size=4, device="cpu")
+    again = evaluate(str(model), samples=6, out=str(tmp_path), batch_size=4, device="cpu")
     assert again.figures() == done.figures()
     assert again.seen_samples == done.seen_samples
 
@@ -104,7 +104,7 @@ def test_the_round_trip_compares_captions_with_prompts(
 ) -> None:
     said = [sample.prompt for sample in (*done.seen_samples, *done.heldout_samples)]
     monkeypatch.setattr("commoncanvas.captioning.load_captioner", lambda config: Parrot(said))
-    told = evaluate(str(model), prompts=6, out=str(tmp_path), steps=1, captioner="parrot", device="cpu")
+    told = evaluate(str(model), samples=6, out=str(tmp_path), steps=1, captioner="parrot", device="cpu")
     assert told.captioner == "parrot" and told.steps == 1
     assert told.seen_samples[0].caption == "rocket" and told.seen_samples[1].caption == said[1]
     for figures in (told.seen, told.heldout):
@@ -114,7 +114,7 @@ def test_the_round_trip_compares_captions_with_prompts(
 
 
 def test_one_prompt_is_enough_though_it_has_no_distance(model: Path, tmp_path: Path) -> None:
-    one = evaluate(str(model), prompts=1, out=str(tmp_path), device="cpu")
+    one = evaluate(str(model), samples=1, out=str(tmp_path), device="cpu")
     assert one.seen.fd is None and one.seen.retrieval == 1
 
 
@@ -188,7 +188,7 @@ def test_nothing_that_was_taken_down_is_shown_and_its_words_still_count_as_seen(
     done = evaluate(
         str(model),
         catalog=str(tmp_path / "catalog.lance"),
-        prompts=12,
+        samples=12,
         out=str(tmp_path / "out"),
         device="cpu",
     )

@@ -92,7 +92,7 @@ def test_distances_are_told_by_their_way_from_noise_to_the_autoencoder() -> None
 
 
 def test_the_table_has_baselines_and_words_and_no_raw_keys(model: Path, tmp_path: Path) -> None:
-    found = evaluate(str(model), prompts=6, out=str(tmp_path), steps=1, device="cpu")
+    found = evaluate(str(model), samples=6, out=str(tmp_path), steps=1, device="cpu")
     shown = io.StringIO()
     print_table(found.render(), shown)
     text = shown.getvalue().replace("\u00a0", " ")
@@ -125,7 +125,7 @@ def test_any_model_has_the_page_that_the_demo_has(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "deep" / "page.html"
-    words = ["commoncanvas", "evaluate", str(trained), "--prompts", "4", "--steps", "1", "--html", str(page)]
+    words = ["commoncanvas", "evaluate", str(trained), "--samples", "4", "--steps", "1", "--html", str(page)]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as ended:
         main()
@@ -150,7 +150,7 @@ def test_a_page_of_many_images_says_where_their_credits_are(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("commoncanvas.pages.evaluation_page.CREDITED", 3)
-    found = evaluate(str(trained), prompts=2, steps=1, device="cpu")
+    found = evaluate(str(trained), samples=2, steps=1, device="cpu")
     write_evaluation_page(found, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert CREDITED == 1000 and f"These are the first 3 credits; {trained}/credits.csv has all." in text
@@ -166,7 +166,7 @@ def test_the_page_names_nobody_who_was_taken_down_and_is_made_in_the_models_own_
     gone, *others = read_credits(trained / "credits.csv")
     takedown(tmp_path / "catalog.lance", id=[gone.image_id], reason="asked")
     monkeypatch.chdir(trained)
-    found = evaluate(".", prompts=2, steps=1, device="cpu")
+    found = evaluate(".", samples=2, steps=1, device="cpu")
     write_evaluation_page(found, "page.html")
     text = Path("page.html").read_text(encoding="utf-8")
     assert f"<summary>{len(others)} images" in text

@@ -58,9 +58,9 @@ def test_the_figures_of_an_evaluation_stand_in_the_models_readme(model: Path, tm
     from commoncanvas.evaluation import evaluate
 
     copy = Path(shutil.copytree(model, tmp_path / "copy"))
-    evaluate(str(copy), prompts=4, steps=1, out=str(tmp_path / "elsewhere"), device="cpu")
+    evaluate(str(copy), samples=4, steps=1, out=str(tmp_path / "elsewhere"), device="cpu")
     assert "Not measured yet" in markdown(copy)
-    evaluate(str(copy), prompts=4, steps=1, device="cpu")
+    evaluate(str(copy), samples=4, steps=1, device="cpu")
     assert "| **Retrieval** |" in markdown(copy) and "of prompts found, chance 25.0" in markdown(copy)
     shown = markdown(copy).split("## How to cite it")[0]
     assert "None" not in shown and "{" not in shown

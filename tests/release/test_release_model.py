@@ -292,7 +292,7 @@ def test_an_evaluation_stands_in_the_hubs_forms_with_how_it_was_measured(model: 
     from commoncanvas.evaluation import evaluate
 
     copy = Path(shutil.copytree(model, tmp_path / "xs"))
-    found = evaluate(str(copy), prompts=4, steps=1, device="cpu")
+    found = evaluate(str(copy), samples=4, steps=1, device="cpu")
     release_model(copy, tmp_path / "release", name="ann/xs", data="ann/shapes")
     entries = parse_eval_result_entries(
         yaml.safe_load((tmp_path / "release/.eval_results/commoncanvas.yaml").read_text())
@@ -302,7 +302,7 @@ def test_an_evaluation_stands_in_the_hubs_forms_with_how_it_was_measured(model: 
     assert seen.value == pytest.approx(found.seen.retrieval) and seen.dataset_id == "ann/shapes"
     assert seen.source_url == "https://huggingface.co/ann/xs/blob/main/evaluation/evaluation.json"
     assert seen.date == found.created and seen.notes
-    for words in ("4 prompts", "1 steps", "DDIM", "seed 0", "features of efficientnet-lite0"):
+    for words in ("4 prompts", "1 steps", "DDIM", "features of efficientnet-lite0", "fingerprint "):
         assert words in seen.notes
     results = ModelCard.load(tmp_path / "release/README.md").data.eval_results
     assert results and {each.dataset_split for each in results} == {"train", "heldout"}
@@ -310,7 +310,7 @@ def test_an_evaluation_stands_in_the_hubs_forms_with_how_it_was_measured(model: 
         each for each in results if (each.metric_type, each.dataset_split) == ("retrieval", "train")
     )
     assert retrieval.metric_value == pytest.approx(found.seen.retrieval)
-    assert retrieval.dataset_args and len(retrieval.dataset_args["feature_sha256"]) == 64
+    assert retrieval.dataset_args and len(retrieval.dataset_args["features_sha256"]) == 64
     released = {path.name for path in (tmp_path / "release/evaluation").rglob("*")}
     assert "seen.png" in released and "000.png" in released and "000-real.png" not in released
 

@@ -274,7 +274,7 @@ def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
     (vae,) = (part for part in read_provenance(folder)["built_on"] if part["role"] == "vae")
     assert vae["origin"]["catalogs"].keys() == {"cc", "museum"}
 
-    found = evaluate(str(folder), prompts=4, steps=1, device="cpu")
+    found = evaluate(str(folder), samples=4, steps=1, device="cpu")
     assert found.catalogs.keys() == {"cc", "museum"}
     assert found.seen.prompts == 4 and found.heldout
     wanted = {row["image_id"]: row["catalog"] for row in rows_of(folder)}
@@ -296,7 +296,7 @@ def test_what_was_encoded_over_both_trains_is_judged_and_credits_everybody(
     # A part's catalog that is gone is found out before the next training.
     (tmp_path / "museum.lance").rename(tmp_path / "lost.lance")
     again = evaluate(
-        str(folder), catalog=[f"museum={tmp_path / 'lost.lance'}"], prompts=4, steps=1, device="cpu"
+        str(folder), catalog=[f"museum={tmp_path / 'lost.lance'}"], samples=4, steps=1, device="cpu"
     )
     assert again.figures() == found.figures()
     alone = recipe("xs", tmp_path, *TITLES, "--out", str(tmp_path / "alone"))

@@ -222,7 +222,7 @@ def train(
         without_taken_down: continue a resumed run without the images that were taken down after it started.
     """
     from commoncanvas.config import load_recipe
-    from commoncanvas.training.trainer import train as run
+    from commoncanvas.evaluation.validation import train as run
 
     loaded = load_recipe(recipe, overrides)
     model = run(loaded, resume=resume, without_taken_down=without_taken_down)

@@ -13,6 +13,7 @@ from commoncanvas.config.recipes import (
     Recipe,
     RecipeBase,
     SampleConfig,
+    ValidationConfig,
 )
 from commoncanvas.config.train import TrainConfig
 
@@ -32,6 +33,7 @@ __all__ = [
     "SampleConfig",
     "ShuffleConfig",
     "TrainConfig",
+    "ValidationConfig",
     "as_recipe",
     "load_recipe",
     "split_words",

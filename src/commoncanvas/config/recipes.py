@@ -184,6 +184,27 @@ class SampleConfig(Schema):
     )
 
 
+class ValidationConfig(Schema):
+    """Held-out prompts that are drawn and measured while the model trains."""
+
+    every: PositiveInt = Field(description="steps between validations; the last step has one too")
+    prompts: int = Field(200, ge=2, description="held-out prompts that are drawn, at most")
+    seed: NonNegativeInt = Field(0, description="selects the prompts and the noise of their images")
+    features: list[str] = Field(
+        ["efficientnet-lite0"],
+        description="feature networks, as NAME or NAME:FILE; each gives FD, KD and retrieval against the real images",
+    )
+    scorers: list[str] = Field(
+        [], description="what scores an image with its prompt: clip:MODEL or captioner:MODEL"
+    )
+
+    @model_validator(mode="after")
+    def _measures_something(self) -> Self:
+        if not self.features and not self.scorers:
+            raise ValueError("features and scorers are both empty; give at least one")
+        return self
+
+
 class DiffusionRecipe(RecipeBase):
     """Train a text-conditional U-Net or transformer on latents and text states that `encode` computed."""
 
@@ -223,6 +244,9 @@ class DiffusionRecipe(RecipeBase):
     )
     sample: SampleConfig
     export_precision: ExportPrecision = "fp32"
+    validation: ValidationConfig | None = Field(
+        None, description="draw and measure held-out prompts during training; null: don't"
+    )
 
     @property
     def pipeline(self) -> str:

@@ -50,6 +50,10 @@ class TrainingError(CommonCanvasError):
     """A training run can't start or continue."""
 
 
+class EvaluationError(CommonCanvasError):
+    """A model can't be measured as asked: prompts, references, scorers or settings don't fit."""
+
+
 class EngineError(CommonCanvasError):
     """The requested engine is missing, or its workers can't do the work."""
 

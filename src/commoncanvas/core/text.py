@@ -112,3 +112,8 @@ def markdown_code(text: str) -> str:
     shown = one_line(text, None)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence} {shown} {fence}" if "`" in shown else f"`{shown}`"
+
+
+def plain_name(name: str) -> str:
+    """A name for a file or a figure: what is no letter, digit, dot or dash becomes a dash."""
+    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in name)

@@ -19,6 +19,7 @@ from commoncanvas.core.files import replace_text
 from commoncanvas.core.memory import peak_bytes
 from commoncanvas.creators.names import count_names
 from commoncanvas.demonstration.folders import HUMAN_TEXT, MODELS
+from commoncanvas.evaluation.fingerprint import note, of_set
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.pages.report import Caption, write_report
 from commoncanvas.provenance.model_card import EVALUATION
@@ -54,7 +55,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     evaluation = json.loads(evaluated.read_text(encoding="utf-8"))
     model = records["diffusion"]
     results = {stage["name"]: stage["result"] for stage in stages}
-    human = _human_text(folder)
+    human = _human_text(folder, evaluation)
     grid, captions = grid_of(evaluated.parent, evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
     credits(catalog.uri, where=_filter(folder), format="csv", out=str(folder / "credits.csv"))
@@ -100,12 +101,16 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     return summary
 
 
-def _human_text(folder: Path) -> dict[str, Any]:
-    """The figures of the model that was trained on people's text for the same images, and the number of these."""
-    figures = json.loads((folder / HUMAN_TEXT / EVALUATION).read_text(encoding="utf-8"))["figures"]
+def _human_text(folder: Path, other: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of the model that was trained on people's text for the same images, and the number of these; `note`
+    says what differs in how they and `other`, the main model's evaluation, were measured.
+    """
+    evaluation = json.loads((folder / HUMAN_TEXT / EVALUATION).read_text(encoding="utf-8"))
+    marks = [mark for each in (evaluation, other) if (mark := of_set(each, "heldout"))]
     return {
         "images": read_provenance(folder / HUMAN_TEXT)["rows"]["train"],
-        **{name: figures.get(name) for name in COMPARED},
+        **{name: evaluation["figures"].get(name) for name in COMPARED},
+        "note": note(marks),
     }
 
 

@@ -92,12 +92,12 @@ def drawn(
     record = read_provenance(model, ("name", "recipe", "catalogs")) if recorded else None
     about = {
         "model": record["name"] if record else Path(model).name,
-        "model_sha256": _digest(Path(model), pipeline),
+        "model_sha256": digest_of(Path(model), pipeline),
         "software": f"commoncanvas {__version__}",
     }
     signing.begin(about, record)
     sample = record["recipe"]["sample"] if record else {}
-    requests = [_filled(each, pipeline, sample) for each in requests]
+    requests = [completed(each, pipeline, sample) for each in requests]
     for text in dict.fromkeys(
         text for each in requests for text in (each.prompt, each.options.negative_prompt)
     ):
@@ -107,7 +107,7 @@ def drawn(
     cells: list[Image] = []
     with progress("generate", len(requests)) as bar:
         for alike in _alike(requests):
-            pipeline.scheduler = _sampler(own, alike[0].options)
+            pipeline.scheduler = sampler_of(own, alike[0].options)
             for image in _made(painter, alike, about, Path(out) if out is not None else None, signing):
                 if grid is not None:
                     cells.append(image.resize((CELL, CELL)))
@@ -120,7 +120,7 @@ def drawn(
         replace_bytes(Path(grid), signing.added(sheet.getvalue()))
 
 
-def _digest(model: Path, pipeline: DiffusionPipeline) -> str:
+def digest_of(model: Path, pipeline: DiffusionPipeline) -> str:
     """The SHA-256 of the denoiser's file of weights, as provenance.json and SHA256SUMS state it. Without a single file:
     of its tensors.
     """
@@ -173,7 +173,7 @@ def _made(
         yield image
 
 
-def _filled(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, Any]) -> Request:
+def completed(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, Any]) -> Request:
     """The request with all settings; `sample`: the recipe's. Raises RecipeError."""
     options, size = request.options, image_size(pipeline)
     own = {
@@ -191,7 +191,7 @@ def _filled(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, 
     return request._replace(options=filled)
 
 
-def _sampler(own: Any, options: DrawOptions) -> Any:
+def sampler_of(own: Any, options: DrawOptions) -> Any:
     """The pipeline's `own` sampler, or the one that the options name. Raises RecipeError."""
     assert options.scheduler and options.guidance_scale is not None and options.steps is not None
     if options.scheduler == type(own).__name__:

@@ -78,6 +78,14 @@ def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
 
     `signed`: what adds credentials to the file.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = next(path for path in _names(image.info, folder) if not path.exists())
+    replace_bytes(path, signed(encoded(image)))
+    return path
+
+
+def encoded(image: Image) -> bytes:
+    """A PNG file with the image's `info` as texts."""
     from PIL.PngImagePlugin import PngInfo
 
     info = {str(name): value for name, value in image.info.items()}
@@ -87,13 +95,23 @@ def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
     text.add_itxt(PARAMETERS, parameters(info))
     png = BytesIO()
     image.save(png, "PNG", pnginfo=text)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = next(path for path in _names(info, folder) if not path.exists())
-    replace_bytes(path, signed(png.getvalue()))
-    return path
+    return png.getvalue()
 
 
-def _names(info: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+def has_settings(path: Path, info: Mapping[str, Any]) -> bool:
+    """Whether a file is there with these texts. The pixels are not read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return {name: image.info.get(name) for name in info} == {
+                name: str(value) for name, value in info.items()
+            }
+    except OSError:
+        return False
+
+
+def _names(info: Mapping[Any, Any], folder: Path) -> Iterator[Path]:
     """NAME.png, NAME-2.png, ...: the names that an image with these settings may have."""
     prompt = re.sub(r"[^\w]+", "-", info["prompt"].lower()).strip("-")[:60] or "image"
     name, number = f"{prompt}-{info['seed']}", 1

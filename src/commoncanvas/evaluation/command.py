@@ -22,7 +22,8 @@ from commoncanvas.core.errors import ModelError
 from commoncanvas.core.files import replace_text
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import image_size, load_pipeline
-from commoncanvas.evaluation import metrics
+from commoncanvas.evaluation import metrics, sets
+from commoncanvas.evaluation.fingerprint import Fingerprint
 from commoncanvas.evaluation.folder import (
     described,
     diffusion_provenance,
@@ -53,7 +54,7 @@ def evaluate(
     model: str | Path,
     *,
     catalog: str | Sequence[str] | None = None,
-    prompts: int = 64,
+    samples: int = 64,
     seed: int = 0,
     guidance_scale: float | None = None,
     steps: int | None = None,
@@ -63,7 +64,7 @@ def evaluate(
     batch_size: int = 32,
     device: str = "auto",
 ) -> Evaluation:
-    """Generate images for up to `prompts` seen prompts and as many held-out prompts, and measure them.
+    """Generate images for up to `samples` seen prompts and as many held-out prompts, and measure them.
 
     `model` is a model folder. Images that were taken down since are not used. `catalog` overrides the URI in its
     provenance; with several catalogs, write `NAME=URI`. Guidance scale and steps default to the model's own. With
@@ -74,11 +75,11 @@ def evaluate(
     model = model_folder(Path(model).resolve() if Path(model).name in ("", "..") else model)
     provenance = diffusion_provenance(model)
     rows = read_rows(model)
-    if prompts < 1:
-        raise ModelError(f"{model} can't be evaluated on {prompts} prompts; give at least 1")
+    if samples < 1:
+        raise ModelError(f"{model} can't be evaluated on {samples} prompts; give at least 1")
     catalogs = trained_catalogs(model, provenance, [catalog] if isinstance(catalog, str) else catalog or ())
     rows = without_taken_down(rows, catalogs)
-    chosen = {name: choose_prompts(rows, split, prompts, seed) for name, split in SPLITS.items()}
+    chosen = {name: choose_prompts(rows, split, samples, seed) for name, split in SPLITS.items()}
     if not chosen["seen"]:
         raise ModelError(
             f"{model}/rows.parquet has no training row with a text, so there is no prompt to evaluate on"
@@ -97,7 +98,8 @@ def evaluate(
     judge = _Judge(pipeline, network, writer, batch_size)
 
     figures: dict[str, SetFigures] = {}
-    samples: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
+    marks: dict[str, dict[str, Fingerprint]] = {}
+    shown: dict[str, tuple[Sample, ...]] = {"seen": (), "heldout": ()}
     with progress("evaluate", sum(map(len, chosen.values()))) as bar:
         for name, real_NHWC in real.items():
             some = chosen[name]
@@ -113,8 +115,18 @@ def evaluate(
                 bar.advance()
             made_NHWC = np.stack([np.asarray(image.convert("RGB")) for image in images])
             figures[name], hits, captions = judge(some, made_NHWC, real_NHWC)
+            marks[name] = _fingerprints(
+                some,
+                real_NHWC,
+                network,
+                writer,
+                sampler=type(pipeline.scheduler).__name__,
+                steps=step_count,
+                guidance_scale=guidance,
+                size=f"{size} x {size}",
+            )
             kinds = _kinds(catalogs, name, some)
-            samples[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
+            shown[name] = _save(folder, name, some, kinds, images, real_NHWC, hits, captions)
         bar.note("")
     evaluation = Evaluation(
         model=model,
@@ -129,10 +141,11 @@ def evaluate(
         captioner=writer.info.model if writer else None,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         out=str(folder),
+        fingerprints=marks,
         seen=figures["seen"],
         heldout=figures.get("heldout"),
-        seen_samples=samples["seen"],
-        heldout_samples=samples["heldout"],
+        seen_samples=shown["seen"],
+        heldout_samples=shown["heldout"],
     )
     text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
     replace_text(folder / "evaluation.json", text + "\n")
@@ -185,6 +198,23 @@ class _Judge:
             **distances,
         )
         return figures, hits, captions
+
+
+def _fingerprints(
+    prompts: Sequence[Prompt],
+    real_NHWC: NDArray[np.uint8],
+    network: FeatureNetwork,
+    captioner: Captioner | None,
+    **drawing: Any,
+) -> dict[str, Fingerprint]:
+    """How each figure of a set is measured, by its name."""
+    real = sets.digest(sets.pixels_sha256(real_NHWC))
+    distances = sets.of_distances(prompts, real, network, **drawing)
+    found = dict.fromkeys(("retrieval", "fd", "kd"), distances)
+    if captioner is not None:
+        name = f"captioner:{Path(captioner.info.model).name}"
+        found["roundtrip_cosine"] = sets.of_scores(prompts, name, captioner.info.sha256, **drawing)
+    return found
 
 
 def _round_trip(prompts: Sequence[Prompt], captions: Sequence[str]) -> tuple[float, float | None, float]:

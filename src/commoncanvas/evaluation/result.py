@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.text import counted
+from commoncanvas.evaluation.fingerprint import Fingerprint
 from commoncanvas.provenance.verdict import metric_rows, verdicts
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Evaluation(Printed):
     created: str
     """When, in ISO 8601."""
     out: str
+    fingerprints: dict[str, dict[str, Fingerprint]]
+    """How the figures of each set, `seen` and `heldout`, were measured, by the figures' names."""
     seen: SetFigures
     heldout: SetFigures | None
     seen_samples: tuple[Sample, ...]
@@ -95,7 +98,11 @@ class Evaluation(Printed):
         return flat
 
     def to_dict(self) -> dict[str, Any]:
-        return {"figures": self.figures(), **asdict(self)}
+        marks = {
+            split: {name: each.to_dict() for name, each in found.items()}
+            for split, found in self.fingerprints.items()
+        }
+        return {"figures": self.figures(), **asdict(self), "fingerprints": marks}
 
     def render(self) -> RenderableType:
         """What the terminal shows: each figure with its baselines, and sentences that explain them."""

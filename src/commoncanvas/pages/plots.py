@@ -12,9 +12,9 @@ LIGHT = {INK: "#5d6166", RULE: "#e4e2dd", FAINT: "#b9d8cd", LINE: "#0b6b50"}
 """Colours for files that can't follow the reader's light or dark scheme."""
 DPI = 200
 THEME = """<style>
-:root { --ink: #5d6166; --rule: #e4e2dd; --faint: #b9d8cd; --line: #0b6b50 }
+:root { --plot-ink: #5d6166; --plot-rule: #e4e2dd; --plot-faint: #b9d8cd; --plot-line: #0b6b50 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #a3a8ae; --rule: #2e3236; --faint: #2c5548; --line: #63d2a8 }
+  :root { --plot-ink: #a3a8ae; --plot-rule: #2e3236; --plot-faint: #2c5548; --plot-line: #63d2a8 }
 }
 </style>"""
 # A loss that falls by a larger factor is drawn on a logarithmic scale.
@@ -119,7 +119,7 @@ def running_mean(values: Sequence[float], share: float = 0.06) -> list[float]:
 def themed(svg: str) -> str:
     """matplotlib's SVG as an element of a page, with the page's four colours."""
     for colour, name in ((INK, "ink"), (RULE, "rule"), (FAINT, "faint"), (LINE, "line")):
-        svg = svg.replace(colour, f"var(--{name})")
+        svg = svg.replace(colour, f"var(--plot-{name})")
     body = svg[svg.index("<svg") :]
     end_of_tag = body.index(">") + 1
     return body[:end_of_tag] + THEME + body[end_of_tag:]

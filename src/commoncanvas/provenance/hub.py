@@ -5,8 +5,6 @@ The metadata: https://huggingface.co/docs/hub/model-cards. The results: https://
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +24,16 @@ METRICS = {
 NOTES = {
     "prompts": "{:,} prompts",
     "prompts_sha256": "sha256 {:.16}",
+    "seeds_sha256": "seeds {:.16}",
     "sampler": "{}",
     "steps": "{} steps",
     "guidance_scale": "guidance {:g}",
-    "seed": "seed {}",
-    "feature_extractor": "features of {}",
-    "feature_sha256": "sha256 {:.16}",
-    "captioner": "captioner {}",
+    "size": "{} pixels",
+    "features": "features of {}",
+    "features_sha256": "sha256 {:.16}",
+    "scorer": "scorer {}",
+    "scorer_revision": "revision {:.16}",
+    "digest": "fingerprint {:.16}",
 }
 IN_WEIGHTS = ("init", "vae", "text_encoder")
 """Roles of the models whose weights are in the model, or that it began from."""
@@ -117,29 +118,20 @@ def _base_models(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def fingerprint(evaluation: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """How the figures of one set of prompts were measured: equal fingerprints can be compared."""
-    samples = evaluation.get(f"{split}_samples", ())
-    drawn = json.dumps([[each["prompt"], each["seed"]] for each in samples], ensure_ascii=False)
-    known = {name: evaluation.get(name) for name in ("sampler", "steps", "guidance_scale", "seed")}
-    network = {name: evaluation.get(name) for name in ("feature_extractor", "feature_sha256")}
-    found = {
-        "prompts": len(samples),
-        "prompts_sha256": hashlib.sha256(drawn.encode()).hexdigest(),
-        **known,
-        **network,
-        "captioner": evaluation.get("captioner"),
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _figures(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Each set of prompts with its figures of METRICS."""
+def _figures(
+    evaluation: Mapping[str, Any],
+) -> Iterator[tuple[str, dict[str, float], dict[str, Any]]]:
+    """Each set of prompts with its figures of METRICS and their fingerprint. Those that share one are together."""
     for split in SPLITS:
         measured = evaluation.get(split) or {}
-        figures = {name: float(f"{measured[name]:.6g}") for name in METRICS if measured.get(name) is not None}
-        if figures:
-            yield split, figures
+        marks = (evaluation.get("fingerprints") or {}).get(split) or {}
+        groups: dict[str, dict[str, float]] = {}
+        for name in METRICS:
+            if measured.get(name) is not None:
+                digest = marks.get(name, {}).get("digest", "")
+                groups.setdefault(digest, {})[name] = float(f"{measured[name]:.6g}")
+        for figures in groups.values():
+            yield split, figures, marks.get(next(iter(figures)), {})
 
 
 def _results(
@@ -147,15 +139,14 @@ def _results(
 ) -> Iterator[dict[str, Any]]:
     """The `results` of a model-index: for each set of prompts its figures, with how they were measured."""
     catalogs = [str(each["uri"]).rstrip("/").rpartition("/")[2] for each in record["catalogs"].values()]
-    for split, figures in _figures(evaluation):
-        measured = fingerprint(evaluation, split)
+    for split, figures, measured in _figures(evaluation):
         yield {
             "task": {"type": "text-to-image"},
             "dataset": {
                 "type": published.data or catalogs[0],
                 "name": ", ".join(catalogs),
                 "split": SPLITS[split],
-                "args": measured,
+                "args": dict(measured),
             },
             "metrics": [
                 {"type": name, "name": METRICS[name], "value": value} for name, value in figures.items()
@@ -168,8 +159,8 @@ def eval_results(evaluation: Mapping[str, Any], published: Published) -> list[di
     if published.data is None:
         return []
     entries = []
-    for split, figures in _figures(evaluation):
-        notes = _notes(fingerprint(evaluation, split))
+    for split, figures, measured in _figures(evaluation):
+        notes = _notes(measured)
         for name, value in figures.items():
             entry: dict[str, Any] = {
                 "dataset": {"id": published.data, "task_id": f"{name}_{split}"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.text import counted
+from commoncanvas.evaluation.fingerprint import Fingerprint, note
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +30,8 @@ class Point:
     model: str
     evaluation: str
     figures: Figures
+    fingerprint: Fingerprint | None = None
+    """How the figures of held-out prompts were measured."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Scarcity(Printed):
                 f"Retrieval held-out: the same {prompts} prompts for all; chance is {chance:.1%}; "
                 + ("± is the deviation between seeds." if self.seeds > 1 else "in brackets: 95 % confidence.")
             )
+        if other := note(point.fingerprint for point in self.points if point.fingerprint):
+            notes.append(f"Held-out: {other}")
         if self.seeds == 1:
             notes.append(
                 "Each fraction was trained once: --seeds 3 shows how much chance changes the results."

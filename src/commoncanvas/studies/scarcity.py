@@ -20,8 +20,10 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.evaluation.command import LEAST_SAMPLES, evaluate
+from commoncanvas.evaluation.fingerprint import of_set
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
+from commoncanvas.evaluation.validation import train
 from commoncanvas.provenance.record import read_provenance
 from commoncanvas.selection.heldout import fraction_count, fraction_mask
 from commoncanvas.selection.select import Pin
@@ -33,7 +35,6 @@ from commoncanvas.table.sql import all_of
 from commoncanvas.training.resume import changes, fingerprint, inputs, pin, resolved
 from commoncanvas.training.task import Task
 from commoncanvas.training.tasks.make import make_task
-from commoncanvas.training.trainer import train
 
 RECORD = "study.json"
 FIELDS = ("fingerprint", "versions", "recipe", "inputs", "sample", "prompts")
@@ -144,7 +145,7 @@ class Job:
         evaluate(
             str(self.model),
             catalog=[f"{name}={uri}" for name, uri in places.items()],
-            prompts=prompts,
+            samples=prompts,
             seed=EVALUATION_SEED,
             out=str(self.evaluation),
             device=self.recipe.train.device,
@@ -163,6 +164,7 @@ class Job:
             model=str(self.model),
             evaluation=str(self.evaluation),
             figures=evaluation["figures"],
+            fingerprint=of_set(evaluation, "heldout"),
         )
 
 

@@ -357,7 +357,7 @@ def fingerprint(recipe: Recipe, task: Task) -> str:
     ignored = {"catalogs": catalogs, "fraction": True, "fraction_seed": True}
     excluded: dict[str, Any] = {"out": True, "sample": True, "train": CADENCE, "data": ignored}
     if recipe.task == "diffusion":
-        excluded |= {"vae": True, "text_encoder": True, "init": True}
+        excluded |= {"vae": True, "text_encoder": True, "init": True, "validation": True}
     fields = recipe.model_dump(mode="json", exclude=excluded)
     return hashlib.sha256(json.dumps([fields, inputs(task)], sort_keys=True).encode()).hexdigest()
 

@@ -30,6 +30,9 @@ class Tracker(Protocol):
 
     def log(self, step: int, figures: dict[str, float]) -> None: ...
 
+    def note(self, name: str, text: str) -> None:
+        """Keep a text with the run, such as how figures were measured."""
+
     def close(self, failed: bool) -> None: ...
 
 
@@ -44,6 +47,9 @@ class TensorBoard:
     def log(self, step: int, figures: dict[str, float]) -> None:
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
+
+    def note(self, name: str, text: str) -> None:
+        self._board.add_text(name, text)
 
     def close(self, failed: bool) -> None:
         self._board.close()
@@ -68,6 +74,9 @@ class WandB:
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         self._run.log(figures, step=step)
+
+    def note(self, name: str, text: str) -> None:
+        self._run.config.update({name: text}, allow_val_change=True)
 
     def close(self, failed: bool) -> None:
         self._run.finish(exit_code=int(failed))
@@ -96,6 +105,9 @@ class MLflow:
     def log(self, step: int, figures: dict[str, float]) -> None:
         self._mlflow.log_metrics(figures, step=step, run_id=self._id)
 
+    def note(self, name: str, text: str) -> None:
+        self._client.set_tag(self._id, f"commoncanvas.{name}", text)
+
     def close(self, failed: bool) -> None:
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
 
@@ -113,6 +125,9 @@ class Trackio:
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         self._run.log(figures, step=step)
+
+    def note(self, name: str, text: str) -> None:
+        self._run.config[name] = text
 
     def close(self, failed: bool) -> None:
         self._run.finish()

@@ -40,6 +40,7 @@ from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.signals import stop_signals
 from commoncanvas.training.task import HALFWAY, Batch, Task, first_batch
 from commoncanvas.training.tasks.make import make_task
+from commoncanvas.training.validation import MakeJudge, validation_of
 
 SHOWN = 8
 
@@ -49,6 +50,7 @@ def train(
     *,
     resume: bool = False,
     without_taken_down: bool = False,
+    judges: MakeJudge | None = None,
 ) -> Path:
     """Train `recipe` (a Recipe, or its name, path or fields), write its model folder and return the folder's path.
 
@@ -57,6 +59,7 @@ def train(
     its decay); the weights are then those of a run that had this length from the start.
     Images that were taken down from a catalog are not trained on. If some were taken down since the run started, it
     continues only with `without_taken_down`; the records of the run and of the model say from which step on.
+    `judges` measures the images of a recipe with `validation`; `commoncanvas.train` gives one.
 
     Raises TrainingError; after SIGTERM or Ctrl-C it saves the state and raises TrainingStopped.
     """
@@ -73,7 +76,7 @@ def train(
             finished = run.finished(task)
             if run.record and ranks.main and not finished:
                 task = leave_out_taken_down(run, task, without_taken_down)
-            trainer = None if finished else Trainer(recipe, run, task, ranks)
+            trainer = None if finished else Trainer(recipe, run, task, ranks, judges)
             if trainer and ranks.main:
                 trainer.checkpoints.check(run.checkpoints_before, resume)
                 stack.enter_context(only_one(run.folder))
@@ -96,7 +99,9 @@ def train(
 class Trainer:
     """Runs one task to its end."""
 
-    def __init__(self, recipe: Recipe, run: Run, task: Task, ranks: Ranks) -> None:
+    def __init__(
+        self, recipe: Recipe, run: Run, task: Task, ranks: Ranks, judges: MakeJudge | None = None
+    ) -> None:
         self.recipe = recipe
         self.config = config = recipe.train
         self.run_files = run
@@ -107,6 +112,7 @@ class Trainer:
             raise RecipeError(
                 f"{recipe.name}: train.validate_every needs held-out rows; set data.heldout_fraction"
             )
+        self.validation = validation_of(recipe, task, ranks, judges)
         self.device = ranks.device
         if ranks.main and config.precision == "bf16" and not multiplies_bf16(self.device):
             say(
@@ -196,6 +202,10 @@ class Trainer:
                     averaged = self._averaged()
                     if log:
                         log.write(self.step, {"validation_loss": self.validation_loss(averaged)})
+                if self.validation and self._due(self.validation.every):
+                    figures, marks = self.validation(self.whole.everywhere(self._average()))
+                    if log:
+                        log.write(self.step, figures, marks)
                 # Before the checkpoint: a run killed between the two draws the samples again.
                 if self.config.sample_every and self.step % self.config.sample_every == 0:
                     self._draw()
@@ -366,7 +376,12 @@ class Trainer:
 
     def _averaged(self) -> nn.Module:
         """The whole model, with the averaged weights if there are any. Every rank must call it."""
-        return self.whole.holding(self.model.state_dict() | (self.ema.tensors if self.ema else {}))
+        return self.whole.holding(self._average())
+
+    def _average(self) -> dict[str, torch.Tensor]:
+        """The weights by name, averaged if there is an average."""
+        weights: dict[str, torch.Tensor] = self.model.state_dict()
+        return weights | (self.ema.tensors if self.ema else {})
 
     def _save(self) -> None:
         self.checkpoints.save(self.step, self.model, self.optimizer, self.ema)

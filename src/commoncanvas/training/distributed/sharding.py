@@ -95,6 +95,20 @@ class Whole:
         model.load_state_dict(whole, assign=True)
         return model.requires_grad_(False).to(self.ranks.device)
 
+    def everywhere(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """Like `holding`, but every rank's model has the main process's weights. Every rank needs memory for them."""
+        model = copy.deepcopy(self._empty).eval()
+        model.load_state_dict({name: self._from_main(each) for name, each in weights.items()}, assign=True)
+        return model.requires_grad_(False).to(self.ranks.device)
+
+    def _from_main(self, tensor: Tensor) -> Tensor:
+        """The whole tensor as the main process has it, in the same memory format."""
+        if self.ranks.world == 1 or isinstance(tensor, DTensor):
+            return full(tensor)
+        sent = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.broadcast(sent, 0)
+        return torch.empty_like(tensor).copy_(sent)
+
 
 def _mesh(config: TrainConfig, ranks: Ranks) -> DeviceMesh:
     kind, size = ranks.device.type, ranks.shard_group_size(config)

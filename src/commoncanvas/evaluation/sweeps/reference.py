@@ -1,0 +1,142 @@
+"""The real images that drawn ones are compared with: a folder, rows of a catalog, or statistics in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from commoncanvas.catalog import Catalog
+from commoncanvas.core.errors import EvaluationError, ImageError
+from commoncanvas.core.files import why
+from commoncanvas.core.text import one_line
+from commoncanvas.images.image import decode, square
+from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.table.filters import FETCHED
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+class Row(NamedTuple):
+    """A catalog's row: where the catalog is, its version, and the row's id."""
+
+    uri: str
+    version: int
+    row_id: int
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Images that can be read one by one, in any process. `side`: they are cut to squares of this size; None: whole."""
+
+    name: str
+    places: tuple[Path | Row, ...]
+    side: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Changes when an image is added, removed or changed."""
+        places = [
+            [str(place), place.stat().st_size, place.stat().st_mtime_ns] if isinstance(place, Path) else place
+            for place in self.places
+        ]
+        return hashlib.sha256(json.dumps([places, self.side]).encode()).hexdigest()[:16]
+
+    @property
+    def resize(self) -> str:
+        return f"centre square, {self.side} x {self.side}, Lanczos" if self.side else "none"
+
+    def read(self, number: int) -> tuple[NDArray[np.uint8], bytes]:
+        """Image `number` [H, W, 3], and the digest of its file. Raises EvaluationError that names it."""
+        place = self.places[number]
+        try:
+            data = place.read_bytes() if isinstance(place, Path) else _stored(place)
+            image = decode(data)
+        except OSError as error:
+            raise EvaluationError(f"{place}: {why(error)}") from error
+        except ImageError as error:
+            raise EvaluationError(f"{place}: {error}; remove it from the reference") from error
+        return square(image, self.side) if self.side else image, hashlib.sha256(data).digest()
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean [D] and covariance [D, D] of real images' features, as clean-fid and others store them."""
+
+    name: str
+    sha256: str
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+
+def folder(path: Path) -> RealImages:
+    """All images below a folder. Raises EvaluationError."""
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+    if not files:
+        raise EvaluationError(
+            f"{path} has no image ({', '.join(sorted(SUFFIXES))}); give a folder with images"
+        )
+    return RealImages(path.resolve().name, tuple(each.absolute() for each in files))
+
+
+def catalog_rows(uri: str) -> RealImages:
+    """All fetched images of a catalog. Raises CatalogError, EvaluationError."""
+    catalog = Catalog.open(uri)
+    ids = catalog.table(["image_id"], where=FETCHED, with_row_id=True)["_rowid"].to_pylist()
+    if not ids:
+        raise EvaluationError(f"{uri} has no fetched image; run commoncanvas catalog fetch first")
+    rows = tuple(Row(catalog.uri, catalog.version, each) for each in ids)
+    return RealImages(catalog.uri.rstrip("/").rpartition("/")[2], rows)
+
+
+def statistics(path: Path) -> Statistics:
+    """The .npz file with `mu` [D] and `sigma` [D, D]. Raises EvaluationError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            mean, covariance = np.asarray(file["mu"], np.float64), np.asarray(file["sigma"], np.float64)
+    except OSError as error:
+        raise EvaluationError(f"{path}: {why(error)}") from error
+    except (ValueError, KeyError) as error:
+        raise EvaluationError(
+            f"{path} has no statistics ({one_line(error)}); give an .npz file with mu and sigma, as clean-fid writes it"
+        ) from error
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise EvaluationError(f"{path}: mu {mean.shape} and sigma {covariance.shape} don't fit together")
+    return Statistics(path.name, file_sha256(path), mean, covariance)
+
+
+def read_reference(source: str) -> RealImages | Statistics:
+    """The reference of a word: a folder, an .npz file, or catalog:URI. Raises EvaluationError, CatalogError."""
+    if source.startswith("catalog:"):
+        return catalog_rows(source.removeprefix("catalog:"))
+    path = Path(source)
+    if path.suffix == ".npz":
+        return statistics(path)
+    if not path.is_dir():
+        raise EvaluationError(
+            f"reference {source!r} is not a folder, an .npz file, catalog:URI or heldout; give one of them"
+        )
+    return folder(path)
+
+
+def digest(files: Sequence[bytes]) -> str:
+    """One digest for images, from those of their files in any order."""
+    return hashlib.sha256(b"".join(sorted(files))).hexdigest()
+
+
+@lru_cache(4)
+def _catalog(uri: str, version: int) -> Catalog:
+    return Catalog.open(uri, version=version)
+
+
+def _stored(row: Row) -> bytes:
+    catalog = _catalog(row.uri, row.version)
+    (image,) = catalog.take(np.array([row.row_id], np.uint64), ["image"])["image"].to_pylist()
+    return image or b""
