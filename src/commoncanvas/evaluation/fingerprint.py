@@ -1,0 +1,152 @@
+"""How a figure was measured. Two figures can be compared if their fingerprints are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from typing import Any, Self
+
+LIBRARIES = (
+    "commoncanvas",
+    "diffusers",
+    "numpy",
+    "open_clip_torch",
+    "torch",
+    "torch-fidelity",
+    "transformers",
+)
+"""Packages whose versions may change a figure."""
+LOSSLESS = "PNG"
+"""The codec of drawn images: they are measured as they are on disk."""
+WORDS = {
+    "prompts": "the number of prompts",
+    "prompts_sha256": "the prompts",
+    "images_per_prompt": "images a prompt",
+    "seeds_sha256": "the seeds",
+    "steps": "sampling steps",
+    "guidance_scale": "guidance scale",
+    "resize": "how images are resized",
+    "codec": "the codec",
+    "features": "the feature network",
+    "features_sha256": "the feature network's weights",
+    "scorer_revision": "the scorer's revision",
+    "reference": "the reference",
+    "reference_sha256": "the reference's images",
+}
+"""Names of fields in sentences; the others are called as they are."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """How one figure was measured.
+
+    Attributes:
+        prompts: number of images' texts; an image each, times `images_per_prompt`.
+        prompts_sha256: digest of the texts, in order.
+        seeds_sha256: digest of the images' seeds, in order.
+        sampler: the scheduler's class.
+        size: width and height of the drawn images, pixels.
+        resize: how images are resized before they are measured.
+        codec: how drawn images are stored before they are measured.
+        features: name of the feature network; features_sha256: digest of its weights. None for a scorer's figure.
+        scorer: name of what scores an image with its prompt; scorer_revision: digest or revision of its weights.
+        reference: what the images are compared with; reference_sha256: digest of its images or statistics.
+        libraries: versions of LIBRARIES.
+    """
+
+    prompts: int
+    prompts_sha256: str
+    images_per_prompt: int
+    seeds_sha256: str
+    sampler: str
+    steps: int
+    guidance_scale: float
+    size: str
+    codec: str = LOSSLESS
+    resize: str | None = None
+    features: str | None = None
+    features_sha256: str | None = None
+    scorer: str | None = None
+    scorer_revision: str | None = None
+    reference: str | None = None
+    reference_sha256: str | None = None
+    libraries: Mapping[str, str] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all fields."""
+        return _sha256(asdict(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that are known, and the digest."""
+        return {name: value for name, value in asdict(self).items() if value is not None} | {
+            "digest": self.digest
+        }
+
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> Self:
+        """The fingerprint from `to_dict`'s form."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in written.items() if name in known})
+
+
+def drawn(texts: Sequence[str], seeds: Sequence[int], **settings: Any) -> Fingerprint:
+    """The fingerprint of drawn images, image i of text i from seed i; `settings` are its other fields."""
+    different = len(set(texts))
+    return Fingerprint(
+        prompts=different,
+        prompts_sha256=_sha256(list(texts)),
+        images_per_prompt=max(1, len(texts) // max(1, different)),
+        seeds_sha256=_sha256(list(seeds)),
+        libraries=versions(),
+        **settings,
+    )
+
+
+def differences(a: Fingerprint, b: Fingerprint) -> list[str]:
+    """Names of the fields that differ; of the libraries, `libraries.torch` and so on."""
+    found: list[str] = []
+    for field in fields(Fingerprint):
+        one, other = getattr(a, field.name), getattr(b, field.name)
+        if one == other:
+            continue
+        if field.name == "libraries":
+            names = sorted({*(one or {}), *(other or {})})
+            found += [
+                f"libraries.{name}" for name in names if (one or {}).get(name) != (other or {}).get(name)
+            ]
+        else:
+            found.append(field.name)
+    return found
+
+
+def note(fingerprints: Iterable[Fingerprint], shown: Collection[str] = ()) -> str | None:
+    """A sentence for a table of figures that were not measured in the same way; None if they were.
+
+    `shown`: fields that the table shows, which may differ.
+    """
+    first, *others = [*fingerprints] or [None]
+    names = {name for other in others if first and other for name in differences(first, other)} - set(shown)
+    if not names:
+        return None
+    words = [WORDS.get(name, name.replace("libraries.", "version of ")) for name in sorted(names)]
+    return f"These figures were not measured in the same way; what differs: {', '.join(words)}."
+
+
+def versions() -> dict[str, str]:
+    """The versions of LIBRARIES that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _sha256(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
