@@ -6,8 +6,8 @@ minute on two cores, and as long again for --hpsv2, which pip installs (hpsv2 1.
 
 - geneval: `evaluate` of its evaluate_images.py, taken out of the file, since the file imports mmdet. Its prompts,
   random boxes and colours; the share of cases with one verdict.
-- geneval2: its evaluation.py, unchanged, in a process of its own, on images that the suite laid out. The model is a small
-  random Qwen3-VL at the name that the script loads. The largest difference of an answer's probability.
+- geneval2: its evaluation.py, unchanged, in a process of its own, on images that the suite laid out. The model is a
+  small random Qwen3-VL at the name that the script loads. The largest difference of an answer's probability.
 - hpsv2: its `score`, with a small architecture and random weights, since ViT-H-14 has a billion. Its wheel lacks the
   vocabulary; it gets open_clip's, which is the same. The largest difference of a score, on square and other images.
 

@@ -251,6 +251,7 @@ def test_objects_are_what_transformers_finds_without_doubles(
 
 def test_a_detectors_result_says_what_failed(root: Path, images: list[NDArray[np.uint8]]) -> None:
     scorer: Any = load("detector", root)
+    scorer._kind = scorer._kind._replace(threshold=1.0, counting=1.0)
     none: Judgement = scorer(PROMPTS[:1], images[:1])[0]
     assert (
         none.figures == {"right": 0.0} and none.note == "0 dog, at least 1 wanted; 0 car, at least 1 wanted"

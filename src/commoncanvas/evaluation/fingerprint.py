@@ -44,7 +44,7 @@ class Fingerprint:
     """How one figure was measured.
 
     Attributes:
-        prompts: number of images' texts; an image each, times `images_per_prompt`.
+        prompts: number of prompts, each with `images_per_prompt` images.
         prompts_sha256: digest of the texts, in order.
         seeds_sha256: digest of the images' seeds, in order.
         sampler: the scheduler's class.
@@ -93,13 +93,14 @@ class Fingerprint:
         return cls(**{name: value for name, value in written.items() if name in known})
 
 
-def drawn(texts: Sequence[str], seeds: Sequence[int], **settings: Any) -> Fingerprint:
+def drawn(
+    texts: Sequence[str], seeds: Sequence[int], images_per_prompt: int = 1, **settings: Any
+) -> Fingerprint:
     """The fingerprint of drawn images, image i of text i from seed i; `settings` are its other fields."""
-    different = len(set(texts))
     return Fingerprint(
-        prompts=different,
+        prompts=len(texts) // images_per_prompt,
         prompts_sha256=_sha256(list(texts)),
-        images_per_prompt=max(1, len(texts) // max(1, different)),
+        images_per_prompt=images_per_prompt,
         seeds_sha256=_sha256(list(seeds)),
         libraries=versions(),
         **settings,
@@ -128,12 +129,18 @@ def note(fingerprints: Iterable[Fingerprint], shown: Collection[str] = ()) -> st
 
     `shown`: fields that the table shows, which may differ.
     """
-    first, *others = [*fingerprints] or [None]
-    names = {name for other in others if first and other for name in differences(first, other)} - set(shown)
+    marks = [*fingerprints]
+    names = {name for other in marks[1:] for name in differences(marks[0], other)} - set(shown)
     if not names:
         return None
     words = [WORDS.get(name, name.replace("libraries.", "version of ")) for name in sorted(names)]
     return f"These figures were not measured in the same way; what differs: {', '.join(words)}."
+
+
+def of_set(evaluation: Mapping[str, Any], split: str) -> Fingerprint | None:
+    """How the distances of an evaluation.json were measured; `split`: `seen` or `heldout`. None if they were not."""
+    marks = (evaluation.get("fingerprints") or {}).get(split) or {}
+    return Fingerprint.of(marks["retrieval"]) if "retrieval" in marks else None
 
 
 def versions() -> dict[str, str]:

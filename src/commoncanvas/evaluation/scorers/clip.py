@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, ScorerInfo
+from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, ScorerInfo, look
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.card import card_license
 from commoncanvas.models.devices import pick_device
@@ -91,6 +91,8 @@ class ClipScore:
     def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
         self._clip = Clip(model, device, "scorer")
         self.info = self._clip.info("clip", {})
+
+    look = staticmethod(look)
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

@@ -22,6 +22,7 @@ from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, Part, Scor
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.card import card_license
 from commoncanvas.models.devices import in_batches, pick_device
+from commoncanvas.models.hub import locate
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
 from commoncanvas.options.suite import SuiteOptions
@@ -81,6 +82,11 @@ class DetectorScore:
             "colours": self._colours.settings(),
         }
         self.info = ScorerInfo("detector", model, revision, digest, card_license(model), settings)
+
+    @staticmethod
+    def look(model: str, options: SuiteOptions) -> None:
+        locate(model, "scorer")
+        locate(options.colour_clip, "colour CLIP")
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

@@ -69,6 +69,10 @@ class HPSv2:
         )
 
     @staticmethod
+    def look(model: str, options: SuiteOptions) -> None:
+        _weights(model)
+
+    @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:
         return None
 

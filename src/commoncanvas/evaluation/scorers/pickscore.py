@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from commoncanvas.evaluation.scorers.clip import Clip, Images
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement
+from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, look
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.options.suite import SuiteOptions
 
@@ -20,6 +20,8 @@ class PickScore:
         self._clip = Clip(model, device, "scorer")
         self._scale = float(self._clip.network.logit_scale.detach().exp())
         self.info = self._clip.info("pickscore", {"scale": self._scale})
+
+    look = staticmethod(look)
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
+from commoncanvas.models.hub import locate
 from commoncanvas.options.suite import SuiteOptions
 
 SCORERS: dict[str, str] = {
@@ -72,6 +73,10 @@ class Scorer(Protocol):
     """By name. The first is the score."""
 
     @staticmethod
+    def look(model: str, options: SuiteOptions) -> None:
+        """Raise ModelError unless the model's files are here, or the hub answers. Nothing is loaded."""
+
+    @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:
         """What the prompt lacks, so that its images can't be scored; None if nothing."""
 
@@ -79,6 +84,11 @@ class Scorer(Protocol):
         self, prompts: Sequence[SuitePrompt], images: Sequence[NDArray[np.uint8]]
     ) -> list[Judgement]:
         """The scores of images uint8 [H, W, 3], RGB, each with its prompt."""
+
+
+def look(model: str, options: SuiteOptions) -> None:
+    """`Scorer.look` of a folder or hub id."""
+    locate(model, "scorer")
 
 
 def scorer_class(spec: str) -> tuple[Any, str]:

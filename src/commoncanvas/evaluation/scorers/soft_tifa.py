@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from commoncanvas.evaluation.scorers.answers import Answers, Asked, spellings
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, Part
+from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, Part, look
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
 from commoncanvas.options.suite import SuiteOptions
 
@@ -34,6 +34,8 @@ class SoftTIFA:
     def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
         self._answers = Answers(model, device)
         self.info = self._answers.info("soft-tifa", {"question": QUESTION})
+
+    look = staticmethod(look)
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

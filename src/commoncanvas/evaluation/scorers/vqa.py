@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.evaluation.scorers.answers import Answers, Asked
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement
+from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, look
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.options.suite import SuiteOptions
 
@@ -26,6 +26,8 @@ class VQAScore:
     def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
         self._answers = Answers(model, device)
         self.info = self._answers.info("vqa", {"question": QUESTION, "answers": list(ANSWERS)})
+
+    look = staticmethod(look)
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

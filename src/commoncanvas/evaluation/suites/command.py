@@ -69,7 +69,8 @@ def evaluate_suite(
     count = _count(suite, options.images)
     scorers = options.scorer or ()
     for spec in scorers:
-        kind, _ = scorer_class(spec)
+        kind, name = scorer_class(spec)
+        kind.look(name, options)
         if all(kind.lacks(prompt) for prompt in prompts):
             raise RecipeError(f"scorer {spec}: the prompts of {path} have no {kind.lacks(prompts[0])}")
     folder = _folder(Path(model), suite.name, out)
@@ -84,9 +85,8 @@ def evaluate_suite(
             "guidance_scale": float(info["guidance_scale"]),
             "size": f"{info['width']} x {info['height']}",
         }
-        made = fingerprint.drawn(
-            [each.prompt.text for each in images], [each.seed for each in images], **settings
-        )
+        texts, seeds = [each.prompt.text for each in images], [each.seed for each in images]
+        made = fingerprint.drawn(texts, seeds, images_per_prompt=count, **settings)
         digest = suite.digest(path)
         results = [
             _scored(load_scorer(spec, options, device), images, made, digest, folder) for spec in scorers
