@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -144,9 +145,10 @@ def blip2(folder: Path, t5: bool = False, old: bool = False) -> str:
     return str(folder)
 
 
-def llava(folder: Path) -> str:
-    """LLaVA: one size for all images, a Llama behind CLIP's vision tower."""
+def llava(folder: Path, answers: Sequence[str] = ()) -> str:
+    """LLaVA: one size for all images, a Llama behind CLIP's vision tower. `answers`: words that are one token each."""
     words = tokenizer("<image>")
+    words.add_tokens(list(answers))
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=64,

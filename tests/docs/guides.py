@@ -164,6 +164,20 @@ def arena(folder: Path) -> None:
     import_votes(folder / "arena", folder / "first.csv")
 
 
+def benchmarks(folder: Path) -> None:
+    """Small files in the published forms of the suites, and small models at the names of large ones."""
+    from tests.captioning.models import llava
+    from tests.evaluation import scorer_models
+    from tests.evaluation.test_suites import published
+
+    for suite in ("geneval", "geneval2", "dpg", "parti", "drawbench"):
+        published(suite, folder)
+    llava(folder / "Qwen/Qwen3-VL-8B-Instruct", scorer_models.ANSWERS)
+    scorer_models.owlv2(folder / "google/owlv2-base-patch16-ensemble")
+    for name in ("openai/clip-vit-large-patch14", "yuvalkirstain/PickScore_v1"):
+        scorer_models.clip(folder / name)
+
+
 def dump(folder: Path, server: RawServer) -> None:
     """`yfcc100m_dataset.bz2`: lines of the dump whose images are on `server`."""
     lines = [line(number, downloadurl=f"{server.url}/{number}.jpg") for number in range(40)]

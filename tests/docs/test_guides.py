@@ -4,6 +4,7 @@ there is a reason why it is not run."""
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import shutil
@@ -72,6 +73,11 @@ GUIDES = {
         parsed={"commoncanvas evaluate": "two trained models; tests/evaluation/test_sweep.py has small ones"}
     ),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
+    "docs/guide/benchmarks.md": Guide(
+        guides.benchmarks,
+        {"commoncanvas evaluate": "--steps 1"},
+        {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
+    ),
     "docs/guide/release.md": Guide(
         guides.museum,
         {"commoncanvas generate": "--steps 1"},
@@ -210,6 +216,20 @@ def test_the_guide_to_models(folder: Path, drawn_and_encoded: Path) -> None:
     (folder / "demo/model").symlink_to(made)
     run_page("docs/guide/models.md", folder)
     assert len(list((folder / "images").glob("*.png"))) == 11 and (folder / "sheet.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_guide_to_benchmarks(folder: Path, model: Path) -> None:
+    (folder / "demo").mkdir()
+    shutil.copytree(model, folder / "demo/model")
+    done = run_page("docs/guide/benchmarks.md", folder)
+    assert len(done) == 4
+    made = folder / "demo/model/evaluation"
+    assert (made / "geneval/geneval/00000/samples/0003.png").is_file()
+    assert (made / "dpg/dpg/drawtext1.png").is_file() and (
+        made / "geneval2/geneval2/image_paths-0.json"
+    ).is_file()
+    assert len(json.loads((folder / "parti/results.json").read_text())["scorers"]) == 2
 
 
 def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -31,6 +31,7 @@ from commoncanvas.provenance.record import origin
 from commoncanvas.table.columns import ColumnInfo
 
 Inputs = dict[str, Tensor]
+R = TypeVar("R")
 
 
 class GeneratingCaptioner(ABC):
@@ -103,30 +104,61 @@ class GeneratingCaptioner(ABC):
         return self.inputs(Image.fromarray(decode(image)))
 
     def caption(self, prepared: Sequence[Inputs], ids: Sequence[str]) -> list[Caption]:
+        return self._in_shapes(
+            prepared,
+            lambda places, size: self._batch([prepared[n] for n in places], [ids[n] for n in places], size),
+        )
+
+    def answer_probabilities(
+        self, prepared: Sequence[Inputs], tokens: Sequence[Collection[int]]
+    ) -> list[float]:
+        """For each of N inputs, the probability that the first token of the answer is one of its `tokens`.
+
+        It is a softmax of the network's own logits in fp32, so no setting of the checkpoint's generation (temperature,
+        penalty of repetition) changes it.
+        """
+        return self._in_shapes(
+            prepared,
+            lambda places, size: self._first_tokens(
+                [prepared[n] for n in places], [tokens[n] for n in places], size
+            ),
+        )
+
+    def _in_shapes(self, prepared: Sequence[Inputs], run: Callable[[Sequence[int], int], list[R]]) -> list[R]:
+        """Call `run` on the places of inputs with the same shapes, in batches; results in the order of `prepared`."""
         threads().follow()
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, inputs in enumerate(prepared):
             groups[_shapes(inputs)].append(place)
-        captions: dict[int, Caption] = {}
+        found: dict[int, R] = {}
         for places in groups.values():
-            written, self.batch_size = in_batches(
-                lambda chosen, size: self._batch(
-                    [prepared[n] for n in chosen], [ids[n] for n in chosen], size
-                ),
-                places,
-                self.batch_size,
-            )
-            captions |= zip(places, chain.from_iterable(written), strict=True)
-        return [captions[place] for place in range(len(prepared))]
+            done, self.batch_size = in_batches(run, places, self.batch_size)
+            found |= zip(places, chain.from_iterable(done), strict=True)
+        return [found[place] for place in range(len(prepared))]
+
+    def _filled(self, prepared: list[Inputs], size: int) -> Inputs:
+        """One batch of `size`, filled with copies of the last inputs."""
+        filled = prepared + prepared[-1:] * (size - len(prepared))
+        return {
+            name: torch.cat([each[name] for each in filled]).to(self.device, _kind(first, self.network.dtype))
+            for name, first in prepared[0].items()
+        }
+
+    @torch.no_grad()
+    def _first_tokens(
+        self, prepared: list[Inputs], tokens: Sequence[Collection[int]], size: int
+    ) -> list[float]:
+        settings = self._generation | {"max_new_tokens": 1, "num_beams": 1}
+        found = self.network.generate(
+            **self._filled(prepared, size), **settings, output_logits=True, return_dict_in_generate=True
+        )
+        chances = found.logits[0][: len(prepared)].float().softmax(-1).cpu()
+        return [float(row[list(ids)].sum()) for row, ids in zip(chances, tokens, strict=True)]
 
     @torch.no_grad()
     def _batch(self, prepared: list[Inputs], ids: list[str], size: int) -> list[Caption]:
         over = size - len(prepared)
-        filled = prepared + prepared[-1:] * over
-        inputs = {
-            name: torch.cat([each[name] for each in filled]).to(self.device, _kind(first, self.network.dtype))
-            for name, first in prepared[0].items()
-        }
+        inputs = self._filled(prepared, size)
         tokens = self.network.generate(**inputs, **self._generation, **self._chance(ids + ids[-1:] * over))
         prompt = inputs["input_ids"]
         if tokens.shape[1] >= prompt.shape[1] and torch.equal(

@@ -21,9 +21,13 @@ class VLMCaptioner(GeneratingCaptioner):
             raise ModelError(f"captioner {config.model} has no chat template, so it can't be used as vlm")
 
     def inputs(self, image: Image.Image) -> Inputs:
+        return self.asked(image, self.prompt or "")
+
+    def asked(self, image: Image.Image, question: str) -> Inputs:
+        """The model's inputs for one image and a question about it."""
         turn = {
             "role": "user",
-            "content": [{"type": "image", "image": image}, {"type": "text", "text": self.prompt}],
+            "content": [{"type": "image", "image": image}, {"type": "text", "text": question}],
         }
         return dict(
             self.processor.apply_chat_template(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +12,9 @@ from cyclopts import Parameter
 from commoncanvas.cli.shared import EngineName, Json, Workers, show
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import EvaluationError
+from commoncanvas.options.generate import DrawOptions
+from commoncanvas.options.suite import DEFAULTS as SUITE_DEFAULTS
+from commoncanvas.options.suite import SuiteOptions
 from commoncanvas.options.sweep import DEFAULTS, SweepOptions
 
 SAMPLES = 64
@@ -31,7 +36,7 @@ def evaluate(
     samples: int | None = None,
     seed: int = 0,
     features: Annotated[list[str] | None, _many("--features")] = None,
-    scorers: Annotated[list[str] | None, _many("--scorers")] = None,
+    scorers: Annotated[list[str] | None, _many("--scorers", "--scorer")] = None,
     axes: Annotated[list[str] | None, _many("--axes")] = None,
     captioner: str | None = None,
     catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -39,11 +44,15 @@ def evaluate(
     workers: Workers = None,
     out: str | None = None,
     html: str | None = None,
+    suite: Annotated[
+        SuiteOptions, Parameter(name="*", negative="", parse=re.compile("^(?!(scorer|samples)$)"))
+    ] = SUITE_DEFAULTS,
     json_: Json = False,
 ) -> None:
     """Evaluate MODEL on prompts seen in training and on held-out prompts. Shows each metric next to its baseline, and
     a verdict in words.
 
+    With --suite, it draws a benchmark's prompts, and --scorers score the images.
     With several models or settings, or with --prompts or --reference, it draws a sweep: each model draws the same
     prompts from the same seeds with each setting. If it was stopped, run it again: it draws the remaining images.
 
@@ -56,20 +65,36 @@ def evaluate(
         guidance_scales: classifier-free guidance; 1: none; default: the model's own.
         steps: sampling steps; default: the model's own.
         samplers: of a sweep: diffusers classes such as DDIMScheduler; default: the model's own.
-        samples: most prompts of each kind, default 64; of a sweep: images of each setting, default one a prompt.
+        samples: most prompts of each kind, default 64; of a sweep: images of each setting, default one a prompt; of a
+            suite: most prompts, taken evenly from the whole file.
         seed: random seed that selects prompts and images.
         features: network for distances and retrieval, NAME or NAME:WEIGHTS, of a sweep also several; `commoncanvas
             compare` has their names; default: efficientnet-lite0.
-        scorers: of a sweep: clip:MODEL (a folder of open_clip, or hf-hub:...) or captioner:MODEL.
+        scorers: of a sweep: clip:MODEL (a folder of open_clip, or hf-hub:...) or captioner:MODEL; of a suite:
+            KIND:MODEL, with kinds vqa, soft-tifa, detector, pickscore, hpsv2, clip.
         axes: curves of a sweep's page, each as X,Y, such as clip,fd; default: scorers against distances.
         captioner: captioner for the round trip: caption the generated image, compare the caption with the prompt.
         catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
-        out: folder for metrics and images; default: MODEL/evaluation, and sweep for a sweep.
+        out: folder for metrics and images; default: MODEL/evaluation, its folder SUITE for a suite, sweep for a sweep.
         html: also write a page (one file) with the images, the metrics and the credits.
     """
     scales, counts = guidance_scales or [], steps or []
     networks = tuple(features or ()) or DEFAULTS.features
     several = len(scales) > 1 or len(counts) > 1 or len(networks) > 1
+    if suite.suite is not None:
+        if more or several or prompts or reference or samplers or axes or captioner or catalog or html:
+            raise EvaluationError(
+                "a suite takes one model and setting, and none of --prompts, --reference, --samplers, --axes, "
+                "--captioner, --catalog, --html; leave them out"
+            )
+        from commoncanvas.evaluation.suites.command import evaluate_suite
+
+        draw = DrawOptions(seed=seed, guidance_scale=next(iter(scales), None), steps=next(iter(counts), None))
+        scored = replace(suite, scorer=tuple(scorers) if scorers else None, samples=samples)
+        show(evaluate_suite(model, scored, draw, out=out), json_)
+        return
+    if suite != SUITE_DEFAULTS:
+        raise EvaluationError("--prompts-file, --images and --colour-clip need --suite")
     if more or several or prompts or reference or samplers or scorers or axes:
         if captioner is not None:
             raise EvaluationError(f"captioner: in a sweep, give --scorers captioner:{captioner}")

@@ -101,7 +101,7 @@ def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bo
     return float(retrieval_hits(generated_ND, real_ND, centred=centred).mean())
 
 
-def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(share: float, count: float, z: float = 1.96) -> tuple[float, float]:
     """95 % confidence interval of a share of `count` trials (Wilson, JASA 22, 1927)."""
     scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale

@@ -1,0 +1,1 @@
+"""Scores of images and their prompts: one file a scorer."""
