@@ -15,8 +15,10 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.models.attribution import UNATTRIBUTED, Attribution, attribution
 from commoncanvas.models.card import UNKNOWN, card_license, permits
-from commoncanvas.models.loading import PACKAGED, beside
+from commoncanvas.models.loading import beside
+from commoncanvas.models.packaged import PACKAGED
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
@@ -32,7 +34,7 @@ class Part:
 
     `role`: vae, text_encoder, captioner, image_features, word_embeddings, alignment or init. `origin`: what it learned
     from; None if that isn't recorded. `credits_file`: the credits of its own training images, if it comes with them.
-    `license`: the licence that its model card states, or unknown.
+    `license`: the licence that its model card states, or unknown. `attribution`: who made it, with the licence's text.
     """
 
     role: str
@@ -41,6 +43,7 @@ class Part:
     origin: dict[str, Any] | None = None
     credits_file: Path | None = None
     license: str = UNKNOWN
+    attribution: Attribution = UNATTRIBUTED
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -48,6 +51,8 @@ class Part:
             "model": self.model,
             "sha256": self.sha256,
             "license": self.license,
+            "authors": self.attribution.authors,
+            "page": self.attribution.page,
             "origin": self.origin,
         }
 
@@ -139,14 +144,16 @@ def part(role: str, model: str, sha256: str) -> Part:
     """The part that is the model of a folder or hub id."""
     learned = origin(model)
     credits_file = beside(model, "credits.csv") if learned else None
-    return Part(role, model, sha256, learned, credits_file, card_license(model))
+    return Part(role, model, sha256, learned, credits_file, card_license(model), attribution(model))
 
 
 def maker(role: str, info: ColumnInfo) -> Part:
     """The part that made a column."""
     learned = info.trained_on or {}
-    license = info.license or PACKAGED.get(info.model) or (learned.get("result_license") or UNKNOWN).lower()
-    return Part(role, info.model, info.sha256, info.trained_on, license=license)
+    known = PACKAGED.get(info.model)
+    made = Attribution(known.authors, known.page) if known else UNATTRIBUTED
+    license = info.license or (known and known.license) or (learned.get("result_license") or UNKNOWN).lower()
+    return Part(role, info.model, info.sha256, info.trained_on, license=license, attribution=made)
 
 
 def unknown_parts(name: str, parts: Iterable[Part]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
 from commoncanvas.config.schema import Schema
 from commoncanvas.core.errors import ReleaseError
@@ -16,6 +16,8 @@ from commoncanvas.core.files import why
 from commoncanvas.core.text import one_line
 from commoncanvas.models.hub import HUB, owned
 
+MAPPINGS = ("sources", "parts")
+"""Answers that are mappings; empty ones are left out."""
 Kind = Literal["public", "licensed", "private", "crawled", "users", "synthetic", "other"]
 
 
@@ -46,6 +48,28 @@ class SourceAnswer(Schema):
     title: Text = None
     link: Text = None
     description: Text = None
+
+
+def _file(value: object, info: ValidationInfo) -> object:
+    """The text of the file that an answer names, beside the file of answers. Raises ValueError."""
+    name = _tidy(value)
+    if not isinstance(name, str):
+        return name
+    try:
+        return (Path((info.context or {}).get("folder", "")) / name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{name} can't be read: {why(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not a text in UTF-8") from error
+
+
+class PartAnswer(Schema):
+    """What a person knows of a part by others in the weights. `license_file`: the text of the file that is named."""
+
+    license: Text = None
+    authors: Text = None
+    page: Text = None
+    license_file: Annotated[str | None, BeforeValidator(_file)] = None
 
 
 def _ask(question: str, *, needed: bool = True) -> Any:
@@ -106,6 +130,12 @@ class About(Schema):
         f"({', '.join(get_args(Kind))}), title, link and description",
     )
 
+    parts: dict[str, PartAnswer] = Field(
+        {},
+        description="Parts by others in the weights, such as vae or text_encoder, if the record doesn't know it: each "
+        "with license (SPDX id), authors, page and license_file",
+    )
+
     def say(self, name: str) -> str:
         """The answer `name` as text, or a line that says that it is missing."""
         answer = getattr(self, name)
@@ -156,10 +186,12 @@ def load_about(path: str | Path | None) -> About:
     if not isinstance(fields, dict | None):
         raise ReleaseError(f"{path} must be a mapping of answers, such as provider: My Museum")
     given = {
-        str(name): value for name, value in (fields or {}).items() if value is not None or name != "sources"
+        str(name): value
+        for name, value in (fields or {}).items()
+        if value is not None or name not in MAPPINGS
     }
     try:
-        return About.model_validate(given)
+        return About.model_validate(given, context={"folder": Path(path).parent})
     except ValidationError as error:
         problems = "; ".join(_explain(problem) for problem in error.errors())
         raise ReleaseError(f"{path}: {problems}") from error
@@ -179,7 +211,8 @@ def template() -> str:
 def _explain(problem: Any) -> str:
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        known = SourceAnswer.model_fields if len(problem["loc"]) > 1 else About.model_fields
+        inner: dict[str, type[Schema]] = {"sources": SourceAnswer, "parts": PartAnswer}
+        known = (inner[problem["loc"][0]] if len(problem["loc"]) > 1 else About).model_fields
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         return f"there is no answer {name}" + (f"; did you mean {close[0]}?" if close else "")
     if problem["type"] == "string_pattern_mismatch":

@@ -16,6 +16,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
+from commoncanvas.models.card import permits
 from commoncanvas.provenance.folder import (
     ROWS,
     WEIGHTS,
@@ -24,6 +25,7 @@ from commoncanvas.provenance.folder import (
 )
 from commoncanvas.provenance.hub import license_fields
 from commoncanvas.provenance.model_card import CARD
+from commoncanvas.provenance.passed_on import TEXTS, by_others, gaps
 from commoncanvas.provenance.record import RECORD, all_licenses
 from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some, stated_license
 from commoncanvas.release.model_folder import ModelFolder
@@ -32,6 +34,7 @@ from commoncanvas.selection.rows import rows_sha256
 from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.table.tombstones import Keys
 
+PARTS = "parts"
 CREDITS, PIPELINE = "credits.csv", "model_index.json"
 BATCH = 65536
 KEYS = {"image_id": "image_id", "creator": "creator", "creator_url": "creator_url", "page_url": "source_url"}
@@ -150,6 +153,23 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
         )
 
 
+def _parts(folder: ModelFolder) -> Iterator[str]:
+    """Parts by others in the weights come with their licence, its text and their authors."""
+    policy = licenses.Policy(folder.record["recipe"]["data"]["policy"])
+    for part in by_others(folder.record):
+        if not permits(part["license"], policy):
+            yield (
+                f"{part['role']} {part['model']} is under {part['license']}, which policy {policy.value} does not allow"
+            )
+    for part, missing in gaps(folder.record, folder.path):
+        words = {
+            "license": "licence",
+            "authors": "authors",
+            "text": f"text of the licence in {TEXTS}/{part['role']}/",
+        }
+        yield f"{part['role']} {part['model']} is passed on without {' and '.join(words[name] for name in missing)}"
+
+
 def _credited(path: Path, keys: Keys) -> Iterator[str]:
     """Image ids of the credits that match `keys`."""
     credits = read_credits(path) if path.is_file() else iter(())
@@ -184,4 +204,5 @@ CHECKS: dict[str, Callable[[ModelFolder], Iterator[str]]] = {
     "rows": _rows,
     "credits": _credits,
     "takedowns": _takedowns,
+    PARTS: _parts,
 }
