@@ -415,6 +415,19 @@ def test_models_of_the_hub_in_the_weights_are_the_base(model: Path, tmp_path: Pa
     assert "- vae: stable-diffusion-2, licence openrail++" in (copy / "README.md").read_text()
 
 
+def test_the_card_says_that_training_again_needs_the_captioners_credits(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "xs"))
+    assert "must be in the working folder" not in (copy / "README.md").read_text()
+    record = json.loads((copy / "provenance.json").read_text())
+    (vae,) = (each for each in record["built_on"] if each["role"] == "vae")
+    record["built_on"].append(vae | {"role": "captioner", "model": "demo/my-captioner"})
+    (copy / "provenance.json").write_text(json.dumps(record))
+    write_card(copy)
+    text = (copy / "README.md").read_text()
+    assert "credits the images of my-captioner, which wrote captions" in text
+    assert "with its `credits.csv`, must be in the working folder or beside the catalog" in text
+
+
 def test_the_newest_checkpoints_are_chosen_without_the_model_itself() -> None:
     assert chosen_steps("all", [6, 2, 4], 6) == [2, 4]
     assert chosen_steps("1", [2, 4, 6], 6) == [4] and chosen_steps("9", [2, 4, 6], 6) == [2, 4]

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from commoncanvas.core.files import replace_text
-from commoncanvas.core.text import counted, one_line
+from commoncanvas.core.text import counted, markdown_cell, one_line
 from commoncanvas.licenses import parse
 from commoncanvas.models.hub import HUB
 from commoncanvas.provenance.hub import UNPUBLISHED, Published, metadata
-from commoncanvas.provenance.markdown import templates
+from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.provenance.passed_on import authors
 from commoncanvas.provenance.record import RECORD
-from commoncanvas.provenance.verdict import metric_rows, verdicts
+from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"
@@ -54,11 +54,17 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
         language=language,
         use=use,
         sources=list(record["catalogs"].values()),
+        rows_explained=ROWS_EXPLAINED,
         rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
         verdicts=verdicts(found),
         memorisation={key: value for key, value in found.items() if "memori" in key},
         figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
         evaluate=shlex.join(["commoncanvas", "evaluate", model]),
+        captioners=[
+            markdown_cell(last_part(part["model"]))
+            for part in record["built_on"]
+            if part["role"] == "captioner" and part["origin"]
+        ],
         limits=list(_limits(record)),
         published=published,
         has=lambda file: (folder / file).exists(),
