@@ -26,7 +26,8 @@ from commoncanvas.provenance.folder import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
 from commoncanvas.provenance.record import RECORD, read_provenance
-from commoncanvas.release.about import About, load_about
+from commoncanvas.release.about import About
+from commoncanvas.release.about_file import load_about
 from commoncanvas.release.check import PARTS, check_model
 from commoncanvas.release.model import log
 from commoncanvas.release.model.checkpoints import chosen_steps, write_checkpoints
@@ -214,7 +215,7 @@ def _mark(model: ModelFolder, published: Published, about: About, checkpoints: s
         "made_from": digest.hexdigest(),
         "name": published.repo,
         "data": published.data,
-        "about": hashlib.sha256(about.model_dump_json().encode()).hexdigest(),
+        "about": hashlib.sha256(about.model_dump_json(exclude={"dataset"}).encode()).hexdigest(),
         "checkpoints": checkpoints,
         "program": f"CommonCanvas {__version__}",
     }
