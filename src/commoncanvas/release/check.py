@@ -12,7 +12,6 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
@@ -21,6 +20,7 @@ from commoncanvas.provenance.folder import (
     ROWS,
     WEIGHTS,
     digests,
+    open_trained,
     removed_since,
 )
 from commoncanvas.provenance.hub import license_fields
@@ -139,9 +139,12 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
     if not folder.places:
         raise NotChecked("this needs the publisher's catalog: --catalog URI")
     try:
-        keys = taken_down(Catalog.open(place) for place in folder.places.values())
+        keys = taken_down(
+            open_trained(str(folder.path), folder.record, name, place)
+            for name, place in folder.places.items()
+        )
     except CatalogError as error:
-        raise NotChecked(f"{one_line(error)}; if it has moved: --catalog URI") from error
+        raise NotChecked(one_line(error)) from error
     own = {*folder.trained["image_id"].to_pylist()}
     credited = set(_credited(folder.path / CREDITS, keys))
     if gone := own & (credited | keys.image_ids | _of_trained_version(folder)):
