@@ -32,7 +32,8 @@ from commoncanvas.catalog.credits import Credit, write_credits
 from commoncanvas.creators.names import normal_name
 from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.model_card import write_card
-from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.provenance.record import all_licenses
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.selection.rows import rows_sha256
 
 SYLLABLES = [*map("".join, product("bdhjklmnrstvz", "aeiou"))]

@@ -28,7 +28,7 @@ from commoncanvas.drawing.reading import _summary, credentials
 from commoncanvas.drawing.requests import requests_of
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from tests.drawing.certificates import issue
 
 FEW = DrawOptions(guidance_scale=2.0, steps=1, negative_prompt="no hats")

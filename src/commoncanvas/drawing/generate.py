@@ -29,8 +29,8 @@ from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
-from commoncanvas.provenance.folder import WEIGHTS, file_sha256
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.digests import WEIGHTS, file_sha256
+from commoncanvas.provenance.record_file import read_provenance
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

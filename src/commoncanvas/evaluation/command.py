@@ -34,7 +34,8 @@ from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.efficientnet import weights_path
-from commoncanvas.provenance.folder import file_sha256, read_rows, trained_catalogs, without_taken_down
+from commoncanvas.provenance.digests import file_sha256
+from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,7 @@ from commoncanvas.core.text import one_line
 from commoncanvas.table.taken_down_rows import rows_of, taken_down
 
 ROWS = "rows.parquet"
-WEIGHTS = ".safetensors"
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column", "license", "catalog")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """sha256 of each file of weights, by its path in `folder`."""
-    paths = sorted(folder.rglob(f"*{WEIGHTS}"))
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(model: str) -> pa.Table:

@@ -19,7 +19,7 @@ from commoncanvas.models.hub import HUB
 from commoncanvas.provenance.hub import UNPUBLISHED, Published, metadata
 from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.provenance.passed_on import authors
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 
 CARD = "README.md"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from commoncanvas.models.attribution import UNATTRIBUTED, Attribution, attributi
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import beside
 from commoncanvas.models.packaged import PACKAGED
+from commoncanvas.provenance.record_file import RECORD, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
 
-RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalogs", "rows", "licenses", "creators", "result_license", "built_on")
 BATCH = 1024
 
@@ -99,27 +98,6 @@ class Part:
                 f"{self.role} {self.model} learned from images under {', '.join(refused)}, which policy {policy.value} "
                 f"does not allow; choose another {self.role}, or data.policy noncommercial"
             )
-
-
-def read_provenance(
-    folder: str | Path, requires: Sequence[str] = ("name", "task", "catalogs", "recipe")
-) -> dict[str, Any]:
-    """The provenance.json of a model folder. Raises ModelError, also if it lacks one of `requires`."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} has no provenance.json; it is not a finished model folder of commoncanvas train"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{path} is not a record of commoncanvas train; it is not a JSON object")
-    missing = [name for name in requires if name not in record]
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
-    return record
 
 
 def origin(model: str | Path) -> dict[str, Any] | None:

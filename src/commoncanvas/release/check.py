@@ -16,17 +16,13 @@ from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.models.card import permits
-from commoncanvas.provenance.folder import (
-    ROWS,
-    WEIGHTS,
-    digests,
-    open_trained,
-    removed_since,
-)
+from commoncanvas.provenance.digests import WEIGHTS, digests
+from commoncanvas.provenance.folder import ROWS, open_trained, removed_since
 from commoncanvas.provenance.hub import license_fields
 from commoncanvas.provenance.model_card import CARD
 from commoncanvas.provenance.passed_on import TEXTS, by_others, gaps
-from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.provenance.record import all_licenses
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some, stated_license
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.sums import wrong_sums

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commoncanvas.catalog.export_folder import DATA
 from commoncanvas.core.errors import CatalogError, ModelError
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.check import check_model
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.findings import ReleaseCheck

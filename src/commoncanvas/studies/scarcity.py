@@ -22,7 +22,7 @@ from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.evaluation.command import LEAST_SAMPLES, evaluate
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.selection.heldout import fraction_count, fraction_mask
 from commoncanvas.selection.select import Pin
 from commoncanvas.studies.page import write_scarcity_page

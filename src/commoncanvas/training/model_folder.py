@@ -20,10 +20,12 @@ from commoncanvas.config import Recipe
 from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
 from commoncanvas.diffusion.networks.alignment import network_of
-from commoncanvas.provenance.folder import ROWS, digests
+from commoncanvas.provenance.digests import digests
+from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.model_card import write_card
 from commoncanvas.provenance.passed_on import write_texts
-from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits
+from commoncanvas.provenance.record import combined_licenses, merged_credits
+from commoncanvas.provenance.record_file import RECORD
 
 if TYPE_CHECKING:
     from torch import nn

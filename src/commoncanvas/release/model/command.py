@@ -22,10 +22,10 @@ from commoncanvas.core.files import only_one, replace_text, sync
 from commoncanvas.core.text import counted
 from commoncanvas.core.version import __version__
 from commoncanvas.models.hub import owned
-from commoncanvas.provenance.folder import digests
+from commoncanvas.provenance.digests import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
-from commoncanvas.provenance.record import RECORD, read_provenance
+from commoncanvas.provenance.record_file import RECORD, read_provenance
 from commoncanvas.release.about import About
 from commoncanvas.release.about_file import load_about
 from commoncanvas.release.check import PARTS, check_model

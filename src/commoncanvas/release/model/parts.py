@@ -12,7 +12,7 @@ from commoncanvas.core.text import counted, markdown_text
 from commoncanvas.models.card import UNKNOWN
 from commoncanvas.provenance.markdown import last_part
 from commoncanvas.provenance.passed_on import IN_WEIGHTS, TEXTS, authors, by_others, gaps, license_text
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.about import About
 from commoncanvas.release.model.weights import replace_json
 

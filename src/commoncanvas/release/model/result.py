@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import size
 from commoncanvas.core.text import clean, counted
-from commoncanvas.provenance.folder import WEIGHTS
+from commoncanvas.provenance.digests import WEIGHTS
 from commoncanvas.provenance.model_card import read_evaluation
 from commoncanvas.release.about import About
 from commoncanvas.release.model import checkpoints, log, parts

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted
 from commoncanvas.models.card import UNKNOWN
-from commoncanvas.provenance.folder import ROWS, file_sha256
+from commoncanvas.provenance.digests import file_sha256
+from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.markdown import last_part
 from commoncanvas.provenance.passed_on import authors
 from commoncanvas.release.about import About
