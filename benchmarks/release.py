@@ -32,7 +32,8 @@ from commoncanvas.catalog.credits import Credit, write_credits
 from commoncanvas.creators.names import normal_name
 from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.model_card import write_card
-from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.provenance.record import all_licenses
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.selection.rows import rows_sha256
 
 SYLLABLES = [*map("".join, product("bdhjklmnrstvz", "aeiou"))]
@@ -233,12 +234,23 @@ def main() -> None:
         return
     names = [*pq.read_table(out / "credits.parquet", columns=["creator"])["creator"].unique().to_pylist()]
     chosen = np.random.default_rng(1).choice(names, 20).tolist()
+    columns = pq.read_table(out / "credits.parquet", columns=["image_id", "creator_url", "source_url"])
+    rows = np.random.default_rng(2).choice(len(columns), 20, replace=False)
+    exact = [each for name in columns.column_names for each in columns[name].take(rows).to_pylist()]
+    keys = sum(path.stat().st_size for path in (out / "credits").glob("keys-*.js"))
+    every = sum(path.stat().st_size for path in (out / "credits").iterdir())
+    print(f"index of ids and addresses: {keys / 1e6:.1f} of {every / 1e6:.1f} MB")
     with chromium(out / "credits.html") as port:
-        answers = asyncio.run(found(port, [*chosen, *(each[:5] for each in chosen)]))
-    for kind, some in (("whole names", answers[:20]), ("first five letters", answers[20:])):
+        queries = [*chosen, *(each[:5] for each in chosen), *exact]
+        answers = asyncio.run(found(port, queries))
+    kinds = ("whole names", "first five letters", "image ids", "profile addresses", "page addresses")
+    for number, kind in enumerate(kinds):
+        some = answers[20 * number : 20 * number + 20]
         times = [each["ms"] for each in some]
         print(f"{kind}: median {statistics.median(times):.0f} ms, most {max(times):.0f} ms")
     missed = [each["query"] for each in answers[:20] if each["query"] not in (each["first"] or "")]
+    unfound = [each["query"] for each in answers[40:] if not each["works"] + each["people"]]
+    print(f"ids and addresses that were not found: {len(unfound)} {unfound[:5]}")
     print(f"names that were not the first result: {len(missed)} {missed[:5]}")
 
 

@@ -17,7 +17,8 @@ from commoncanvas.catalog.stats.result import dropped_lines
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.core.text import counted
-from commoncanvas.provenance.record import filter_of, read_provenance
+from commoncanvas.provenance.record import filter_of
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.table.filters import FETCHED, left_after, why_none
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.tasks.make import make_task

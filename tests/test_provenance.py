@@ -17,7 +17,8 @@ from commoncanvas.core.errors import CatalogError, LicenseError, ModelError, Tra
 from commoncanvas.encoding.command import encode
 from commoncanvas.images.image import encode_image
 from commoncanvas.provenance.folder import read_rows
-from commoncanvas.provenance.record import origin, read_provenance
+from commoncanvas.provenance.record import origin
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.schema import SCHEMA, to_batch
 from commoncanvas.training.trainer import train

@@ -18,7 +18,7 @@ from commoncanvas.arena.reading import read_votes
 from commoncanvas.cli import app
 from commoncanvas.config import load_recipe
 from commoncanvas.config.data import SHORT
-from commoncanvas.release.about import load_about
+from commoncanvas.release.about_file import load_about
 from commoncanvas.training.trainer import train
 from tests.captioning.test_report import clip as clip  # a fixture
 from tests.catalog.fetching.server import RawServer
@@ -301,7 +301,7 @@ def test_yaml_and_python_of_the_guides_are_valid(folder: Path) -> None:
     for name, kind, block in found:
         if kind == "python":
             ast.parse(block, name)
-        if kind == "yaml" and not block.startswith("# data-about.yaml"):  # it is used when the guide is run
+        if kind == "yaml":
             (folder / "shown.yaml").write_text(block, encoding="utf-8")
             read = load_about if block.startswith("# about.yaml\n") else load_recipe
             read("shown.yaml")

@@ -28,7 +28,7 @@ from commoncanvas.drawing.reading import _summary, credentials
 from commoncanvas.drawing.requests import requests_of
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from tests.drawing.certificates import issue
 
 FEW = DrawOptions(guidance_scale=2.0, steps=1, negative_prompt="no hats")
@@ -343,8 +343,9 @@ def test_a_list_goes_on_whether_its_images_are_signed_or_not(
     assert len(list(tmp_path.iterdir())) == 3
     assert all(path.read_bytes() == content for path, content in before.items())
     assert has_manifest(Path(images[2].info["file"])) == (then is ON)
-    told = capsys.readouterr().err.count("was drawn before without content credentials")
-    assert told == (1 if (first, then) == (OFF, ON) else 0)
+    told = capsys.readouterr().err
+    assert told.count("was drawn before without content credentials; ") == ((first, then) == (OFF, ON))
+    assert told.count("with content credentials, and keeps them; ") == ((first, then) == (ON, OFF))
 
 
 def test_a_signature_that_fails_leaves_no_file_and_the_next_run_finishes(

@@ -245,3 +245,20 @@ def test_settings_that_cannot_be_sampled_with_are_named(
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no model_index\.json"):
         generate(str(tmp_path), "a red square")
+
+
+def test_what_drawing_does_not_use_is_not_imported() -> None:
+    """Only the pipeline's libraries: what else would be imported is seconds before the first image."""
+    code = "import sys, commoncanvas.drawing.generate; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unused = {
+        "commoncanvas.catalog",
+        "commoncanvas.table",
+        "lance",
+        "pyarrow",
+        "ray",
+        "tensorflow",
+        "datasets",
+    }
+    unused |= {"diffusers.pipelines.pixart_alpha", "matplotlib"}
+    assert not unused & set(ran.stdout.split())

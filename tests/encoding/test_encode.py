@@ -22,7 +22,7 @@ from commoncanvas.encoding.stages import FeatureStage, LatentStage, TextStage
 from commoncanvas.encoding.states import states, values
 from commoncanvas.images.image import encode_image
 from commoncanvas.models import efficientnet
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training.order import epoch_draws
 from commoncanvas.training.task import HALFWAY

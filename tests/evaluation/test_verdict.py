@@ -18,7 +18,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.evaluation.metrics import permutation_p
 from commoncanvas.pages.evaluation_page import CREDITED, write_evaluation_page
-from commoncanvas.provenance.verdict import verdicts
+from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe
 
@@ -91,6 +91,14 @@ def test_distances_are_told_by_their_way_from_noise_to_the_autoencoder() -> None
     ]
 
 
+def test_the_card_explains_each_row_of_its_table() -> None:
+    every = dict.fromkeys(("retrieval_low", "retrieval_high"), 0.5)
+    names = {name for row in metric_rows(every) for name, *_ in row["baselines"]}
+    assert {"95\u00a0% interval", "autoencoder alone"} <= names
+    for name in names:
+        assert f"{name[0].upper()}{name[1:]}: " in ROWS_EXPLAINED, name
+
+
 def test_the_table_has_baselines_and_words_and_no_raw_keys(model: Path, tmp_path: Path) -> None:
     found = evaluate(str(model), samples=6, out=str(tmp_path), steps=1, device="cpu")
     shown = io.StringIO()
@@ -99,8 +107,8 @@ def test_the_table_has_baselines_and_words_and_no_raw_keys(model: Path, tmp_path
     for words in (
         "Retrieval",
         "chance",
-        "95 %",
-        "VAE",
+        "95 % interval",
+        "autoencoder alone",
         "noise",
         "FD",
         "KD",

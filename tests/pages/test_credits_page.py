@@ -8,6 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commoncanvas.core.text import visible
-from commoncanvas.pages import credits_search
+from commoncanvas.pages import credits_keys, credits_search
 from commoncanvas.pages.credits_index import MOST, index_of, spelled
+from commoncanvas.pages.credits_keys import SAME, bucket_count, bucketed, keys_of, plain
 from commoncanvas.pages.credits_search import write_credits_page
 from tests.pages.test_report import CHROMIUM, FLAGS
 
@@ -56,6 +58,7 @@ DRIVER = """
       links: [...document.querySelectorAll("main .works a")].map((each) => each.href),
       markup: document.querySelectorAll("main img, main script, main b").length };
   }
+  seen.keys = TEXTS.map((text) => [keyOf(text), hashOf(keyOf(text))]);
   seen.words = TEXTS.map((text) => wordsOf(text).join(" "));
   seen.files = performance.getEntriesByType("resource").map((each) => each.name);
   seen.wide = document.documentElement.scrollWidth;
@@ -63,7 +66,18 @@ DRIVER = """
   document.body.dataset.seen = JSON.stringify(seen);
 })();
 """
-TEXTS = ["Åse O'Brien", "東京タワー", "ΣΊΣΥΦΟΣ İstanbul", "ﬁne ½ Straße", "गीता 한국어 𠮷", "a_b-c.d"]
+TEXTS = [
+    "HTTPS://www.Example.org/%C5%BDena//",
+    "https://example.org/%zz%41",
+    "example.org/%ff",
+    "WWW.a.org/A?b=%2F",
+    "Åse O'Brien",
+    "東京タワー",
+    "ΣΊΣΥΦΟΣ İstanbul",
+    "ﬁne ½ Straße",
+    "गीता 한국어 𠮷",
+    "a_b-c.d",
+]
 
 
 def write(folder: Path, rows: list[tuple[str | None, ...]]) -> Path:
@@ -167,6 +181,8 @@ def test_people_works_and_licences_are_found_and_hostile_text_is_text(
     assert all(file.startswith("file://") for file in seen["files"])
     assert seen["focused"] == "query"
     assert seen["wide"] <= max(width, 500)  # Chromium makes no window narrower than 500
+    keys = plain(pa.array(TEXTS, pa.large_string())).to_pylist()
+    assert seen["keys"] == [[key, crc32(key.encode())] for key in keys]
     assert seen["words"] == spelled(pa.array(TEXTS, pa.large_string())).to_pylist()
 
 
@@ -185,6 +201,55 @@ def test_no_credits_make_an_empty_page(tmp_path: Path) -> None:
     write_credits_page(tmp_path / "credits.parquet", tmp_path, "xs")
     index = (tmp_path / "credits/index.js").read_text(encoding="utf-8")
     assert '"rows":0,"creators":0' in index and not (tmp_path / "credits/rows-0.js").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_ids_and_addresses_are_found_however_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credits_keys, "IN_BUCKET", 3)
+    wanted = {
+        "made:6": ("Mona in Paris", "Mona in Paris"),
+        " MADE:6 ": ("Mona in Paris", "Mona in Paris"),
+        "6": ("Mona in Paris", "Mona in Paris"),
+        "https://example.org/ann": ("Mona in Paris", "Ann"),
+        "www.example.org/ann/": ("Mona in Paris", "Ann"),
+        "http://EXAMPLE.org/%61nn": ("Mona in Paris", "Ann"),
+        "https://example.org/" + "y" * 3000: ("word word", "x"),
+        "made:66": (None, None),
+        "https://example.org/an": (None, None),
+    }
+    answers = browse(write(tmp_path, list(ROWS)), list(wanted))["answers"]
+    for query, (title, creator) in wanted.items():
+        works, people = answers[query]["works"], answers[query]["people"]
+        if title is None:
+            assert not works and not people and answers[query]["status"] == "Nothing found", query
+        else:
+            assert works[0].startswith(title), query
+            assert len(works) == 1 and (
+                not people if title == creator else people[0].startswith(str(creator))
+            )
+    assert answers["https://example.org/ann"]["status"] == "1 creator · 1 work"
+    assert len(list((tmp_path / "credits").glob("keys-*.js"))) > 5
+
+
+@given(st.lists(st.text(max_size=6) | st.none(), max_size=30), st.integers(1, 5))
+def test_each_key_is_in_its_bucket_with_each_row_that_has_it(texts: list[str | None], buckets: int) -> None:
+    texts = [text and visible(text) for text in texts]
+    column = pa.array(texts, pa.large_string())
+    own = plain(column).to_pylist()
+    every = list(bucketed(keys_of(column, column), buckets))
+    for row, key in enumerate(own):
+        if key:
+            hash = crc32(key.encode())
+            bucket = every[hash % buckets]
+            assert row in bucket.numbers[bucket.hashes == hash // buckets % (1 << 16)]
+    assert sum(len(each.numbers) for each in every) == sum(bool(key) for key in own)
+
+
+def test_an_address_that_very_many_works_have_is_cut() -> None:
+    found = keys_of(pa.array(["https://a.org/"] * (SAME + 7) + ["a.org/b"], pa.large_string()))
+    assert len(found.numbers) == SAME + 1 and bucket_count(10**9) == 1000
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=12))

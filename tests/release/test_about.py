@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from commoncanvas.core.errors import ReleaseError
-from commoncanvas.release.about import About, load_about, template
+from commoncanvas.release.about import About
+from commoncanvas.release.about_file import load_about, template
 
 
 def written(folder: Path, text: str) -> Path:
@@ -61,6 +62,24 @@ sources: {museum: {kind: licensed, title: The Museum}}
         ("sources: {museum: {kind: bought}}", "sources.museum.kind: input should be 'public', 'licensed'"),
         ("collected_from: March", "collected_from: 'March' is not a month; write it as 2026-08"),
         ("released: soon", "released: "),
+        ("dataset: {doi: x}", "dataset.doi: 'x' is not a DOI; write it as 10.5281/zenodo.1"),
+        ("dataset: {url: a.org}", "dataset.url: 'a.org' is not an address; write it as https://"),
+        ("dataset: {version: 1.0}", "dataset.version: '1.0' is not a version; write it as 1.0.0"),
+        ("dataset: {answers: {fundin: x}}", "dataset.answers: there is no question fundin"),
+        ("dataset: {answers: {funding: x}}", "dataset.answers: write the answer to funding as funding"),
+        ("dataset: {answers: {url: x}}", "dataset.answers: there is no question url"),
+        ("title: x", "there is no answer title; title belongs under dataset"),
+        ("updates: x", "there is no answer updates; updates belongs under dataset.answers"),
+        (
+            "dataset: {provider: x}",
+            "there is no answer dataset.provider; provider belongs at the top of the file",
+        ),
+        (
+            "dataset: {zz: x}",
+            "there is no answer dataset.zz; there are: answers, authors, doi, license, title,",
+        ),
+        ("parts: {vae: {author: x}}", "there is no answer parts.vae.author; did you mean authors?"),
+        ("dataset:\n  doi: a\n  doi: b", "doi is in line 2 and in line 3; keep one of them"),
         ("- provider", "must be a mapping of answers"),
         ("provider: [", "is not valid YAML"),
     ],

@@ -173,7 +173,10 @@ def test_an_image_that_was_taken_down_since_is_named(copy: Path, model: Path, tm
     record["catalogs"]["main"]["uri"] = str(tmp_path / "gone.lance")
     (copy / "provenance.json").write_text(json.dumps(record))
     (unknown,) = (each for each in check_model(copy).findings if each.check == "takedowns")
-    assert unknown.verdict == "not checked" and "if it has moved: --catalog URI" in unknown.details[0]
+    assert (
+        unknown.verdict == "not checked"
+        and "if it has moved, give its new place: --catalog URI" in unknown.details[0]
+    )
     assert verdicts(copy, catalog=str(place))["takedowns"] == "ok"
     table = pq.read_table(copy / "rows.parquet")
     gone = table["image_id"][first(table, "train")].as_py()

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from commoncanvas.catalog import Catalog, save_filter
-from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.errors import ReleaseError
 from commoncanvas.core.numbers import size
+from commoncanvas.core.text import markdown_link
 from commoncanvas.release.data import release_data
-from commoncanvas.release.data_about import linked
 from commoncanvas.release.datasheet import NOT_ANSWERED, OPEN, questions, sections
 from commoncanvas.table.schema import to_batch
 from tests.pages.test_report import Page
@@ -31,8 +31,8 @@ def catalog(tmp_path: Path) -> Catalog:
 def test_croissant_has_the_version_and_the_responsible_ai_terms(catalog: Catalog, tmp_path: Path) -> None:
     about = tmp_path / "about.yaml"
     about.write_text(
-        "publisher: The Lab\nauthors: [Ada, Bea]\nurl: https://lab.example/set\nversion: 2.1.0\n"
-        "answers: {impact_analysis: None yet}\n"
+        "provider: The Lab\ndataset:\n  authors: [Ada, Bea]\n  url: https://lab.example/set\n  version: 2.1.0\n"
+        "  answers: {impact_analysis: None yet}\n"
     )
     release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
     written = json.loads((tmp_path / "out/croissant.json").read_text())
@@ -100,9 +100,9 @@ def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path
     assert len(comments) == 7 and {answered(sheet, key) for key in comments} == {NOT_ANSWERED}
     about = tmp_path / "about.yaml"
     about.write_text("\n".join(released.to_fill_in))
-    assert "Add these lines to data-about.yaml. Write" in " ".join(str(released).split())
+    assert "Add these lines to about.yaml. Write" in " ".join(str(released).split())
     again = release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
-    assert f"Addtheselinesto{about};thoseunderanswersbelong" in "".join(str(again).split())
+    assert f"Addtheselinesto{about};thoseunderdatasetbelong" in "".join(str(again).split())
     assert again.to_fill_in == released.to_fill_in  # nothing was written yet
     about.write_text("\n".join(line.replace("#", "https://lab.example #") for line in released.to_fill_in))
     assert not release_data(catalog, tmp_path / "out", tag="c-v1", about=about).to_fill_in
@@ -114,26 +114,19 @@ def test_the_datasheet_answers_or_asks_every_question(catalog: Catalog, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("publsher: x", "there is no key publsher \\(did you mean publisher\\?\\)"),
-        ("answers: {fundin: x}", "answers has no question fundin \\(did you mean funding\\?\\)"),
-        ("zz: 1\nyy: 2", r"there is no key zz or yy; there are: answers, authors, [^;]*version$"),
-        ("funding: x", "funding belongs under answers"),
+        ("provder: x", "there is no answer provder; did you mean provider\\?"),
         (
-            "provider: x\ncontact: y\nfunding: z",
-            "is the file of release model: it has provider; give release data",
+            "dataset: {answers: {used: x}}\ndataset: {answers: {}}",
+            "dataset is in line 1 and in line 2; keep one",
         ),
-        ("answers: {funding: x}\nanswers: {used: y}", "answers is in line 1 and in line 2; keep one"),
-        ("version: 1.0", "version: Input should be a valid string"),
-        ("url: lab.example", "url: String should match"),
-        ("- a", "the file: Input should be"),
-        ("a: [", "not valid YAML"),
+        ("- a", "must be a mapping"),
     ],
 )
 def test_a_wrong_key_of_the_publishers_file_is_named(
     catalog: Catalog, tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "about.yaml").write_text(text)
-    with pytest.raises(CatalogError, match=message) as raised:
+    with pytest.raises(ReleaseError, match=message) as raised:
         release_data(catalog, tmp_path / "out", tag="c-v1", about=tmp_path / "about.yaml")
     assert "about.yaml" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -191,12 +184,14 @@ def test_missing_words_are_counted_and_the_card_says_who_wrote_those_that_are_th
     ],
 )
 def test_a_contact_is_a_link_if_it_can_be(contact: str, shown: str) -> None:
-    assert linked(contact) == shown
+    assert markdown_link(contact) == shown
 
 
 def test_the_card_names_its_publisher_and_the_licence_of_the_table(catalog: Catalog, tmp_path: Path) -> None:
-    about = tmp_path / "data-about.yaml"
-    about.write_text("publisher: The [Lab]\ncontact: mailto:a@lab.example\nlicense: CDLA-Permissive-2.0\n")
+    about = tmp_path / "about.yaml"
+    about.write_text(
+        "provider: The [Lab]\ncontact: mailto:a@lab.example\ndataset: {license: CDLA-Permissive-2.0}\n"
+    )
     release_data(catalog, tmp_path / "out", tag="c-v1", about=about)
     card = (tmp_path / "out/README.md").read_text()
     assert (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 
 
 def test_provenance_names_every_row_and_what_it_was_made_of(model: Path) -> None:

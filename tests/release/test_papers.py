@@ -154,6 +154,15 @@ def test_the_eu_summary_counts_sources_hosts_and_opt_outs(release: Path, tmp_pat
     assert any("3 images of the catalogs opted out" in line for line in _measures(found))
 
 
+def test_the_eu_summary_has_one_form_of_dates(release: Path, tmp_path: Path) -> None:
+    model = crawled(tmp_path, release)
+    answers = {"released": "2026-11-29", "collected_from": "2024-03", "collected_until": "2025-01"}
+    summary(model, About.model_validate(answers))
+    text = (release / "EU-training-summary.md").read_text()
+    assert "29/11/2026" in text and "03/2024 to 01/2025" in text
+    assert not re.findall(r"\b\d{4}-\d\d(?:-\d\d)?\b", text), "ISO dates"
+
+
 def test_answers_about_sources_put_them_where_they_belong(release: Path, tmp_path: Path) -> None:
     model = crawled(tmp_path, release)
     sources = {
@@ -201,7 +210,9 @@ def test_without_catalogs_the_documents_say_what_they_do_not_know(
     found = summary(model)
     section = found["2.3. Data crawled and scraped from online sources"]
     assert section["Were crawlers used"].startswith("not known here: not all catalogs")
-    assert "there is no catalog at" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "which isn't there; if it has moved, give its new place: --catalog web=URI" in said
+    assert "catalog import" not in said, "an import doesn't bring back what the model learned from"
     for name in ("EU-training-summary.md", "technical-report.md", "spdx.json"):
         assert str(tmp_path) not in (release / name).read_text(), f"{name} shows a folder of this machine"
     assert sum("not known here" in line for line in _measures(found)) == 2

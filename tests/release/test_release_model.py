@@ -20,9 +20,10 @@ from commoncanvas.catalog import takedown
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.cli import main
 from commoncanvas.config import load_recipe
-from commoncanvas.core.errors import ModelError
+from commoncanvas.core.errors import ModelError, ReleaseError
 from commoncanvas.provenance.hub import Published, license_fields, metadata
 from commoncanvas.provenance.model_card import write_card
+from commoncanvas.provenance.passed_on import by_others
 from commoncanvas.release.check import CHECKS, check_model
 from commoncanvas.release.model import command
 from commoncanvas.release.model.checkpoints import chosen_steps
@@ -153,6 +154,69 @@ def test_a_checkpoint_is_loaded_by_diffusers_with_the_weights_of_its_step(
         assert tensor.equal(tensors[f"{kind}.{name}"]), name
     record = json.loads((released / "provenance.json").read_text())
     assert list(record["checkpoints"]) == [f"checkpoints/step-00000004/{UNET}"]
+
+
+def test_parts_by_others_are_passed_on_with_their_licences_text_and_authors(released: Path) -> None:
+    (part,) = by_others(json.loads((released / "provenance.json").read_text()))
+    text = released / "licenses" / part["role"] / "LICENSE"
+    assert part["role"] == "text_encoder" and "Apache License" in text.read_text()
+    stated = (released / "THIRD-PARTY.md").read_text()
+    for words in ("sentence-transformers project", "(licenses/text_encoder/LICENSE)", "apache-2.0", "## vae"):
+        assert words in stated, words
+    for name in ("README.md", "LICENSE", "spdx.json"):
+        assert "sentence-transformers project" in (released / name).read_text(), name
+
+
+def test_what_is_not_known_of_a_part_is_said_and_the_provider_can_answer(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "xs"))
+    shutil.rmtree(copy / "licenses")
+    record = json.loads((copy / "provenance.json").read_text())
+    (part,) = by_others(record)
+    part |= {"model": "lab/encoder", "license": "unknown", "authors": "unknown", "page": None}
+    (copy / "provenance.json").write_text(json.dumps(record))
+    (problem,) = check_model(copy).problems
+    assert problem.check == "parts"
+    assert problem.details == (
+        "text_encoder lab/encoder is passed on without licence and authors and text of the licence in "
+        "licenses/text_encoder/",
+    )
+    found = release_model(copy, tmp_path / "unknown")
+    (line,) = (each for each in found.missing if "encoder" in each)
+    assert line.startswith(
+        "the licence and the authors and the text of the licence of text encoder encoder; look"
+    )
+    assert (tmp_path / "unknown" / "THIRD-PARTY.md").read_text().count("unknown") == 3
+    assert [each.check for each in check_model(tmp_path / "unknown").problems] == ["parts"]
+
+    about = tmp_path / "about.yaml"
+    answer = {"license": "MIT", "authors": "Ann Lee", "license_file": "mit.txt"}
+    about.write_text(yaml.safe_dump({"parts": {"text_encoder": answer}}))
+    with pytest.raises(ReleaseError, match=r"parts\.text_encoder\.license_file: .*mit\.txt can't be read"):
+        release_model(copy, tmp_path / "release", about=about)
+    (tmp_path / "mit.txt").write_text("Copyright Ann Lee\n\nPermission is granted\n")
+    release_model(copy, tmp_path / "release", about=about)
+    assert not check_model(tmp_path / "release").problems
+    assert "by Ann Lee" in (tmp_path / "release" / "README.md").read_text()
+    kept = (tmp_path / "release/licenses/text_encoder/LICENSE").read_text()
+    assert kept == "Copyright Ann Lee\n\nPermission is granted\n"
+    (tmp_path / "mit.txt").write_text("another")
+    with pytest.raises(ModelError, match="different: about"):
+        release_model(copy, tmp_path / "release", about=about)
+    about.write_text(yaml.safe_dump({"parts": {"vae": answer}}))
+    with pytest.raises(
+        ReleaseError, match=r"parts\.vae: the model has no such part; its parts by others are: text"
+    ):
+        release_model(copy, tmp_path / "other", about=about)
+
+
+def test_a_part_under_terms_that_the_policy_does_not_allow_is_found(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "xs"))
+    record = json.loads((copy / "provenance.json").read_text())
+    by_others(record)[0]["license"] = "cc-by-nc-4.0"
+    record["recipe"]["data"]["policy"] = "commercial"
+    (copy / "provenance.json").write_text(json.dumps(record))
+    details = {each.check: each.details for each in check_model(copy).problems}
+    assert "is under cc-by-nc-4.0, which policy commercial does not allow" in details["parts"][0]
 
 
 def test_the_log_has_its_plots(released: Path) -> None:
@@ -351,6 +415,19 @@ def test_models_of_the_hub_in_the_weights_are_the_base(model: Path, tmp_path: Pa
     assert "- vae: stable-diffusion-2, licence openrail++" in (copy / "README.md").read_text()
 
 
+def test_the_card_says_that_training_again_needs_the_captioners_credits(model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "xs"))
+    assert "must be in the working folder" not in (copy / "README.md").read_text()
+    record = json.loads((copy / "provenance.json").read_text())
+    (vae,) = (each for each in record["built_on"] if each["role"] == "vae")
+    record["built_on"].append(vae | {"role": "captioner", "model": "demo/my-captioner"})
+    (copy / "provenance.json").write_text(json.dumps(record))
+    write_card(copy)
+    text = (copy / "README.md").read_text()
+    assert "credits the images of my-captioner, which wrote captions" in text
+    assert "with its `credits.csv`, must be in the working folder or beside the catalog" in text
+
+
 def test_the_newest_checkpoints_are_chosen_without_the_model_itself() -> None:
     assert chosen_steps("all", [6, 2, 4], 6) == [2, 4]
     assert chosen_steps("1", [2, 4, 6], 6) == [4] and chosen_steps("9", [2, 4, 6], 6) == [2, 4]
@@ -423,8 +500,8 @@ def test_the_command_shows_what_is_in_the_folder_and_what_is_missing(
     assert found["name"] == "xs" and found["creators"] == 3 and found["license"] == "CC-BY-SA-4.0"
     groups = {each["name"]: each["files"] for each in found["groups"]}
     own = [path for path in model.rglob("*") if path.is_file()]
-    assert groups["model"] == len(own) - 4, "the other four: card, credits, rows, provenance"
-    assert groups["documents"] == 3 + len(PAPERS), "README.md, LICENSE, SHA256SUMS, and these"
+    assert groups["model"] == len(own) - 5, "the other five: card, credits, rows, provenance, a licence"
+    assert groups["documents"] == 5 + len(PAPERS), "README.md, LICENSE, THIRD-PARTY.md, a licence, SHA256SUMS"
     assert any(
         line.startswith("answers that only you can give: provider, contact") for line in found["missing"]
     )

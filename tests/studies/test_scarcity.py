@@ -21,7 +21,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import CommonCanvasError, RecipeError, TrainingError
 from commoncanvas.encoding.command import encode
 from commoncanvas.provenance.folder import read_rows
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.studies import scarcity
 from commoncanvas.studies.scarcity import study_scarcity
 from commoncanvas.table.filters import save_filter

@@ -16,7 +16,7 @@ from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.networks.alignment import AlignedNetwork, hidden_map
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask

@@ -23,7 +23,8 @@ from commoncanvas.core.errors import CatalogError, ModelError, RecipeError, Trai
 from commoncanvas.encoding.command import agreed, encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.images.image import decode, encode_image, square
-from commoncanvas.provenance.record import filter_of, read_provenance
+from commoncanvas.provenance.record import filter_of
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.selection.heldout import fraction_mask, heldout_mask
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch

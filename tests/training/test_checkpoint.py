@@ -16,7 +16,7 @@ import torch.distributed.checkpoint as dcp
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import TrainingError
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.table import storage
 from commoncanvas.table.storage import Storage
 from commoncanvas.training import trainer

@@ -17,7 +17,7 @@ from commoncanvas.config import DiffusionRecipe, load_recipe
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.networks.unet import UNet
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.task import HALFWAY
 from commoncanvas.training.trainer import train
 from tests.encoding.models import sd2, sdxl

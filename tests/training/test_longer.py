@@ -12,7 +12,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.resume import Run
 from commoncanvas.training.schedule import learning_rate_at, same_rates_until
 from commoncanvas.training.trainer import train

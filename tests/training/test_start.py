@@ -21,7 +21,7 @@ from commoncanvas.config import DiffusionRecipe
 from commoncanvas.core.errors import ModelError, RecipeError
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.command import plan
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.init_weights import check_init
 from commoncanvas.training.resume import resolved
 from commoncanvas.training.trainer import train

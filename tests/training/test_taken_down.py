@@ -12,7 +12,7 @@ import pytest
 from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.command import encode
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.tasks.make import make_task
 from commoncanvas.training.trainer import train
 from tests.training.museum import both, museum

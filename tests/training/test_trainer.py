@@ -18,7 +18,7 @@ from commoncanvas.core.errors import CatalogError, CommonCanvasError, ModelError
 from commoncanvas.core.files import only_one
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.command import plan
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.table.filters import save_filter
 from commoncanvas.table.schema import to_batch
 from commoncanvas.training import trainer

@@ -23,7 +23,7 @@ from commoncanvas.diffusion.sampling import image_size, load_pipeline, pipeline_
 from commoncanvas.encoding.command import encode
 from commoncanvas.planning.network import network_of
 from commoncanvas.planning.parts import Latents, TextStates
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.log import read_log
 from commoncanvas.training.task import HALFWAY, first_batch
 from commoncanvas.training.tasks.diffusion import DiffusionTask

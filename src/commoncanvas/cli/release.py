@@ -60,7 +60,8 @@ def data(
         out: folder to write; if the release was killed, run it again with this folder to continue.
         images: the images, or only what is needed to fetch them again.
         format: huggingface (Parquet for the hub), parquet, or webdataset (tar files).
-        about: YAML file with what only you can say: title, publisher, contact, answers to the datasheet's questions.
+        about: YAML file with what only you can say: provider, contact, title, answers to the datasheet's questions;
+            `release about` writes the questions.
         since: folder of the former release; removed.parquet then lists what was taken down of it.
         shard_size: size of a shard, in bytes of images (500MB) or in rows (10000).
         push: send the folder to this repository of the Hugging Face hub, owner/name. It shows what, and asks first.
@@ -120,8 +121,10 @@ def model(
 
 @app.command
 def about() -> None:
-    """Print the questions that only the provider of a model can answer, as a YAML file for `release model --about`."""
-    from commoncanvas.release.about import template
+    """Print the questions that only the provider can answer, as a YAML file for `--about` of `release model` and
+    `release data`.
+    """
+    from commoncanvas.release.about_file import template
 
     print(template(), end="")
 

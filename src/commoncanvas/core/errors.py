@@ -26,6 +26,10 @@ class NothingImportedError(SourceError):
         self.report = report
 
 
+class NoCatalogError(CatalogError):
+    """There is no catalog at a place."""
+
+
 class LicenseError(CommonCanvasError):
     """A licence is unknown, or licences can't be combined."""
 

@@ -47,6 +47,10 @@ def clean(text: str | None) -> str | None:
     return redacted(" ".join(_UNSAFE.sub("", normal).split())) or None
 
 
+_MAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*", re.ASCII)
+"""Mail addresses that CommonMark 0.31 (section 6.5) links."""
+
+
 def counted(count: int, things: str) -> str:
     """`1 image`, `1,200 images`: `things` is the plural."""
     return f"{count:,} {things.removesuffix('s') if count == 1 else things}"
@@ -105,6 +109,13 @@ def markdown_text(text: str) -> str:
     """`text` on one line, as plain text of a Markdown document. Web addresses stay as they are, and become links."""
     words = visible(" ".join(text.split())).split(" ")
     return " ".join(word if "://" in word else _MARKUP.sub(r"\\\g<0>", word) for word in words)
+
+
+def markdown_link(text: str) -> str:
+    """A mail address or a page as a link in Markdown; anything else as text."""
+    address = re.sub("^mailto:", "", text.strip(), flags=re.IGNORECASE)
+    link = address if _MAIL.fullmatch(address) else web_address(address)
+    return "<" + link.replace("<", "%3C").replace(">", "%3E") + ">" if link else markdown_cell(text)
 
 
 def markdown_code(text: str) -> str:

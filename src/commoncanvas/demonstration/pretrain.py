@@ -14,7 +14,7 @@ from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import only_one
 from commoncanvas.core.platforms import need_unix
 from commoncanvas.demonstration.command import NOMINAL_MINUTES, SIZE, Command, State
-from commoncanvas.models.packaged import FOLDER
+from commoncanvas.models.pretrained import FOLDER
 
 PIECES = 3600
 """Word pieces of the text encoder. OpenMoji's names and keywords need 3,055; with more, the weights pass 16 MB."""

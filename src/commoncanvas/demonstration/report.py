@@ -23,7 +23,8 @@ from commoncanvas.evaluation.fingerprint import note, of_set
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
 from commoncanvas.pages.report import Caption, write_report
 from commoncanvas.provenance.model_card import EVALUATION
-from commoncanvas.provenance.record import filter_of, read_provenance
+from commoncanvas.provenance.record import filter_of
+from commoncanvas.provenance.record_file import read_provenance
 
 CAPTIONS_SHOWN = 24
 COMPARED = (

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDPMScheduler, PixArtAlphaPipeline
+from diffusers import DDPMScheduler
 from torch import Tensor
 
 from commoncanvas.core.errors import RecipeError
@@ -31,6 +31,7 @@ MOST = {"cpu": 8, "cuda": 64}
 """Most images of a batch. On a CPU, more are no faster."""
 KEPT = 64
 """Prompts whose text states are kept."""
+PIXART = "PixArtAlphaPipeline"
 STATES = {
     "StableDiffusionPipeline": ("prompt_embeds", "negative_prompt_embeds"),
     "StableDiffusionXLPipeline": (
@@ -39,7 +40,7 @@ STATES = {
         "pooled_prompt_embeds",
         "negative_pooled_prompt_embeds",
     ),
-    "PixArtAlphaPipeline": (
+    PIXART: (
         "prompt_embeds",
         "prompt_attention_mask",
         "negative_prompt_embeds",
@@ -148,7 +149,7 @@ class Painter:
     @torch.no_grad()
     def _encode(self, prompt: str, negative: str, guided: bool) -> Sequence[Tensor | None]:
         """States [1, L, D] and the others of STATES, of one text, which therefore don't depend on others either."""
-        pixart = isinstance(self.pipeline, PixArtAlphaPipeline)
+        pixart = _is_pixart(self.pipeline)
         states: Sequence[Tensor | None] = self.pipeline.encode_prompt(
             prompt=prompt,
             negative_prompt=negative or ("" if pixart else None),
@@ -160,6 +161,11 @@ class Painter:
         return states
 
 
+def _is_pixart(pipeline: Any) -> bool:
+    """By the name: to import the class takes longer than a small model needs to draw."""
+    return any(kind.__name__ == PIXART for kind in type(pipeline).__mro__)
+
+
 def pixart_options(pipeline: Any) -> dict[str, Any]:
     """PixArt's defaults are for its own lengths and captions; these are of our training."""
     return {"max_sequence_length": pipeline.tokenizer.model_max_length, "clean_caption": False}
@@ -167,7 +173,7 @@ def pixart_options(pipeline: Any) -> dict[str, Any]:
 
 def call(pipeline: Any, **options: Any) -> list[Image]:
     """Call the pipeline; returns its images. PixArt's binning has PixArt's sizes only."""
-    if isinstance(pipeline, PixArtAlphaPipeline):
+    if _is_pixart(pipeline):
         options |= pixart_options(pipeline) | {"use_resolution_binning": False}
     images: list[Image] = pipeline(**options).images
     return images

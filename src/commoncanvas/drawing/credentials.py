@@ -14,6 +14,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, CredentialError, MissingExtraError
 from commoncanvas.core.text import one_line
 from commoncanvas.core.version import __version__
+from commoncanvas.drawing import png
 from commoncanvas.drawing.certificate import MISSING, PURPOSES, Identity, read_identity
 from commoncanvas.drawing.own_certificate import own_folder, own_identity
 from commoncanvas.options.credentials import CredentialOptions
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ACTIONS, DISCLOSURE, MODEL = "c2pa.actions.v2", "c2pa.ai-disclosure", "commoncanvas.model"
 """Labels of the assertions. The first two are C2PA's; the last is ours: licence, and tags of the catalogs."""
+CHUNK = b"caBX"
+"""The chunk of a PNG file with its manifest (C2PA 2.4, appendix A.3.6)."""
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SETTINGS: dict[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
@@ -76,12 +79,12 @@ class Signer:
             raise self._refused(error) from error
         self.sign(_smallest_png(), manifest_of({"model": "", "model_sha256": ""}, None))
 
-    def sign(self, png: bytes, manifest: Mapping[str, Any]) -> bytes:
+    def sign(self, data: bytes, manifest: Mapping[str, Any]) -> bytes:
         """The same PNG file with one more chunk, `caBX`: pixels and texts stay as they are. Raises CredentialError."""
         signed = BytesIO()
         try:
             with self._c2pa.Builder(manifest, context=self._context) as builder:
-                builder.sign("image/png", BytesIO(png), signed)
+                builder.sign("image/png", BytesIO(data), signed)
         except self._c2pa.C2paError as error:
             raise self._refused(error) from error
         return signed.getvalue()
@@ -101,6 +104,7 @@ class Signing:
         self.signer, self._note = _signer(options)
         self.manifest: dict[str, Any] = {}
         self._told = False
+        self._off = options.credentials == "off"
 
     def begin(self, info: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
         """State which model draws, see `manifest_of`, and say on stderr what the user must know of the signature."""
@@ -108,16 +112,21 @@ class Signing:
         if self._note:
             say(self._note)
 
-    def added(self, png: bytes) -> bytes:
+    def added(self, data: bytes) -> bytes:
         """The file with its credentials; unchanged if files are not signed."""
-        return png if self.signer is None else self.signer.sign(png, self.manifest)
+        return data if self.signer is None else self.signer.sign(data, self.manifest)
 
     def kept(self, path: str | Path) -> None:
-        """Say once that a file that stays, because it was drawn before, has no credentials."""
-        if self.signer is None or self._told or has_manifest(Path(path)):
+        """Say once that a file that stays, because it was drawn before, is signed although credentials are off, or
+        isn't although they are on.
+        """
+        if self._told or (self.signer is None and not self._off):
             return
-        self._told = True
-        say(f"{path} was drawn before without content credentials; move such files away to draw them again")
+        signed = png.has_chunk(Path(path), CHUNK) if self._off else has_manifest(Path(path))
+        if signed == self._off:
+            self._told = True
+            how = "with content credentials, and keeps them" if signed else "without content credentials"
+            say(f"{path} was drawn before {how}; move such files away to draw them again")
 
 
 def has_manifest(path: Path) -> bool:

@@ -25,13 +25,13 @@ from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
 from commoncanvas.models.devices import pick_device
-from commoncanvas.models.packaged import model_folder
+from commoncanvas.models.pretrained import model_folder
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
-from commoncanvas.provenance.folder import WEIGHTS, file_sha256
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.digests import WEIGHTS, file_sha256
+from commoncanvas.provenance.record_file import read_provenance
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

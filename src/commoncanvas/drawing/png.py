@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -50,6 +51,17 @@ def parameters(info: Mapping[str, Any]) -> str:
 def _quoted(value: str) -> str:
     """Text that contains what separates settings is in quotes."""
     return f'"{value}"' if re.search("[,:\n]", value) else value
+
+
+def has_chunk(path: Path, kind: bytes) -> bool:
+    """Whether a PNG file has a chunk of this kind (https://www.w3.org/TR/png-3/#5Chunk-layout)."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            if head[4:] == kind:
+                return True
+            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
+    return False
 
 
 def made_before(info: Mapping[str, Any], folder: Path) -> Image | None:

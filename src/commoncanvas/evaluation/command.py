@@ -36,7 +36,7 @@ from commoncanvas.evaluation.prompts import Prompt, choose_prompts, read_images
 from commoncanvas.evaluation.result import Evaluation, Sample, SetFigures
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.models.devices import pick_device
-from commoncanvas.models.packaged import model_folder
+from commoncanvas.models.pretrained import model_folder
 from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 from commoncanvas.provenance.model_card import CARD, EVALUATION, write_card
 from commoncanvas.table.columns import ColumnInfo

@@ -14,7 +14,7 @@ from commoncanvas.core.errors import ModelError
 from commoncanvas.diffusion.batches import decode_latents
 from commoncanvas.models.vae import posterior, to_pixels
 from commoncanvas.models.vae_scaling import scaling_of
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 
 
 def diffusion_provenance(model: str) -> dict[str, Any]:

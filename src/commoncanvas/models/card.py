@@ -8,7 +8,8 @@ import yaml
 
 from commoncanvas import licenses
 from commoncanvas.core.text import one_line
-from commoncanvas.models.loading import PACKAGED, beside
+from commoncanvas.models.loading import beside
+from commoncanvas.models.packaged import PACKAGED
 
 CARD = "README.md"
 UNKNOWN = "unknown"
@@ -24,7 +25,7 @@ _NONCOMMERCIAL = re.compile(
 def card_license(model: str) -> str:
     """The licence in the model card, unchanged; several are joined with commas; UNKNOWN if there is none."""
     if model in PACKAGED:
-        return PACKAGED[model]
+        return PACKAGED[model].license
     path = beside(model, CARD)
     front = path and _FRONT.match(path.read_bytes()[:MAX_BYTES].decode(errors="replace"))
     try:

@@ -9,11 +9,10 @@ from typing import Any
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
 from commoncanvas.models.hub import find
+from commoncanvas.models.packaged import PACKAGED
 
 WHOLE = ("model_index.json", "provenance.json")
 """Files that mark the folder of a complete pipeline."""
-PACKAGED = {"minilm": "apache-2.0", "efficientnet-lite0": "apache-2.0"}
-"""Models that are pip packages -> their licences; see NOTICE."""
 PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 

@@ -1,22 +1,31 @@
-"""The trained model that comes with the package: `xs`, small drawings in OpenMoji's style."""
+"""Models that are pip packages, and who made them; NOTICE says the same. The packages' own metadata names who packed
+them, not who made the models.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from commoncanvas.core.errors import ModelError
-
-FOLDER = Path(__file__).parents[1] / "pretrained"
+from dataclasses import dataclass
 
 
-def model_folder(model: str | Path) -> str:
-    """The folder of the packaged model that `model` names; any other model as it is, a folder of that name too.
+@dataclass(frozen=True)
+class Packaged:
+    """`license` as the model's card has it, `authors`, and the `page` of the model."""
 
-    Raises ModelError if this installation lacks the packaged model.
-    """
-    if str(model) != "xs" or Path(model).exists():
-        return str(model)
-    folder = FOLDER / "xs"
-    if not (folder / "model_index.json").is_file():
-        raise ModelError(f"this installation lacks the packaged model {model}; `make xs` trains it")
-    return str(folder)
+    license: str
+    authors: str
+    page: str
+
+
+PACKAGED = {
+    "minilm": Packaged(
+        "apache-2.0",
+        "the sentence-transformers project, which fine-tuned nreimers/MiniLM-L6-H384-uncased (MIT licence), "
+        "which comes from Microsoft's MiniLM (https://arxiv.org/abs/2002.10957)",
+        "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    ),
+    "efficientnet-lite0": Packaged(
+        "apache-2.0",
+        "Google, converted to PyTorch by ML Illustrated",
+        "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+    ),
+}

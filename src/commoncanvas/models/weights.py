@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -171,7 +172,8 @@ def _loaded(
             model,
             **({"subfolder": subfolder} if subfolder else {}),
             revision=revision or "main",
-            local_files_only=unreachable() is not None,
+            # A folder needs no question whether the hub answers.
+            local_files_only=Path(model).exists() or unreachable() is not None,
             trust_remote_code=False,
             **options,
         )

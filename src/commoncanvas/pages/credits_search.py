@@ -32,6 +32,7 @@ from commoncanvas.pages.credits_index import (
     index_of,
     spelled,
 )
+from commoncanvas.pages.credits_keys import Keys, bucket_count, bucketed, keys_of, sources
 from commoncanvas.pages.report import write_page
 
 PAGE = "credits.html"
@@ -62,7 +63,10 @@ def write_credits_page(credits: Path, out: Path, name: str, object_at: str | Non
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     counts = np.diff([*firsts, len(rows)])
-    in_one = _write_creators(folder, names, rows["creator_url"].take(firsts), firsts, counts)
+    urls = rows["creator_url"].take(firsts)
+    in_one = _write_creators(folder, names, urls, firsts, counts)
+    works = keys_of(rows["image_id"].chunk(0), rows["source_url"].chunk(0))
+    buckets = _write_keys(folder, works, keys_of(urls.combine_chunks()))
     words = _write_words(folder, index_of(rows["title"].chunk(0), names.combine_chunks()))
     step = max(ROWS, -(-len(rows) // FILES))
     found = _write_rows(folder, rows, step)
@@ -74,6 +78,8 @@ def write_credits_page(credits: Path, out: Path, name: str, object_at: str | Non
         "people": spelled(names.combine_chunks()[::in_one]).to_pylist(),
         "words": words,
         "licenses": found,
+        "buckets": buckets,
+        "sources": sources(rows["image_id"].chunk(0)),
     }
     _write(folder, "index", index)
     script = resources.files("commoncanvas.pages") / "templates" / "credits.js"
@@ -128,6 +134,21 @@ def _write_words(folder: Path, index: Index) -> list[str]:
         }
         _write(folder, f"words-{number}", values)
     return [index.words[start] for start in starts[:-1]]
+
+
+def _write_keys(folder: Path, works: Keys, creators: Keys) -> int:
+    """Scripts of the ids and addresses, by their hashes. Returns how many there are."""
+    buckets = bucket_count(len(works.hashes) + len(creators.hashes))
+    both = zip(bucketed(works, buckets), bucketed(creators, buckets), strict=True)
+    for number, (of_works, of_creators) in enumerate(both):
+        values = {"works": _hashed(of_works), "creators": _hashed(of_creators)}
+        _write(folder, f"keys-{number}", values)
+    return buckets
+
+
+def _hashed(keys: Keys) -> list[list[int]]:
+    """The prints, each as the difference to the one before, and the numbers."""
+    return [np.diff(keys.hashes, prepend=0).tolist(), keys.numbers.tolist()]
 
 
 def _starts(index: Index) -> list[int]:

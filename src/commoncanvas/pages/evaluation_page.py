@@ -18,7 +18,7 @@ from commoncanvas.evaluation import Evaluation
 from commoncanvas.images.thumbnail import thumbnail
 from commoncanvas.pages.report import GridItem, write_report
 from commoncanvas.provenance.folder import read_rows
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.training.log import read_log
 

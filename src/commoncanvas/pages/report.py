@@ -17,7 +17,7 @@ from commoncanvas.core.text import clean, counted, visible, web_address
 from commoncanvas.core.version import __version__
 from commoncanvas.licenses import shortened
 from commoncanvas.pages.plots import loss_chart
-from commoncanvas.provenance.verdict import metric_rows, verdicts
+from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 
 GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, generated PNG, kind of prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
@@ -76,6 +76,7 @@ def write_report(
                 for name, points in losses.items()
                 if points
             ],
+            rows_explained=ROWS_EXPLAINED,
             metrics=metric_rows(summary),
             verdicts=verdicts(summary),
             facts=facts(catalog_stats),

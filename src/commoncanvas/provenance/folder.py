@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.errors import ModelError
+from commoncanvas.core.errors import ModelError, NoCatalogError
 from commoncanvas.core.text import one_line
 from commoncanvas.table.taken_down_rows import rows_of, taken_down
 
 ROWS = "rows.parquet"
-WEIGHTS = ".safetensors"
 ROW_COLUMNS = ("image_id", "row_id", "split", "text", "text_column", "license", "catalog")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """sha256 of each file of weights, by its path in `folder`."""
-    paths = sorted(folder.rglob(f"*{WEIGHTS}"))
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_rows(model: str) -> pa.Table:
@@ -56,9 +42,23 @@ def trained_catalogs(model: str, provenance: dict[str, Any], moved: Sequence[str
     """
     places = catalog_places(model, provenance, moved)
     return {
-        name: Catalog.open(places[name], version=source.get("tag") or source["version"])
+        name: open_trained(model, provenance, name, places[name], source.get("tag") or source["version"])
         for name, source in provenance["catalogs"].items()
     }
+
+
+def open_trained(
+    model: str, provenance: dict[str, Any], name: str, place: str, version: str | int | None = None
+) -> Catalog:
+    """A catalog that a model learned from, at `place`. Raises CatalogError; if it isn't there, with what to do."""
+    try:
+        return Catalog.open(place, version=version)
+    except NoCatalogError as error:
+        new = "URI" if len(provenance["catalogs"]) == 1 else f"{name}=URI"
+        raise NoCatalogError(
+            f"{model} learned from the catalog {place}, which isn't there; if it has moved, give its new place: "
+            f"--catalog {new}"
+        ) from error
 
 
 def catalog_places(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import Any
 from commoncanvas import licenses
 from commoncanvas.catalog.export.data_card import HUB_LICENSES
 from commoncanvas.models.hub import HUB, HUB_ID, in_cache
-from commoncanvas.models.loading import PACKAGED
+from commoncanvas.models.packaged import PACKAGED
+from commoncanvas.provenance.passed_on import IN_WEIGHTS
 
 SPLITS = {"seen": "train", "heldout": "heldout"}
 METRICS = {
@@ -35,8 +36,6 @@ NOTES = {
     "scorer_revision": "revision {:.16}",
     "digest": "fingerprint {:.16}",
 }
-IN_WEIGHTS = ("init", "vae", "text_encoder")
-"""Roles of the models whose weights are in the model, or that it began from."""
 
 
 @dataclass(frozen=True)

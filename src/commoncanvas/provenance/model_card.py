@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from commoncanvas.core.files import replace_text
-from commoncanvas.core.text import counted, one_line
+from commoncanvas.core.text import counted, markdown_cell, one_line
 from commoncanvas.licenses import parse
 from commoncanvas.models.hub import HUB
 from commoncanvas.provenance.hub import UNPUBLISHED, Published, metadata
-from commoncanvas.provenance.markdown import templates
-from commoncanvas.provenance.record import RECORD
-from commoncanvas.provenance.verdict import metric_rows, verdicts
+from commoncanvas.provenance.markdown import last_part, templates
+from commoncanvas.provenance.passed_on import authors
+from commoncanvas.provenance.record_file import RECORD
+from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"
@@ -44,27 +45,31 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
     model = published.repo or name or folder.name
     language, use = _use(record, model, "" if published.repo else "path/to/")
     header = metadata(record, evaluation, published)
-    text = (
-        templates("commoncanvas.provenance")
-        .get_template("model.md.j2")
-        .render(
-            r=record,
-            header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
-            what=WHAT[record["task"]],
-            language=language,
-            use=use,
-            sources=list(record["catalogs"].values()),
-            rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
-            verdicts=verdicts(found),
-            memorisation={key: value for key, value in found.items() if "memori" in key},
-            figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
-            evaluate=shlex.join(["commoncanvas", "evaluate", model]),
-            limits=list(_limits(record)),
-            published=published,
-            has=lambda file: (folder / file).exists(),
-            of_parts=_credited(folder) - record["rows"]["train"],
-            bibtex=bibtex(record, published),
-        )
+    made = templates("commoncanvas.provenance")
+    made.filters["authors"] = authors
+    text = made.get_template("model.md.j2").render(
+        r=record,
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True).rstrip(),
+        what=WHAT[record["task"]],
+        language=language,
+        use=use,
+        sources=list(record["catalogs"].values()),
+        rows_explained=ROWS_EXPLAINED,
+        rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
+        verdicts=verdicts(found),
+        memorisation={key: value for key, value in found.items() if "memori" in key},
+        figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
+        evaluate=shlex.join(["commoncanvas", "evaluate", model]),
+        captioners=[
+            markdown_cell(last_part(part["model"]))
+            for part in record["built_on"]
+            if part["role"] == "captioner" and part["origin"]
+        ],
+        limits=list(_limits(record)),
+        published=published,
+        has=lambda file: (folder / file).exists(),
+        of_parts=_credited(folder) - record["rows"]["train"],
+        bibtex=bibtex(record, published),
     )
     replace_text(folder / CARD, text)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +17,15 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import Credit, credits_of, read_credits
 from commoncanvas.core.errors import CatalogError, LicenseError, ModelError
+from commoncanvas.models.attribution import UNATTRIBUTED, Attribution, attribution
 from commoncanvas.models.card import UNKNOWN, card_license, permits
-from commoncanvas.models.loading import PACKAGED, beside
+from commoncanvas.models.loading import beside
+from commoncanvas.models.packaged import PACKAGED
+from commoncanvas.provenance.record_file import RECORD, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, groups_of, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
 
-RECORD = "provenance.json"
 ORIGIN = ("name", "task", "catalogs", "rows", "licenses", "creators", "result_license", "built_on")
 BATCH = 1024
 
@@ -35,7 +36,7 @@ class Part:
 
     `role`: vae, text_encoder, captioner, image_features, word_embeddings, alignment or init. `origin`: what it learned
     from; None if that isn't recorded. `credits_file`: the credits of its own training images, if it comes with them.
-    `license`: the licence that its model card states, or unknown.
+    `license`: the licence that its model card states, or unknown. `attribution`: who made it, with the licence's text.
     """
 
     role: str
@@ -44,6 +45,7 @@ class Part:
     origin: dict[str, Any] | None = None
     credits_file: Path | None = None
     license: str = UNKNOWN
+    attribution: Attribution = UNATTRIBUTED
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -51,6 +53,8 @@ class Part:
             "model": self.model,
             "sha256": self.sha256,
             "license": self.license,
+            "authors": self.attribution.authors,
+            "page": self.attribution.page,
             "origin": self.origin,
         }
 
@@ -99,27 +103,6 @@ class Part:
             )
 
 
-def read_provenance(
-    folder: str | Path, requires: Sequence[str] = ("name", "task", "catalogs", "recipe")
-) -> dict[str, Any]:
-    """The provenance.json of a model folder. Raises ModelError, also if it lacks one of `requires`."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} has no provenance.json; it is not a finished model folder of commoncanvas train"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{path} is not a record of commoncanvas train; it is not a JSON object")
-    missing = [name for name in requires if name not in record]
-    if missing:
-        raise ModelError(f"{path} lacks {', '.join(missing)}; train the model again with this version")
-    return record
-
-
 def origin(model: str | Path) -> dict[str, Any] | None:
     """What the model in a folder or of a hub id learned from, as records of other models have it; None if that isn't
     recorded. A part of a pipeline has the origin of the pipeline.
@@ -142,14 +125,16 @@ def part(role: str, model: str, sha256: str) -> Part:
     """The part that is the model of a folder or hub id."""
     learned = origin(model)
     credits_file = beside(model, "credits.csv") if learned else None
-    return Part(role, model, sha256, learned, credits_file, card_license(model))
+    return Part(role, model, sha256, learned, credits_file, card_license(model), attribution(model))
 
 
 def maker(role: str, info: ColumnInfo) -> Part:
     """The part that made a column."""
     learned = info.trained_on or {}
-    license = info.license or PACKAGED.get(info.model) or (learned.get("result_license") or UNKNOWN).lower()
-    return Part(role, info.model, info.sha256, info.trained_on, license=license)
+    known = PACKAGED.get(info.model)
+    made = Attribution(known.authors, known.page) if known else UNATTRIBUTED
+    license = info.license or (known and known.license) or (learned.get("result_license") or UNKNOWN).lower()
+    return Part(role, info.model, info.sha256, info.trained_on, license=license, attribution=made)
 
 
 def unknown_parts(name: str, parts: Iterable[Part]) -> list[str]:

@@ -11,6 +11,19 @@ LEVEL = 0.05
 """If chance reaches a figure more often than this, the figure is not better than chance."""
 FEWEST = 4
 """With three prompts, one shuffle in six changes nothing, so no figure could be better than chance."""
+CHANCE, INTERVAL, BEST, NOISE, SHUFFLED = (
+    "chance",
+    "95\u00a0% interval",
+    "autoencoder alone",
+    "noise",
+    "shuffled",
+)
+"""Names of the rows below a figure."""
+ROWS_EXPLAINED = (
+    "Autoencoder alone: the real images, stored and restored by the autoencoder; an image model that uses it can "
+    "hardly be better. Noise: uniform noise instead of images. Shuffled: each caption against another image's text. "
+    "95\u00a0% interval: the confidence interval of the figure above it. Chance: one divided by the number of prompts."
+)
 SPLITS = {"seen": "", "heldout": "_heldout"}
 NAMES = {"seen": "Prompts seen in training", "heldout": "Prompts held out"}
 
@@ -27,13 +40,13 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "values": (percent(get("retrieval_seen")), percent(get("retrieval_heldout"))),
             "baselines": [
                 (
-                    "chance",
+                    CHANCE,
                     percent(get("retrieval_chance")),
                     percent(get("retrieval_chance_heldout", get("retrieval_chance"))),
                 ),
                 *_interval(summary),
                 (
-                    "VAE",
+                    BEST,
                     percent(get("retrieval_reconstruction")),
                     percent(get("retrieval_reconstruction_heldout")),
                 ),
@@ -47,11 +60,11 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "values": (figure(get(key)), figure(get(f"{key}_heldout"))),
                 "baselines": [
                     (
-                        "VAE",
+                        BEST,
                         figure(get(f"{key}_reconstruction")),
                         figure(get(f"{key}_reconstruction_heldout")),
                     ),
-                    ("noise", figure(get(f"{key}_noise")), figure(get(f"{key}_noise_heldout"))),
+                    (NOISE, figure(get(f"{key}_noise")), figure(get(f"{key}_noise_heldout"))),
                 ],
             }
             for key, title, says in (
@@ -66,7 +79,7 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "values": (figure(get("roundtrip_cosine")), figure(get("roundtrip_cosine_heldout"))),
             "baselines": [
                 (
-                    "shuffled",
+                    SHUFFLED,
                     figure(get("roundtrip_cosine_shuffled")),
                     figure(get("roundtrip_cosine_shuffled_heldout")),
                 )
@@ -77,7 +90,7 @@ def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "says": "cosine of captions of real images and their true names, which the captioner never saw",
             "better": "higher",
             "values": (None, figure(get("caption_cosine"))),
-            "baselines": [("shuffled", None, figure(get("caption_cosine_shuffled")))],
+            "baselines": [(SHUFFLED, None, figure(get("caption_cosine_shuffled")))],
         },
     ]
 
@@ -88,7 +101,7 @@ def _interval(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for split in ("", "_heldout"):
         low, high = summary.get(f"retrieval_low{split}"), summary.get(f"retrieval_high{split}")
         shown.append("—" if low is None or high is None else f"{100 * low:.0f}–{100 * high:.0f}\u00a0%")
-    return [("95\u00a0%", shown[0], shown[1])] if shown != ["—", "—"] else []
+    return [(INTERVAL, shown[0], shown[1])] if shown != ["—", "—"] else []
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[str]:

@@ -1,21 +1,22 @@
-"""What only a person can say of a release: the answers in the YAML file that `--about` names."""
+"""What only a person can say of a release: the answers of its provider. about_file.py reads them."""
 
 from __future__ import annotations
 
 import datetime
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from commoncanvas.config.schema import Schema
-from commoncanvas.core.errors import ReleaseError
 from commoncanvas.core.files import why
-from commoncanvas.core.text import one_line
 from commoncanvas.models.hub import HUB, owned
+from commoncanvas.release.questions import questions
 
+MONTH, ADDRESS = r"^\d{4}-(0[1-9]|1[0-2])$", r"^https?://"
+DOI, VERSION = r"^10\.\d{4,9}/\S+$", r"^\d+\.\d+\.\d+$"
 Kind = Literal["public", "licensed", "private", "crawled", "users", "synthetic", "other"]
 
 
@@ -31,9 +32,31 @@ def _month(value: object) -> object:
     return f"{value:%Y-%m}" if isinstance(value, datetime.date) else _tidy(value)
 
 
+def _empty(value: object) -> object:
+    """An empty key of a mapping or a list in YAML is null."""
+    return {} if value is None else value
+
+
+def _asked(answers: dict[str, str]) -> dict[str, str]:
+    """Answers to questions that there are. Raises ValueError."""
+    known = {one.key: one.field for one in questions()}
+    for key in answers:
+        if field := known.get(key):
+            raise ValueError(f"write the answer to {key} as {field}")
+        if key not in known:
+            raise ValueError(f"there is no question {key}{hint(key, known)}")
+    return answers
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearest to an unknown one, as the end of a sentence."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 Text = Annotated[str | None, BeforeValidator(_tidy)]
 Month = Annotated[
-    Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] | None,
+    Annotated[str, Field(pattern=MONTH)] | None,
     BeforeValidator(_month),
 ]
 YesNo = bool | None
@@ -48,6 +71,54 @@ class SourceAnswer(Schema):
     description: Text = None
 
 
+def _file(value: object, info: ValidationInfo) -> object:
+    """The text of the file that an answer names, beside the file of answers. Raises ValueError."""
+    name = _tidy(value)
+    if not isinstance(name, str):
+        return name
+    try:
+        return (Path((info.context or {}).get("folder", "")) / name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{name} can't be read: {why(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not a text in UTF-8") from error
+
+
+class PartAnswer(Schema):
+    """What a person knows of a part by others in the weights. `license_file`: the text of the file that is named."""
+
+    license: Text = None
+    authors: Text = None
+    page: Text = None
+    license_file: Annotated[str | None, BeforeValidator(_file)] = None
+
+
+class DatasetAnswers(Schema):
+    """What a person knows of a data set, besides the answers that all releases have. None: not answered."""
+
+    title: Text = Field(None, description="Name of the data set; without it, the folder's")
+    authors: Annotated[tuple[str, ...], BeforeValidator(lambda value: value or ())] = Field(
+        (), description="People to cite, as a list; without them, the provider"
+    )
+    url: Annotated[Annotated[str, Field(pattern=ADDRESS)] | None, BeforeValidator(_tidy)] = Field(
+        None, description="The page of the data set, an address with https://"
+    )
+    doi: Annotated[Annotated[str, Field(pattern=DOI)] | None, BeforeValidator(_tidy)] = Field(
+        None, description="Its DOI, such as 10.5281/zenodo.1"
+    )
+    version: Annotated[Annotated[str, Field(pattern=VERSION)] | None, BeforeValidator(_tidy)] = Field(
+        None, description="MAJOR.MINOR.PATCH, such as 1.0.0 (https://semver.org); without it, the catalog's"
+    )
+    license: Text = Field(
+        None, description="SPDX id of the licence of the table itself, not of the images: CDLA-Permissive-2.0"
+    )
+    answers: Annotated[dict[str, Text], BeforeValidator(_empty), AfterValidator(_asked)] = Field(
+        {},
+        description="Answers to questions of the datasheet. Their keys are in datasheet.md; release data prints those "
+        "that are open",
+    )
+
+
 def _ask(question: str, *, needed: bool = True) -> Any:
     return Field(None, description=question, json_schema_extra={"needed": needed})
 
@@ -55,7 +126,7 @@ def _ask(question: str, *, needed: bool = True) -> Any:
 class About(Schema):
     """Answers of the provider. None: not answered. The descriptions are the questions of the template."""
 
-    provider: Text = _ask("Who publishes the model: name of the person or organisation")
+    provider: Text = _ask("Who publishes the release: name of the person or organisation")
     contact: Text = _ask("A mail address or page where people can ask, and object to the use of their work")
     address: Text = _ask("Postal address of the provider")
     representative: Text = _ask(
@@ -64,7 +135,7 @@ class About(Schema):
     )
     small_firm: YesNo = _ask("Is the provider a small or medium-sized enterprise? true or false")
     model: Text = _ask("The model's name for people, such as CommonCanvas S-C")
-    version: Text = _ask("The version of this release, such as 1.0")
+    version: Text = _ask("The model's version, such as 1.0")
     published: Text = _ask("Where the model is published: an id on the hub (org/name), or an address")
     released: datetime.date | None = _ask("Date of the release, YYYY-MM-DD")
     license_holder: Text = _ask("Who grants the licence of the weights")
@@ -100,10 +171,19 @@ class About(Schema):
         "Measures to respect reservations of rights, besides those that the fetcher takes"
     )
     illegal_content: Text = _ask("Measures against illegal content in the training data")
-    sources: dict[str, SourceAnswer] = Field(
+    sources: Annotated[dict[str, SourceAnswer], BeforeValidator(_empty)] = Field(
         {},
         description="Sources of images by their names in the catalog, each with kind "
         f"({', '.join(get_args(Kind))}), title, link and description",
+    )
+
+    parts: Annotated[dict[str, PartAnswer], BeforeValidator(_empty)] = Field(
+        {},
+        description="Parts by others in the weights, such as vae or text_encoder, if the record doesn't know it: each "
+        "with license (SPDX id), authors, page and license_file",
+    )
+    dataset: Annotated[DatasetAnswers, BeforeValidator(_empty)] = Field(
+        DatasetAnswers.model_validate({}), description="About a data set, for release data"
     )
 
     def say(self, name: str) -> str:
@@ -138,50 +218,3 @@ class About(Schema):
 def to_fill_in(name: str) -> str:
     """What a document says in place of a missing answer."""
     return f"(to be filled in by the provider: {name})"
-
-
-def load_about(path: str | Path | None) -> About:
-    """Read the answers in a YAML file; without a file, none is given.
-
-    Raises ReleaseError that names the file and each key that is unknown or has a wrong value.
-    """
-    if path is None:
-        return About.model_validate({})
-    try:
-        fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReleaseError(f"{path} can't be read: {why(error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ReleaseError(f"{path} is not valid YAML: {one_line(error)}") from error
-    if not isinstance(fields, dict | None):
-        raise ReleaseError(f"{path} must be a mapping of answers, such as provider: My Museum")
-    given = {
-        str(name): value for name, value in (fields or {}).items() if value is not None or name != "sources"
-    }
-    try:
-        return About.model_validate(given)
-    except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise ReleaseError(f"{path}: {problems}") from error
-
-
-def template() -> str:
-    """An empty file of answers: each question is a comment above its key."""
-    lines = [
-        "# Answers for the documents of a release. Leave empty what you can't answer: the documents say so."
-    ]
-    for name, field in About.model_fields.items():
-        needed = name == "sources" or (field.json_schema_extra or {}).get("needed")  # type: ignore[union-attr]
-        lines += ["", f"# {field.description}{'' if needed else ' (optional)'}", f"{name}:"]
-    return "\n".join(lines) + "\n"
-
-
-def _explain(problem: Any) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        known = SourceAnswer.model_fields if len(problem["loc"]) > 1 else About.model_fields
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        return f"there is no answer {name}" + (f"; did you mean {close[0]}?" if close else "")
-    if problem["type"] == "string_pattern_mismatch":
-        return f"{name}: {problem['input']!r} is not a month; write it as 2026-08"
-    return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

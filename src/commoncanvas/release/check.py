@@ -12,19 +12,17 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from commoncanvas import licenses
-from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import read_credits
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted, one_line
-from commoncanvas.provenance.folder import (
-    ROWS,
-    WEIGHTS,
-    digests,
-    removed_since,
-)
+from commoncanvas.models.card import permits
+from commoncanvas.provenance.digests import WEIGHTS, digests
+from commoncanvas.provenance.folder import ROWS, open_trained, removed_since
 from commoncanvas.provenance.hub import license_fields
 from commoncanvas.provenance.model_card import CARD
-from commoncanvas.provenance.record import RECORD, all_licenses
+from commoncanvas.provenance.passed_on import TEXTS, by_others, gaps
+from commoncanvas.provenance.record import all_licenses
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.findings import NotChecked, ReleaseCheck, pickles, run_checks, some, stated_license
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.sums import wrong_sums
@@ -32,6 +30,7 @@ from commoncanvas.selection.rows import rows_sha256
 from commoncanvas.table.taken_down_rows import taken_down
 from commoncanvas.table.tombstones import Keys
 
+PARTS = "parts"
 CREDITS, PIPELINE = "credits.csv", "model_index.json"
 BATCH = 65536
 KEYS = {"image_id": "image_id", "creator": "creator", "creator_url": "creator_url", "page_url": "source_url"}
@@ -136,9 +135,12 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
     if not folder.places:
         raise NotChecked("this needs the publisher's catalog: --catalog URI")
     try:
-        keys = taken_down(Catalog.open(place) for place in folder.places.values())
+        keys = taken_down(
+            open_trained(str(folder.path), folder.record, name, place)
+            for name, place in folder.places.items()
+        )
     except CatalogError as error:
-        raise NotChecked(f"{one_line(error)}; if it has moved: --catalog URI") from error
+        raise NotChecked(one_line(error)) from error
     own = {*folder.trained["image_id"].to_pylist()}
     credited = set(_credited(folder.path / CREDITS, keys))
     if gone := own & (credited | keys.image_ids | _of_trained_version(folder)):
@@ -148,6 +150,23 @@ def _takedowns(folder: ModelFolder) -> Iterator[str]:
             f"{counted(len(others), 'images')} taken down since, which its parts learned from: {some(sorted(others))}; "
             "train these parts again, then the model"
         )
+
+
+def _parts(folder: ModelFolder) -> Iterator[str]:
+    """Parts by others in the weights come with their licence, its text and their authors."""
+    policy = licenses.Policy(folder.record["recipe"]["data"]["policy"])
+    for part in by_others(folder.record):
+        if not permits(part["license"], policy):
+            yield (
+                f"{part['role']} {part['model']} is under {part['license']}, which policy {policy.value} does not allow"
+            )
+    for part, missing in gaps(folder.record, folder.path):
+        words = {
+            "license": "licence",
+            "authors": "authors",
+            "text": f"text of the licence in {TEXTS}/{part['role']}/",
+        }
+        yield f"{part['role']} {part['model']} is passed on without {' and '.join(words[name] for name in missing)}"
 
 
 def _credited(path: Path, keys: Keys) -> Iterator[str]:
@@ -184,4 +203,5 @@ CHECKS: dict[str, Callable[[ModelFolder], Iterator[str]]] = {
     "rows": _rows,
     "credits": _credits,
     "takedowns": _takedowns,
+    PARTS: _parts,
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from commoncanvas.catalog.export_folder import DATA
 from commoncanvas.core.errors import CatalogError, ModelError
-from commoncanvas.models.packaged import model_folder
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.models.pretrained import model_folder
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.check import check_model
 from commoncanvas.release.check_data import check_data
 from commoncanvas.release.findings import ReleaseCheck

@@ -22,18 +22,19 @@ from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.pages.stats_page import THUMBNAILS, Released, write_stats_page
-from commoncanvas.release.data_about import DataAbout, read_about
+from commoncanvas.release.about import About
+from commoncanvas.release.about_file import load_about
 from commoncanvas.release.data_facts import Former, facts_of
 from commoncanvas.release.data_folder import DataFolder
 from commoncanvas.release.data_papers import CITATION, LICENSE, STATISTICS, citation, license_note, more
-from commoncanvas.release.datasheet import DATASHEET, answer, markdown, questions
+from commoncanvas.release.datasheet import DATASHEET, answer, markdown
 from commoncanvas.release.removed import Removed, write_removed
 from commoncanvas.release.sums import write_sums
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ABOUT = "data-about.yaml"
+ABOUT = "about.yaml"
 """The publisher's file, if none was given."""
 Format = Literal["huggingface", "parquet", "webdataset"]
 
@@ -61,7 +62,7 @@ class DataRelease(Printed):
             lines[0] += f", {self.removed_since:,} of them in the former release"
         if self.to_fill_in:
             file = self.about or ABOUT
-            under = "; those under answers belong under its answers" if self.about else ""
+            under = "; those under dataset belong under its dataset" if self.about else ""
             lines.append(
                 f"{DATASHEET} asks what only you can say. Add these lines to {file}{under}. Write what you know, and "
                 f"run it again with --about {file}:"
@@ -83,9 +84,9 @@ def release_data(
     """Write the rows of `tag` (a saved filter's, with the columns that were made since) to the folder `out`.
 
     `images=False` writes addresses, digests, licences and credits instead of the images. `about` is a YAML file with
-    what only the publisher can say (`DataAbout`). `since` is the folder of the former release: removed.parquet then
+    what only the publisher can say (`About`). `since` is the folder of the former release: removed.parquet then
     lists what was taken down of it. `format` and `shard_size` are those of `export`; after a crash, the same call goes
-    on. Needs mlcroissant. Raises CatalogError, MissingExtraError.
+    on. Needs mlcroissant. Raises CatalogError, MissingExtraError; ReleaseError for the file `about`.
     """
     if format == "webdataset" and not images:
         raise CatalogError("WebDataset shards have images; choose another format, or leave them in")
@@ -97,7 +98,7 @@ def release_data(
     former = DataFolder(Path(since)) if since is not None else None
     if former and (why := cut_off(former.path)):
         raise CatalogError(f"{since} is no complete release: {why}; give one that is")
-    papers = _Papers(tag, read_about(about, (each.key for each in questions())), former)
+    papers = _Papers(tag, load_about(about), former)
     exported = export(
         format if images else "links", catalog, out, version=tag, shard_size=shard_size, papers=papers
     )
@@ -114,7 +115,7 @@ def release_data(
 class _Papers:
     """Writes the documents of a release. It may be called again, if something is taken down meanwhile."""
 
-    def __init__(self, tag: str, about: DataAbout, former: DataFolder | None) -> None:
+    def __init__(self, tag: str, about: About, former: DataFolder | None) -> None:
         self.tag = tag
         self.about = about
         self.former = former
@@ -123,7 +124,7 @@ class _Papers:
 
     def __call__(self, exported: Exported, card: Card) -> None:
         folder = exported.folder
-        card = replace(card, name=self.about.title or card.name)
+        card = replace(card, name=self.about.dataset.title or card.name)
         images = WRITERS[exported.format].images
         stats = write_stats_page(
             exported.catalog,

@@ -13,9 +13,9 @@ from commoncanvas.catalog.export.data_card import Card, More, hub_licenses
 from commoncanvas.catalog.export.papers import described
 from commoncanvas.catalog.export_folder import REMOVED
 from commoncanvas.core.numbers import percent, ratio
-from commoncanvas.core.text import counted, markdown_cell
+from commoncanvas.core.text import counted, markdown_cell, markdown_link
 from commoncanvas.licenses import combine
-from commoncanvas.release.data_about import DataAbout, linked
+from commoncanvas.release.about import About
 from commoncanvas.release.data_facts import rai
 from commoncanvas.release.datasheet import DATASHEET, OPEN, Answers
 from commoncanvas.release.sums import SUMS
@@ -24,14 +24,14 @@ LICENSE, CITATION, STATISTICS = "LICENSE", "CITATION.cff", "stats.html"
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
 
 
-def license_note(card: Card, about: DataAbout) -> str:
+def license_note(card: Card, about: About) -> str:
     """LICENSE: the licences of the images, and that of the table."""
     listed = [
         f"- {each.id}: {counted(card.licenses[each.id], 'images')}{f', {each.url}' if each.url else ''}"
         for each in card.values
     ]
     credited = sum(card.licenses[each.id] for each in card.values if each.attribution)
-    table = about.license or OPEN.format("the licence of the table itself")
+    table = about.dataset.license or OPEN.format("the licence of the table itself")
     return "\n".join(
         [
             f"{card.name}: licences",
@@ -55,9 +55,9 @@ def license_note(card: Card, about: DataAbout) -> str:
     )
 
 
-def citation(card: Card, about: DataAbout, facts: Mapping[str, Any]) -> str:
+def citation(card: Card, about: About, facts: Mapping[str, Any]) -> str:
     """CITATION.cff (https://github.com/citation-file-format/citation-file-format, 1.2.0)."""
-    authors = about.authors or (about.publisher or OPEN.format("authors"),)
+    authors = about.dataset.authors or (about.provider or OPEN.format("authors"),)
     fields = {
         "cff-version": "1.2.0",
         "message": "If you use this data set, please cite it, and credit its images as credits.csv says.",
@@ -66,8 +66,8 @@ def citation(card: Card, about: DataAbout, facts: Mapping[str, Any]) -> str:
         "authors": [{"name": name} for name in authors],
         "version": _version(card, about),
         "date-released": facts["date"],
-        "doi": about.doi,
-        "url": about.url,
+        "doi": about.dataset.doi,
+        "url": about.dataset.url,
         "abstract": f"{card.images} by {counted(card.people, 'creators')}, each credited.",
         "keywords": ["images", "Creative Commons", "text-to-image"],
     }
@@ -75,18 +75,18 @@ def citation(card: Card, about: DataAbout, facts: Mapping[str, Any]) -> str:
     return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def more(card: Card, about: DataAbout, facts: Mapping[str, Any], answers: Answers, folder: Path) -> More:
+def more(card: Card, about: About, facts: Mapping[str, Any], answers: Answers, folder: Path) -> More:
     """What the card and Croissant say of a release."""
     header: dict[str, Any] = {"annotations_creators": _annotators(facts)}
     if any(hub_licenses([each]) == "other" for each in card.values):
         header |= {"license_name": "licence-of-each-image", "license_link": LICENSE}
     mlc = load_mlcroissant()
     ctx = mlc.Context(conforms_to=VERSION)
-    publisher = [mlc.Organization(ctx=ctx, name=about.publisher)] if about.publisher else []
+    publisher = [mlc.Organization(ctx=ctx, name=about.provider)] if about.provider else []
     known = {
         "conforms_to": [VERSION, RAI],
-        "url": about.url,
-        "creators": [mlc.Person(ctx=ctx, name=name) for name in about.authors] or publisher,
+        "url": about.dataset.url,
+        "creators": [mlc.Person(ctx=ctx, name=name) for name in about.dataset.authors] or publisher,
         "publisher": publisher,
         "version": _version(card, about),
         "keywords": ["images", "Creative Commons", "text-to-image"],
@@ -109,23 +109,25 @@ def _annotators(facts: Mapping[str, Any]) -> list[str]:
     return [name for name, count in by.items() if count] or ["no-annotation"]
 
 
-def _version(card: Card, about: DataAbout) -> str:
-    return about.version or f"{card.version}.0.0"
+def _version(card: Card, about: About) -> str:
+    return about.dataset.version or f"{card.version}.0.0"
 
 
-def _intro(about: DataAbout) -> str:
+def _intro(about: About) -> str:
     """Who publishes the data set, and the licence of its table, if they are known."""
     parts = []
-    if about.publisher:
-        contact = f" ({linked(about.contact)})" if about.contact else ""
-        parts.append(f"Published by {markdown_cell(about.publisher)}{contact}.")
-    if about.license:
-        parts.append(f"The table itself, without the images, is under {markdown_cell(about.license)}.")
+    if about.provider:
+        contact = f" ({markdown_link(about.contact)})" if about.contact else ""
+        parts.append(f"Published by {markdown_cell(about.provider)}{contact}.")
+    if about.dataset.license:
+        parts.append(
+            f"The table itself, without the images, is under {markdown_cell(about.dataset.license)}."
+        )
     return " ".join(parts)
 
 
-def _sections(about: DataAbout, facts: Mapping[str, Any]) -> str:
-    where = f"Ask {linked(about.contact)}" if about.contact else "Ask the publisher"
+def _sections(about: About, facts: Mapping[str, Any]) -> str:
+    where = f"Ask {markdown_link(about.contact)}" if about.contact else "Ask the publisher"
     since = (
         f" {counted(facts['removed_since'], 'images')} of the former release were taken down since."
         if facts["since"]

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from operator import attrgetter
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
 from commoncanvas.core.numbers import count
-from commoncanvas.core.text import counted, markdown_cell, markdown_code
-from commoncanvas.release.data_about import DataAbout, linked
+from commoncanvas.core.text import counted, markdown_cell, markdown_code, markdown_link
+from commoncanvas.release.about import About
+from commoncanvas.release.questions import questions, sections
 
 DATASHEET = "datasheet.md"
 NOT_ANSWERED = "(not answered)"
 OPEN = "(to be filled in by the publisher: {})"
-
-
-@dataclass(frozen=True)
-class Question:
-    """`answer` and `ask` are templates over the facts; `ask` is what only the publisher can say. `field`: of
-    `DataAbout`, if it is said there and not in its `answers`.
-    """
-
-    key: str
-    question: str
-    answer: str = ""
-    ask: str = ""
-    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,42 +33,35 @@ class Answers:
         return [self.statements[key] for key in keys if key in self.statements]
 
     def to_fill_in(self) -> list[str]:
-        """Lines of a YAML file for `read_about`, with a comment on what to write."""
-        fields: dict[str, str] = {}
+        """Lines of a YAML file for `load_about`, with a comment on what to write."""
+        asks: dict[tuple[str, ...], str] = {}
         for one in questions():
             if one.key in self.open:
-                fields.setdefault(one.field or f"  {one.key}", self.open[one.key])
-        own = {name: ask for name, ask in fields.items() if name[0] != " "}
-        under = {name: ask for name, ask in fields.items() if name[0] == " "}
-        width = max(map(len, fields), default=0) + 1
-        lines = [f"{f'{name}:':{width}}  # {ask}" for name, ask in own.items()]
-        if under:
-            lines += ["answers:", *(f"{f'{name}:':{width}}  # {ask}" for name, ask in under.items())]
+                place = tuple(one.field.split(".")) if one.field else ("dataset", "answers", one.key)
+                asks.setdefault(place, self.open[one.key])
+        places = sorted(
+            asks, key=lambda place: (len(place), place[:-1])
+        )  # the sort keeps the order of the questions
+        width = max((2 * len(place) + len(place[-1]) for place in places), default=0)
+        lines: list[str] = []
+        above: tuple[str, ...] = ()
+        for place in places:
+            for depth in range(1, len(place)):
+                if above[:depth] != place[:depth]:
+                    lines.append(f"{'  ' * (depth - 1)}{place[depth - 1]}:")
+            above = place[:-1]
+            name = f"{'  ' * len(above)}{place[-1]}:"
+            lines.append(f"{name:{width}}  # {asks[place]}")
         return lines
 
 
-@cache
-def sections() -> dict[str, tuple[Question, ...]]:
-    """The questions by their sections."""
-    text = resources.files("commoncanvas.release").joinpath("datasheet.yaml").read_text(encoding="utf-8")
-    return {
-        each["section"]: tuple(Question(**question) for question in each["questions"])
-        for each in yaml.safe_load(text)
-    }
-
-
-def questions() -> Iterable[Question]:
-    """All questions, in order."""
-    return (question for each in sections().values() for question in each)
-
-
-def answer(facts: Mapping[str, Any], about: DataAbout) -> Answers:
+def answer(facts: Mapping[str, Any], about: About) -> Answers:
     """Answer each question from the `facts`, and with the publisher's words."""
     templates = Environment(undefined=StrictUndefined)
     templates.filters |= {
         "cell": markdown_cell,
         "code": markdown_code,
-        "linked": linked,
+        "linked": markdown_link,
         "count": count,
         "counted": counted,
     }
@@ -92,8 +71,8 @@ def answer(facts: Mapping[str, Any], about: DataAbout) -> Answers:
 
     known, open_, statements = {}, {}, {}
     for one in questions():
-        own = (about.answers.get(one.key) or "").strip()
-        said = own or (one.field and getattr(about, one.field))
+        own = (about.dataset.answers.get(one.key) or "").strip()
+        said = own or (one.field and attrgetter(one.field)(about))
         made = rendered(one.answer)
         if text := " ".join(part for part in (made, own) if part):
             known[one.key] = text

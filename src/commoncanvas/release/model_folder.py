@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.provenance.folder import catalog_places, read_rows, trained_catalogs
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 
 REQUIRES = ("name", "task", "catalogs", "recipe", "rows", "licenses", "result_license", "built_on", "weights")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import replace_text
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.release.findings import NotChecked
 
 SUMS = "SHA256SUMS"

@@ -24,7 +24,7 @@ from commoncanvas.evaluation.fingerprint import of_set
 from commoncanvas.evaluation.folder import described
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.evaluation.validation import train
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.selection.heldout import fraction_count, fraction_mask
 from commoncanvas.selection.select import Pin
 from commoncanvas.studies.page import write_scarcity_page

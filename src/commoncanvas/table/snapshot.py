@@ -15,7 +15,7 @@ import pyarrow as pa
 from lance.commit import CommitConflictError
 from numpy.typing import NDArray
 
-from commoncanvas.core.errors import CatalogError
+from commoncanvas.core.errors import CatalogError, NoCatalogError
 from commoncanvas.table.columns import derived, same_column
 from commoncanvas.table.lance_errors import describe, explaining, explaining_filter, reason
 from commoncanvas.table.rows import take_rows
@@ -84,7 +84,7 @@ class Snapshot:
             dataset = lance.dataset(without_password(str(uri)), storage_options=storage_options)
         except (OSError, ValueError) as error:
             if "not found" in str(error).lower():
-                raise CatalogError(
+                raise NoCatalogError(
                     f"there is no catalog at {uri}; "
                     f"create one with: commoncanvas catalog import SOURCE --catalog {shlex.quote(str(uri))}"
                 ) from error

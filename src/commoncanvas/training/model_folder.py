@@ -20,9 +20,12 @@ from commoncanvas.config import Recipe
 from commoncanvas.core.files import sync
 from commoncanvas.creators.names import normal_name
 from commoncanvas.diffusion.networks.alignment import network_of
-from commoncanvas.provenance.folder import ROWS, digests
+from commoncanvas.provenance.digests import digests
+from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.model_card import write_card
-from commoncanvas.provenance.record import RECORD, combined_licenses, merged_credits
+from commoncanvas.provenance.passed_on import write_texts
+from commoncanvas.provenance.record import combined_licenses, merged_credits
+from commoncanvas.provenance.record_file import RECORD
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +70,7 @@ def write_model(
     pq.write_table(task.rows.table, partial / ROWS)
     credits = merged_credits(_credits(task.rows), task.parts, task.rows.catalogs)
     write_credits(credits, "csv", partial / "credits.csv")
+    write_texts(task.parts, partial)
     record = provenance(recipe, task, fingerprint) | {"figures": figures, "weights": digests(partial)}
     record["training"] |= {"parameters": parameters, "taken_down": list(taken_down)}
     (partial / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ from commoncanvas.core.errors import ModelError, TrainingError
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.models.devices import pick_device, precision_on
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.selection.select import Pin, Pins, taken_down_since
 from commoncanvas.table.storage import Storage

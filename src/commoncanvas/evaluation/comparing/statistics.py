@@ -26,7 +26,7 @@ from commoncanvas.core.text import one_line
 from commoncanvas.evaluation.frechet import Gaussian
 from commoncanvas.evaluation.networks.files import images_in
 from commoncanvas.evaluation.networks.network import Network
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 
 SUFFIX = ".npz"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from commoncanvas.core.errors import ModelError
 from commoncanvas.evaluation.networks.network import Network
 from commoncanvas.models import efficientnet
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 
 RESIZE = "224x224 by torch's bilinear filter, antialiased; (pixels - 127) / 128"
 

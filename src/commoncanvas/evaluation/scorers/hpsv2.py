@@ -18,7 +18,7 @@ from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.hub import find
 from commoncanvas.options.suite import SuiteOptions
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 
 ARCHITECTURE = "ViT-H-14"
 HUB_ID = "xswu/HPSv2"

@@ -32,7 +32,7 @@ from commoncanvas.options.credentials import OFF
 from commoncanvas.options.generate import DEFAULTS as DRAW_DEFAULTS
 from commoncanvas.options.generate import DrawOptions
 from commoncanvas.options.suite import SuiteOptions
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.provenance.model_card import EVALUATION
 
 RESULTS = "results.json"

@@ -42,7 +42,7 @@ from commoncanvas.evaluation.sweeps.work import (
 )
 from commoncanvas.options.sweep import DEFAULTS, SweepOptions
 from commoncanvas.provenance.folder import trained_catalogs
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 
 RESULT = "sweep.json"
 

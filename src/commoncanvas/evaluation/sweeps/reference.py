@@ -18,7 +18,7 @@ from commoncanvas.core.errors import EvaluationError, ImageError
 from commoncanvas.core.files import why
 from commoncanvas.core.text import one_line
 from commoncanvas.images.image import decode, square
-from commoncanvas.provenance.folder import file_sha256
+from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.table.filters import FETCHED
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

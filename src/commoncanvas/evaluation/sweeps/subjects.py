@@ -23,8 +23,8 @@ from commoncanvas.evaluation.sweeps.work import (
 )
 from commoncanvas.options.generate import DrawOptions
 from commoncanvas.options.sweep import SweepOptions
-from commoncanvas.provenance.folder import digests
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.digests import digests
+from commoncanvas.provenance.record_file import read_provenance
 
 
 def subjects_of(models: Sequence[str], options: SweepOptions, device: str) -> list[Subject]:

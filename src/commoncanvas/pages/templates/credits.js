@@ -6,6 +6,8 @@ const SHOWN = 10; // creators or licences at first, and with each "more"
 const WORKS = 20;
 const WIDEST = 8; // scripts of words that one beginning of a word may need
 const SCANNED = 60; // scripts of rows that are read at once for works that have all words
+const PRINTS = 65536; // different prints of the hashes in one script of ids and addresses
+const SAME = 500; // most works that are listed for one address
 const KEPT = 400; // scripts that stay in memory
 
 const $ = (id) => document.getElementById(id);
@@ -52,6 +54,25 @@ function compare(a, b) {
     if (by) return by;
   }
   return x.length - y.length;
+}
+
+// As `plain` in credits_keys.py.
+function keyOf(text) {
+  let key = text.trim().replace(/^(https?:\/\/)?(www\.)?/i, "");
+  try { key = decodeURIComponent(key); } catch { /* it stays as it is */ }
+  return key.normalize("NFC").replace(/[A-Z]+/g, (letters) => letters.toLowerCase()).replace(/\/+$/, "");
+}
+
+const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
+  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
+  return byte;
+});
+
+// CRC-32, as zlib's `crc32`.
+function hashOf(text) {
+  let crc = 0xffffffff;
+  for (const byte of new TextEncoder().encode(text)) crc = (crc >>> 8) ^ CRC[(crc ^ byte) & 255];
+  return (crc ^ 0xffffffff) >>> 0;
 }
 
 // The last place in sorted `firsts` that is not above `word`.
@@ -129,6 +150,33 @@ async function named(index, words) {
   const { names } = await load(`creators-${number}`);
   const same = names.flatMap((each, place) => (wordsOf(each ?? "").join(" ") === name ? [place] : []));
   return same.map((place) => number * index.creatorStep + place);
+}
+
+// What has the query as its whole id or address: numbers of works and of creators.
+async function exactly(index, query) {
+  const text = query.trim(), found = { works: new Set(), creators: new Set() };
+  if (/\s/.test(text) || !/[\d:/@._]/.test(text)) return { works: [], creators: [] };
+  const words = text.includes(":") ? [text] : [text, ...index.sources.map((source) => `${source}:${text}`)];
+  await Promise.all(words.map(keyOf).filter(Boolean).map(async (key) => {
+    const hash = hashOf(key);
+    const from = await load(`keys-${hash % index.buckets}`);
+    const print = Math.floor(hash / index.buckets) % PRINTS;
+    const listed = ([gaps, numbers]) => {
+      const prints = summed(gaps);
+      return numbers.filter((_, place) => prints[place] === print);
+    };
+    const has = (text) => text !== null && keyOf(text) === key;
+    await Promise.all([
+      ...listed(from.works).map(async (number) => {
+        const one = await row(index, number);
+        if (has(one.id) || has(one.url)) found.works.add(number);
+      }),
+      ...listed(from.creators).map(async (number) => {
+        if (has((await creator(index, number)).url)) found.creators.add(number);
+      }),
+    ]);
+  }));
+  return { works: [...found.works].sort((a, b) => a - b), creators: [...found.creators].sort((a, b) => a - b) };
 }
 
 const range = (first, count) => Array.from({ length: count }, (_, place) => first + place);
@@ -287,15 +335,18 @@ async function search(index, query) {
   const licenses = index.licenses.filter((one) => hasAll(words, one.name ?? "licence not stated"));
   const browsed = put("licenses", licenses, some(licenses, (one) => license(index, one)));
   if (!words.length) return { parts: [put("people", []), put("works", []), browsed], says: "" };
-  const [exact, ...found] = await Promise.all([named(index, wordsOf(query)), ...words.map((word) => having(index, word))]);
+  const [own, exact, ...found] = await Promise.all(
+    [exactly(index, query), named(index, wordsOf(query)), ...words.map((word) => having(index, word))]);
   const others = inAll(found.map((each) => each.creators)).filter((one) => !exact.includes(one));
-  const people = [...exact, ...others];
+  const people = [...new Set([...own.creators, ...exact, ...others])];
   const parts = [put("people", people, some(people, async (number) => person(index, await creator(index, number))))];
   const says = people.length ? [count(people.length, "creators")] : [];
   const whole = words.length === 1 || !found.some((each) => each.cut);
   const titled = whole ? inAll(found.map((each) => each.titles)) : [];
-  if (titled.length || words.length === 1) {
-    parts.push(put("works", titled, rowsOf(index, titled)));
+  if (own.works.length) says.push(count(own.works.length, "works") + (own.works.length < SAME ? "" : " or more"));
+  if (own.works.length || titled.length || words.length === 1) {
+    const works = [...new Set([...own.works, ...titled])];
+    parts.push(put("works", works, rowsOf(index, works)));
     const cut = found[0].cut ? `, of which ${titled.length.toLocaleString("en")} can be shown` : "";
     if (titled.length) says.push(count(words.length === 1 ? found[0].total : titled.length, "titles") + cut);
   } else {

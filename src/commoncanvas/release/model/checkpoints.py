@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.provenance.folder import WEIGHTS
+from commoncanvas.provenance.digests import WEIGHTS
 from commoncanvas.release.model.log import run_of
 
 if TYPE_CHECKING:

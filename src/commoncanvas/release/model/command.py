@@ -22,16 +22,18 @@ from commoncanvas.core.files import only_one, replace_text, sync
 from commoncanvas.core.text import counted
 from commoncanvas.core.version import __version__
 from commoncanvas.models.hub import owned
-from commoncanvas.provenance.folder import digests
+from commoncanvas.provenance.digests import digests
 from commoncanvas.provenance.hub import Published
 from commoncanvas.provenance.model_card import EVALUATION
-from commoncanvas.provenance.record import RECORD, read_provenance
-from commoncanvas.release.about import About, load_about
-from commoncanvas.release.check import check_model
+from commoncanvas.provenance.record_file import RECORD, read_provenance
+from commoncanvas.release.about import About
+from commoncanvas.release.about_file import load_about
+from commoncanvas.release.check import PARTS, check_model
 from commoncanvas.release.model import log
 from commoncanvas.release.model.checkpoints import chosen_steps, write_checkpoints
 from commoncanvas.release.model.credits import write_credits
 from commoncanvas.release.model.documents import write_documents
+from commoncanvas.release.model.parts import check_answers, with_answers
 from commoncanvas.release.model.recipe import write_recipe
 from commoncanvas.release.model.result import ReleasedModel, released
 from commoncanvas.release.model.weights import copy_model, read_json, replace_json
@@ -94,6 +96,7 @@ def release_model(
     )
     chosen_steps(checkpoints, (), 0)  # a wrong choice fails before hours of copying
     source = ModelFolder(Path(model), moved)
+    check_answers(source.record, given)
     folder = Path(out).resolve()
     partial = folder.with_name(folder.name + PARTIAL)
     mark = _mark(source, published, given, checkpoints)
@@ -138,10 +141,13 @@ def _write(job: Job, mark: dict[str, Any]) -> None:
 
 
 def _check(model: ModelFolder) -> None:
-    """A model with problems is not published, also if its release was begun before. Raises ModelError."""
+    """A model with problems is not published, also if its release was begun before. Raises ModelError.
+
+    What isn't known of its parts is no obstacle: the answers of the provider may have it, and the release says it.
+    """
     read_provenance(model.path, NEEDS)
     say(f"checking {model.path}, as release check does")
-    problems = check_model(model.path, model.moved).problems
+    problems = [each for each in check_model(model.path, model.moved).problems if each.check != PARTS]
     if problems:
         first = problems[0]
         raise ModelError(
@@ -179,6 +185,7 @@ def _documents(job: Job) -> None:
 
 STEPS: dict[str, Callable[[Job], None]] = {
     "copy": _copy,
+    "parts": lambda job: with_answers(job.written.record, job.about, job.out),
     "checkpoints": _checkpoints,
     "log": lambda job: log.write_log(job.model.path, job.out),
     "recipe": lambda job: write_recipe(job.written.record, job.out),
@@ -208,7 +215,7 @@ def _mark(model: ModelFolder, published: Published, about: About, checkpoints: s
         "made_from": digest.hexdigest(),
         "name": published.repo,
         "data": published.data,
-        "about": hashlib.sha256(about.model_dump_json().encode()).hexdigest(),
+        "about": hashlib.sha256(about.model_dump_json(exclude={"dataset"}).encode()).hexdigest(),
         "checkpoints": checkpoints,
         "program": f"CommonCanvas {__version__}",
     }

@@ -13,7 +13,10 @@ from commoncanvas.core.text import counted
 from commoncanvas.models.hub import HUB
 from commoncanvas.provenance.hub import Published, eval_results
 from commoncanvas.provenance.model_card import read_evaluation, write_card
+from commoncanvas.provenance.passed_on import authors, by_others
 from commoncanvas.release.about import About
+from commoncanvas.release.model.parts import NAME as THIRD_PARTY
+from commoncanvas.release.model.parts import write as write_parts
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.papers import PAPERS
 
@@ -53,6 +56,7 @@ def write_documents(model: ModelFolder, out: Path, published: Published, about: 
     if entries := eval_results(read_evaluation(out), published):
         (out / RESULTS).parent.mkdir(exist_ok=True)
         replace_text(out / RESULTS, _yaml(entries))
+    write_parts(record, out)
     for write in PAPERS:
         write(model, out, about)
     write_card(out, record["name"], published)
@@ -75,11 +79,16 @@ def _license(record: dict[str, Any]) -> str:
     ]
     for part in record["built_on"]:
         origin = part["origin"]
-        why = f"learned from images under {', '.join(origin['licenses'])}" if origin else part["license"]
+        why = f"learned from images under {', '.join(origin['licenses'])}" if origin else _stated(part)
         lines.append(f"{part['role'].replace('_', ' ')} {part['model']}: {why}")
-    return "\n".join(
-        [*lines, "", "credits.csv names the creator of each image; pass it on with the model.", ""]
-    )
+    lines += ["", "credits.csv names the creator of each image; pass it on with the model."]
+    if by_others(record):
+        lines.append(f"{THIRD_PARTY} and licenses/ are for the parts by others; pass them on too.")
+    return "\n".join([*lines, ""])
+
+
+def _stated(part: dict[str, Any]) -> str:
+    return f"{part['license']}, by {authors(part)}"
 
 
 def _citation(record: dict[str, Any], published: Published) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import size
 from commoncanvas.core.text import clean, counted
-from commoncanvas.models.card import UNKNOWN
-from commoncanvas.provenance.folder import WEIGHTS
+from commoncanvas.provenance.digests import WEIGHTS
 from commoncanvas.provenance.model_card import read_evaluation
 from commoncanvas.release.about import About
-from commoncanvas.release.model import checkpoints, log
+from commoncanvas.release.model import checkpoints, log, parts
 from commoncanvas.release.model.documents import CITATION, RESULTS
 from commoncanvas.release.model.weights import SETTINGS
 
@@ -108,9 +107,7 @@ def _kind(out: Path, path: Path) -> str:
 def _missing(out: Path, record: dict[str, Any], about: About) -> Iterator[str]:
     if record["result_license"] is None:
         yield f"a licence; {record['result_license_note']}"
-    for part in record["built_on"]:
-        if part["license"] == UNKNOWN and part["origin"] is None:
-            yield f"the licence of {part['role'].replace('_', ' ')} {part['model']}; look it up before you publish"
+    yield from parts.still_missing(record, out)
     evaluation = read_evaluation(out)
     if record["task"] == "diffusion" and not evaluation:
         yield "figures; run commoncanvas evaluate on the model, remove this folder, and release the model again"

@@ -11,7 +11,7 @@ from typing import Any
 from commoncanvas.core.console import progress
 from commoncanvas.core.files import replace_text
 from commoncanvas.provenance.model_card import CARD, EVALUATION
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.model.shareable import shareable
 from commoncanvas.release.sums import SUMS
 

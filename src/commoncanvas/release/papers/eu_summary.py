@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
     }
     head = {
         "Version of the summary": about.say("version"),
-        "Last update": f"{datetime.now(UTC):%d/%m/%Y}",
+        "Last update": _day(datetime.now(UTC)),
     }
     missing = {name: question for name, question in about.missing().items() if name in ASKED}
     made = templates("commoncanvas.release.papers")
@@ -87,7 +87,7 @@ def _general(model: ModelFolder, about: About, facts: DataFacts) -> dict[str, An
                 f"{name}: {digest}" for name, digest in record["weights"].items()
             ],
             "Model dependencies": parts or "none: it is not built on another model",
-            "Date of placement on the Union market": about.say("released"),
+            "Date of placement on the Union market": _day(about.released) or about.say("released"),
         },
         "1.3. Modalities, overall training data size and other characteristics": {
             "Image": f"{binned(images, IMAGES, 'more than 1 billion images')} ({images:,})",
@@ -150,6 +150,11 @@ def _parts_data(record: dict[str, Any]) -> list[str]:
         + (counted(each["origin"]["rows"]["train"], "images") if each["origin"] else "not recorded")
         for each in record["built_on"]
     ]
+
+
+def _day(day: date | None) -> str | None:
+    """A day as the template has it; months are MM/YYYY there."""
+    return f"{day:%d/%m/%Y}" if day else None
 
 
 def binned(count: int, bins: tuple[tuple[int, str], ...], more: str) -> str:

@@ -16,10 +16,10 @@ import yaml
 
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import markdown_text
-from commoncanvas.provenance.folder import WEIGHTS
+from commoncanvas.provenance.digests import WEIGHTS
 from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.provenance.model_card import CARD, EVALUATION
-from commoncanvas.provenance.record import RECORD
+from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.papers import eu_summary, technical_report

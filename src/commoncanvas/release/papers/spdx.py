@@ -19,8 +19,11 @@ import pyarrow.compute as pc
 
 from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import clean, counted
-from commoncanvas.provenance.folder import ROWS, file_sha256
+from commoncanvas.models.card import UNKNOWN
+from commoncanvas.provenance.digests import file_sha256
+from commoncanvas.provenance.folder import ROWS
 from commoncanvas.provenance.markdown import last_part
+from commoncanvas.provenance.passed_on import authors
 from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.papers.facts import curated, data_facts, part_license
@@ -158,6 +161,7 @@ class Document:
             name=f"{name} ({part['role'].replace('_', ' ')})",
             software_primaryPurpose="model",
             verifiedUsing=[_hash(part["sha256"])] if _is_sha256(part["sha256"]) else None,
+            software_attributionText=[f"by {who}"] if (who := authors(part)) != UNKNOWN else None,
             comment="The hash is that of the weights, as CommonCanvas computes it over their tensors.",
         )
         self._license(made, expression(part_license(part).split(", ")))

@@ -12,7 +12,7 @@ from commoncanvas.core.text import counted, markdown_text
 from commoncanvas.pages.plots import loss_png
 from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.provenance.model_card import FIGURES, WHAT
-from commoncanvas.provenance.verdict import metric_rows, verdicts
+from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdicts
 from commoncanvas.release.about import About
 from commoncanvas.release.model_folder import ModelFolder
 from commoncanvas.release.papers.eu_data_sources import written_columns
@@ -92,6 +92,7 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
         plot=PLOT,
         evaluation=found and {name: found.get(name) for name in SHOWN},
         prompts=(figures.get("prompts"), figures.get("prompts_heldout")),
+        rows_explained=ROWS_EXPLAINED,
         rows=[row for row in metric_rows(figures) if set(row["values"]) - {None, "—"}],
         verdicts=verdicts(figures),
         own_figures={
