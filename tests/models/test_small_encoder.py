@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertModel
 
+from commoncanvas.models.attribution import attribution
 from commoncanvas.models.card import card_license
 from commoncanvas.models.small_encoder import write_small_encoder
 from commoncanvas.models.text_encoder import MINILM, TextEncoder, text_encoder_path
@@ -30,6 +31,7 @@ def test_states_are_those_of_the_originals_first_layer_and_other_words_fall_to_p
     pieces = small.tokenizer.tokenize("Zygote 7")
     assert len(pieces) > 2 and "[UNK]" not in pieces
     assert card_license(str(tmp_path)) == "apache-2.0"
+    assert "sentence-transformers project" in attribution(str(tmp_path)).authors
 
 
 def test_texts_that_need_more_pieces_are_refused(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def commands(out: Path) -> tuple[list[Command], list[Command]]:
         ),
         Command("latents", ("encode", DIFFUSION, *places)),
         Command("model", ("train", DIFFUSION, *places, "--out", model, "--resume")),
-        Command("evaluate", ("evaluate", model, "--prompts", PROMPTS)),
+        Command("evaluate", ("evaluate", model, "--samples", PROMPTS)),
         Command("release", ("release", "model", model, "--out", release)),
     ]
     return before, after

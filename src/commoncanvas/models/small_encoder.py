@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
+from commoncanvas.models.attribution import CITATION
+from commoncanvas.models.packaged import PACKAGED
 from commoncanvas.models.text_encoder import MINILM, text_encoder_path
 from commoncanvas.models.weights import load_network, load_tokenizer
 
@@ -56,6 +59,14 @@ def write_small_encoder(
     small.save_pretrained(folder)
     card = CARD.format(layers=layers, pieces=len(kept), length=length)
     (Path(folder) / "README.md").write_text(card, encoding="utf-8")
+    citation = {
+        "cff-version": "1.2.0",
+        "message": "These weights are a part of all-MiniLM-L6-v2; please credit its authors.",
+        "title": "all-MiniLM-L6-v2, its first layers",
+        "authors": [{"name": PACKAGED[MINILM].authors}],
+        "url": PACKAGED[MINILM].page,
+    }
+    (Path(folder) / CITATION).write_text(yaml.safe_dump(citation, sort_keys=False), encoding="utf-8")
 
 
 def _kept_pieces(tokenizer: Any, texts: Iterable[str], pieces: int) -> list[int]:
