@@ -18,7 +18,7 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.config import load_recipe
 from commoncanvas.demonstration.folders import MODELS
 from commoncanvas.encoding.command import encode
-from commoncanvas.memorisation.command import memorisation
+from commoncanvas.memorisation.command import measure_memorisation
 from commoncanvas.memorisation.page import write_memorisation_page
 from commoncanvas.memorisation.result import Memorisation
 from commoncanvas.table.sql import listed
@@ -68,7 +68,7 @@ def main(demo: str = "demo") -> None:
         print(f"training on {IMAGES} drawings: {time.monotonic() - began:.0f} s")
         for name, which in (("overfitted", model), ("demo", folder / MODELS["diffusion"])):
             began = time.monotonic()
-            found = memorisation(which, catalog=catalog)
+            found = measure_memorisation(which, catalog=catalog)
             show(name, found, time.monotonic() - began)
             page = f"memorisation-{name}.html"
             write_memorisation_page(found, page)

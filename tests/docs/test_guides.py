@@ -24,6 +24,7 @@ from tests.docs import guides
 from tests.docs.guides import BLOCK, ROOT, Guide, columns, commands, recipes, run, words_of
 from tests.docs.test_reference import all_commands
 from tests.docs.test_reference import fill as fill  # a fixture
+from tests.memorisation.conftest import learned as learned  # a fixture
 from tests.training.tiny import recipe
 
 TWO_STEPS = "--train.steps 2"
@@ -51,6 +52,9 @@ GUIDES = {
         {
             "commoncanvas caption --catalog cc.lance --captioner openai": "tests/captioning/test_openai.py has a server"
         },
+    ),
+    "docs/guide/memorisation.md": Guide(
+        guides.photo_file, {"commoncanvas memorisation": "--prompts 4 --steps 2"}
     ),
     "docs/guide/plan.md": Guide(),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
@@ -190,6 +194,14 @@ def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.Capture
     run_page("docs/guide/release.md", folder)
     shown = " ".join(capsys.readouterr().out.split())
     assert "valid: not changed" in shown and "trusted: not changed" in shown and "Museum of Examples" in shown
+
+
+@pytest.mark.slow
+def test_the_guide_to_memorisation(folder: Path, learned: Path, fill: ModuleType) -> None:
+    (folder / "demo").symlink_to(learned.parent)
+    run_page("docs/guide/memorisation.md", folder)
+    assert (learned / "memorisation/memorisation.json").is_file() and (folder / "memorisation.html").is_file()
+    on_the_page(fill, columns(folder / "demo/catalog.lance"))
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.images.image import decode
 from commoncanvas.memorisation import calibrate
-from commoncanvas.memorisation.command import memorisation
+from commoncanvas.memorisation.command import measure_memorisation
 from commoncanvas.memorisation.gap import STEPS, prediction_gaps
 from commoncanvas.memorisation.page import write_memorisation_page
 from commoncanvas.memorisation.risk import Risk, most_at_risk
@@ -35,7 +35,7 @@ def of_training(model: Path, folder: Path) -> tuple[str, Path]:
 
 @pytest.mark.slow
 def test_memorisation_is_measured_written_and_stated_on_the_card(learned: Path, tmp_path: Path) -> None:
-    found = memorisation(learned, prompts=6, steps=2)
+    found = measure_memorisation(learned, prompts=6, steps=2)
     written = json.loads((learned / "memorisation/memorisation.json").read_text())
     assert written == json.loads(json.dumps(found.to_dict()))
     assert found.random.of == 6 and len(found.pairs) >= 6
@@ -54,7 +54,7 @@ def test_memorisation_is_measured_written_and_stated_on_the_card(learned: Path, 
     # The second run computes nothing anew, and finds the same.
     column = [name for name in Catalog.open(tmp_path / "catalog.lance").schema.names if "_drawn_" in name]
     version = Catalog.open(tmp_path / "catalog.lance").version
-    again = memorisation(learned, prompts=6, steps=2)
+    again = measure_memorisation(learned, prompts=6, steps=2)
     assert len(column) == 1 and Catalog.open(tmp_path / "catalog.lance").version == version
     assert again.pairs == found.pairs
 
@@ -71,7 +71,7 @@ def test_a_training_image_is_its_own_nearest_source_until_it_is_taken_down(
     takedown(str(tmp_path / "catalog.lance"), id=(name,), reason="asked")
     (found,) = sources(file, learned, count=3)
     assert name not in {each.image_id for each in found.sources}
-    assert memorisation(learned, prompts=2, steps=2).taken_down == 1
+    assert measure_memorisation(learned, prompts=2, steps=2).taken_down == 1
 
 
 def test_too_few_strangers_are_refused(

@@ -53,7 +53,7 @@ def memorisation(
         out: folder for figures and images; default: MODEL/memorisation.
         html: also write a page (one file) with the closest pairs, credits and takedown commands.
     """
-    from commoncanvas.memorisation.command import memorisation as run
+    from commoncanvas.memorisation.command import measure_memorisation as run
 
     found = run(
         model,

@@ -36,7 +36,7 @@ FEATURES = "efficientnet-lite0"
 IMAGES = "images"
 
 
-def memorisation(
+def measure_memorisation(
     model: str | Path,
     *,
     catalog: str | Sequence[str] | None = None,
