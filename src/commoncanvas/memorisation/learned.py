@@ -29,6 +29,7 @@ from commoncanvas.provenance.folder import catalog_places, read_rows
 from commoncanvas.table.nearest import nearest, vectors_of
 from commoncanvas.table.rows import RowIds, among
 
+FETCHED_WITH_HASH = "fetch_status = 'ok' AND phash IS NOT NULL"
 SISTER_BITS = 6
 """An image whose perceptual hash differs from that of a training image in so few of 64 bits is a sister of it, the same
 picture but for details, and no stranger. It is the distance of `curate --deduplicate`.
@@ -59,20 +60,8 @@ class Learned:
         places = catalog_places(model, dict(provenance), moved)
         self.rows = read_rows(model)
         self.catalogs = {name: Catalog.open(uri) for name, uri in places.items()}
-        self.ids: dict[str, RowIds] = {}
         trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
-        for name, catalog in self.catalogs.items():
-            mine = trained.filter(pc.equal(trained["catalog"], name))
-            there = catalog.table(["image_id"], "fetch_status = 'ok'", with_row_id=True)
-            ours = dict(zip(mine["row_id"].to_pylist(), mine["image_id"].to_pylist(), strict=True))
-            kept = [
-                row_id
-                for row_id, image_id in zip(
-                    there["_rowid"].to_pylist(), there["image_id"].to_pylist(), strict=True
-                )
-                if ours.get(row_id) == image_id
-            ]
-            self.ids[name] = np.array(sorted(kept), np.uint64)
+        self.ids = {name: _still_there(catalog, name, trained) for name, catalog in self.catalogs.items()}
         self.gone = len(trained) - sum(map(len, self.ids.values()))
         if not sum(map(len, self.ids.values())):
             raise ModelError(
@@ -81,14 +70,12 @@ class Learned:
             )
 
     @cached_property
-    def hashes(self) -> dict[str, dict[int, int]]:
-        """Perceptual hash of each training image that has one, by row id."""
-        found: dict[str, dict[int, int]] = {}
-        for name, catalog in self.catalogs.items():
-            table = catalog.take(self.ids[name], ["_rowid", "phash"])
-            table = table.filter(table["phash"].is_valid())
-            found[name] = dict(zip(table["_rowid"].to_pylist(), table["phash"].to_pylist(), strict=True))
-        return found
+    def hashes(self) -> dict[str, NDArray[np.uint64]]:
+        """The perceptual hash of each training image, as `ids`; 0 without one, and for a plain image."""
+        return {
+            name: pc.fill_null(catalog.take(self.ids[name], ["phash"])["phash"], 0).to_numpy()
+            for name, catalog in self.catalogs.items()
+        }
 
     @property
     def digest(self) -> str:
@@ -101,41 +88,42 @@ class Learned:
 
     def some(self, count: int, seed: int) -> list[Row]:
         """Up to `count` training images, drawn at random."""
-        rows = [Row(name, row_id) for name, ids in self.ids.items() for row_id in ids.tolist()]
-        return _drawn(rows, count, seed)
+        ends = np.cumsum([0, *map(len, self.ids.values())])
+        chosen = np.random.default_rng(seed).permutation(ends[-1])[:count]
+        return [
+            Row(name, int(self.ids[name][place - start]))
+            for place in chosen.tolist()
+            for name, start, end in zip(self.ids, ends, ends[1:], strict=False)
+            if start <= place < end
+        ]
 
     def strangers(self, count: int, seed: int) -> list[Row]:
         """Up to `count` images of the catalogs, in random order, that the model didn't learn from and that have no
         sister among those that it learned from. Held-out images come first.
         """
-        used = self.rows.filter(pc.equal(self.rows["split"], "train"))
-        learned = {
-            name: np.unique(
-                used.filter(pc.equal(used["catalog"], name))["row_id"].to_numpy().astype(np.uint64)
-            )
-            for name in self.catalogs
-        }
-        ours = np.array(sorted({one for each in self.hashes.values() for one in each.values()}), np.uint64)
-        known = {(each["catalog"], each["row_id"]) for each in self.rows.to_pylist()}
-        heldout: list[tuple[Row, int]] = []
-        others: list[tuple[Row, int]] = []
-        for name, catalog in self.catalogs.items():
-            table = catalog.table(["phash"], "fetch_status = 'ok' AND phash IS NOT NULL", with_row_id=True)
-            table = table.filter(pa.array(~among(table["_rowid"].to_numpy(), learned[name])))
-            for row_id, phash in zip(table["_rowid"].to_pylist(), table["phash"].to_pylist(), strict=True):
-                place = heldout if (name, row_id) in known else others
-                place.append((Row(name, row_id), phash))
-        hashes = dict([*heldout, *others])
-        ordered = [
-            row for group in (heldout, others) for row in _drawn([row for row, _ in group], len(group), seed)
-        ]
+        random = np.random.default_rng(seed)
+        parts = [self._not_learned(name) for name in self.catalogs]
+        names = np.repeat(list(self.catalogs), [len(part[0]) for part in parts])
+        ids, hashes, heldout = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.lexsort((random.permutation(len(ids)), ~heldout))
+        learned = np.unique(np.concatenate(list(self.hashes.values())))
+        learned = learned[learned != 0]
         chosen: list[Row] = []
-        for start in range(0, len(ordered), count):
-            some = ordered[start : start + count]
-            chosen += [row for row in some if _fewest_bits(hashes[row], ours) > SISTER_BITS]
-            if len(chosen) >= count:
+        for place in order.tolist():
+            if len(chosen) == count:
                 break
-        return _drawn(chosen[:count], count, seed + 1)
+            if int(np.bitwise_count(learned ^ hashes[place]).min(initial=64)) > SISTER_BITS:
+                chosen.append(Row(str(names[place]), int(ids[place])))
+        return [chosen[place] for place in random.permutation(len(chosen)).tolist()]
+
+    def _not_learned(self, name: str) -> tuple[RowIds, NDArray[np.uint64], NDArray[np.bool_]]:
+        """Ids of a catalog's rows that were not trained on, their perceptual hashes, and whether they were held out."""
+        mine = self.rows.filter(pc.equal(self.rows["catalog"], name))
+        train = pc.equal(mine["split"], "train")
+        table = self.catalogs[name].table(["phash"], FETCHED_WITH_HASH, with_row_id=True)
+        table = table.filter(pa.array(~among(table["_rowid"].to_numpy(), _ids(mine.filter(train)))))
+        ids = table["_rowid"].to_numpy()
+        return ids, table["phash"].to_numpy(), among(ids, _ids(mine.filter(pc.invert(train))))
 
     def compute(self, view: View, more: Sequence[Row] = ()) -> None:
         """Compute the features of all training images, and of the rows `more`, that lack them. Raises CatalogError."""
@@ -153,7 +141,9 @@ class Learned:
         return np.concatenate(parts)
 
     def nearest(self, view: View, features_QD: Vectors, whitening: Whitening, count: int) -> list[list[Near]]:
-        """For each given image the `count` most similar training images, the most similar first."""
+        """For each given image the `count` most similar training images, the most similar first. Raises CatalogError,
+        and ModelError if no training image can be decoded.
+        """
         found: list[list[Near]] = [[] for _ in features_QD]
         for name, catalog in self.catalogs.items():
             ids, similarities = nearest(catalog, view.column, features_QD, count, whitening, self.ids[name])
@@ -162,6 +152,8 @@ class Learned:
                     Near(Row(name, int(row_id)), float(similarity))
                     for row_id, similarity in zip(ids[place], similarities[place], strict=True)
                 ]
+        if not all(found):
+            raise ModelError("none of the model's training images can be decoded; fetch them again")
         return [sorted(near, key=lambda each: -each.similarity)[:count] for near in found]
 
     def images(self, rows: Sequence[Row]) -> list[Pixels | None]:
@@ -185,14 +177,15 @@ class Learned:
         return found
 
 
-def _drawn(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Rows in an order that their ids and the seed decide."""
+def _still_there(catalog: Catalog, name: str, trained: pa.Table) -> RowIds:
+    """Sorted ids of the rows that a model learned from, as far as the catalog's newest version has their images."""
+    mine = trained.filter(pc.equal(trained["catalog"], name)).sort_by("row_id")
+    there = catalog.table(["image_id"], "fetch_status = 'ok'", with_row_id=True)
+    there = there.filter(pa.array(among(there["_rowid"].to_numpy(), _ids(mine)))).sort_by("_rowid")
+    mine = mine.filter(pa.array(among(mine["row_id"].to_numpy(), _ids(there, "_rowid"))))
+    same = pc.equal(mine["image_id"].combine_chunks(), there["image_id"].combine_chunks())
+    return _ids(there.filter(same), "_rowid")
 
-    def key(row: Row) -> bytes:
-        return hashlib.sha256(f"memorisation:{seed}:{row.catalog}:{row.row_id}".encode()).digest()
 
-    return sorted(rows, key=key)[:count]
-
-
-def _fewest_bits(phash: int, others: NDArray[np.uint64]) -> int:
-    return int(np.bitwise_count(others ^ np.uint64(phash)).min(initial=64))
+def _ids(rows: pa.Table, column: str = "row_id") -> RowIds:
+    return np.unique(rows[column].to_numpy().astype(np.uint64))

@@ -147,8 +147,8 @@ class Memorisation(Printed):
                 yield f"Copies that were {name} are found less often: {share}. So the shares may be too low."
         if self.taken_down:
             yield (
-                f"{counted(self.taken_down, 'training images')} are no longer in the catalogs and were not compared; "
-                "the model may still draw them."
+                f"{counted(self.taken_down, 'training images')} left the catalogs, so the model was not compared with "
+                "them. It may still draw what they show."
             )
 
     def render(self) -> RenderableType:

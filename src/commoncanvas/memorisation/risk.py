@@ -50,14 +50,13 @@ def risks(
     rows = _still_there(learned)
     texts = [fold(text or "") for text in rows["text"].to_pylist()]
     captions = Counter(texts)
-    hashes = [
-        learned.hashes[name].get(row_id)
-        for name, row_id in zip(rows["catalog"].to_pylist(), rows["row_id"].to_pylist(), strict=True)
-    ]
-    pictures = Counter(each for each in hashes if each is not None)
+    hashes = _hashes(learned)
+    pictures: Counter[int | None] = Counter(hashes.values())
     repeated = [
-        captions[text] * (pictures[phash] if phash is not None else 1)
-        for text, phash in zip(texts, hashes, strict=True)
+        captions[text] * max(1, pictures[hashes.get((name, row_id))])
+        for text, name, row_id in zip(
+            texts, rows["catalog"].to_pylist(), rows["row_id"].to_pylist(), strict=True
+        )
     ]
     often = np.argsort([-each for each in repeated], kind="stable")[: POOL * count]
     often = often[np.array([repeated[place] > 1 for place in often], bool)]
@@ -75,13 +74,23 @@ def risks(
         Risk(
             prompt,
             captions[fold(prompt.text)],
-            pictures.get(learned.hashes[prompt.catalog].get(prompt.row_id, -1), 1),
+            max(1, pictures[hashes.get((prompt.catalog, prompt.row_id))]),
             float(gap),
         )
         for prompt, gap in zip(prompts, gaps(prompts), strict=True)
     ]
     drawn = {prompt.image_id for prompt in random[:count]}
     return [each for each in found if each.prompt.image_id in drawn], most_at_risk(found)[:count]
+
+
+def _hashes(learned: Learned) -> dict[tuple[str, int], int]:
+    """The perceptual hash of each training image that has one, by catalog and row id."""
+    return {
+        (name, row_id): phash
+        for name, ids in learned.ids.items()
+        for row_id, phash in zip(ids.tolist(), learned.hashes[name].tolist(), strict=True)
+        if phash
+    }
 
 
 def most_at_risk(found: Sequence[Risk]) -> list[Risk]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from commoncanvas.core.console import progress
 from commoncanvas.images.image import readable
-from commoncanvas.memorisation.view import BATCH, View
+from commoncanvas.memorisation.view import MOST, View
 from commoncanvas.table.backfill import run
 from commoncanvas.table.rows import RowIds
 from commoncanvas.table.table import Catalog
@@ -20,7 +20,7 @@ class DrawnFeatures:
 
     name = "image features"
     reads = ("image",)
-    batch_size = BATCH
+    batch_size = MOST
     leaves_null = True
 
     def __init__(self, view: View) -> None:

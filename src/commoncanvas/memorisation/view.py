@@ -8,6 +8,7 @@ Shapes: N images, H and W pixels, S pixels a side of the model's images, D featu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,10 @@ from commoncanvas.table.columns import ColumnInfo
 
 Pixels = NDArray[np.uint8]
 """[H, W, 3], sRGB."""
-BATCH = 32
+PIXELS = {"cpu": 32 * 64 * 64, "cuda": 64 * 256 * 256}
+"""Pixels of a batch, by type of device: small images pass the autoencoder faster together."""
+MOST = 32
+"""Most images of a batch."""
 
 
 class View:
@@ -41,6 +45,11 @@ class View:
     def vae_sha256(self) -> str:
         return weights_sha256(self.vae)
 
+    @property
+    def batch_size(self) -> int:
+        """Images that pass the autoencoder together. One number for each model: it decides the last bits of a sum."""
+        return max(1, min(MOST, PIXELS.get(self.vae.device.type, 0) // self.size**2))
+
     @cached_property
     def width(self) -> int:
         """D."""
@@ -48,8 +57,9 @@ class View:
 
     @property
     def column(self) -> str:
-        """The column with the features of stored images. Each autoencoder and size has its own."""
-        return f"{slug(self.network.name)}_drawn_{self.vae_sha256[:8]}_{self.size}"
+        """The column with the features of stored images. Each network, autoencoder and size has its own."""
+        both = hashlib.sha256(f"{self.network.sha256} {self.vae_sha256}".encode()).hexdigest()
+        return f"{slug(self.network.name)}_drawn_{both[:8]}_{self.size}"
 
     @property
     def info(self) -> ColumnInfo:
@@ -63,9 +73,10 @@ class View:
     def drawn(self, images: Sequence[Pixels]) -> list[Pixels]:
         """Images of any size [H, W, 3] -> the middle square [S, S, 3] of each, as the autoencoder draws it."""
         made: list[Pixels] = []
-        for start in range(0, len(images), BATCH):
-            some = [square(np.ascontiguousarray(image), self.size) for image in images[start : start + BATCH]]
-            pixels = to_pixels(fill(torch.from_numpy(np.stack(some)), BATCH))
+        size = self.batch_size
+        for start in range(0, len(images), size):
+            some = [square(np.ascontiguousarray(image), self.size) for image in images[start : start + size]]
+            pixels = to_pixels(fill(torch.from_numpy(np.stack(some)), size))
             latents = posterior(self.vae, pixels.to(self.vae.device, self.vae.dtype))
             made += list(to_images(self.vae.decode(latents).sample)[: len(some)])
         return made
