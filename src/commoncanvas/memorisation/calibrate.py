@@ -6,6 +6,7 @@ import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,18 +32,29 @@ FILE = "calibration.npz"
 def calibrated(
     folder: Path, learned: Learned, view: View, *, strangers: int, copies: int, seed: int
 ) -> tuple[Whitening, Calibration]:
-    """The calibration in `folder`, or a new one, which is written there. Also computes the features of all training
-    images that lack them. Raises CatalogError; ModelError if there are too few strangers.
+    """The calibration in `folder` if it was made with these settings, or a new one, which is written there. Also
+    computes the features of all training images that lack them. Raises CatalogError; ModelError if there are too few
+    strangers.
     """
-    facts = (view.column, view.info.identity, strangers, copies, seed, ALARMS, learned.digest)
-    identity = hashlib.sha256(repr(facts).encode()).hexdigest()
+    settings = [strangers, copies, seed]
     learned.compute(view)
-    if kept := _read(folder / FILE, identity):
-        return kept
+    if (kept := _read(folder, learned, view)) and kept[0] == settings:
+        return kept[1:]
     found = calibrate(learned, view, strangers=strangers, copies=copies, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
-    replace_bytes(folder / FILE, _written(identity, *found))
+    replace_bytes(folder / FILE, _written(_identity(learned, view), settings, *found))
     return found
+
+
+def kept_calibration(folder: Path, learned: Learned, view: View) -> tuple[Whitening, Calibration] | None:
+    """The calibration in `folder` for these images, with any settings; None if there is none."""
+    kept = _read(folder, learned, view)
+    return kept[1:] if kept else None
+
+
+def _identity(learned: Learned, view: View) -> str:
+    facts = (view.column, view.info.identity, ALARMS, learned.digest)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def calibrate(
@@ -92,10 +104,11 @@ def _copies_found(
     return found
 
 
-def _written(identity: str, whitening: Whitening, found: Calibration) -> bytes:
+def _written(identity: str, settings: list[int], whitening: Whitening, found: Calibration) -> bytes:
     counts = {name: (each.found, each.of) for name, each in found.copies.items()}
     about = {
         "identity": identity,
+        "settings": settings,
         "threshold": found.threshold,
         "false_alarms": (found.false_alarms.found, found.false_alarms.of),
         "copies": counts,
@@ -111,19 +124,25 @@ def _written(identity: str, whitening: Whitening, found: Calibration) -> bytes:
     return file.getvalue()
 
 
-def _read(path: Path, identity: str) -> tuple[Whitening, Calibration] | None:
-    """What `_written` wrote, if it was made from the same things; None otherwise, also for a damaged file."""
+def _read(folder: Path, learned: Learned, view: View) -> tuple[list[int], Whitening, Calibration] | None:
+    """Settings and what `_written` wrote, if it was made from the same images; None otherwise, also for a damaged
+    file.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(folder / FILE, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            if about["identity"] != identity:
+            if about["identity"] != _identity(learned, view):
                 return None
             whitening = Whitening(file["mean"], file["matrix"])
-            return whitening, Calibration(
-                about["threshold"],
-                Share(*about["false_alarms"]),
-                {name: Share(*counts) for name, counts in about["copies"].items()},
-                file["strangers"],
+            return (
+                about["settings"],
+                whitening,
+                Calibration(
+                    about["threshold"],
+                    Share(*about["false_alarms"]),
+                    {name: Share(*counts) for name, counts in about["copies"].items()},
+                    file["strangers"],
+                ),
             )
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
         return None

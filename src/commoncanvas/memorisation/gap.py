@@ -1,7 +1,7 @@
 """How much a prompt moves the first predictions of a model: large for prompts whose images it knows by heart.
 
-Wen et al., "Detecting, Explaining, and Mitigating Memorization in Diffusion Models" (ICLR 2024, arXiv 2407.21720),
-section 3.2: the magnitude of the difference between the prediction with the text and without it, in the first steps.
+Wen et al., "Detecting, Explaining, and Mitigating Memorization in Diffusion Models" (ICLR 2024, arXiv 2407.21720): the
+magnitude of the difference between the prediction with the text and without it, in the first steps.
 
 Shapes: B prompts in a batch, C latent channels, H and W latent cells.
 """
@@ -21,7 +21,7 @@ from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import denoiser_of
 
 STEPS = 3
-"""First steps that are looked at. One step alone finds nearly as many in the paper; three vary less by noise."""
+"""First steps that are looked at: the difference is there from the first step on, and a mean varies less by noise."""
 GUIDED = 2.0
 """Both predictions are made at any guidance above 1."""
 

@@ -1,7 +1,7 @@
 """Whitened features: directions in which all images of a collection differ count less. Pure.
 
 Jégou and Chum, "Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening" (ECCV
-2012); SSCD (Pizzi et al., arXiv 2202.10261, section 4) compares copies in the same way.
+2012); SSCD (Pizzi et al., arXiv 2202.10261) compares copies in the same way.
 
 Shapes: N images, D features, E whitened features.
 """

@@ -12,7 +12,7 @@ from commoncanvas.evaluation.folder import diffusion_provenance
 from commoncanvas.evaluation.networks.load import load_network
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import load
-from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, calibrated
+from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, calibrated, kept_calibration
 from commoncanvas.memorisation.command import FEATURES
 from commoncanvas.memorisation.learned import Learned
 from commoncanvas.memorisation.result import MEANING, Source, Sources
@@ -39,8 +39,8 @@ def sources(
     """For each image file, the `count` training images of `model` that are nearest to it.
 
     An image of just the model's size is taken as the model drew it; others pass its autoencoder first, as the training
-    images did. `catalog`, `features`, `strangers`: as for `memorisation`, whose calibration is used if it is there.
-    Raises CatalogError, ModelError, MissingExtraError.
+    images did. A calibration that is in the model's folder is used; `strangers` and `copies` are for a new one.
+    `catalog`, `features`: as for `measure_memorisation`. Raises CatalogError, ModelError, MissingExtraError.
     """
     files = [images] if isinstance(images, str | Path) else list(images)
     model = str(model)
@@ -51,8 +51,10 @@ def sources(
         model, diffusion_provenance(model), [catalog] if isinstance(catalog, str) else catalog or ()
     )
     view = View(load_pipeline(model).to(pick_device(device)), load_network(features, device))
-    whitening, calibration = calibrated(
-        Path(model) / MEMORISATION.parent, learned, view, strangers=strangers, copies=copies, seed=seed
+    folder = Path(model) / MEMORISATION.parent
+    learned.compute(view)
+    whitening, calibration = kept_calibration(folder, learned, view) or calibrated(
+        folder, learned, view, strangers=strangers, copies=copies, seed=seed
     )
     own = (view.size, view.size)
     shown = [array if array.shape[:2] == own else view.drawn([array])[0] for array in arrays]
