@@ -88,13 +88,12 @@ def calibrate(
 def _copies_found(
     learned: Learned, view: View, whitening: Whitening, threshold: float, copies: int, seed: int
 ) -> dict[str, Share]:
-    """For each change, how many training images are found again, as the model would draw them and then changed."""
+    """For each change, how many training images are found again after it, as the autoencoder draws them then."""
     rows = learned.some(copies, seed)
     pairs = [(row, image) for row, image in zip(rows, learned.images(rows), strict=True) if image is not None]
-    drawn = view.drawn([image for _, image in pairs])
     found = {}
     for name, change in CHANGES.items():
-        changed = view.features([change(image) for image in drawn])
+        changed = view.features(view.drawn([change(image) for _, image in pairs]))
         nearest = learned.nearest(view, changed, whitening, 1)
         hits = [
             near[0].row == row and near[0].similarity > threshold

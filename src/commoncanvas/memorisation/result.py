@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -38,6 +39,11 @@ def takedown_command(catalog: str, image_id: str) -> str:
             "memorised",
         ]
     )
+
+
+def _short(credit: str) -> str | None:
+    """Title, creator and licence of a credit's text, without links."""
+    return clean(re.sub(r" \(https?://[^)\s]*\)", "", credit).partition(". Source: ")[0])
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class Memorisation(Printed):
         )
         for pair in self.pairs[:SHOWN]:
             table.add_row(
-                f"{pair.similarity:.3f}", "copy" if pair.copy else "", clean(pair.prompt), clean(pair.credit)
+                f"{pair.similarity:.3f}", "copy" if pair.copy else "", clean(pair.prompt), _short(pair.credit)
             )
         threshold = f"threshold {self.calibration.threshold:.3f}, {self.fingerprint['features']}"
         return Group(
@@ -231,6 +237,6 @@ class Sources(Printed):
                 f"{each.distance:.3f}",
                 f"{each.percentile:.1f} % of strangers",
                 "copy" if each.copy else "",
-                clean(each.credit),
+                _short(each.credit),
             )
         return Group(table, Text(""), Text(self.meaning))
