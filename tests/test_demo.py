@@ -24,6 +24,7 @@ from commoncanvas.encoding.command import encode
 from commoncanvas.evaluation import evaluate
 from commoncanvas.training.trainer import train
 from tests.conftest import add_shapes
+from tests.memorisation.conftest import add_strangers
 from tests.training.test_trainer import same_bits
 from tests.training.tiny import recipe
 
@@ -142,6 +143,7 @@ def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_
     stages = [
         {"name": name, "seconds": 1.5, "peak_mb": 100.0, "result": result} for name, result in results.items()
     ]
+    add_strangers(folder / "catalog.lance")
     summary = write_demo_report(folder, stages)
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert [stage["name"] for stage in summary["stages"]] == [*results, "report"]
@@ -153,6 +155,7 @@ def test_the_report_is_made_of_what_the_stages_leave(captioner: Path, drawn_and_
         assert len(list(csv.DictReader(file))) == 24
     page = (folder / "report.html").read_text()
     assert "painter 0" in page and "names alone" in page
+    assert "Nearest training images" in page and "not that one was made from the other" in page
 
 
 def test_a_second_demo_in_one_folder_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """CommonCanvas: open text-to-image models from openly licensed images, with every creator known.
 
 Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `compare`, `generate`,
-`credentials`, `plan`, `demo`, `study_scarcity`, and in `commoncanvas.catalog` those of `commoncanvas catalog`.
+`credentials`, `plan`, `demo`, `study_scarcity`, `measure_memorisation`, `sources`, and in `commoncanvas.catalog` those
+of `commoncanvas catalog`.
 `sweep` is `evaluate` with several models or settings.
 """
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from commoncanvas.evaluation.comparing.command import compare as compare
     from commoncanvas.evaluation.sweeps.command import sweep as sweep
     from commoncanvas.evaluation.validation import train as train
+    from commoncanvas.memorisation.command import measure_memorisation as measure_memorisation
+    from commoncanvas.memorisation.sources import sources as sources
     from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
     from commoncanvas.options.sweep import SweepOptions as SweepOptions
@@ -53,9 +56,11 @@ _CALLS = {
     "generate": "commoncanvas.drawing.generate",
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",
+    "measure_memorisation": "commoncanvas.memorisation.command",
     "plan": "commoncanvas.planning.command",
     "release_data": "commoncanvas.release.data",
     "release_model": "commoncanvas.release.model.command",
+    "sources": "commoncanvas.memorisation.sources",
     "study_scarcity": "commoncanvas.studies.scarcity",
     "sweep": "commoncanvas.evaluation.sweeps.command",
     "train": "commoncanvas.evaluation.validation",

@@ -83,6 +83,10 @@ def scans(folder: Path) -> None:
     Image.open(folder / "scans/red-circle.png").convert("RGB").resize((300, 260)).save(folder / "photo.jpg")
 
 
+def photo_file(folder: Path) -> None:
+    (folder / "photo.jpg").write_bytes(photo(0))
+
+
 def prompts(folder: Path) -> None:
     """A file of prompts for three images."""
     (folder / "prompts.csv").write_text("prompt,seed,count\na dog,3,2\na cat,,\n", encoding="utf-8")

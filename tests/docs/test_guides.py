@@ -26,6 +26,7 @@ from tests.docs import guides
 from tests.docs.guides import BLOCK, ROOT, Guide, columns, commands, recipes, run, words_of
 from tests.docs.test_reference import all_commands
 from tests.docs.test_reference import fill as fill  # a fixture
+from tests.memorisation.conftest import learned as learned  # a fixture
 from tests.training.tiny import recipe
 
 TWO_STEPS = "--train.steps 2"
@@ -53,6 +54,9 @@ GUIDES = {
         {
             "commoncanvas caption --catalog cc.lance --captioner openai": "tests/captioning/test_openai.py has a server"
         },
+    ),
+    "docs/guide/memorisation.md": Guide(
+        guides.photo_file, {"commoncanvas memorisation": "--prompts 4 --steps 2"}
     ),
     "docs/guide/plan.md": Guide(),
     "docs/guide/arena.md": Guide(
@@ -247,6 +251,14 @@ def test_the_guide_to_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert (
         "drawn has 60 images, 1,281 are needed" in said and "too few images, allowed: 60 images each" in said
     )
+
+
+@pytest.mark.slow
+def test_the_guide_to_memorisation(folder: Path, learned: Path, fill: ModuleType) -> None:
+    (folder / "demo").symlink_to(learned.parent)
+    run_page("docs/guide/memorisation.md", folder)
+    assert (learned / "memorisation/memorisation.json").is_file() and (folder / "memorisation.html").is_file()
+    on_the_page(fill, columns(folder / "demo/catalog.lance"))
 
 
 @pytest.mark.slow

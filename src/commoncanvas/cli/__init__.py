@@ -12,6 +12,7 @@ from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.compare import compare
 from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.evaluate import evaluate
+from commoncanvas.cli.memorisation import memorisation, sources
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
 from commoncanvas.cli.studies import app as studies_app
@@ -30,6 +31,8 @@ app.command(release_app)
 app.command(credentials)
 app.command(compare)
 app.command(evaluate)
+app.command(memorisation)
+app.command(sources)
 app.command(studies_app)
 
 

@@ -20,13 +20,21 @@ from commoncanvas.core.memory import peak_bytes
 from commoncanvas.creators.names import count_names
 from commoncanvas.demonstration.folders import HUMAN_TEXT, MODELS
 from commoncanvas.evaluation.fingerprint import note, of_set
+from commoncanvas.images.thumbnail import thumbnail
+from commoncanvas.memorisation.result import MEANING
+from commoncanvas.memorisation.sources import sources
 from commoncanvas.pages.evaluation_page import grid_of, losses_of, training_facts
-from commoncanvas.pages.report import Caption, write_report
+from commoncanvas.pages.report import Caption, Nearest, write_report
 from commoncanvas.provenance.model_card import EVALUATION
 from commoncanvas.provenance.record import filter_of
 from commoncanvas.provenance.record_file import read_provenance
+from commoncanvas.table.sql import listed
 
 CAPTIONS_SHOWN = 24
+NEAREST_OF, NEAREST = 3, 3
+"""Drawn images whose nearest training images are shown, and how many of each."""
+STRANGERS = 300
+"""Fewer than `commoncanvas sources` asks, so that it takes seconds."""
 COMPARED = (
     "prompts",
     "retrieval_seen",
@@ -59,6 +67,7 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
     human = _human_text(folder, evaluation)
     grid, captions = grid_of(evaluated.parent, evaluation), _captions(catalog)
     facts = _catalog_facts(catalog)
+    nearest = _nearest(folder, evaluated.parent, evaluation)
     credits(catalog.uri, where=_filter(folder), format="csv", out=str(folder / "credits.csv"))
     report = {
         "name": "report",
@@ -97,6 +106,8 @@ def write_demo_report(folder: Path, stages: Sequence[Mapping[str, Any]]) -> dict
         catalog_stats=facts,
         captions=captions,
         credits=rows,
+        nearest=nearest,
+        meaning=MEANING,
     )
     replace_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
@@ -147,6 +158,31 @@ def _captions(catalog: Catalog) -> list[Caption]:
     table = table.take(np.array(every[:CAPTIONS_SHOWN], np.int64))
     images = catalog.take(table["_rowid"].to_numpy(), ["image"])["image"].to_pylist()
     return list(zip(images, table["caption"].to_pylist(), table["title"].to_pylist(), strict=True))
+
+
+def _nearest(folder: Path, images: Path, evaluation: Mapping[str, Any]) -> list[Nearest]:
+    """The training images nearest to the first drawn images."""
+    samples = evaluation["seen_samples"][:NEAREST_OF]
+    uri = str(folder / "catalog.lance")
+    found = sources(
+        [images / sample["file"] for sample in samples],
+        folder / MODELS["diffusion"],
+        catalog=uri,
+        count=NEAREST,
+        strangers=STRANGERS,
+        copies=0,
+    )
+    ids = {each.image_id for one in found for each in one.sources}
+    rows = Catalog.open(uri).table(["image_id", "image"], f"image_id IN ({listed(sorted(ids))})").to_pylist()
+    pictures = {row["image_id"]: thumbnail(row["image"]) for row in rows}
+    return [
+        (
+            sample["prompt"],
+            (images / sample["file"]).read_bytes(),
+            [(pictures.get(each.image_id), each.credit, each.percentile) for each in one.sources],
+        )
+        for sample, one in zip(samples, found, strict=True)
+    ]
 
 
 def _catalog_facts(catalog: Catalog) -> dict[str, Any]:

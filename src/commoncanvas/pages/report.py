@@ -23,6 +23,10 @@ GridItem = tuple[str, bytes, str, bytes | None]
 """Prompt, generated PNG, kind of prompt ('human', 'synthetic', 'heldout'), PNG of the real image."""
 Caption = tuple[bytes, str, str | None]
 """Image file (PNG, JPEG or WebP), the model's caption, the image's true name if known."""
+Nearest = tuple[str, bytes, Sequence[tuple[bytes | None, str, float]]]
+"""Prompt, drawn image, and of each training image nearest to it: image file, credit, per cent of strangers that are
+less near to their nearest training image.
+"""
 
 COMMANDS = (
     "pip install 'commoncanvas[xs]'",
@@ -49,13 +53,15 @@ def write_report(
     credits: Sequence[Mapping[str, Any]],
     commands: Sequence[str] = COMMANDS,
     more_credits: str = "",
+    nearest: Sequence[Nearest] = (),
+    meaning: str = "",
 ) -> Path:
     """Write the page to `out`, and return its path. All text is escaped, and only http(s) URLs become links.
 
     `summary`: the keys of summary.json; missing figures and None are shown as a dash; `training.network` names the
     kind of diffusion model. `losses`: task -> (step, loss) pairs. `catalog_stats`: counts, or counts by name.
     `credits`: one dict per image, with `title`, `creator`, `creator_url`, `page_url`, `license`, `license_url`.
-    `more_credits`: where to find the credits that are not on the page.
+    `more_credits`: where to find the credits that are not on the page. `meaning`: what nearness of `nearest` means.
     """
     training = summary.get("training") or {}
     titles = LOSS_TITLES | ({"diffusion": training["network"]} if "network" in training else {})
@@ -88,6 +94,8 @@ def write_report(
             captions=captions,
             credits=credits,
             more_credits=more_credits,
+            nearest=nearest,
+            meaning=meaning,
             commands=commands,
             everything=json.dumps(summary, indent=2, ensure_ascii=False, default=str),
         )

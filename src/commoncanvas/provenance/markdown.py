@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from commoncanvas.core.numbers import count
+from commoncanvas.core.numbers import count, percent
 from commoncanvas.core.text import counted, markdown_cell, markdown_code
 from commoncanvas.licenses import shortened
 
@@ -24,6 +24,7 @@ def templates(package: str) -> Environment:
         "count": count,
         "counted": counted,
         "name": last_part,
+        "percent": percent,
         "sentence": lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}.",
         "shortened": shortened,
     }

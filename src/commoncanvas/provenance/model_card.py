@@ -25,6 +25,8 @@ from commoncanvas.provenance.verdict import ROWS_EXPLAINED, metric_rows, verdict
 CARD = "README.md"
 EVALUATION = Path("evaluation") / "evaluation.json"
 """Where `evaluate` writes its figures by default."""
+MEMORISATION = Path("memorisation") / "memorisation.json"
+"""Where `memorisation` writes its figures by default."""
 WHAT = {
     "diffusion": "A text-to-image model",
     "autoencoder": "An autoencoder of images",
@@ -57,9 +59,10 @@ def write_card(folder: Path, name: str | None = None, published: Published = UNP
         rows_explained=ROWS_EXPLAINED,
         rows=[row for row in metric_rows(found) if set(row["values"]) - {None, "—"}],
         verdicts=verdicts(found),
-        memorisation={key: value for key, value in found.items() if "memori" in key},
+        memorisation=read_memorisation(folder),
         figures={FIGURES[key]: value for key, value in record["figures"].items() if key in FIGURES},
         evaluate=shlex.join(["commoncanvas", "evaluate", model]),
+        measure=shlex.join(["commoncanvas", "memorisation", model]),
         captioners=[
             markdown_cell(last_part(part["model"]))
             for part in record["built_on"]
@@ -83,6 +86,13 @@ def _credited(folder: Path) -> int:
 def read_evaluation(folder: Path) -> dict[str, Any]:
     """What `evaluate` has written into a model folder; {} if it hasn't."""
     path = folder / EVALUATION
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def read_memorisation(folder: Path) -> dict[str, Any]:
+    """What `memorisation` has written into a model folder; {} if it hasn't."""
+    path = folder / MEMORISATION
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found
 

@@ -11,7 +11,7 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import size
 from commoncanvas.core.text import clean, counted
 from commoncanvas.provenance.digests import WEIGHTS
-from commoncanvas.provenance.model_card import read_evaluation
+from commoncanvas.provenance.model_card import read_evaluation, read_memorisation
 from commoncanvas.release.about import About
 from commoncanvas.release.model import checkpoints, log, parts
 from commoncanvas.release.model.documents import CITATION, RESULTS
@@ -26,6 +26,7 @@ GROUPS = {
     "intermediate checkpoints": (checkpoints.FOLDER,),
     "training log": (log.FOLDER,),
     "evaluation": ("evaluation", ".eval_results"),
+    "memorisation": ("memorisation",),
 }
 MODEL, DOCUMENTS = "model", "documents"
 """The groups of the other files: the pipeline's parts with their settings and weights, and all else."""
@@ -111,8 +112,8 @@ def _missing(out: Path, record: dict[str, Any], about: About) -> Iterator[str]:
     evaluation = read_evaluation(out)
     if record["task"] == "diffusion" and not evaluation:
         yield "figures; run commoncanvas evaluate on the model, remove this folder, and release the model again"
-    if record["task"] == "diffusion" and not any("memori" in name for name in evaluation.get("figures", ())):
-        yield "how often the model draws its training images again; this was not measured"
+    if record["task"] == "diffusion" and not read_memorisation(out):
+        yield "how often the model draws its training images again; run commoncanvas memorisation on the model first"
     if not (out / log.FOLDER / log.LOG).is_file():
         yield "the training log; the folder of the run is not beside the model"
     if not (out / checkpoints.FOLDER).is_dir():

@@ -10,7 +10,7 @@ from typing import Any
 
 from commoncanvas.core.console import progress
 from commoncanvas.core.files import replace_text
-from commoncanvas.provenance.model_card import CARD, EVALUATION
+from commoncanvas.provenance.model_card import CARD, EVALUATION, MEMORISATION
 from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.model.shareable import shareable
 from commoncanvas.release.sums import SUMS
@@ -46,7 +46,9 @@ def _change(name: Path) -> Callable[[Any, Path], Any] | None:
     """What makes a JSON file shareable; None for files that are copied as they are."""
     if name == EVALUATION:
         return _evaluation
-    return shareable if name == Path(RECORD) or name.name.endswith(SETTINGS + REPORTS) else None
+    return (
+        shareable if name in (Path(RECORD), MEMORISATION) or name.name.endswith(SETTINGS + REPORTS) else None
+    )
 
 
 def _evaluation(found: dict[str, Any], model: Path) -> Any:
