@@ -121,7 +121,7 @@ def test_one_prompt_is_enough_though_it_has_no_distance(model: Path, tmp_path: P
 def test_another_network_measures_the_same_images(
     done: Evaluation, model: Path, tmp_path: Path, clip: Path
 ) -> None:
-    other = evaluate(str(model), prompts=6, out=str(tmp_path), device="cpu", features=f"clip-vit-b-32:{clip}")
+    other = evaluate(str(model), samples=6, out=str(tmp_path), device="cpu", features=f"clip-vit-b-32:{clip}")
     assert other.feature_extractor == "clip-vit-b-32" and other.feature_sha256 != done.feature_sha256
     assert other.seen.fd is not None and other.seen.fd != done.seen.fd
     assert "clip-vit-b-32" in str(other) and "efficientnet-lite0" in str(done)

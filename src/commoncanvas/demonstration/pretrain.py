@@ -22,6 +22,7 @@ THREADS = "2"
 """torch's threads, on which the last bits of all weights depend."""
 AUTOENCODER, DIFFUSION, FEATURES = "xs-64-autoencoder", "xs-64", "xs-captioner"
 PROMPTS = "150"
+ABOUT = Path(__file__).with_name("xs-about.yaml")
 
 
 def commands(out: Path) -> tuple[list[Command], list[Command]]:
@@ -51,7 +52,7 @@ def commands(out: Path) -> tuple[list[Command], list[Command]]:
         Command("latents", ("encode", DIFFUSION, *places)),
         Command("model", ("train", DIFFUSION, *places, "--out", model, "--resume")),
         Command("evaluate", ("evaluate", model, "--samples", PROMPTS)),
-        Command("release", ("release", "model", model, "--out", release)),
+        Command("release", ("release", "model", model, "--about", str(ABOUT), "--out", release)),
     ]
     return before, after
 

@@ -1,0 +1,1 @@
+credits("index",{"rows":4050,"creators":1,"step":500,"creatorStep":1000,"people":["openmoji"],"words":["1"],"licenses":[{"name":"CC BY-SA 4.0","count":4050,"scripts":[0,1,2,3,4,5,6,7,8]}],"buckets":5,"sources":["openmoji"]})
