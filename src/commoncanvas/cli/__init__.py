@@ -7,6 +7,7 @@ import sys
 
 from cyclopts import CycloptsError
 
+from commoncanvas.cli.arena import app as arena_app
 from commoncanvas.cli.catalog import app as catalog_app
 from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.evaluate import evaluate
@@ -23,6 +24,7 @@ __all__ = ["app", "main"]
 DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(catalog_app)
+app.command(arena_app)
 app.command(release_app)
 app.command(credentials)
 app.command(evaluate)

@@ -66,6 +66,14 @@ class CredentialError(CommonCanvasError):
     """A certificate or key can't be used, or the content credentials of an image can't be read."""
 
 
+class ServerError(CommonCanvasError):
+    """A server can't start: its address, tokens or files."""
+
+
+class ArenaError(CommonCanvasError):
+    """An arena can't be built, read or served."""
+
+
 class PlatformError(CommonCanvasError):
     """A command needs what this operating system lacks."""
 

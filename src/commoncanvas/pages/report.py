@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.files import replace_text, why
@@ -95,10 +95,13 @@ def write_report(
     return out
 
 
-def environment() -> Environment:
-    """The Jinja environment of all pages. It escapes everything, and a missing value is an error."""
+def environment(*packages: str) -> Environment:
+    """The Jinja environment of all pages. It escapes everything, and a missing value is an error.
+
+    `packages`: rooms whose templates are looked for first, such as `commoncanvas.web`.
+    """
     made = Environment(
-        loader=PackageLoader("commoncanvas.pages"),
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "commoncanvas.pages")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""Benchmarks' own prompts: one file a benchmark reads its published form, and lays images out as its scorer wants."""
