@@ -78,6 +78,15 @@ def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
 
     `signed`: what adds credentials to the file.
     """
+    content = signed(encoded(image))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = next(path for path in _names(image.info, folder) if not path.exists())
+    replace_bytes(path, content)
+    return path
+
+
+def encoded(image: Image) -> bytes:
+    """An image as a PNG file, with its `info` as texts."""
     from PIL.PngImagePlugin import PngInfo
 
     info = {str(name): value for name, value in image.info.items()}
@@ -87,13 +96,10 @@ def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
     text.add_itxt(PARAMETERS, parameters(info))
     png = BytesIO()
     image.save(png, "PNG", pnginfo=text)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = next(path for path in _names(info, folder) if not path.exists())
-    replace_bytes(path, signed(png.getvalue()))
-    return path
+    return png.getvalue()
 
 
-def _names(info: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+def _names(info: Mapping[Any, Any], folder: Path) -> Iterator[Path]:
     """NAME.png, NAME-2.png, ...: the names that an image with these settings may have."""
     prompt = re.sub(r"[^\w]+", "-", info["prompt"].lower()).strip("-")[:60] or "image"
     name, number = f"{prompt}-{info['seed']}", 1
