@@ -13,6 +13,7 @@ from commoncanvas.cli.credentials import credentials
 from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
+from commoncanvas.cli.serve import serve
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
@@ -28,6 +29,7 @@ app.command(arena_app)
 app.command(release_app)
 app.command(credentials)
 app.command(evaluate)
+app.command(serve)
 app.command(studies_app)
 
 

@@ -1,0 +1,42 @@
+"""Options of `serve`: what one request may ask, and how many may wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from commoncanvas.core.errors import ServerError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Limits of a server of images.
+
+    Attributes:
+        queue: images that may wait; more are refused with 429; default: one and a half batches, and at least MAX_N.
+        max_n: most images of one request.
+        max_steps: most sampling steps of an image.
+        max_pixels: most pixels of an image; default: as many as the training images have.
+        max_prompt: most characters of a prompt, and of a negative prompt.
+        log_prompts: write prompts into the log.
+    """
+
+    queue: int | None = None
+    max_n: int = 10
+    max_steps: int = 100
+    max_pixels: int | None = None
+    max_prompt: int = 4000
+    log_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and each.name != "log_prompts" and value < 1:
+                raise ServerError(f"{each.name.replace('_', '-')} {value}: give at least 1")
+        if self.queue is not None and self.queue < self.max_n:
+            raise ServerError(
+                f"queue {self.queue}: a request of {self.max_n} images would never fit; give a larger queue, or a "
+                "smaller --max-n"
+            )
+
+
+DEFAULTS = ServeOptions()
