@@ -54,6 +54,9 @@ GUIDES = {
     ),
     "docs/guide/plan.md": Guide(),
     "docs/guide/models.md": Guide(guides.prompts, {"commoncanvas generate": "--steps 1"}),
+    "docs/guide/serve.md": Guide(
+        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+    ),
     "docs/guide/release.md": Guide(
         guides.museum,
         {"commoncanvas generate": "--steps 1"},
