@@ -12,7 +12,7 @@ class ServeOptions:
     """Limits of a server of images.
 
     Attributes:
-        queue: images that may wait; more are refused with 429; default: one and a half batches, and at least MAX_N.
+        queue: images that may wait; more are refused with 429; default: those of one batch, and at least 8.
         max_n: most images of one request.
         max_steps: most sampling steps of an image.
         max_pixels: most pixels of an image; default: as many as the training images have.
@@ -32,11 +32,6 @@ class ServeOptions:
             value = getattr(self, each.name)
             if value is not None and each.name != "log_prompts" and value < 1:
                 raise ServerError(f"{each.name.replace('_', '-')} {value}: give at least 1")
-        if self.queue is not None and self.queue < self.max_n:
-            raise ServerError(
-                f"queue {self.queue}: a request of {self.max_n} images would never fit; give a larger queue, or a "
-                "smaller --max-n"
-            )
 
 
 DEFAULTS = ServeOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from commoncanvas.core.console import say
@@ -18,8 +19,11 @@ from commoncanvas.serving.server import serving_app
 from commoncanvas.web.serve import address_of, listen, serve
 from commoncanvas.web.tokens import given_tokens, must_have_tokens
 
-BATCHES = 1.5
-"""How many batches may wait by default. Who is accepted when all is full then waits less than three batches."""
+FEWEST_WAITING = 8
+"""Images that may wait by default where a batch has fewer. If one batch waits, who is accepted has the image when the
+running batch and the next are done.
+"""
+WARM_UP_STEPS = 4
 
 
 def serve_model(
@@ -54,10 +58,12 @@ def serve_model(
 
 
 def make_engine(model: LoadedModel, limits: ServeOptions, *, shared: bool) -> Engine:
-    """An engine that has drawn one image, so that it knows how long a batch takes."""
+    """An engine that has drawn one image in a few steps, so that it knows about how long a batch takes."""
     first = model.filled(Request("", DrawOptions()))
+    steps = min(WARM_UP_STEPS, first.options.steps or 1)
+    first = first._replace(options=replace(first.options, steps=steps))
     at_once = model.painter.batch_size(first.options.height or 0, first.options.width or 0)
-    queue = limits.queue or max(limits.max_n, int(BATCHES * at_once))
+    queue = limits.queue or max(at_once, FEWEST_WAITING)
     engine = Engine(model, queue, shared=shared, metrics=Metrics())
     engine.metrics.follow(lambda: engine.waiting)
     job = Job(first, "")

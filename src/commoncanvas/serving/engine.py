@@ -31,7 +31,7 @@ class FullError(Exception):
     """The queue has no place; `retry_s`: when it will have."""
 
     def __init__(self, retry_s: float) -> None:
-        super().__init__(f"the queue is full; try again in {retry_s:.0f} s")
+        super().__init__(f"the queue is full; try again in {retry_s:.1f} s")
         self.retry_s = retry_s
 
 

@@ -24,8 +24,8 @@ W = TypeVar("W", bound=Waiting)
 
 @dataclass
 class FairQueue(Generic[W]):
-    """At most `most` images. Owners take turns, image by image; those of one owner stay in order, if their kinds are
-    equal.
+    """At most `most` images, but one request for more fits while nothing waits. Owners take turns, image by image; those
+    of one owner stay in order, if their kinds are equal.
 
     `shared`: several owners use it, so that nobody may fill it. An owner may then have as many waiting images as there
     are free places afterwards: one alone gets half of the queue, two get a third each.
@@ -45,12 +45,11 @@ class FairQueue(Generic[W]):
     def excess(self, owner: str, count: int) -> int:
         """How many images must leave before `count` more of an owner fit; 0: they fit now."""
         held = len(self._owners.get(owner, ()))
-        # In an empty queue, everything up to `most` fits.
-        if not self.shared or not held:
-            return max(0, self._count + count - self.most)
-        over = self._count + held + count - self.most
-        # Each of the owner's own images that leaves makes two places.
-        return max(0, self._count + count - self.most, min(held, math.ceil(over / 2)))
+        over = max(0, self._count + count - self.most)
+        if self.shared and held:
+            # Each of the owner's own images that leaves makes two places.
+            over = max(over, min(held, math.ceil((self._count + held + count - self.most) / 2)))
+        return min(over, self._count)
 
     def add(self, items: list[W]) -> None:
         """Add images that fit."""

@@ -66,6 +66,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.work is None or self._draining:
+            self.force_exit = self._draining
             super().handle_exit(sig, frame)
             return
         self._draining = True
