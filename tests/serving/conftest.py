@@ -16,8 +16,8 @@ import uvicorn
 
 from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.model import LoadedModel, load_model
-from commoncanvas.options.credentials import OFF
-from commoncanvas.options.serve import ServeOptions
+from commoncanvas.options.credentials import CredentialOptions
+from commoncanvas.options.serve import UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
 from commoncanvas.serving.command import make_engine
 from commoncanvas.serving.engine import Engine
@@ -48,10 +48,16 @@ class Running:
 
 @contextmanager
 def running(
-    loaded: LoadedModel, limits: ServeOptions, tokens: Tokens, shared: bool = False
+    loaded: LoadedModel,
+    limits: ServeOptions,
+    tokens: Tokens,
+    shared: bool = False,
+    credentials: CredentialOptions = UNSIGNED,
 ) -> Iterator[Running]:
+    signing = Signing(credentials)
+    signing.begin(loaded.about, loaded.record)
     engine = make_engine(loaded, limits, shared=shared)
-    app = serving_app(Studio(engine, Signing(OFF)), loaded.about["model"], limits, tokens)
+    app = serving_app(Studio(engine, signing), loaded.about["model"], limits, tokens)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, log_level="critical"))
     with listen("127.0.0.1", 0) as listening:
         url = address_of(listening, "127.0.0.1")

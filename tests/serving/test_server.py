@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.diffusion.sampling import image_size
+from commoncanvas.drawing.credentials import has_manifest
 from commoncanvas.drawing.generate import generate
 from commoncanvas.drawing.model import LoadedModel
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.serve import ServeOptions
+from commoncanvas.options.serve import ServedCredentials, ServeOptions
 from commoncanvas.serving.asked import size_step
 from commoncanvas.web.tokens import Tokens, one_token
 from tests.serving.conftest import Running, running
@@ -171,6 +172,17 @@ def test_hostile_prompts_are_drawn_and_are_not_in_the_log(
 def test_a_long_prompt_is_cut_with_a_warning(served: Running) -> None:
     made = draw(served.openai(), "red square " * 40, 1, steps=1)
     assert "does not read" in made.model_extra["warnings"][0]
+
+
+def test_images_are_signed_if_asked_for(loaded: LoadedModel, tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    signed = ServedCredentials(credentials="on")
+    with running(loaded, ServeOptions(), Tokens(), credentials=signed) as served:
+        made = draw(served.openai(), "a dot", 0, steps=1, n=3)
+        for number, each in enumerate(made.data):
+            path = tmp_path / f"{number}.png"
+            path.write_bytes(base64.b64decode(each.b64_json))
+            assert has_manifest(path)
 
 
 class Slow:

@@ -8,8 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from commoncanvas.cli.arena import TOKEN
-from commoncanvas.options.credentials import OFF, CredentialOptions
-from commoncanvas.options.serve import DEFAULTS, ServeOptions
+from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServedCredentials, ServeOptions
 
 
 def serve(
@@ -20,7 +19,7 @@ def serve(
     token: str | None = None,
     token_file: str | None = None,
     limits: Annotated[ServeOptions, Parameter(name="*")] = DEFAULTS,
-    credentials: Annotated[CredentialOptions, Parameter(name="*")] = OFF,
+    credentials: Annotated[ServedCredentials, Parameter(name="*")] = UNSIGNED,
 ) -> None:
     """Serve MODEL to clients of OpenAI's images API until Ctrl-C or SIGTERM; accepted requests are finished first.
 

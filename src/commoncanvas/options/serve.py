@@ -1,10 +1,12 @@
-"""Options of `serve`: what one request may ask, and how many may wait."""
+"""Options of `serve`: what one request may ask, how many may wait, and whether images are signed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from commoncanvas.core.errors import ServerError
+from commoncanvas.options.credentials import CredentialOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +36,17 @@ class ServeOptions:
                 raise ServerError(f"{each.name.replace('_', '-')} {value}: give at least 1")
 
 
-DEFAULTS = ServeOptions()
+@dataclass(frozen=True, kw_only=True)
+class ServedCredentials(CredentialOptions):
+    """As for `generate`, but off if nothing is said: signing takes a part of the server's time.
+
+    Attributes:
+        credentials: sign the images (content credentials, C2PA): on, off, or auto: on if c2pa-python is installed.
+        certificate: PEM file with the signer's certificate and its chain; default: a self-signed one of this machine.
+        key: PEM file with the certificate's private key.
+    """
+
+    credentials: Literal["auto", "on", "off"] = "off"
+
+
+DEFAULTS, UNSIGNED = ServeOptions(), ServedCredentials()

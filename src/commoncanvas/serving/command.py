@@ -9,9 +9,9 @@ from commoncanvas.core.console import say
 from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.model import LoadedModel, load_model
 from commoncanvas.drawing.requests import Request
-from commoncanvas.options.credentials import OFF, CredentialOptions
+from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.serve import DEFAULTS, ServeOptions
+from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
 from commoncanvas.serving.engine import Engine, Job
 from commoncanvas.serving.metrics import Metrics
@@ -34,7 +34,7 @@ def serve_model(
     port: int = 8000,
     token: str | None = None,
     token_file: str | Path | None = None,
-    credentials: CredentialOptions = OFF,
+    credentials: CredentialOptions = UNSIGNED,
 ) -> None:
     """Serve OpenAI's images API over a model folder, a hub id or `xs`, until SIGTERM or Ctrl-C; what was accepted is
     finished first.

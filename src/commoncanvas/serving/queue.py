@@ -24,8 +24,8 @@ W = TypeVar("W", bound=Waiting)
 
 @dataclass
 class FairQueue(Generic[W]):
-    """At most `most` images, but one request for more fits while nothing waits. Owners take turns, image by image. Images
-    of one owner and kind stay in order.
+    """At most `most` images, but one request for more fits while nothing waits. Owners take turns, image by image.
+    Images of one owner and kind stay in order.
 
     `shared`: several owners use it, so that nobody may fill it. An owner may then have as many waiting images as there
     are free places afterwards: one alone gets half of the queue, two get a third each.
