@@ -75,7 +75,10 @@ def main() -> None:
             words += ["--mode", "negative", "--phases", "coverage,fuzzing", "--seed", str(seed), "--no-color"]
             words += ["--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"]
             run = subprocess.run(
-                [str(command), "run", f"{url}openapi.json", *words], capture_output=True, text=True
+                [str(command.absolute()), "run", f"{url}openapi.json", *words],
+                capture_output=True,
+                text=True,
+                cwd=options.folder,  # it keeps notes there
             )
             if run.returncode:
                 failed.append(run.stdout[-3000:])
