@@ -77,6 +77,6 @@ def loaded(model: Path) -> LoadedModel:
 
 @pytest.fixture
 def served(loaded: LoadedModel) -> Iterator[Running]:
-    """Twelve images may wait."""
+    """24 images may wait."""
     with running(loaded, ServeOptions(queue=24, max_prompt=500), Tokens()) as found:
         yield found
