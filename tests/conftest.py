@@ -33,6 +33,7 @@ TOGETHER: tuple[str | tuple[str, ...], ...] = (
     "tests/engine/test_ray",
     "tests/studies/test_scarcity",
     ("tests/drawing/", "tests/release/"),
+    "tests/serving/",
     "tests/training/test_alignment",
     "tests/catalog/test_reuploads",
 )

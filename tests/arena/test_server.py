@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.server import arena_app
-from commoncanvas.core.errors import ArenaError
+from commoncanvas.core.errors import ArenaError, ServerError
 from commoncanvas.web.tokens import Tokens
 from tests.arena.conftest import Make
 
@@ -214,5 +214,5 @@ def test_an_arena_without_pairs_is_not_served(tmp_path: Path, make: Make) -> Non
     connection.close()
     with pytest.raises(ArenaError, match="no pairs yet"):
         serve_arena(arena, port=0)
-    with pytest.raises(ArenaError, match="not both"):
+    with pytest.raises(ServerError, match="not both"):
         serve_arena(arena, token="x" * 20, token_file="y")

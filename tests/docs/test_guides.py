@@ -82,6 +82,9 @@ GUIDES = {
         {"commoncanvas evaluate": "--steps 1"},
         {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
     ),
+    "docs/guide/serve.md": Guide(
+        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+    ),
     "docs/guide/release.md": Guide(
         guides.museum,
         {"commoncanvas generate": "--steps 1"},

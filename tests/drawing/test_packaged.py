@@ -13,7 +13,7 @@ from commoncanvas.drawing.generate import generate
 from commoncanvas.models import pretrained
 from commoncanvas.models.pretrained import model_folder
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.provenance.record import read_provenance
+from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.release.check_release import check_release
 
 XS = Path(model_folder("xs"))

@@ -98,6 +98,28 @@ def test_another_site_changes_nothing_and_dns_rebinding_reads_nothing(local: Tes
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a b", "x/y", "a@b", "localhost:x"])
+def test_a_host_of_which_no_url_can_be_made_is_refused(locked: TestClient, host: str) -> None:
+    assert locked.get("/health", headers={"host": host}).status_code == 400
+
+
+def test_a_field_that_is_not_text_is_no_error_of_the_server(local: TestClient) -> None:
+    answer = local.post("/change", content=b'{"\\ud800": "x"}', headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_a_server_may_have_open_paths_and_errors_of_its_own() -> None:
+    app, _ = make_app(
+        "Own",
+        tokens=one_token(TOKEN),
+        open_paths=("/open",),
+        error_form=lambda status, text: {"problem": status},
+    )
+    client = TestClient(app, base_url="https://own.example")
+    assert client.get("/open").status_code == 404 and client.get("/open").json() == {"problem": 404}
+    assert client.get("/closed").json() == {"problem": 401}
+
+
 def test_every_answer_has_the_headers_and_text_is_text(local: TestClient) -> None:
     for answer in (
         local.get("/"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ArenaError
 from commoncanvas.core.files import only_one
-from commoncanvas.web.tokens import Tokens, must_have_tokens, new_token, one_token, read_tokens
+from commoncanvas.web.tokens import given_tokens, must_have_tokens
 
 
 def serve_arena(
@@ -29,7 +29,7 @@ def serve_arena(
 
     if not (Path(folder) / FILE).exists():
         raise ArenaError(f"{folder} is not an arena; commoncanvas arena build makes one")
-    tokens, new = _tokens(token, token_file)
+    tokens, new = given_tokens(token, token_file)
     must_have_tokens(host, tokens)
     with only_one(Path(folder)), listen(host, port) as listening:
         app = arena_app(Path(folder), tokens)
@@ -38,16 +38,3 @@ def serve_arena(
             say(new, title="access token, shown only now:")
             say("raters type it on the first page, or open a link that ends with ?token= and the token")
         serve(app, listening, address)
-
-
-def _tokens(token: str | None, file: str | Path | None) -> tuple[Tokens, str | None]:
-    """The tokens, and the one that was made now."""
-    if token is not None and file is not None:
-        raise ArenaError("give --token or --token-file, not both")
-    if token is not None:
-        return one_token(token), None
-    if file is None:
-        return Tokens(), None
-    path = Path(file)
-    new = None if path.exists() else new_token(path)
-    return read_tokens(path), new

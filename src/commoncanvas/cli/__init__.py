@@ -15,6 +15,7 @@ from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.memorisation import memorisation, sources
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
+from commoncanvas.cli.serve import serve
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
@@ -33,6 +34,7 @@ app.command(compare)
 app.command(evaluate)
 app.command(memorisation)
 app.command(sources)
+app.command(serve)
 app.command(studies_app)
 
 

@@ -9,7 +9,8 @@ Shapes: B images in a batch; L tokens of a text, D channels of their states.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,10 @@ STATES = {
 """What the `encode_prompt` of a pipeline returns, by the names that its call takes. Others get the prompts."""
 
 
+OnStep = Callable[[int, int, Tensor], None]
+"""(first, step, latents [B, C, H, W]): image `first` of those asked for is the first of these latents."""
+
+
 class Painter:
     """Draws with a pipeline, and keeps the text states of the last prompts."""
 
@@ -70,10 +75,12 @@ class Painter:
         negative_prompts: Sequence[str] | None = None,
         height: int | None = None,
         width: int | None = None,
+        on_step: OnStep | None = None,
     ) -> Iterator[Image]:
         """Draw one image for each prompt. Image i depends only on prompt, negative prompt and seed i.
 
-        Default size: that of the training images, in pixels. Raises RecipeError for settings that don't work.
+        Default size: that of the training images, in pixels. `on_step` is called after each step, if the pipeline can
+        do so; what it raises stops the batch. Raises RecipeError for settings that don't work.
         """
         check_settings(self.pipeline.scheduler, guidance_scale, steps)
         for seed in seeds:
@@ -87,16 +94,21 @@ class Painter:
             "width": width or size,
         }
         texts = list(zip(prompts, negative_prompts or [""] * len(prompts), seeds, strict=True))
-        return self._drawn(texts, settings)
+        return self._drawn(texts, settings, on_step)
 
-    def _drawn(self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any]) -> Iterator[Image]:
+    def _drawn(
+        self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any], on_step: OnStep | None
+    ) -> Iterator[Image]:
         place = settings["height"], settings["width"]
         start = 0
         while start < len(texts):
-            size = self.at_once.setdefault(place, self._batch_size(*place))
+            size = self.batch_size(*place)
             chosen = texts[start : start + size]
+            stepwise = _after_steps(self.pipeline, on_step, start) if on_step is not None else {}
             try:
-                images = self._batch([*chosen, *[chosen[-1]] * (size - len(chosen))], settings)
+                images = self._batch(
+                    [*chosen, *[chosen[-1]] * (size - len(chosen))], {**settings, **stepwise}
+                )
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -106,8 +118,11 @@ class Painter:
             yield from images[: len(chosen)]
             start += len(chosen)
 
+    def batch_size(self, height: int, width: int) -> int:
+        """Images of a batch: it depends on the model, the size and the device alone, and on memory that ran out."""
+        return self.at_once.setdefault((height, width), self._batch_size(height, width))
+
     def _batch_size(self, height: int, width: int) -> int:
-        """Images of a batch: it depends on the model, the size and the device alone."""
         side = int(self.pipeline.vae_scale_factor)
         kind = str(self.pipeline.device.type)
         cells = max(1, height // side) * max(1, width // side)
@@ -171,11 +186,39 @@ def pixart_options(pipeline: Any) -> dict[str, Any]:
     return {"max_sequence_length": pipeline.tokenizer.model_max_length, "clean_caption": False}
 
 
+def _after_steps(pipeline: Any, on_step: OnStep, first: int) -> dict[str, Any]:
+    """The argument of the pipeline's call that runs `on_step`: diffusers has two forms. Empty if it has none."""
+    names = inspect.signature(pipeline.__call__).parameters
+
+    def after(_: Any, step: int, timestep: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        on_step(first, step, tensors["latents"])
+        return {}
+
+    if "callback_on_step_end" in names:
+        return {"callback_on_step_end": after}
+    if "callback" in names:
+        return {"callback": lambda step, timestep, latents: on_step(first, step, latents)}
+    return {}
+
+
 def call(pipeline: Any, **options: Any) -> list[Image]:
     """Call the pipeline; returns its images. PixArt's binning has PixArt's sizes only."""
     if _is_pixart(pipeline):
         options |= pixart_options(pipeline) | {"use_resolution_binning": False}
     images: list[Image] = pipeline(**options).images
+    return images
+
+
+@torch.no_grad()
+def preview(pipeline: Any, latents_BCHW: Tensor) -> list[Image]:
+    """Images of latents that are not finished yet. Unlike `decode_latents`, it may be called between two steps."""
+    vae, config = pipeline.vae, pipeline.vae.config
+    latents_BCHW = latents_BCHW.to(vae.dtype) / config.scaling_factor
+    if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
+        std, mean = (latents_BCHW.new_tensor(each) for each in (config.latents_std, config.latents_mean))
+        latents_BCHW = latents_BCHW * std[:, None, None] + mean[:, None, None]
+    decoded = vae.decode(latents_BCHW, return_dict=False)[0]
+    images: list[Image] = pipeline.image_processor.postprocess(decoded, output_type="pil")
     return images
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import BytesIO
 from itertools import groupby, islice
 from pathlib import Path
@@ -12,33 +12,22 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.files import replace_bytes
-from commoncanvas.core.version import __version__
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import (
-    denoiser_of,
-    image_size,
-    load_pipeline,
     with_sampler,
 )
 from commoncanvas.drawing import png
 from commoncanvas.drawing.credentials import Signing
+from commoncanvas.drawing.model import info_of, load_model
 from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
-from commoncanvas.models.devices import pick_device
-from commoncanvas.models.pretrained import model_folder
-from commoncanvas.models.vae import weights_sha256
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
-from commoncanvas.provenance.digests import WEIGHTS, file_sha256
-from commoncanvas.provenance.record_file import read_provenance
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline
     from PIL.Image import Image
 
-GUIDANCE_SCALE = 5.0
-STEPS = 50
 AT_ONCE = 256
 """Images that are looked for in the folder before some are drawn."""
 MOST_IN_GRID = 400
@@ -81,29 +70,22 @@ def drawn(
     credentials: CredentialOptions = CREDENTIAL_DEFAULTS,
 ) -> Iterator[Image]:
     """The image of each request, in order; the sheet is written after the last. See `generate`."""
-    model = model_folder(model)
     if grid is not None and len(requests) > MOST_IN_GRID:
         raise RecipeError(
             f"grid: {len(requests):,} images are too many for one sheet; draw at most {MOST_IN_GRID}"
         )
     signing = Signing(OFF if out is None and grid is None else credentials)
-    pipeline = load_pipeline(model).to(pick_device())
-    recorded = (Path(model) / "provenance.json").exists()
-    record = read_provenance(model, ("name", "recipe", "catalogs")) if recorded else None
-    about = {
-        "model": record["name"] if record else Path(model).name,
-        "model_sha256": digest_of(Path(model), pipeline),
-        "software": f"commoncanvas {__version__}",
-    }
-    signing.begin(about, record)
-    sample = record["recipe"]["sample"] if record else {}
-    requests = [completed(each, pipeline, sample) for each in requests]
+    loaded = load_model(model)
+    pipeline, about = loaded.pipeline, loaded.about
+    signing.begin(about, loaded.record)
+    requests = [loaded.filled(each) for each in requests]
     for text in dict.fromkeys(
         text for each in requests for text in (each.prompt, each.options.negative_prompt)
     ):
-        _warn_if_long(pipeline, text)
+        if note := loaded.unread(text):
+            say(note)
     own = pipeline.scheduler
-    painter = Painter(pipeline)
+    painter = loaded.painter
     cells: list[Image] = []
     with progress("generate", len(requests)) as bar:
         for alike in _alike(requests):
@@ -118,15 +100,6 @@ def drawn(
         sheet = BytesIO()
         labelled_grid(cells, [each.prompt for each in requests]).save(sheet, "PNG")
         replace_bytes(Path(grid), signing.added(sheet.getvalue()))
-
-
-def digest_of(model: Path, pipeline: DiffusionPipeline) -> str:
-    """The SHA-256 of the denoiser's file of weights, as provenance.json and SHA256SUMS state it. Without a single file:
-    of its tensors.
-    """
-    part = "transformer" if getattr(pipeline, "transformer", None) else "unet"
-    files = list((model / part).glob(f"*{WEIGHTS}"))
-    return file_sha256(files[0]) if len(files) == 1 else weights_sha256(denoiser_of(pipeline))
 
 
 def _alike(requests: Sequence[Request]) -> Iterator[list[Request]]:
@@ -146,9 +119,7 @@ def _made(
     signing: Signing,
 ) -> Iterator[Image]:
     """The image of each request, with its `info`: from the folder `out` if it is there, else drawn and saved."""
-    infos = [{"prompt": each.prompt, **asdict(each.options), **about} for each in requests]
-    for info in infos:
-        del info["count"]
+    infos = [info_of(each, about) for each in requests]
     there = [png.made_before(info, out) if out is not None else None for info in infos]
     todo = [each for each, image in zip(requests, there, strict=True) if image is None]
     options = requests[0].options
@@ -173,38 +144,9 @@ def _made(
         yield image
 
 
-def completed(request: Request, pipeline: DiffusionPipeline, sample: Mapping[str, Any]) -> Request:
-    """The request with all settings; `sample`: the recipe's. Raises RecipeError."""
-    options, size = request.options, image_size(pipeline)
-    own = {
-        "guidance_scale": sample.get("guidance_scale", GUIDANCE_SCALE),
-        "steps": sample.get("steps", STEPS),
-        "scheduler": type(pipeline.scheduler).__name__,
-        "height": size,
-        "width": size,
-    }
-    filled = replace(
-        options, **{name: value for name, value in own.items() if getattr(options, name) is None}
-    )
-    if filled.negative_prompt and filled.guidance_scale == 1:
-        raise RecipeError("a negative prompt needs a guidance scale above 1, because it steers the guidance")
-    return request._replace(options=filled)
-
-
 def sampler_of(own: Any, options: DrawOptions) -> Any:
     """The pipeline's `own` sampler, or the one that the options name. Raises RecipeError."""
     assert options.scheduler and options.guidance_scale is not None and options.steps is not None
     if options.scheduler == type(own).__name__:
         return own
     return with_sampler(own, options.scheduler, steps=options.steps, guidance_scale=options.guidance_scale)
-
-
-def _warn_if_long(pipeline: Any, prompt: str) -> None:
-    """Print the part of the prompt that the tokenizer cuts off."""
-    tokenizer = pipeline.tokenizer
-    tokens = tokenizer(prompt, verbose=False).input_ids
-    most = tokenizer.model_max_length
-    if len(tokens) > most:
-        # The last token that is kept is the end token.
-        unread = tokenizer.decode(tokens[most - 1 :], skip_special_tokens=True).strip()
-        say(f"the prompt has {len(tokens)} tokens, and the model reads {most}; it does not read: {unread}")

@@ -90,14 +90,15 @@ def save(image: Image, folder: Path, signed: Callable[[bytes], bytes]) -> Path:
 
     `signed`: what adds credentials to the file.
     """
+    content = signed(encoded(image))
     folder.mkdir(parents=True, exist_ok=True)
     path = next(path for path in _names(image.info, folder) if not path.exists())
-    replace_bytes(path, signed(encoded(image)))
+    replace_bytes(path, content)
     return path
 
 
 def encoded(image: Image) -> bytes:
-    """A PNG file with the image's `info` as texts."""
+    """An image as a PNG file, with its `info` as texts."""
     from PIL.PngImagePlugin import PngInfo
 
     info = {str(name): value for name, value in image.info.items()}

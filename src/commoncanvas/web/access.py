@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from commoncanvas.web.errors import ErrorForm, plain
 from commoncanvas.web.tokens import Tokens, is_loopback
 
 LOGIN = "/login"
@@ -16,6 +18,8 @@ OPEN = ("/static/", "/health", LOGIN)
 """Beginnings of paths that need no token."""
 MAX_BODY_BYTES = 64_000
 YEAR_S = 31_536_000
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*)(:\d{1,5})?", re.ASCII)
+"""RFC 9110, section 7.2; a URL can't be made of others. HTTP/1.0 has none."""
 
 
 class Access:
@@ -26,10 +30,19 @@ class Access:
     origin, and a request that changes something is refused if a browser says that another site sent it.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Tokens,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        open_paths: tuple[str, ...] = (),
+        error_form: ErrorForm = plain,
+    ) -> None:
         self.app = app
         self.tokens = tokens
         self.max_body_bytes = max_body_bytes
+        self.open_paths = OPEN + open_paths
+        self.error_form = error_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,15 +57,20 @@ class Access:
 
     def _refused(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
+        if not _HOST.fullmatch(host):
+            return self._error(400, "the header Host is not the name of a host")
         # Without tokens only this machine is served: a name of elsewhere is DNS rebinding.
         if not self.tokens and not is_loopback(_name(host)):
-            return _error(421, "this server has no token, and answers only at localhost")
+            return self._error(421, "this server has no token, and answers only at localhost")
         if request.method not in ("GET", "HEAD", "OPTIONS") and _from_another_site(request.headers, host):
-            return _error(403, "this request came from another site")
+            return self._error(403, "this request came from another site")
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_body_bytes:
-            return _error(413, f"the request is larger than {self.max_body_bytes:,} bytes")
+            return self._error(413, f"the request is larger than {self.max_body_bytes:,} bytes")
         return self._without_token(request) if self.tokens else None
+
+    def _error(self, status: int, text: str, **headers: str) -> Response:
+        return JSONResponse(self.error_form(status, text), status, headers=headers)
 
     def _without_token(self, request: Request) -> Response | None:
         path = request.url.path
@@ -68,13 +86,11 @@ class Access:
         if name is not None:
             request.scope["token_name"] = name
             return None
-        if path.startswith(OPEN):
+        if path.startswith(self.open_paths):
             return None
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse(LOGIN, 303)
-        return JSONResponse(
-            {"error": "a token is missing or unknown"}, 401, headers={"www-authenticate": "Bearer"}
-        )
+        return self._error(401, "a token is missing or unknown", **{"www-authenticate": "Bearer"})
 
 
 class _Limited:
@@ -112,10 +128,6 @@ async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form (`application/x-www-form-urlencoded`); of a repeated one the last."""
     body = (await request.body()).decode("utf-8", "replace")
     return {name: values[-1] for name, values in parse_qs(body, max_num_fields=100).items()}
-
-
-def _error(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status)
 
 
 def _name(host: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from commoncanvas.core.text import one_line
 from commoncanvas.core.version import __version__
 from commoncanvas.pages.report import environment
 from commoncanvas.web.access import LOGIN, MAX_BODY_BYTES, Access, TooLargeError, form_of, remember
 from commoncanvas.web.assets import assets_of
+from commoncanvas.web.errors import ErrorForm, plain
 from commoncanvas.web.headers import SecurityHeaders
 from commoncanvas.web.logs import RequestLog
 from commoncanvas.web.tokens import Tokens
@@ -52,11 +54,14 @@ def make_app(
     lifespan: Lifespan = _nothing,
     max_body_bytes: int = MAX_BODY_BYTES,
     schema: bool = False,
+    open_paths: tuple[str, ...] = (),
+    error_form: ErrorForm = plain,
 ) -> tuple[FastAPI, Pages]:
     """An application with `/health`, `/login`, `/static/...`, tokens, security headers, logs and plain errors.
 
     `packages`: rooms with folders `templates` and `static` of their own, such as `commoncanvas.arena`. `lifespan`:
-    entered before the first request, and left after the last. `schema`: serve `/openapi.json`.
+    entered before the first request, and left after the last. `schema`: serve `/openapi.json`. `open_paths`: beginnings
+    of paths that need no token either. `error_form`: the body of errors for programs.
     """
     app = FastAPI(
         title=title,
@@ -68,9 +73,15 @@ def make_app(
     )
     pages = Pages(title, environment(*packages, WEB))
     _add_common(app, pages, assets_of((WEB, *packages), pages.templates), tokens)
-    _add_errors(app, pages)
-    app.add_middleware(Access, tokens=tokens, max_body_bytes=max_body_bytes)
-    app.add_middleware(RequestLog)
+    _add_errors(app, pages, error_form)
+    app.add_middleware(
+        Access,
+        tokens=tokens,
+        max_body_bytes=max_body_bytes,
+        open_paths=open_paths,
+        error_form=error_form,
+    )
+    app.add_middleware(RequestLog, error_form=error_form)
     app.add_middleware(SecurityHeaders)
     return app, pages
 
@@ -105,20 +116,22 @@ def _add_common(app: FastAPI, pages: Pages, assets: dict[str, Any], tokens: Toke
         return answer
 
 
-def _add_errors(app: FastAPI, pages: Pages) -> None:
-    def answer(request: Request, status: int, text: str) -> Response:
+def _add_errors(app: FastAPI, pages: Pages, error_form: ErrorForm) -> None:
+    def answer(
+        request: Request, status: int, text: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return pages.page("error.html.j2", status, number=status, text=text)
-        return JSONResponse({"error": text}, status)
+        return JSONResponse(error_form(status, text), status, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, str(error.detail))
+        return answer(request, error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return answer(request, 422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return answer(request, 422, one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
 
     @app.exception_handler(TooLargeError)
     async def large(request: Request, error: TooLargeError) -> Response:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commoncanvas.core.text import one_line
+from commoncanvas.web.errors import ErrorForm, plain
 
 
 def log(event: str, **values: Any) -> None:
@@ -25,8 +26,9 @@ def log(event: str, **values: Any) -> None:
 class RequestLog:
     """Logs each answer. An error that nobody caught becomes a 500 without details; the log has its traceback."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, error_form: ErrorForm = plain) -> None:
         self.app = app
+        self.error_form = error_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,7 +48,8 @@ class RequestLog:
             log("error", path=one_line(scope["path"]), traceback=traceback.format_exc())
             if status:
                 raise
-            await JSONResponse({"error": "the server failed; its log says why"}, 500)(scope, receive, noting)
+            body = self.error_form(500, "the server failed; its log says why")
+            await JSONResponse(body, 500)(scope, receive, noting)
         finally:
             milliseconds = round(1000 * (time.perf_counter() - began), 1)
             path = one_line(scope["path"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
@@ -46,8 +48,42 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{shown}:{port}/"
 
 
-def serve(app: FastAPI, listening: socket.socket, address: str) -> None:
-    """Serve until SIGTERM or SIGINT. No further connections are taken then, and open requests have DRAIN_S seconds."""
+class Work(Protocol):
+    """What a server must finish before it ends."""
+
+    def refuse(self) -> None:
+        """Take no more. Called once, by a signal's handler."""
+
+    def finished(self) -> bool:
+        """Whether all that was taken is done."""
+
+
+class _Server(uvicorn.Server):
+    """Ends after the first signal when its work is finished, and after the second at once."""
+
+    work: Work | None = None
+    _draining = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.work is None or self._draining:
+            self.force_exit = self._draining
+            super().handle_exit(sig, frame)
+            return
+        self._draining = True
+        self.work.refuse()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._draining and self.work is not None and self.work.finished():
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def serve(app: FastAPI, listening: socket.socket, address: str, work: Work | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. No further connections are taken then, and open requests have DRAIN_S seconds.
+
+    With `work`, the server first answers on until that is finished, however long it takes, and returns; a second
+    signal ends it sooner.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -58,4 +94,6 @@ def serve(app: FastAPI, listening: socket.socket, address: str) -> None:
         log_level="critical",
     )
     say(address, title="serving at:")
-    uvicorn.Server(config).run(sockets=[listening])
+    server = _Server(config)
+    server.work = work
+    server.run(sockets=[listening])

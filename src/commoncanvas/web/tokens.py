@@ -89,6 +89,21 @@ def new_token(path: Path, name: str = "access") -> str:
     return token
 
 
+def given_tokens(token: str | None, file: str | Path | None) -> tuple[Tokens, str | None]:
+    """The tokens of a server, from a token or from a file of them; and the one that was made because the file was
+    missing, which must be shown now. Raises ServerError.
+    """
+    if token is not None and file is not None:
+        raise ServerError("give --token or --token-file, not both")
+    if token is not None:
+        return one_token(token), None
+    if file is None:
+        return Tokens(), None
+    path = Path(file)
+    new = None if path.exists() else new_token(path)
+    return read_tokens(path), new
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens at `host`."""
     if host == "localhost":

@@ -13,7 +13,8 @@ from typing import Any
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.text import plain_name
 from commoncanvas.diffusion.sampling import check_settings, image_size
-from commoncanvas.drawing.generate import completed, digest_of, sampler_of
+from commoncanvas.drawing.generate import sampler_of
+from commoncanvas.drawing.model import completed, digest_of
 from commoncanvas.drawing.requests import Request
 from commoncanvas.evaluation.sweeps.work import (
     HELD,

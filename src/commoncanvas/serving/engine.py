@@ -1,0 +1,246 @@
+"""Draws what waits, in one thread: requests that wait together share a batch, and no image depends on the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from commoncanvas.diffusion.batches import preview
+from commoncanvas.drawing.model import LoadedModel, info_of
+from commoncanvas.drawing.requests import Request
+from commoncanvas.options.generate import DrawOptions
+from commoncanvas.serving.metrics import Metrics
+from commoncanvas.serving.queue import FairQueue
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NEWEST = 0.3
+"""Weight of the last batch in the mean of the seconds for a step."""
+GATHER, GATHER_S = 0.05, 0.05
+"""An idle engine waits for more images of the first batch: a share of that batch's seconds, and the most seconds."""
+
+
+class FullError(Exception):
+    """The queue has no place; `retry_s`: when it will have."""
+
+    def __init__(self, retry_s: float) -> None:
+        super().__init__(f"the queue is full; try again in {retry_s:.1f} s")
+        self.retry_s = retry_s
+
+
+class StoppingError(Exception):
+    """The server finishes what it accepted, and takes no more."""
+
+
+class _AllLeft(Exception):
+    """Nobody waits for the batch any more."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One image that somebody waits for. `request` has all settings. `on_preview` gets `previews` unfinished images,
+    in the engine's thread.
+    """
+
+    request: Request
+    owner: str
+    previews: int = 0
+    on_preview: Callable[[Image], None] | None = None
+    done: Future[Image] = field(default_factory=Future)
+    gone: bool = False
+    asked_at: float = 0.0
+    waited_s: float = 0.0
+
+    def settle(self, found: Image | Exception) -> None:
+        """Hand over the image, or the reason why there is none."""
+        if self.done.cancelled():
+            return
+        if isinstance(found, Exception):
+            self.done.set_exception(found)
+        else:
+            self.done.set_result(found)
+
+    @property
+    def kind(self) -> Hashable:
+        """What all images of a batch have in common."""
+        return replace(self.request.options, seed=0, negative_prompt="")
+
+    @property
+    def preview_steps(self) -> set[int]:
+        """Steps after which an unfinished image is sent, evenly spread."""
+        steps = self.request.options.steps or 1
+        return {steps * number // (self.previews + 1) - 1 for number in range(1, self.previews + 1)} - {-1}
+
+
+class Engine:
+    """Jobs in, images out. Each method may be called from any thread.
+
+    `most`: images that may wait. `shared`: see FairQueue.
+    """
+
+    def __init__(self, model: LoadedModel, most: int, *, shared: bool, metrics: Metrics) -> None:
+        self.model = model
+        self.metrics = metrics
+        self._queue: FairQueue[Job] = FairQueue(most, shared)
+        self._changed = threading.Condition()
+        self._drawing: Sequence[Job] = ()
+        self._ends_at = 0.0
+        self._step_s = 0.0
+        self._refusing = self._closed = False
+        # The number of torch's threads decides the last bits of an image. It is set for each thread on its own.
+        self._torch_threads = torch.get_num_threads()
+        self._thread = threading.Thread(target=self._run, name="draw", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    @property
+    def ready(self) -> bool:
+        return not self._refusing and self._thread.is_alive()
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Accept all of one owner's jobs, or none. Raises FullError and StoppingError."""
+        with self._changed:
+            if not self.ready:
+                raise StoppingError
+            excess = self._queue.excess(jobs[0].owner, len(jobs))
+            if excess:
+                raise FullError(self._until_free_s(excess))
+            for job in jobs:
+                job.asked_at = time.monotonic()
+            self._queue.add(jobs)
+            self._changed.notify()
+
+    def leave(self, jobs: list[Job]) -> None:
+        """Nobody waits for these jobs any more: those that wait are dropped, and a batch of such jobs alone stops."""
+        with self._changed:
+            for job in jobs:
+                job.gone = True
+            dropped = self._queue.remove(jobs)
+            for job in dropped:
+                job.done.cancel()
+        self.metrics.left.inc(len(dropped))
+
+    def refuse(self) -> None:
+        """Take no more jobs. It takes no lock, because a signal's handler calls it."""
+        self._refusing = True
+
+    def finished(self) -> bool:
+        """Whether each accepted job is done."""
+        with self._changed:
+            return not self._queue and not self._drawing
+
+    def close(self) -> None:
+        """Draw what waits, and end the thread."""
+        with self._changed:
+            self._refusing = self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _until_free_s(self, excess: int) -> float:
+        """Seconds until so many images left the queue: the rest of this batch, and whole batches after it."""
+        first = self._queue.first()
+        if first is None:
+            return 0.0
+        options = first.request.options
+        batches = -(-excess // self._at_once(options)) - 1
+        rest = max(0.0, self._ends_at - time.monotonic())
+        return rest + batches * self._batch_s(options)
+
+    def _batch_s(self, options: DrawOptions) -> float:
+        return self._step_s * (options.steps or 1)
+
+    def _at_once(self, options: DrawOptions) -> int:
+        return self.model.painter.batch_size(options.height or 0, options.width or 0)
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._torch_threads)
+        while batch := self._next():
+            began = time.monotonic()
+            self._draw(batch)
+            self._measure(batch, time.monotonic() - began)
+            with self._changed:
+                self._drawing = ()
+
+    def _next(self) -> Sequence[Job]:
+        """The next batch, as soon as something waits; empty at the end."""
+        with self._changed:
+            idle = not self._queue
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            first = self._queue.first()
+            if first is None:
+                return ()
+            options = first.request.options
+            at_once = self._at_once(options)
+            if idle:
+                patience = min(GATHER * self._batch_s(options), GATHER_S)
+                self._changed.wait_for(lambda: len(self._queue) >= at_once or self._closed, patience)
+            taken = self._queue.take(at_once)
+            now = time.monotonic()
+            self._ends_at = now + self._batch_s(options)
+            self._drawing = taken
+            for job in taken:
+                job.done.set_running_or_notify_cancel()
+                job.waited_s = now - job.asked_at
+            return taken
+
+    def _draw(self, batch: Sequence[Job]) -> None:
+        """Draw a batch. If that fails, draw its images one by one, so that only the guilty one fails."""
+        try:
+            images = self._images(batch)
+        except _AllLeft:
+            self.metrics.left.inc(len(batch))
+            for job in batch:
+                job.settle(_AllLeft())
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].settle(error)
+                return
+            for job in batch:
+                self._draw([job])
+        else:
+            self.metrics.drawn.inc(len(batch))
+            for job, image in zip(batch, images, strict=True):
+                image.info.update(info_of(job.request, self.model.about))
+                job.settle(image)
+
+    def _images(self, batch: Sequence[Job]) -> list[Image]:
+        options = batch[0].request.options
+        assert options.guidance_scale is not None and options.steps is not None
+
+        def on_step(first: int, step: int, latents_BCHW: Any) -> None:
+            if all(job.gone for job in batch):
+                raise _AllLeft
+            for job, latents_CHW in zip(batch[first:], latents_BCHW, strict=False):
+                if job.on_preview is not None and step in job.preview_steps and not job.gone:
+                    job.on_preview(preview(self.model.pipeline, latents_CHW[None])[0])
+
+        return list(
+            self.model.painter.images(
+                [job.request.prompt for job in batch],
+                negative_prompts=[job.request.options.negative_prompt for job in batch],
+                seeds=[job.request.options.seed for job in batch],
+                guidance_scale=options.guidance_scale,
+                steps=options.steps,
+                height=options.height,
+                width=options.width,
+                on_step=on_step,
+            )
+        )
+
+    def _measure(self, batch: Sequence[Job], seconds: float) -> None:
+        step_s = seconds / (batch[0].request.options.steps or 1)
+        self._step_s = NEWEST * step_s + (1 - NEWEST) * self._step_s if self._step_s else step_s
+        self.metrics.batch_images.observe(len(batch))
+        self.metrics.batch_s.observe(seconds)
+        for job in batch:
+            self.metrics.wait_s.observe(job.waited_s)

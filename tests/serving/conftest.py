@@ -1,0 +1,82 @@
+"""A real server on loopback: the tiny model of tests/conftest.py behind uvicorn, in a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+import uvicorn
+
+from commoncanvas.drawing.credentials import Signing
+from commoncanvas.drawing.model import LoadedModel, load_model
+from commoncanvas.options.credentials import CredentialOptions
+from commoncanvas.options.serve import UNSIGNED, ServeOptions
+from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.command import make_engine
+from commoncanvas.serving.engine import Engine
+from commoncanvas.serving.server import serving_app
+from commoncanvas.web.serve import address_of, listen
+from commoncanvas.web.tokens import Tokens
+
+
+@dataclass
+class Running:
+    """A server, and clients for it."""
+
+    url: str
+    engine: Engine
+
+    def openai(self, key: str = "none", retries: int = 0) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}v1", api_key=key, max_retries=retries)
+
+    def http(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=headers, timeout=120)
+
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not happen"
+            time.sleep(0.002)
+
+
+@contextmanager
+def running(
+    loaded: LoadedModel,
+    limits: ServeOptions,
+    tokens: Tokens,
+    shared: bool = False,
+    credentials: CredentialOptions = UNSIGNED,
+) -> Iterator[Running]:
+    signing = Signing(credentials)
+    signing.begin(loaded.about, loaded.record)
+    engine = make_engine(loaded, limits, shared=shared)
+    app = serving_app(Studio(engine, signing), loaded.about["model"], limits, tokens)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, log_level="critical"))
+    with listen("127.0.0.1", 0) as listening:
+        url = address_of(listening, "127.0.0.1")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Running(url, engine)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def loaded(model: Path) -> LoadedModel:
+    return load_model(model)
+
+
+@pytest.fixture
+def served(loaded: LoadedModel) -> Iterator[Running]:
+    """24 images may wait."""
+    with running(loaded, ServeOptions(queue=24, max_prompt=500), Tokens()) as found:
+        yield found
