@@ -96,7 +96,7 @@ def test_the_page_of_the_package_needs_no_repository(site: Path) -> None:
     (metadata,) = site.glob("*.dist-info/METADATA")
     text = metadata.read_text(encoding="utf-8")
     assert (
-        "License-Expression: Apache-2.0" in text and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
+        "License-Expression: Apache-2.0 AND CC-BY-SA-4.0" in text and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
     )
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links and all(link.startswith("https://") for link in links)
@@ -142,6 +142,8 @@ def test_the_wheel_works_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
         "its autoencoder isn't trained yet"
     )
     assert "Ada" in (tmp_path / "stats.html").read_text(encoding="utf-8")
+    commoncanvas("generate xs heart --out drawn")
+    assert Image.open(tmp_path / "drawn/heart-0.png").size == (64, 64)
 
 
 def test_a_missing_extra_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _results(
             "task": {"type": "text-to-image"},
             "dataset": {
                 "type": published.data or catalogs[0],
-                "name": ", ".join(catalogs),
+                "name": ", ".join(dict.fromkeys(catalogs)),
                 "split": SPLITS[split],
                 "args": dict(measured),
             },
