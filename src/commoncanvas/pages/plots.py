@@ -99,7 +99,7 @@ def saved(figure: Any, form: str) -> bytes:
     from matplotlib import pyplot as plt
 
     drawn = io.BytesIO()
-    svg = {"transparent": True, "metadata": {"Date": None, "Creator": None}}
+    svg = {"transparent": True, "metadata": dict.fromkeys(("Date", "Creator", "Format", "Type"))}
     figure.savefig(drawn, format=form, **(svg if form == "svg" else {"dpi": DPI}))
     plt.close(figure)
     return drawn.getvalue()
