@@ -148,12 +148,15 @@ def make_images(folder: Path, count: int) -> None:
 
 
 def run(python: Path | str, code: str, *arguments: object, threads: int) -> object:
-    done = subprocess.run(
-        [str(python), "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "run.py"  # torch.jit.script reads the source of a class
+        script.write_text(code)
+        done = subprocess.run(
+            [str(python), str(script), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
