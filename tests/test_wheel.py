@@ -96,7 +96,8 @@ def test_the_page_of_the_package_needs_no_repository(site: Path) -> None:
     (metadata,) = site.glob("*.dist-info/METADATA")
     text = metadata.read_text(encoding="utf-8")
     assert (
-        "License-Expression: Apache-2.0 AND CC-BY-SA-4.0" in text and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
+        "License-Expression: Apache-2.0 AND CC-BY-SA-4.0" in text
+        and "Requires-Dist: commoncanvas[c2pa,train]; extra" in text
     )
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links and all(link.startswith("https://") for link in links)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from safetensors import safe_open
 
 from commoncanvas.diffusion.sampling import load_pipeline
@@ -27,7 +28,10 @@ def test_exported_weights_are_halves_and_load_as_floats(encoded: Path) -> None:
     folder = train(recipe("xs", encoded, "--export_precision", "fp16"))
     assert types_of(folder) == {"F16"}
     pipeline = load_pipeline(str(folder))
-    assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {torch.float32}
+    plain = DiffusionPipeline.from_pretrained(folder)
+    for each in (pipeline, plain):
+        assert {each.unet.dtype, each.vae.dtype, each.text_encoder.dtype} == {torch.float32}
+    plain("a dot", num_inference_steps=1)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog import Catalog
 from commoncanvas.config import DiffusionRecipe, SampleConfig
 from commoncanvas.core.errors import RecipeError, TrainingError
+from commoncanvas.core.files import replace_text
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.networks.alignment import AlignedNetwork, network_of
 from commoncanvas.diffusion.networks.transformer import check_states
@@ -159,7 +161,17 @@ class DiffusionTask:
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         pipeline = self.pipeline(model.to("cpu")).to(DTYPES[self.recipe.export_precision])
         pipeline.save_pretrained(folder, safe_serialization=True)
+        _loaded_as_floats(folder)
         return {"diffusers": diffusers.__version__}
+
+
+def _loaded_as_floats(folder: Path) -> None:
+    """Text encoders say that they are loaded in fp32. diffusers does so with its own networks, whatever the file has,
+    and transformers goes by this field.
+    """
+    for path in folder.glob("text_encoder*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        replace_text(path, json.dumps(config | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def _check(catalog: Catalog, column: str, wanted: ColumnInfo, remake: str) -> None:
