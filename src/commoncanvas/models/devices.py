@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from commoncanvas.core.errors import CommonCanvasError
 
@@ -23,6 +24,11 @@ R = TypeVar("R")
 
 # Constants from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def converted(module: nn.Module, precision: str) -> None:
+    """Convert a module's weights in place to the type of DTYPES. diffusers' own `to` prints advice about it."""
+    nn.Module.to(module, DTYPES[precision])
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -18,7 +18,7 @@ from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.core.errors import TrainingError
 from commoncanvas.images.grid import labelled_grid
 from commoncanvas.images.image import decode, square
-from commoncanvas.models.devices import DTYPES
+from commoncanvas.models.devices import converted
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
 from commoncanvas.provenance.record import Part
 from commoncanvas.selection.select import Pins, select_rows
@@ -105,7 +105,8 @@ class AutoencoderTask:
             errors.append((reconstruction - pixels).square().mean((1, 2, 3)) / 4)
         latents_BCHW, errors_B = torch.cat(latents), torch.cat(errors)
         fold_normalisation(made, latents_BCHW.mean((0, 2, 3)), latents_BCHW.std((0, 2, 3)))
-        made.to(DTYPES[self.recipe.export_precision]).save_pretrained(folder, safe_serialization=True)
+        converted(made, self.recipe.export_precision)
+        made.save_pretrained(folder, safe_serialization=True)
         # Pixels span [-1, 1]; the division by 4 above brings the error to a scale of 0 to 1.
         return {"psnr_db": round(float(-10 * errors_B.mean().log10()), 2)}
 

@@ -29,7 +29,7 @@ from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.columns import crop_column
 from commoncanvas.encoding.command import column_info
 from commoncanvas.images.grid import labelled_grid
-from commoncanvas.models.devices import DTYPES
+from commoncanvas.models.devices import converted
 from commoncanvas.models.hub import locate
 from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
 from commoncanvas.models.vae import VAE, load_vae, weights_sha256
@@ -159,7 +159,9 @@ class DiffusionTask:
         return texts
 
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:
-        pipeline = self.pipeline(model.to("cpu")).to(DTYPES[self.recipe.export_precision])
+        pipeline = self.pipeline(model.to("cpu"))
+        for module in (network_of(model), self.vae, self.text_encoder.modules):
+            converted(module, self.recipe.export_precision)
         pipeline.save_pretrained(folder, safe_serialization=True)
         _loaded_as_floats(folder)
         return {"diffusers": diffusers.__version__}
