@@ -29,7 +29,7 @@ class EfficientNetLite0(Network):
         super().__init__(name, file_sha256(efficientnet.weights_path()), RESIZE, device)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        return efficientnet.resized(torch.from_numpy(image).permute(2, 0, 1)[None])[0]
+        return efficientnet.resized(torch.tensor(image).permute(2, 0, 1)[None])[0]
 
     def forward(self, batch: Tensor) -> Tensor:
         features: Tensor = self.network(batch)
