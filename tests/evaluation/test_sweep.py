@@ -22,7 +22,7 @@ from PIL import Image
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import app
-from commoncanvas.core.errors import EvaluationError
+from commoncanvas.core.errors import EvaluationError, MetricError
 from commoncanvas.evaluation import evaluate, metrics
 from commoncanvas.evaluation.networks import load_network
 from commoncanvas.evaluation.sweeps.command import sweep
@@ -171,20 +171,20 @@ def test_statistics_in_a_file_give_the_distance_of_the_images_they_are_from(
     assert set(found["real.npz"]) == {FD} and set(found["real"]) == {FD, "kd:efficientnet-lite0"}
     assert found["real"][FD].fingerprint.images_per_prompt == 2
     np.savez(tmp_path / "real.npz", mu=np.zeros(3), sigma=np.eye(3))
-    with pytest.raises(
-        EvaluationError, match=r"real\.npz has statistics of 3 features, the network has 1280"
-    ):
+    before = changed(tmp_path / "sweep")
+    with pytest.raises(MetricError, match=r"real\.npz has 3 features, efficientnet-lite0 has 1280"):
         sweep(
             model,
             SweepOptions(
                 prompts=str(tmp_path / "prompts.txt"),
                 reference=str(tmp_path / "real.npz"),
                 steps=(1,),
-                samples=6,
+                samples=12,
             ),
             out=tmp_path / "sweep",
             device="cpu",
         )
+    assert changed(tmp_path / "sweep") == before, "it is said before anything is drawn"
 
 
 def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
@@ -200,14 +200,14 @@ def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
     parti.write_text(
         'Prompt\tCategory\tChallenge\tNote\nbond\tAbstract\tBasic\t\n"quoted" words\tArts\tBasic\tx\n'
     )
-    assert read_source(f"parti:{parti}") == [("0000", "bond"), ("0001", '"quoted" words')]
+    assert read_source(f"parti:{parti}") == [("00000", "bond"), ("00001", '"quoted" words')]
     lines = tmp_path / "lines.txt"
     lines.write_text("".join(f"prompt {number}\n" for number in range(20)))
     few, many = wanted(str(lines), 5, 3), wanted(str(lines), 15, 3)
     assert many[:5] == few and len({each.seed for each in wanted(str(lines), 60, 3)}) == 60
     for source, message in (
         (f"coco:{lines}", "lines.txt is not COCO's file of captions"),
-        (f"parti:{lines}", "line 1: no column Prompt"),
+        (f"parti:{lines}", "line 1: the columns must begin with Prompt"),
         (str(tmp_path / "none.txt"), "none.txt can't be read"),
     ):
         with pytest.raises(EvaluationError, match=message):

@@ -35,6 +35,7 @@ from commoncanvas.training.log import RunLog
 from commoncanvas.training.meter import Meter
 from commoncanvas.training.model_folder import write_model
 from commoncanvas.training.optimizations import apply_tricks
+from commoncanvas.training.optimizer import make_optimizer
 from commoncanvas.training.resume import Run, fingerprint, leave_out_taken_down
 from commoncanvas.training.schedule import learning_rate_at
 from commoncanvas.training.signals import stop_signals
@@ -135,12 +136,7 @@ class Trainer:
         """Distribute the training over the ranks and make the optimiser. Every rank must call it."""
         config = self.config
         self.loss = shared_loss(Loss(self.task, self.model), config, self.ranks)
-        self.optimizer = torch.optim.AdamW(
-            _weight_decay_groups(self.model, config.weight_decay),
-            lr=config.learning_rate,
-            betas=config.betas,
-            fused=config.fused_adamw,
-        )
+        self.optimizer = make_optimizer(self.model, config)
         if isinstance(self.loss, DistributedDataParallel):
             self._settle()
 
@@ -399,12 +395,3 @@ class Trainer:
 def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed for one step, independent of those of other steps and seeds."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}".encode()).digest()[:8]) >> 1
-
-
-def _weight_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels, but no biases and no gains of norms."""
-    decayed = [
-        parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim > 1
-    ]
-    plain = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]

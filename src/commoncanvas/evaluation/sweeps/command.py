@@ -13,6 +13,7 @@ from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import from_anywhere, only_one, replace_text
 from commoncanvas.engine import Engine, engine_of
+from commoncanvas.evaluation.comparing.statistics import read_statistics
 from commoncanvas.evaluation.prompts import Prompt
 from commoncanvas.evaluation.sweeps.card import write_cards
 from commoncanvas.evaluation.sweeps.figures import Figures, Reference
@@ -62,7 +63,7 @@ def sweep(
     Images are PNG files with their settings. Those that are there are not drawn again, so a call that was stopped goes
     on, and a sweep can grow: more models, more settings, more samples. `catalog`: where the first model's catalogs are
     now, as for `evaluate`. `engine`, `workers`: see `engine_of`; with ray, `out` is a folder that all machines share.
-    Raises EvaluationError, ModelError, CatalogError, EngineError, MissingExtraError.
+    Raises EvaluationError, MetricError, ModelError, CatalogError, EngineError, MissingExtraError.
     """
     paths = [str(models)] if isinstance(models, str | Path) else [str(each) for each in models]
     paths = [from_anywhere(each) for each in dict.fromkeys(paths)]
@@ -156,7 +157,8 @@ def _measured_reference(
             raise EvaluationError(
                 f"reference {real.name} has the statistics of one network; give one --features, or real images"
             )
-        return Reference(real.name, real.sha256, None, "as in the statistics", {}, real)
+        gaussian = read_statistics(real.path, networks[0]).gaussian
+        return Reference(real.name, real.sha256, None, "as in the statistics", {}, gaussian)
     folder, total = out / "reference" / real.key, len(real.places)
     starts = range(0, total, PART)
     with progress("reference", total) as bar:

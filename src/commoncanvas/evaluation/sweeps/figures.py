@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commoncanvas.evaluation import metrics
+from commoncanvas.evaluation.comparing.kernels import kid
 from commoncanvas.evaluation.fingerprint import Fingerprint, drawn
+from commoncanvas.evaluation.frechet import Gaussian, distance
 from commoncanvas.evaluation.sweeps import measure
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted
-from commoncanvas.evaluation.sweeps.reference import (
-    Statistics,
-)
 from commoncanvas.evaluation.sweeps.result import Apart, Figure, Point, Sweep
 from commoncanvas.evaluation.sweeps.work import (
     PART,
@@ -33,14 +33,14 @@ MOST_APART, SHOWN = 12, 8
 
 @dataclass(frozen=True)
 class Reference:
-    """`features` [M, D] of each network, or statistics of the one network."""
+    """`features` [M, D] of each network, or mean and covariance of the one network's."""
 
     name: str
     sha256: str
     count: int | None
     resize: str
     features: dict[str, NDArray[Any]]
-    statistics: Statistics | None
+    gaussian: Gaussian | None
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class Figures:
         return Point(subject.name, *setting, folder, figures)
 
     def _distances(self, network: str, features: NDArray[Any]) -> Iterator[tuple[str, float]]:
-        if self.reference.statistics is not None:
-            yield "fd", measure.frechet(features, self.reference.statistics)
+        if self.reference.gaussian is not None:
+            yield "fd", distance(Gaussian.of(features), self.reference.gaussian)
             return
         real = self.reference.features[network]
-        yield "fd", measure.frechet(features, real)
-        yield "kd", measure.kernel(features, real, self.paired)
+        yield "fd", metrics.frechet_distance(features, real)
+        yield "kd", metrics.kernel_distance(features, real) if self.paired else kid(features, real)
 
     @property
     def _different(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from commoncanvas.core.text import one_line
 from commoncanvas.drawing.requests import DELIMITERS, read_prompts
 from commoncanvas.evaluation.folder import diffusion_provenance
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts
+from commoncanvas.evaluation.suites.suite import SUITES, load_suite
 from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 
 HELDOUT = "heldout"
@@ -32,13 +32,20 @@ class Wanted(NamedTuple):
 
 
 def read_source(source: str) -> list[tuple[str, str]]:
-    """(id, text) of each prompt in a file: `coco:FILE`, `parti:FILE`, or a text, CSV or TSV file.
+    """(id, text) of each prompt in a file: `coco:FILE`, `parti:FILE` or another suite's, or a text, CSV or TSV file.
 
     Raises EvaluationError that names the file and what is wrong in it.
     """
     kind, _, name = source.partition(":")
-    read, path = (READERS[kind], name) if kind in READERS and name else (_lines, source)
-    found = list(read(Path(path)))
+    try:
+        if kind == "coco" and name:
+            found = list(_coco(Path(name)))
+        elif kind in SUITES and name:
+            found = [(each.name, each.text) for each in load_suite(kind).prompts(Path(name))]
+        else:
+            found = list(_lines(Path(source)))
+    except RecipeError as error:
+        raise EvaluationError(f"prompts: {error}") from error
     if not found:
         raise EvaluationError(f"{source} has no prompts; give a file with at least one")
     return found
@@ -131,22 +138,9 @@ def _coco(path: Path) -> Iterator[tuple[str, str]]:
             yield str(number), " ".join(text.split())
 
 
-def _parti(path: Path) -> Iterator[tuple[str, str]]:
-    """PartiPrompts: a TSV with the columns Prompt, Category, Challenge and Note."""
-    rows = csv.DictReader(_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    if "Prompt" not in (rows.fieldnames or ()):
-        raise EvaluationError(f"{path}, line 1: no column Prompt; give PartiPrompts.tsv as it was published")
-    for number, row in enumerate(rows):
-        if text := (row["Prompt"] or "").strip():
-            yield f"{number:04}", text
-
-
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """A text file, or a CSV or TSV file with a column `prompt`. A prompt's settings must not be in the file."""
-    try:
-        rows: list[dict[str, Any]] = read_prompts(path)
-    except RecipeError as error:
-        raise EvaluationError(f"prompts: {error}") from error
+    rows: list[dict[str, Any]] = read_prompts(path)
     for number, row in enumerate(rows):
         if more := set(row) - {"prompt"}:
             raise EvaluationError(
@@ -154,9 +148,6 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 f"the column out{'' if path.suffix in DELIMITERS else ' of the file'}"
             )
         yield f"{number:06}", row["prompt"]
-
-
-READERS = {"coco": _coco, "parti": _parti}
 
 
 def _text(path: Path) -> str:

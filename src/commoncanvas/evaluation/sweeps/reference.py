@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import EvaluationError, ImageError
 from commoncanvas.core.files import why
-from commoncanvas.core.text import one_line
+from commoncanvas.evaluation.comparing.statistics import SUFFIX
 from commoncanvas.images.image import decode, square
 from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.table.filters import FETCHED
@@ -68,12 +68,14 @@ class RealImages:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean [D] and covariance [D, D] of real images' features, as clean-fid and others store them."""
+    """A file of statistics of real images, see `comparing.statistics`. It is of one network."""
 
-    name: str
+    path: Path
     sha256: str
-    mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
 
 
 def folder(path: Path) -> RealImages:
@@ -96,29 +98,16 @@ def catalog_rows(uri: str) -> RealImages:
     return RealImages(catalog.uri.rstrip("/").rpartition("/")[2], rows)
 
 
-def statistics(path: Path) -> Statistics:
-    """The .npz file with `mu` [D] and `sigma` [D, D]. Raises EvaluationError."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            mean, covariance = np.asarray(file["mu"], np.float64), np.asarray(file["sigma"], np.float64)
-    except OSError as error:
-        raise EvaluationError(f"{path}: {why(error)}") from error
-    except (ValueError, KeyError) as error:
-        raise EvaluationError(
-            f"{path} has no statistics ({one_line(error)}); give an .npz file with mu and sigma, as clean-fid writes it"
-        ) from error
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
-        raise EvaluationError(f"{path}: mu {mean.shape} and sigma {covariance.shape} don't fit together")
-    return Statistics(path.name, file_sha256(path), mean, covariance)
-
-
 def read_reference(source: str) -> RealImages | Statistics:
     """The reference of a word: a folder, an .npz file, or catalog:URI. Raises EvaluationError, CatalogError."""
     if source.startswith("catalog:"):
         return catalog_rows(source.removeprefix("catalog:"))
     path = Path(source)
-    if path.suffix == ".npz":
-        return statistics(path)
+    if path.suffix == SUFFIX:
+        try:
+            return Statistics(path, file_sha256(path))
+        except OSError as error:
+            raise EvaluationError(f"{path}: {why(error)}") from error
     if not path.is_dir():
         raise EvaluationError(
             f"reference {source!r} is not a folder, an .npz file, catalog:URI or heldout; give one of them"

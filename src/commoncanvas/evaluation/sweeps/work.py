@@ -25,7 +25,7 @@ from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.drawing import png
 from commoncanvas.drawing.generate import sampler_of
 from commoncanvas.evaluation.networks.load import load_network
-from commoncanvas.evaluation.networks.network import FeatureNetwork
+from commoncanvas.evaluation.networks.network import Network
 from commoncanvas.evaluation.sweeps.prompts import Wanted
 from commoncanvas.evaluation.sweeps.reference import RealImages
 from commoncanvas.evaluation.sweeps.scorers import Scorer, load_scorer
@@ -83,7 +83,7 @@ class Measures:
     scorers: tuple[str, ...]
     device: str
 
-    def load(self) -> tuple[list[FeatureNetwork], list[Scorer]]:
+    def load(self) -> tuple[list[Network], list[Scorer]]:
         """Each once a process. Raises ModelError, EvaluationError, MissingExtraError."""
         return (
             [_network(spec, self.device) for spec in self.networks],
