@@ -1,7 +1,7 @@
 """How much of a held-out image is in its name? What can be found without a diffusion model, for the same prompts.
 
-Run: python benchmarks/names.py [--model demo/model] [--prompts 150]. It takes half a minute on two cores, after the demo,
-or with --model build/xs/model after `make xs`. Names are embedded by all-MiniLM-L6-v2, images by EfficientNet-Lite0, as
+Run: python benchmarks/names.py [--model demo/model] [--prompts 150]. It takes half a minute on two cores, after the
+demo, or with --model build/xs/model after `make xs`. Names are embedded by all-MiniLM-L6-v2, images by EfficientNet-Lite0, as
 `evaluate` does. Retrieval of the held-out prompts' own images by
 
 1. the training image whose name is nearest, shown in place of a drawn one;
