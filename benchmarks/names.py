@@ -1,8 +1,8 @@
 """How much of a held-out image is in its name? What can be found without a diffusion model, for the same prompts.
 
 Run: python benchmarks/names.py [--model demo/model] [--prompts 150]. It takes half a minute on two cores, after the
-demo, or with --model build/xs/model after `make xs`. Names are embedded by all-MiniLM-L6-v2, images by EfficientNet-Lite0, as
-`evaluate` does. Retrieval of the held-out prompts' own images by
+demo, or with --model build/xs/model after `make xs`. Names are embedded by all-MiniLM-L6-v2, images by
+EfficientNet-Lite0, as `evaluate` does. Retrieval of the held-out prompts' own images by
 
 1. the training image whose name is nearest, shown in place of a drawn one;
 2. kernel ridge regression from names to features, the best of a few widths and weights (so it is an upper bound);
