@@ -35,7 +35,7 @@ def found(shapes: Catalog, tmp_path: Path) -> Memorisation:
                 catalog="main",
                 similarity=0.95 - number / 20,
                 percentile=99.9 - number,
-                copy=number < 3,
+                copies_of=(1, 1, 25)[number] if number < 3 else 0,
                 own=True,
                 captions=1 + number % 2,
                 pictures=1 + number % 3,
@@ -74,6 +74,7 @@ def test_the_page_has_each_pair_with_credit_and_command(found: Memorisation, tmp
     assert not page.open and "<script>" not in html
     assert "commoncanvas catalog takedown --catalog" in page.text and "--id shapes:00" in page.text
     assert "by painter 0, CC BY 4.0" in " ".join(page.text.split())
+    assert "copy of one of 25 near-twins" in page.text
     assert "no longer there" in page.text and page.text.count("drawn, seed") == 8
     assert len([name for name, _ in page.elements if name == "img"]) == 15
 
@@ -86,6 +87,10 @@ def test_the_result_says_what_its_figures_are_worth(found: Memorisation) -> None
     assert "1 training image left the catalogs" in said
     many = replace(found, calibration=replace(found.calibration, false_alarms=Share(1, 2000)), taken_down=0)
     assert "too few" not in " ".join(many.sentences()) and "left the" not in " ".join(many.sentences())
+    assert "say little" not in said and "at least" not in str(found)
+    blind = replace(found, calibration=replace(found.calibration, copies={"cropped": Share(20, 100)}))
+    assert "of known copies only 20.0 % (20 of 100" in next(blind.sentences())
+    assert "at least 25.0 % (1 of 4" in str(blind)
     assert found.figures()["memorised"] == 0.25 and found.figures()["memorisation_copies_found"] == 0.95
     assert "random prompts" in str(found) and "copy" in str(found)
 

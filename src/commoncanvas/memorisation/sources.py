@@ -14,9 +14,10 @@ from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import load
 from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, calibrated, kept_calibration
 from commoncanvas.memorisation.command import FEATURES
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.memorisation.learned import Learned
 from commoncanvas.memorisation.result import MEANING, Source, Sources
-from commoncanvas.memorisation.view import Pixels, View
+from commoncanvas.memorisation.view import View
 from commoncanvas.models.devices import pick_device
 from commoncanvas.provenance.model_card import MEMORISATION
 
