@@ -12,8 +12,11 @@ from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServedCredentials, Se
 
 
 def serve(
-    model: str,
+    model: str | None = None,
     *,
+    catalog: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    models: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    runs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -21,18 +24,31 @@ def serve(
     limits: Annotated[ServeOptions, Parameter(name="*")] = DEFAULTS,
     credentials: Annotated[ServedCredentials, Parameter(name="*")] = UNSIGNED,
 ) -> None:
-    """Serve MODEL to clients of OpenAI's images API until Ctrl-C or SIGTERM; accepted requests are finished first.
+    """Serve MODEL to clients of OpenAI's images API, and pages to draw, search and credit, until Ctrl-C or SIGTERM.
+    Accepted requests are finished first.
 
     Args:
-        model: folder that `train` wrote, a hub id, or xs.
+        model: folder that `train` wrote, a hub id, or xs; without it, nothing is drawn.
+        catalog: catalogs that people may search.
+        models: folders of further models that have a page.
+        runs: folders of trainings that people may follow.
         host: address to listen at; 0.0.0.0 for other machines, which needs a token.
         port: port to listen at; 0: any free one.
         token: what clients must know, at least 16 characters; the variable COMMONCANVAS_TOKEN is less visible.
         token_file: file with names and digests of tokens; if it is missing, it is made, and a new token is shown.
     """
-    from commoncanvas.serving.command import serve_model
+    from commoncanvas.site.command import serve_site
 
     given = token or (None if token_file else os.environ.get(TOKEN)) or None
-    serve_model(
-        model, limits, host=host, port=port, token=given, token_file=token_file, credentials=credentials
+    serve_site(
+        model,
+        limits,
+        catalog=catalog or (),
+        models=models or (),
+        runs=runs or (),
+        host=host,
+        port=port,
+        token=given,
+        token_file=token_file,
+        credentials=credentials,
     )

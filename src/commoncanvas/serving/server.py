@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,12 +15,10 @@ from commoncanvas.options.serve import ServeOptions
 from commoncanvas.serving.answers import GONE, Studio
 from commoncanvas.serving.asked import ImagesRequest, images_asked
 from commoncanvas.serving.engine import Job
-from commoncanvas.serving.errors import ApiError, add_errors, openai_form
+from commoncanvas.serving.errors import ApiError, add_errors
 from commoncanvas.serving.files import Files
 from commoncanvas.serving.metrics import CONTENT_TYPE
-from commoncanvas.web.app import make_app
 from commoncanvas.web.logs import log
-from commoncanvas.web.tokens import Tokens
 
 FILES = "/v1/images/files/"
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -39,29 +34,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def serving_app(studio: Studio, name: str, limits: ServeOptions, tokens: Tokens) -> FastAPI:
-    """The server of one model, which clients call `name`."""
+OPEN_PATHS = ("/ready", FILES)
+"""Beginnings of paths that need no token."""
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(studio.close)
 
-    app, _ = make_app(
-        f"CommonCanvas: {name}",
-        tokens=tokens,
-        lifespan=lifespan,
-        schema=True,
-        open_paths=("/ready", FILES),
-        error_form=openai_form,
-        # A prompt's character has at most four bytes, or twelve as two escapes of JSON; there are two prompts.
-        max_body_bytes=2 * 12 * limits.max_prompt + 4096,
-    )
+def most_bytes(limits: ServeOptions) -> int:
+    """Of a request's body. A prompt's character has at most four bytes, or twelve as two escapes of JSON; there are two
+    prompts.
+    """
+    return 2 * 12 * limits.max_prompt + 4096
+
+
+def add_api(app: FastAPI, studio: Studio, name: str, limits: ServeOptions) -> None:
+    """Add the routes of one model, which clients call `name`."""
     add_errors(app)
     _add_models(app, name)
     _add_watching(app, studio)
     _add_images(app, studio, name, limits)
-    return app
 
 
 def _add_models(app: FastAPI, name: str) -> None:
