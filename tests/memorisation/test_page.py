@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from commoncanvas.memorisation.page import write_memorisation_page
 from commoncanvas.memorisation.result import Memorisation, Pair
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.pages.test_report import CHROMIUM, FLAGS, Page
+from tests.web.browser import DESK, PHONE, audit
+from tests.web.browser import chromium as chromium
+from tests.web.browser import visit as visit
 
 
 @pytest.fixture
@@ -125,3 +130,13 @@ def test_chromium_shows_the_pairs_without_an_error(found: Memorisation, tmp_path
     assert ((pixels[..., 0] > 200) & (pixels[..., 1] < 40) & (pixels[..., 2] < 40)).sum() > 1000, (
         "no red shape"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_page(
+    found: Memorisation, visit: Callable[..., Any], tmp_path: Path, dark: bool
+) -> None:
+    write_memorisation_page(found, tmp_path / "page.html")
+    for viewport in (PHONE, DESK):
+        audit(visit((tmp_path / "page.html").as_uri(), viewport, dark))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +48,20 @@ def listening(app: FastAPI) -> Iterator[str]:
             thread.join()
 
 
+@cache
+def _started() -> Any:
+    """One for a process: playwright can't be started twice, and each module that imports a fixture has its own."""
+    started = playwright.sync_playwright().start()
+    atexit.register(started.stop)
+    return started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
+def chromium() -> Any:
     """A browser. Tests that use it are marked slow."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    return _started()
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ def audit(page: Any) -> None:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
-    assert serious == []
+    assert not serious, "\n".join(serious)
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width <= 0, f"the page is {width} pixels wider than the window"
 
