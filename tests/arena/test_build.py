@@ -166,13 +166,15 @@ def test_what_can_not_be_compared_is_one_line(tmp_path: Path, make: Make) -> Non
     with pytest.raises(CommonCanvasError, match="nowhere"):
         build([first, "nowhere"], spec, out)
     arena = make(2)
+    real = folder_of(tmp_path / "real", ["a.png"])
+    (real / "a.txt").write_text("a photo")
     for option, message in (
         ({"alignment": True}, "alignment: none in this arena"),
         (
             {"left_out": CheckRule(noise=0.9)},
             r"left-out: who passed fewer than 60 % .* for: who passed fewer than 90 %",
         ),
-        ({"real_images": str(tmp_path)}, "real-images: none in this arena"),
+        ({"real_images": str(real)}, "real-images: none in this arena"),
     ):
         with pytest.raises(ArenaError, match=message):
             build([first], spec, arena, asking=ArenaOptions(**option))

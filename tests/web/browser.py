@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +46,18 @@ def listening(app: FastAPI) -> Iterator[str]:
             thread.join()
 
 
-@cache
-def _started() -> Any:
-    """One for a process: playwright can't be started twice, and each module that imports a fixture has its own."""
-    started = playwright.sync_playwright().start()
-    atexit.register(started.stop)
-    return started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser. Tests that use it are marked slow.
 
-
-@pytest.fixture(scope="session")
-def chromium() -> Any:
-    """A browser. Tests that use it are marked slow."""
+    It ends with the module: while playwright runs, `asyncio.run` fails in all tests, and a second one can't start.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    return _started()
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

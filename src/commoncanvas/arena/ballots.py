@@ -31,9 +31,12 @@ MOST_SECONDS = 86_400.0
 
 @dataclass
 class _Person:
-    """What one person was shown (numbers of pairs), how many assignments they had, and how many are complete."""
+    """What one person was shown (numbers of pairs, and how many are of two models), how many assignments they had, and
+    how many are complete.
+    """
 
     seen: set[int] = field(default_factory=set)
+    of_models: int = 0
     shown: int = 0
     done: int = 0
 
@@ -98,8 +101,7 @@ class Ballots:
             "SELECT rater, pair, complete, repeats FROM assignments"
         ):
             person = self.people[rater]
-            person.seen.add(pair)
-            person.shown += 1
+            self._see(person, pair)
             person.done += complete
             if repeats is None:
                 self.chooser.show(pair)
@@ -249,8 +251,7 @@ class Ballots:
         left, right = (pair.second, pair.first) if row["swapped"] else (pair.first, pair.second)
         asked = self._unanswered(row["id"])
         assert asked is not None
-        left_over = max(0, len(self.chooser.pairs) - len(self.chooser.noise) - len(person.seen))
-        there_are = person.shown + left_over
+        there_are = person.shown + len(self.chooser.pairs) - len(self.chooser.noise) - person.of_models
         return Task(
             assignment=row["id"],
             question=asked[0],
@@ -281,11 +282,15 @@ class Ballots:
             "INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (assignment, rater, number, pair.number, int(swapped), repeats, now()),
         )
-        person.seen.add(pair.number)
-        person.shown += 1
+        self._see(person, pair.number)
         if repeats is None:
             self.chooser.show(pair.number)
         return True
+
+    def _see(self, person: _Person, pair: int) -> None:
+        person.of_models += pair not in person.seen and not self.chooser.pair(pair).noise
+        person.seen.add(pair)
+        person.shown += 1
 
     def _to_repeat(self, rater: str, number: int) -> sqlite3.Row | None:
         """An earlier assignment of two models with a clear answer, not shown again yet; the earliest."""

@@ -21,8 +21,9 @@ from commoncanvas.arena.blind import FOLDER, image_path, sizes, write_image
 from commoncanvas.arena.chooser import NOISE, REAL
 from commoncanvas.arena.database import CREDITS, connect, settings_of, write_settings
 from commoncanvas.arena.models import Images, Place, models_of
-from commoncanvas.arena.pairing import add_noise, add_pairs, place_id
+from commoncanvas.arena.pairing import NOISE_PAIRS, add_noise, add_pairs, place_id
 from commoncanvas.arena.prompts import prompts_of
+from commoncanvas.arena.real import real_images
 from commoncanvas.arena.result import BuiltArena
 from commoncanvas.arena.statistics.checks import RULE
 from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE
@@ -74,6 +75,8 @@ def build(
     places = [(prompt, number) for prompt in file.prompts for number in range(drawing.count)]
     for source in sources.values():
         source.check(places)
+    if asking.real_images:  # before it is stored as fixed
+        real_images(asking.real_images, NOISE_PAIRS, asking.shuffle_seed or 0)
     with only_one(folder / FOLDER), closing(connect(folder, make=True)) as connection:
         settings = _settings(connection, asking)
         for name, source in sources.items():
@@ -99,8 +102,9 @@ def _settings(connection: sqlite3.Connection, asking: ArenaOptions) -> dict[str,
                 f"{name.replace('_', '-')}: {now_ or 'none'} in this arena, and fixed; make a new arena for: {new}"
             )
     fresh = {**FIRST, "secret": secrets.token_hex(32), "id": secrets.token_hex(4), "made_at": now()}
-    write_settings(connection, {**fresh, **given} if not before else given)
-    return {**fresh, **before, **given}
+    found = {**fresh, **before, **given}
+    write_settings(connection, {name: found[name] for name in found if name in given or name not in before})
+    return found
 
 
 def _text(path: Path) -> str:

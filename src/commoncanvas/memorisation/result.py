@@ -14,6 +14,7 @@ from commoncanvas.memorisation.calibration import Calibration, Share
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 SHOWN = 8
 """Pairs that the terminal shows. The page and the JSON have more."""
@@ -24,6 +25,12 @@ MEANING = (
     "Nearness says that two pictures look alike, not that one was made from the other: a model may draw such a picture "
     "without a copy, and it learned from all of its images, also from those that are not shown here."
 )
+
+
+def _table(*names: str) -> Table:
+    from rich.table import Table
+
+    return Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
 
 
 def takedown_command(catalog: str, image_id: str) -> str:
@@ -190,15 +197,7 @@ class Memorisation(Printed):
         shares.add_row("drawn again, prompts at risk", self.shown(self.at_risk))
         for name, share in self.calibration.copies.items():
             shares.add_row(f"known copies found, {name}", str(share))
-        table = Table(
-            "similarity",
-            "",
-            "prompt",
-            "nearest training image",
-            box=None,
-            header_style="bold",
-            padding=(0, 2, 0, 0),
-        )
+        table = _table("similarity", "", "prompt", "nearest training image")
         for pair in self.pairs[:SHOWN]:
             table.add_row(f"{pair.similarity:.3f}", pair.verdict, clean(pair.prompt), _short(pair.credit))
         threshold = f"threshold {self.calibration.threshold:.3f}, {self.fingerprint['features']}"
@@ -241,18 +240,9 @@ class Sources(Printed):
 
     def render(self) -> RenderableType:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            "distance",
-            "nearer than",
-            "",
-            "training image",
-            box=None,
-            header_style="bold",
-            padding=(0, 2, 0, 0),
-        )
+        table = _table("distance", "nearer than", "", "training image")
         for each in self.sources:
             table.add_row(
                 f"{each.distance:.3f}",
