@@ -35,19 +35,8 @@ def _table(*names: str) -> Table:
 
 def takedown_command(catalog: str, image_id: str) -> str:
     """What removes a training image from its catalog."""
-    return shlex.join(
-        [
-            "commoncanvas",
-            "catalog",
-            "takedown",
-            "--catalog",
-            catalog,
-            "--id",
-            image_id,
-            "--reason",
-            "memorised",
-        ]
-    )
+    options = ["--catalog", catalog, "--id", image_id, "--reason", "memorised"]
+    return shlex.join(["commoncanvas", "catalog", "takedown", *options])
 
 
 def _short(credit: str) -> str | None:
