@@ -235,5 +235,5 @@ def test_checks_show_real_images_with_their_own_text_and_credit(
         assert bool(report.basis.credits) == (source == shapes.uri)
     assert "painter" in report.basis.credits[0] and "CC BY" in report.basis.credits[0]
     (photos / "b.txt").unlink()
-    with pytest.raises(ArenaError, match=r"b\.txt is missing; write the text of b\.png"):
+    with pytest.raises(ArenaError, match=r"b\.txt is missing or empty; write the text of b\.png"):
         real_images(str(photos), 24, 0)

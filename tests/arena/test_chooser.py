@@ -121,7 +121,7 @@ def test_a_pair_is_decided_for_the_chooser_when_it_is_for_a_report(
         )
     (group,) = made.groups.values()
     found = decide(table(votes), 0, 1)
-    assert (group.votes.urgency(family_alpha(2)) < 1) == (found.winner is not None)
+    assert (group.votes.urgency(family_alpha(2)) <= 1) == (found.winner is not None)
     kept = moments(table(votes).scores, table(votes).clusters(PEOPLE)).at(np.array([count - 1]))
     now = group.votes.moments()
     assert np.allclose(now.total, kept.total) and now.count == kept.count[0]

@@ -47,12 +47,11 @@ def _of_folder(folder: Path, count: int, seed: object) -> Iterator[RealImage]:
 
     files = images_in(folder)
     for place in seeded("real images", seed).permutation(len(files))[:count].tolist():
-        text = files[place].with_suffix(TEXT)
-        if not text.is_file():
-            raise ArenaError(f"{text} is missing; write the text of {files[place].name} into it")
-        yield RealImage(
-            read_image(files[place]), one_line(text.read_text(encoding="utf-8", errors="replace")), ""
-        )
+        beside = files[place].with_suffix(TEXT)
+        text = one_line(beside.read_text(encoding="utf-8", errors="replace")) if beside.is_file() else ""
+        if not text:
+            raise ArenaError(f"{beside} is missing or empty; write the text of {files[place].name} into it")
+        yield RealImage(read_image(files[place]), text, "")
 
 
 def _of_catalog(uri: str, count: int, seed: object) -> Iterator[RealImage]:
