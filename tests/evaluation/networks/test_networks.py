@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from commoncanvas.core.errors import ImageError, ModelError
+from commoncanvas.evaluation.image_files import images_in, read_image
 from commoncanvas.evaluation.networks import load_network
-from commoncanvas.evaluation.networks.files import images_in, read_image
 from commoncanvas.evaluation.networks.network import BATCH
 
 

@@ -12,8 +12,8 @@ from commoncanvas.core.errors import MetricError
 from commoncanvas.evaluation.comparing.metric import ALIASES, METRICS, Metric, Pair
 from commoncanvas.evaluation.comparing.result import Comparison, Figure, Side
 from commoncanvas.evaluation.comparing.statistics import ImageSet, read_set
+from commoncanvas.evaluation.image_files import images_in
 from commoncanvas.evaluation.networks import load_network
-from commoncanvas.evaluation.networks.files import images_in
 from commoncanvas.evaluation.networks.load import DEFAULT
 from commoncanvas.evaluation.networks.network import Network
 
