@@ -19,11 +19,11 @@ from transformers import (
     CLIPModel,
 )
 
-from commoncanvas.core.errors import ModelError, RecipeError
+from commoncanvas.core.errors import EvaluationError, ModelError
 from commoncanvas.evaluation.scorers import hpsv2
 from commoncanvas.evaluation.scorers.scorer import Judgement, Scorer, load_scorer
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
-from commoncanvas.options.suite import DEFAULTS, SuiteOptions
+from commoncanvas.options.scorers import DEFAULTS, ScorerOptions
 from tests.captioning.models import llava
 from tests.evaluation import scorer_models as models
 
@@ -228,7 +228,7 @@ def test_objects_are_what_transformers_finds_without_doubles(
 ) -> None:
     from torchvision.ops import box_iou
 
-    scorer: Any = load_scorer(f"detector:{root / name}", SuiteOptions(colour_clip=str(root / "clip")), "cpu")
+    scorer: Any = load_scorer(f"detector:{root / name}", ScorerOptions(colour_clip=str(root / "clip")), "cpu")
     scorer._kind = scorer._kind._replace(threshold=0.001, counting=0.001)  # random weights are never sure
     found = scorer._objects(images[:2], [["dog"], ["dog"]])
     processor = AutoProcessor.from_pretrained(root / name)
@@ -264,5 +264,5 @@ def test_a_detectors_result_says_what_failed(root: Path, images: list[NDArray[np
 
 def test_a_scorer_must_be_named_with_its_model() -> None:
     for wrong in ("vqa", "geneval:x", "vqa:"):
-        with pytest.raises(RecipeError, match="must be KIND:MODEL"):
+        with pytest.raises(EvaluationError, match="must be KIND:MODEL"):
             load_scorer(wrong, DEFAULTS)

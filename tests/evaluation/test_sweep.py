@@ -28,7 +28,7 @@ from commoncanvas.evaluation.networks import load_network
 from commoncanvas.evaluation.sweeps.command import sweep
 from commoncanvas.evaluation.sweeps.prompts import read_source, wanted
 from commoncanvas.evaluation.sweeps.result import Sweep
-from commoncanvas.options.sweep import SweepOptions
+from commoncanvas.options.evaluate import SweepOptions
 from commoncanvas.pages.sweep_page import write_sweep_page
 from tests.evaluation.killable_sweep import OPTIONS
 from tests.pages.test_report import CHROMIUM, FLAGS
@@ -187,6 +187,10 @@ def test_statistics_in_a_file_give_the_distance_of_the_images_they_are_from(
     assert changed(tmp_path / "sweep") == before, "it is said before anything is drawn"
 
 
+def said(source: str) -> list[tuple[str, str]]:
+    return [(each.name, each.text) for each in read_source(source)]
+
+
 def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
     coco = tmp_path / "captions.json"
     captions = [(7, 2, "A later caption."), (7, 1, "A dog\n runs."), (8, 3, "A cat.")]
@@ -195,12 +199,12 @@ def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
             {"images": [], "annotations": [{"image_id": i, "id": n, "caption": c} for i, n, c in captions]}
         )
     )
-    assert read_source(f"coco:{coco}") == [("7", "A dog runs."), ("8", "A cat.")]
+    assert said(f"coco:{coco}") == [("7", "A dog runs."), ("8", "A cat.")]
     parti = tmp_path / "PartiPrompts.tsv"
     parti.write_text(
         'Prompt\tCategory\tChallenge\tNote\nbond\tAbstract\tBasic\t\n"quoted" words\tArts\tBasic\tx\n'
     )
-    assert read_source(f"parti:{parti}") == [("00000", "bond"), ("00001", '"quoted" words')]
+    assert said(f"parti:{parti}") == [("00000", "bond"), ("00001", '"quoted" words')]
     lines = tmp_path / "lines.txt"
     lines.write_text("".join(f"prompt {number}\n" for number in range(20)))
     few, many = wanted(str(lines), 5, 3), wanted(str(lines), 15, 3)
@@ -238,7 +242,7 @@ def test_the_command_draws_a_sweep_when_it_has_several_settings(
     told = json.loads(capsys.readouterr().out)
     assert [point["guidance_scale"] for point in told["points"]] == [1, 2]
     for more, message in (
-        (["--scorers", "clip"], "scorer 'clip' is not one of"),
+        (["--scorers", "clip"], "scorer 'clip' must be KIND:MODEL"),
         (["--axes", "fid,kd"], "axes: no figure is called 'fid'; there are fd:efficientnet-lite0"),
         (["--prompts", "p.txt"], "the reference heldout belongs to the prompts heldout"),
         (["--captioner", "xs"], "give --scorers captioner:xs"),

@@ -92,7 +92,7 @@ def evaluate(
     defaults = provenance["recipe"]["sample"]
     guidance = float(guidance_scale if guidance_scale is not None else defaults["guidance_scale"])
     step_count = int(steps if steps is not None else defaults["steps"])
-    writer = _load_captioner(captioner)
+    writer = _load_captioner(captioner, device)
     folder = Path(out) if out else Path(model) / EVALUATION.parent
     network = load_network(features, device)
     judge = _Judge(pipeline, network, writer, batch_size)
@@ -212,8 +212,9 @@ def _fingerprints(
     distances = sets.of_distances(prompts, real, network, **drawing)
     found = dict.fromkeys(("retrieval", "fd", "kd"), distances)
     if captioner is not None:
-        name = f"captioner:{Path(captioner.info.model).name}"
-        found["roundtrip_cosine"] = sets.of_scores(prompts, name, captioner.info.sha256, **drawing)
+        from commoncanvas.evaluation.scorers.captioner import captioner_info
+
+        found["roundtrip_cosine"] = sets.of_scores(prompts, captioner_info(captioner), **drawing)
     return found
 
 
@@ -269,12 +270,12 @@ def _save(
     return tuple(samples)
 
 
-def _load_captioner(model: str | None) -> Captioner | None:
+def _load_captioner(model: str | None, device: str) -> Captioner | None:
     if model is None:
         return None
     from commoncanvas.captioning import CaptionerConfig, load_captioner
 
-    return load_captioner(CaptionerConfig(model))
+    return load_captioner(CaptionerConfig(model, device=device))
 
 
 def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:

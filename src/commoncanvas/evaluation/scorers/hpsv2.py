@@ -12,12 +12,12 @@ from PIL import Image
 
 from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.evaluation.scorers.clip import BATCH, PRECISION, Images
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, ScorerInfo
+from commoncanvas.evaluation.scorers.clip import BATCH, PRECISION
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, ScorerInfo, TextScorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.hub import find
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 from commoncanvas.provenance.digests import file_sha256
 
 ARCHITECTURE = "ViT-H-14"
@@ -27,7 +27,7 @@ LICENSE = "apache-2.0"
 """As the authors' repository and its hub page state it."""
 
 
-class HPSv2:
+class HPSv2(TextScorer):
     """MODEL is the authors' file of weights, or v2.0 or v2.1 for the hub's.
 
     The two versions are different models, and the functions of the authors' package have different defaults. So a
@@ -37,7 +37,7 @@ class HPSv2:
 
     figures: ClassVar = {"hpsv2": Figure(False, "100 x the cosine of image and prompt")}
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
         try:
             import open_clip
             from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -61,20 +61,13 @@ class HPSv2:
             None,
             file_sha256(path),
             LICENSE,
-            {
-                "precision": PRECISION,
-                "tokens": self._tokenizer.context_length,
-                "resize": "longest side, padded",
-            },
+            "longest side, padded",
+            {"precision": PRECISION, "tokens": self._tokenizer.context_length},
         )
 
     @staticmethod
-    def look(model: str, options: SuiteOptions) -> None:
+    def look(model: str, options: ScorerOptions) -> None:
         _weights(model)
-
-    @staticmethod
-    def lacks(prompt: SuitePrompt) -> str | None:
-        return None
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[SuitePrompt], images: Images) -> list[Judgement]:

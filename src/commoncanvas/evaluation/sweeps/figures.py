@@ -25,7 +25,7 @@ from commoncanvas.evaluation.sweeps.work import (
     read_arrays,
     value_file,
 )
-from commoncanvas.options.sweep import SweepOptions
+from commoncanvas.options.evaluate import SweepOptions
 
 MOST_APART, SHOWN = 12, 8
 """Prompts of `Sweep.apart` and `Sweep.shown`."""
@@ -92,11 +92,10 @@ class Figures:
             for kind, value in self._distances(network.name, features):
                 figures[f"{kind}:{network.name}"] = Figure(value, None, None, mark)
         for scorer in scorers:
-            scores = self._values(subject, setting, scorer.name, scorer.revision)
-            mark = self._fingerprint(
-                subject, setting, resize=scorer.resize, scorer=scorer.name, scorer_revision=scorer.revision
-            )
-            figures[scorer.name] = Figure(*measure.mean_score(scores, self._different), mark)
+            info = scorer.info
+            scores = self._values(subject, setting, info.name, info.digest)
+            mark = self._fingerprint(subject, setting, **info.mark())
+            figures[info.name] = Figure(*measure.mean_score(scores, self._different), mark)
         folder = str(self.out / subject.key / setting.name)
         return Point(subject.name, *setting, folder, figures)
 
@@ -111,7 +110,7 @@ class Figures:
     @property
     def _different(self) -> int:
         """How many prompts there are; each has as many images."""
-        return len({each.id for each in self.prompts})
+        return len({each.prompt.name for each in self.prompts})
 
     def _fingerprint(self, subject: Subject, setting: Setting, **measured: Any) -> Fingerprint:
         return drawn(
