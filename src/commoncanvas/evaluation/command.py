@@ -44,8 +44,6 @@ from commoncanvas.table.columns import ColumnInfo
 if TYPE_CHECKING:
     from commoncanvas.captioning import Captioner
 
-# A covariance needs two samples.
-LEAST_SAMPLES = 2
 SPLITS = {"seen": "train", "heldout": "heldout"}
 SHEET_COLUMNS = 8
 
@@ -176,7 +174,7 @@ class _Judge:
         }
         distances: dict[str, float | None] = {}
         for suffix, features in made.items():
-            enough = len(prompts) >= LEAST_SAMPLES
+            enough = len(prompts) >= metrics.LEAST_SAMPLES
             distances[f"fd{suffix}"] = metrics.frechet_distance(features, real) if enough else None
             distances[f"kd{suffix}"] = metrics.kernel_distance(features, real) if enough else None
         matches = metrics.retrieval_matches(made[""], real)

@@ -122,8 +122,10 @@ def _way(models: Sequence[str], asked: Asked) -> Way:
     if asked.benchmark.suite is not None:
         way = SUITE
         if len(models) > 1 or several:
-            many = _flags(several) or "models"
-            raise EvaluationError(f"a suite takes one model and one setting; give one of {many}")
+            many = f"several values of {_flags(several)}" if several else f"{len(models)} models"
+            raise EvaluationError(
+                f"a suite takes one model and one setting, not {many}; run it once for each"
+            )
     elif alone := given & _names(options.BenchmarkOptions):
         raise EvaluationError(f"{_flags(alone)}: only for a suite; give --suite too")
     else:
@@ -132,8 +134,8 @@ def _way(models: Sequence[str], asked: Asked) -> Way:
         raise EvaluationError(f"a sweep takes no --captioner; give --scorers captioner:{asked.captioner}")
     if unfit := given - way.takes:
         others = [other.title for other in (OWN, SWEEP, SUITE) if unfit <= other.takes]
-        hint = f", which belong to {' or '.join(others)}" if others else ""
-        raise EvaluationError(f"{way.title} takes no {_flags(unfit)}{hint}; leave them out")
+        hint = f" (for {' or '.join(others)})" if others else ""
+        raise EvaluationError(f"{way.title} takes no {_flags(unfit)}{hint}; leave that out")
     return way
 
 

@@ -15,11 +15,11 @@ from commoncanvas.core.files import from_anywhere, only_one, replace_text
 from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.evaluation.comparing.statistics import read_statistics
+from commoncanvas.evaluation.metrics import LEAST_SAMPLES
 from commoncanvas.evaluation.prompts import Prompt
 from commoncanvas.evaluation.scorers.scorer import check_scorer
 from commoncanvas.evaluation.sweeps.card import write_cards
 from commoncanvas.evaluation.sweeps.figures import Figures, Reference
-from commoncanvas.evaluation.sweeps.measure import LEAST
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted, heldout, record, wanted
 from commoncanvas.evaluation.sweeps.reference import (
     RealImages,
@@ -163,11 +163,11 @@ def _axes(
 
 
 def _check_counts(samples: int, real: RealImages | Statistics) -> None:
-    count = len(real.places) if isinstance(real, RealImages) else LEAST
-    if min(samples, count) < LEAST:
+    count = len(real.places) if isinstance(real, RealImages) else LEAST_SAMPLES
+    if min(samples, count) < LEAST_SAMPLES:
         raise EvaluationError(
-            f"a distance needs at least {LEAST} drawn and {LEAST} real images; give more --samples or a larger "
-            "reference"
+            f"a distance needs at least {LEAST_SAMPLES} drawn and {LEAST_SAMPLES} real images; give more --samples or "
+            "a larger reference"
         )
 
 

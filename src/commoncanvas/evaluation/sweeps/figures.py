@@ -14,7 +14,8 @@ from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.comparing.kernels import kid
 from commoncanvas.evaluation.fingerprint import Fingerprint, drawn
 from commoncanvas.evaluation.frechet import Gaussian, distance
-from commoncanvas.evaluation.sweeps import measure
+from commoncanvas.evaluation.scorers.intervals import estimate
+from commoncanvas.evaluation.sweeps.apart import apart
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted
 from commoncanvas.evaluation.sweeps.result import Apart, Figure, Point, Sweep
 from commoncanvas.evaluation.sweeps.work import (
@@ -95,7 +96,9 @@ class Figures:
             info = scorer.info
             scores = self._values(subject, setting, info.name, info.digest)
             mark = self._fingerprint(subject, setting, **info.mark())
-            figures[info.name] = Figure(*measure.mean_score(scores, self._different), mark)
+            share = next(iter(scorer.figures.values())).share
+            mean = estimate(scores.tolist(), [each.prompt.name for each in self.prompts], share)
+            figures[info.name] = Figure(mean.mean, mean.low, mean.high, mark)
         folder = str(self.out / subject.key / setting.name)
         return Point(subject.name, *setting, folder, figures)
 
@@ -143,6 +146,6 @@ class Figures:
             [self._values(subject, each, network.name, network.sha256) for each in shared]
             for subject in self.subjects
         ]
-        distances = measure.apart(features)
+        distances = apart(features)
         for number in np.argsort(-distances, kind="stable")[:MOST_APART].tolist():
             yield Apart(number, self.prompts[number].text, float(distances[number]))
