@@ -19,6 +19,7 @@ from transformers import (
     CLIPModel,
 )
 
+from commoncanvas.captioning.quality.clip import ClipModel
 from commoncanvas.core.errors import EvaluationError, ModelError
 from commoncanvas.evaluation.scorers import hpsv2
 from commoncanvas.evaluation.scorers.scorer import Judgement, Scorer, load_scorer
@@ -188,6 +189,22 @@ def test_pickscore_and_clip_score_are_the_models_own_logits(
         assert picked.figures["pickscore"] == pytest.approx(wanted, rel=1e-4)
         assert scored.figures["clip_score"] == pytest.approx(max(0, 100 * wanted / scale), rel=1e-4, abs=1e-4)
         assert picked.cut == scored.cut == (len(prompt.text) > 75), "a byte a token"
+
+
+def test_the_clip_score_is_the_same_figure_by_open_clip(
+    tmp_path: Path, images: list[NDArray[np.uint8]]
+) -> None:
+    folder = models.open_clip_folder(tmp_path / "own")
+    scorer, clip = load_scorer(f"clip:{folder}", device="cpu"), ClipModel(folder, device="cpu")
+    found = scorer(PROMPTS, images)
+    cosines = (clip.images(images) * clip.texts([each.text for each in PROMPTS])).sum(1)
+    np.testing.assert_allclose(
+        [each.figures["clip_score"] for each in found], (100 * cosines).clip(0), atol=1e-4
+    )
+    assert [each.cut for each in found] == [False, False, True, False]
+    assert scorer.info.name == "clip:own" and scorer.info.sha256 == clip.sha256()
+    assert scorer.info.mark()["scorer_revision"] == clip.sha256()
+    assert load_scorer(f"clip:{models.clip(tmp_path / 'other')}", device="cpu").info.name == "clip:other"
 
 
 @pytest.mark.usefixtures("small_hps")
