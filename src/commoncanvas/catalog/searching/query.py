@@ -15,6 +15,8 @@ from commoncanvas.core.text import clean, one_line
 from commoncanvas.table.schema import COUNTRY
 from commoncanvas.table.sql import all_of, quoted
 
+FIELDS = ("q", "license", "creator", "country", "from", "to", "alike")
+"""Of a form that searches."""
 MOST_LETTERS = 400
 """Of a text to search for."""
 MOST_WORDS = 12
@@ -59,8 +61,8 @@ class Query:
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Self:
-        """From the fields of a form: `q`, `license`, `creator`, `country`, `from`, `to`, `alike` (16 hexadecimal
-        digits). Others are ignored. Raises CatalogError with a sentence for whoever filled it in.
+        """From the FIELDS of a form; `q` is the text, `alike` 16 hexadecimal digits. Others are ignored. Raises
+        CatalogError with a sentence for whoever filled it in.
         """
         texts = {name: clean(given.get(name)) or "" for name in ("q", "license", "creator", "country")}
         for name, text in texts.items():
