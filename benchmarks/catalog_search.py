@@ -99,7 +99,7 @@ class Writer:
             "image": pa.array([image and image[0] for image in images], pa.large_binary()),
             "phash": pa.array(self.hashes(images, count), pa.uint64()),
             "sha256": [f"{number:064x}" for number in range(start, start + count)],
-            "fetch_status": ["ok" if image else None for image in images],
+            "fetch_status": pa.array(["ok" if image else None for image in images], pa.string()),
         }
         return pa.table(columns)
 

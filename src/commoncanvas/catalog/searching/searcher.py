@@ -14,8 +14,9 @@ from commoncanvas.catalog.searching.alike import Hashes
 from commoncanvas.catalog.searching.query import Query
 from commoncanvas.catalog.searching.values import Values, count_values
 from commoncanvas.core.errors import CatalogError
-from commoncanvas.core.files import why
 from commoncanvas.core.kept import Kept
+from commoncanvas.core.text import encodes
+from commoncanvas.table.lance_errors import reason
 from commoncanvas.table.newest import Newest
 from commoncanvas.table.rows import RowIds, take_rows
 from commoncanvas.table.snapshot import Snapshot
@@ -99,6 +100,8 @@ class Searcher:
 
     def row(self, image_id: str, columns: tuple[str, ...]) -> Mapping[str, Any] | None:
         """Columns of one row; None if there is no such row, or no longer. Quick for rows of the last pages."""
+        if not encodes(image_id):
+            return None
         return _gone_again(lambda: self._row(self._newest(), image_id, columns))
 
     def _row(self, newest: Snapshot, image_id: str, columns: tuple[str, ...]) -> Mapping[str, Any] | None:
@@ -116,9 +119,9 @@ class Searcher:
         snapshot = self._newest.at(version)
         try:
             hits = self._search(snapshot, query)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if "not found" not in str(error).lower():
-                raise CatalogError(f"catalog {snapshot.uri} can't be searched: {why(error)}") from error
+                raise CatalogError(f"catalog {snapshot.uri} can't be searched: {reason(error)}") from error
             self._newest.forget(snapshot.version)  # a purge deleted its files
             hits = _gone_again(lambda: self._search(self._newest(), query))
         self._hits.put((hits.version, query), hits)
@@ -153,7 +156,7 @@ def _gone_again(work: Callable[[], T]) -> T:
     for left in (2, 1, 0):
         try:
             return work()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if "not found" not in str(error).lower() or not left:
-                raise CatalogError(f"the catalog can't be read: {why(error)}") from error
+                raise CatalogError(f"the catalog can't be read: {reason(error)}") from error
     raise AssertionError
