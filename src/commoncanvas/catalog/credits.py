@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import html
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +91,16 @@ class Credit:
             licence = f", {NO_LICENSE}"
         changes = f"; {html.escape(self.changes)}" if self.changes else ""
         return f"<cite>{title}</cite> by {creator}{licence}{changes}"
+
+    def markdown(self) -> str:
+        """The same as Markdown with links; no text of the row is markup."""
+        title = _markdown_link(self.title or UNTITLED, self.source_url)
+        parts = [f"{title} by {_markdown_link(self.creator or NO_CREATOR, self.creator_url)}"]
+        if self.license_name:
+            parts[0] += f" {self.verb} {_markdown_link(self.license_name, self.license_url)}"
+        else:
+            parts[0] += f", {NO_LICENSE}"
+        return "; ".join([*parts, *([self.changes] if self.changes else [])])
 
 
 READ_AT_ONCE = 4096
@@ -262,6 +274,15 @@ def _changes(row: Mapping[str, Any]) -> str | None:
     if before == after:
         return "converted to another file format"
     return f"resized from {before[0]} × {before[1]} to {after[0]} × {after[1]} pixels"
+
+
+def _markdown_link(text: str, url: str | None) -> str:
+    """CommonMark 0.31, sections 2.4 and 6.3: punctuation can be escaped; `<...>` holds any address but these marks."""
+    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    if not url:
+        return escaped
+    address = re.sub(r"[<>\\\s&]", lambda mark: quote(mark[0]) if mark[0] != "&" else "&amp;", url)
+    return f"[{escaped}](<{address}>)"
 
 
 def _linked(text: str, url: str | None) -> str:

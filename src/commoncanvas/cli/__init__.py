@@ -17,6 +17,7 @@ from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
 from commoncanvas.cli.serve import serve
 from commoncanvas.cli.studies import app as studies_app
+from commoncanvas.cli.takedown import takedown
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.extras import missing_extra
@@ -27,6 +28,7 @@ __all__ = ["app", "main"]
 DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(arena_app)
+catalog_app.command(takedown)
 app.command(catalog_app)
 app.command(release_app)
 app.command(credentials)

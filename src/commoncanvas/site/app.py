@@ -12,11 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
 from commoncanvas.site.parts import Room, Site
+from commoncanvas.site.row import pages as row
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = ()
+ROOMS: tuple[Room, ...] = (Room("commoncanvas.site.row", None, lambda site: bool(site.catalogs), row.add),)
 """In the order of the header's links."""
 
 
