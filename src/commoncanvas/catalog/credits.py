@@ -24,7 +24,15 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
-from commoncanvas.core.text import cell, clean, escaped_json, text_of_cell, visible, web_address
+from commoncanvas.core.text import (
+    cell,
+    clean,
+    escaped_json,
+    markdown_cell,
+    text_of_cell,
+    visible,
+    web_address,
+)
 from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.table.filters import expression
 from commoncanvas.table.table import Catalog
@@ -95,6 +103,8 @@ class Credit:
     def markdown(self) -> str:
         """The same as Markdown with links; no text of the row is markup."""
         title = _markdown_link(self.title or UNTITLED, self.source_url)
+        if not self.source_url and self.title:
+            title = f"“{title}”"  # without a link it could begin a list or a heading
         parts = [f"{title} by {_markdown_link(self.creator or NO_CREATOR, self.creator_url)}"]
         if self.license_name:
             parts[0] += f" {self.verb} {_markdown_link(self.license_name, self.license_url)}"
@@ -277,12 +287,11 @@ def _changes(row: Mapping[str, Any]) -> str | None:
 
 
 def _markdown_link(text: str, url: str | None) -> str:
-    """CommonMark 0.31, sections 2.4 and 6.3: punctuation can be escaped; `<...>` holds any address but these marks."""
-    escaped = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    """CommonMark 0.31, section 6.3: `<...>` holds any address without these marks."""
     if not url:
-        return escaped
-    address = re.sub(r"[<>\\\s&]", lambda mark: quote(mark[0]) if mark[0] != "&" else "&amp;", url)
-    return f"[{escaped}](<{address}>)"
+        return markdown_cell(text)
+    address = re.sub(r"[<>\\\s&]", lambda mark: "&amp;" if mark[0] == "&" else quote(mark[0]), url)
+    return f"[{markdown_cell(text)}](<{address}>)"
 
 
 def _linked(text: str, url: str | None) -> str:

@@ -241,7 +241,7 @@ def described(request: Stored, what: Effect, place: str) -> Iterator[str]:
         if web_address(url):
             yield f"  {name:<8} {web_address(url)}"
     yield f"  contact  {one_line(request.contact) or 'none'}"
-    yield "  reason   " + ("" if request.reason.strip() else "none")
+    yield "  reason" if request.reason.strip() else "  reason   none"
     for line in visible(request.reason.strip()).splitlines():
         yield f"    | {line}"
     yield from (f"  {line}" for line in what.lines)
