@@ -83,7 +83,10 @@ GUIDES = {
         {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
     ),
     "docs/guide/serve.md": Guide(
-        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+        parsed={
+            "commoncanvas serve": "it ends by a signal; tests/serving has a server",
+            "commoncanvas catalog takedown --from-requests": "people send requests in tests/catalog/test_requests.py",
+        }
     ),
     "docs/guide/release.md": Guide(
         guides.museum,

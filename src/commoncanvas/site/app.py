@@ -13,12 +13,13 @@ from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
 from commoncanvas.site.draw.pages import DRAW
 from commoncanvas.site.parts import Room, Site
+from commoncanvas.site.row.pages import ROW
 from commoncanvas.site.search.pages import SEARCH
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = (DRAW, SEARCH,)
+ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW)
 """In the order of the header's links."""
 
 

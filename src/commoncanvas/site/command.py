@@ -28,6 +28,7 @@ def serve_site(
     catalog: Sequence[str] = (),
     models: Sequence[str] = (),
     runs: Sequence[str] = (),
+    requests: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -38,7 +39,8 @@ def serve_site(
     accepted is finished first.
 
     `catalog`: catalogs that people may search. `models`: folders of further models that have a page. `runs`: folders
-    of trainings. `token`: what clients must know. `token_file`: names and digests of several; if it is missing, it is
+    of trainings. `requests`: the folder for people's requests to take pictures out; default: beside each catalog.
+    `token`: what clients must know. `token_file`: names and digests of several; if it is missing, it is
     made with a new token, which is shown once. Raises ServerError, ModelError, CatalogError, CredentialError and
     MissingExtraError.
     """
@@ -55,6 +57,7 @@ def serve_site(
             catalogs=catalogs,
             models=tuple(map(Path, models)),
             runs=tuple(map(Path, runs)),
+            requests=None if requests is None else Path(requests),
             limits=limits,
         )
         app = site_app(site, tokens)
