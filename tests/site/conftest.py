@@ -13,6 +13,7 @@ from commoncanvas.drawing.model import load_model
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
@@ -36,5 +37,5 @@ def drawing_of(model: Path, credentials: CredentialOptions = UNSIGNED) -> Drawin
     signing = Signing(credentials)
     loaded = load_model(model)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, ServeOptions(), shared=False)
+    engine = make_engine(LocalDrawer(loaded), ServeOptions(), shared=False)
     return Drawing(Studio(engine, signing), loaded.about["model"], str(model))
