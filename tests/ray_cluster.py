@@ -34,6 +34,7 @@ def real_cluster(*nodes: Mapping[str, Any]) -> Iterator[Any]:
     settings = {
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # by default, workers wait for whatever else runs
         "PYTHONPATH": os.pathsep.join(python_path),
         "ESCAPES": str(escapes),
     }

@@ -1,4 +1,4 @@
-"""Has drawn what waits: requests that wait together share a batch, and no image depends on the others."""
+"""Gives what waits to those who draw: requests that wait together share a batch, and no image depends on the others."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Job:
 class Engine:
     """Jobs in, images out. Each method may be called from any thread.
 
-    `most`: images that may wait. `shared`: see FairQueue. A thread for each lane of the drawer has its batch drawn.
+    `most`: images that may wait. `shared`: see FairQueue. Each lane of the drawer has a thread here.
     """
 
     def __init__(self, drawer: Drawer, most: int, *, shared: bool, metrics: Metrics) -> None:

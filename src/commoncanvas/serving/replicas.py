@@ -73,8 +73,10 @@ class RayDrawer:
             handle = self._deployed(deployment.bind(place, dict(self.model.about), threads))
             self._handle = handle.options(stream=True)
             self._device = handle.device.remote().result()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, self._lost):
+                raise EngineError(f"the Ray cluster can't run replicas: {one_line(error)}") from error
             raise
         self._watch.start()
         each = counted(threads, "thread" if threads == 1 else "threads")
