@@ -51,6 +51,7 @@ class TwoHere:
 
     def __init__(self, models: Sequence[LoadedModel]) -> None:
         self.model = models[0]
+        self.weights = None
         self.together: threading.Barrier | None = None
         self._free: Queue[LocalDrawer] = Queue()
         for model in models:

@@ -15,8 +15,10 @@ from commoncanvas.options.generate import DrawOptions
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OnStep = Callable[[int, Mapping[int, "Image"]], None]
-"""(step, unfinished images by their place in the batch), after a step. What it raises stops the batch."""
+OnStep = Callable[[range, int, Mapping[int, "Image"]], None]
+"""(places, step, unfinished images by place): the images at these places of the batch did a step. What it raises stops
+the batch.
+"""
 
 
 class Drawer(Protocol):
@@ -25,6 +27,10 @@ class Drawer(Protocol):
     @property
     def model(self) -> LoadedModel:
         """Tokenizer, sizes and settings; the weights may be elsewhere."""
+
+    @property
+    def weights(self) -> Any:
+        """The pipeline, if its weights are in this process; else None."""
 
     @property
     def lanes(self) -> int:
@@ -57,6 +63,7 @@ class LocalDrawer:
 
     def __init__(self, model: LoadedModel, threads: int | None = None) -> None:
         self.model = model
+        self.weights = model.pipeline
         self._threads = threads or torch.get_num_threads()
 
     def batch_size(self, options: DrawOptions) -> int:
@@ -71,14 +78,13 @@ class LocalDrawer:
         assert options.guidance_scale is not None and options.steps is not None
 
         def after(first: int, step: int, latents_BCHW: Any) -> None:
-            on_step(
-                step,
-                {
-                    place: preview(self.model.pipeline, latents_CHW[None])[0]
-                    for place, latents_CHW in zip(range(first, len(requests)), latents_BCHW, strict=False)
-                    if step in unfinished[place]
-                },
-            )
+            places = range(first, min(first + len(latents_BCHW), len(requests)))
+            unfinished_images = {
+                place: preview(self.model.pipeline, latents_CHW[None])[0]
+                for place, latents_CHW in zip(places, latents_BCHW, strict=False)
+                if step in unfinished[place]
+            }
+            on_step(places, step, unfinished_images)
 
         return list(
             self.model.painter.images(

@@ -43,14 +43,15 @@ class _AllLeft(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One image that somebody waits for. `request` has all settings. `on_preview` gets `previews` unfinished images,
-    in the engine's thread.
+    """One image that somebody waits for. `request` has all settings. In the engine's thread, `on_preview` gets
+    `previews` unfinished images, and `on_step` the number of steps that are done.
     """
 
     request: Request
     owner: str
     previews: int = 0
     on_preview: Callable[[Image], None] | None = None
+    on_step: Callable[[int], None] | None = None
     done: Future[Image] = field(default_factory=Future)
     gone: bool = False
     asked_at: float = 0.0
@@ -137,6 +138,11 @@ class Engine:
                 job.done.cancel()
         self.metrics.left.inc(len(dropped))
 
+    def ahead(self, job: Job) -> int | None:
+        """How many images that wait come before this one; None if it doesn't wait any more."""
+        with self._changed:
+            return self._queue.ahead(job)
+
     def refuse(self) -> None:
         """Take no more jobs. It takes no lock, because a signal's handler calls it."""
         self._refusing = True
@@ -219,13 +225,15 @@ class Engine:
                 job.settle(image)
 
     def _images(self, batch: Sequence[Job]) -> list[Image]:
-        def on_step(step: int, unfinished: Mapping[int, Image]) -> None:
+        def on_step(places: range, step: int, unfinished: Mapping[int, Image]) -> None:
             if all(job.gone for job in batch):
                 raise _AllLeft
-            for place, image in unfinished.items():
+            for place in places:
                 job = batch[place]
-                if job.on_preview is not None and not job.gone:
-                    job.on_preview(image)
+                if job.on_step is not None and not job.gone:
+                    job.on_step(step + 1)
+                if job.on_preview is not None and place in unfinished and not job.gone:
+                    job.on_preview(unfinished[place])
 
         return self._drawer.images(
             [job.request for job in batch], [job.preview_steps for job in batch], on_step

@@ -23,8 +23,9 @@ REPORT_S = 0.1
 
 
 class Step(NamedTuple):
-    """A step is done; `unfinished`: images by their place in the batch."""
+    """The images at these places of the batch did a step; `unfinished`: images by their places."""
 
+    places: range
     number: int
     unfinished: Mapping[int, Image]
 
@@ -89,13 +90,13 @@ class Replica:
     ) -> None:
         reported = 0.0
 
-        def on_step(step: int, images: Mapping[int, Image]) -> None:
+        def on_step(places: range, step: int, images: Mapping[int, Image]) -> None:
             nonlocal reported
             if stopped.is_set():
                 raise _Stopped
             if images or time.monotonic() - reported >= REPORT_S:
                 reported = time.monotonic()
-                send(Step(step, images))
+                send(Step(places, step, images))
 
         try:
             send(Finished(self._drawer.images(requests, unfinished, on_step)))

@@ -43,6 +43,8 @@ class RayDrawer:
     EngineError, MissingExtraError.
     """
 
+    weights = None
+
     def __init__(self, model: str | Path, options: ReplicaOptions, name: str) -> None:
         self._serve = _ray_serve()
         self._ray = connected()
