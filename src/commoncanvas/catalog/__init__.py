@@ -13,6 +13,7 @@ from commoncanvas.catalog.show.command import ShownRows, show
 from commoncanvas.catalog.stats.command import stats
 from commoncanvas.catalog.stats.result import CatalogStats
 from commoncanvas.catalog.takedown.command import TakedownReport, takedown
+from commoncanvas.catalog.takedown.from_requests import RequestsReport, takedown_from_requests
 from commoncanvas.options.fetch import FetchOptions
 from commoncanvas.table.filters import save_filter, saved_filter, saved_filters
 from commoncanvas.table.stage import Stage
@@ -29,6 +30,7 @@ __all__ = [
     "IndexReport",
     "LookupReport",
     "Match",
+    "RequestsReport",
     "SearchReport",
     "ShownRows",
     "Stage",
@@ -47,4 +49,5 @@ __all__ = [
     "show",
     "stats",
     "takedown",
+    "takedown_from_requests",
 ]

@@ -17,6 +17,7 @@ def serve(
     catalog: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     models: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     runs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    requests: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -32,6 +33,7 @@ def serve(
         catalog: catalogs that people may search.
         models: folders of further models that have a page.
         runs: folders of trainings that people may follow.
+        requests: folder for people's requests to take pictures out; default: beside each catalog.
         host: address to listen at; 0.0.0.0 for other machines, which needs a token.
         port: port to listen at; 0: any free one.
         token: what clients must know, at least 16 characters; the variable COMMONCANVAS_TOKEN is less visible.
@@ -46,6 +48,7 @@ def serve(
         catalog=catalog or (),
         models=models or (),
         runs=runs or (),
+        requests=requests,
         host=host,
         port=port,
         token=given,

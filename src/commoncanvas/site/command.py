@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from commoncanvas.core.console import say
@@ -15,6 +15,7 @@ from commoncanvas.serving.answers import Studio
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.serve import address_of, listen, serve
 from commoncanvas.web.tokens import given_tokens, must_have_tokens
@@ -27,6 +28,7 @@ def serve_site(
     catalog: Sequence[str] = (),
     models: Sequence[str] = (),
     runs: Sequence[str] = (),
+    requests: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -37,7 +39,8 @@ def serve_site(
     accepted is finished first.
 
     `catalog`: catalogs that people may search. `models`: folders of further models that have a page. `runs`: folders
-    of trainings. `token`: what clients must know. `token_file`: names and digests of several; if it is missing, it is
+    of trainings. `requests`: the folder for people's requests to take pictures out; default: beside each catalog.
+    `token`: what clients must know. `token_file`: names and digests of several; if it is missing, it is
     made with a new token, which is shown once. Raises ServerError, ModelError, CatalogError, CredentialError and
     MissingExtraError.
     """
@@ -46,12 +49,15 @@ def serve_site(
     tokens, new = given_tokens(token, token_file)
     must_have_tokens(host, tokens)
     with listen(host, port) as listening:
-        drawing = None if model is None else _drawing(model, limits, credentials, len(tokens.digests) > 1)
+        catalogs = _catalogs(catalog)
+        shared = len(tokens.digests) > 1
+        drawing = None if model is None else _drawing(model, limits, credentials, shared, catalogs)
         site = Site(
             drawing=drawing,
-            catalogs=_catalogs(catalog),
+            catalogs=catalogs,
             models=tuple(map(Path, models)),
             runs=tuple(map(Path, runs)),
+            requests=None if requests is None else Path(requests),
             limits=limits,
         )
         app = site_app(site, tokens)
@@ -63,14 +69,19 @@ def serve_site(
 
 
 def _drawing(
-    model: str | Path, limits: ServeOptions, credentials: CredentialOptions, shared: bool
+    model: str | Path,
+    limits: ServeOptions,
+    credentials: CredentialOptions,
+    shared: bool,
+    catalogs: Mapping[str, Catalog],
 ) -> Drawing:
     signing = Signing(credentials)
     loaded = load_model(model)
     signing.begin(loaded.about, loaded.record)
     engine = make_engine(loaded, limits, shared=shared)
     name = "xs" if str(model) == "xs" else loaded.about["model"]
-    return Drawing(Studio(engine, signing), name, str(model))
+    sources = source_desk(str(model), name, loaded.pipeline, catalogs)
+    return Drawing(Studio(engine, signing), name, str(model), sources)
 
 
 def _catalogs(uris: Sequence[str]) -> dict[str, Catalog]:

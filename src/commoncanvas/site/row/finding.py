@@ -1,0 +1,50 @@
+"""Find one image in the newest version of a catalog."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pyarrow as pa
+
+from commoncanvas.core.errors import CatalogError
+from commoncanvas.table.sql import quoted
+from commoncanvas.table.table import Catalog
+from commoncanvas.table.tombstones import Tombstones
+
+
+class Rows:
+    """Rows of one catalog by id, always of the newest version: what was taken down is gone at once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._stones = Tombstones(catalog.uri, catalog.storage_options)
+        self._reading = threading.Lock()
+
+    def row(self, image_id: str) -> dict[str, Any] | None:
+        """The columns of a row that people can read; None if there is no such row."""
+        self.catalog.refresh_if_changed()
+        # In two steps: the filter reads one column, and the others only of the row that it finds.
+        found = self.catalog.table(["image_id"], f"image_id = {quoted(image_id)}", with_row_id=True, limit=1)
+        if not len(found):
+            return None
+        columns = [field.name for field in self.catalog.schema if _readable(field.type)]
+        try:
+            rows = self.catalog.take(found["_rowid"].to_numpy(), columns).to_pylist()
+        except CatalogError:  # it was taken down between the two steps
+            return None
+        row: dict[str, Any] = rows[0]
+        return row
+
+    def taken_down(self, image_id: str) -> bool:
+        """Whether the row with this id was taken down."""
+        with self._reading:
+            self._stones.refresh()
+            return image_id in self._stones.keys.image_ids
+
+
+def _readable(kind: pa.DataType) -> bool:
+    """Texts, numbers, times and lists of texts; no images, embeddings or latents."""
+    if pa.types.is_list(kind):
+        return bool(pa.types.is_string(kind.value_type))
+    return not (pa.types.is_nested(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary(kind))
