@@ -62,7 +62,10 @@ class Picture {
 
   say(text) { this.now.textContent = text; }
 
-  place(ahead) { this.say(ahead ? `Waiting: ${counted(ahead, "picture")} before this one` : "Waiting: next"); }
+  place(ahead) {
+    if (ahead === null) this.say(this.bar.value ? this.now.textContent : "Being drawn");
+    else this.say(ahead ? `Waiting: ${counted(ahead, "picture")} before this one` : "Waiting: next");
+  }
 
   step(step, steps) {
     this.bar.value = step;
