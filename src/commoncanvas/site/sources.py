@@ -175,9 +175,7 @@ def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Cat
             {},
             f"this server does not show the catalog that {name} learned from ({', '.join(places)}); start it with "
             "that catalog:",
-            OPENMOJI
-            if is_packaged(folder)
-            else [f"commoncanvas serve {Path(model).name} --catalog {' '.join(places)}"],
+            OPENMOJI if is_packaged(folder) else [command],
         )
     moved = [f"{own}={catalogs[found].uri}" for own, found in names.items()]
     return SourceDesk(SourceFinder(folder, moved, pipeline=pipeline), names)

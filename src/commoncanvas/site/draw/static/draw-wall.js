@@ -105,7 +105,7 @@ export class Group {
     this.pictures = Array.from({ length: asked.n }, (_, number) => new Picture(asked, number, side, on.change));
     this.cancel = button("Cancel", () => this.stopping.abort(), `Cancel: ${asked.prompt}`);
     this.actions = element("p", { class: "actions" }, this.cancel);
-    this.notes = element("div");
+    this.notes = element("div", { class: "notes" });
     this.list = element("ul", { class: "drawn" }, ...this.pictures.map((each) => each.item));
     this.item = element("li", {}, element("article", {},
       element("h3", { dir: "auto" }, element("bdi", {}, asked.prompt)), settingsLine(asked), this.notes, this.actions, this.list));
