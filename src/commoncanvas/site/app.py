@@ -11,12 +11,14 @@ from starlette.responses import RedirectResponse, Response
 
 from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
+from commoncanvas.site.lookup.pages import ROOM as LOOKUP
+from commoncanvas.site.models.pages import ROOM as MODELS
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = ()
+ROOMS: tuple[Room, ...] = (LOOKUP, MODELS)
 """In the order of the header's links."""
 
 
