@@ -12,11 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
 from commoncanvas.site.parts import Room, Site
+from commoncanvas.site.runs import pages as runs
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = ()
+ROOMS: tuple[Room, ...] = (runs.ROOM,)
 """In the order of the header's links."""
 
 
