@@ -75,7 +75,7 @@ export class Plot {
     this.heading.textContent = title;
     this.area.setAttribute("aria-label", `${title} by step`);
     this.measure(scale);
-    this.area.replaceChildren(this.picture(unit || title));
+    this.area.replaceChildren(this.picture(unit || title.slice(0, 40)));
     this.read(this.step);
   }
 
