@@ -84,7 +84,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         for page in context.pages:
             assert page.evaluate("document.body.dataset.hacked") is None
         context.close()
-    assert said == []
+    assert not said, said
 
 
 def audit(page: Any) -> None:
@@ -97,7 +97,7 @@ def audit(page: Any) -> None:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
-    assert serious == []
+    assert not serious, "\n".join(serious)
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width <= 0, f"the page is {width} pixels wider than the window"
 
