@@ -16,12 +16,13 @@ from commoncanvas.site.lookup.pages import LOOKUP
 from commoncanvas.site.models.pages import MODELS
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.row.pages import ROW
+from commoncanvas.site.runs.pages import RUNS
 from commoncanvas.site.search.pages import SEARCH
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW, LOOKUP, MODELS)
+ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW, LOOKUP, MODELS, RUNS)
 """In the order of the header's links."""
 
 
