@@ -227,6 +227,14 @@ def test_a_flood_is_refused_and_what_people_wrote_stays_on_the_page(
     assert ask(client, "scans:2").status_code == 303
 
 
+def test_a_request_that_can_not_be_stored_is_not_acknowledged(client: TestClient, catalog: Catalog) -> None:
+    path = kept(catalog).path
+    path.rename(path.with_name("away"))
+    answer = ask(client)
+    assert answer.status_code == 503 and "send it again later" in answer.text and "I drew it" in answer.text
+    assert not path.exists(), "a file that is made by itself has the wrong mode"
+
+
 def test_requests_that_come_at_once_have_numbers_of_their_own(catalog: Catalog) -> None:
     requests, numbers = kept(catalog), list[int]()
     asked = [request_of(f"scans:{each}") for each in range(20)]

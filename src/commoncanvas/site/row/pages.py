@@ -15,7 +15,8 @@ from starlette.responses import RedirectResponse, Response
 
 from commoncanvas.catalog.credits import Credit, credit
 from commoncanvas.catalog.takedown.requests import Requests, requests_folder
-from commoncanvas.core.errors import RequestRefusedError
+from commoncanvas.core.errors import CatalogError, RequestRefusedError
+from commoncanvas.core.text import one_line
 from commoncanvas.site.parts import Site
 from commoncanvas.site.row.facts import facts, meaning, others
 from commoncanvas.site.row.finding import Rows
@@ -23,11 +24,13 @@ from commoncanvas.site.row.form import MOST_CONTACT, MOST_REASON, Form, filled
 from commoncanvas.site.shown import picture_path, row_path, shown
 from commoncanvas.web.access import form_of
 from commoncanvas.web.app import Pages
+from commoncanvas.web.logs import log
 
 LARGE = 1024
 """Pixels of the longer side of the picture."""
 GONE = "This picture was taken down. It is no longer in the catalog, and stays out of it."
 UNKNOWN = "The catalog has no such picture."
+NOT_STORED = "The request could not be stored. Please send it again later."
 NO_REQUEST = (
     "There is no request with this number and code. Requests are deleted some time after they were decided."
 )
@@ -90,6 +93,9 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
                 number = await asyncio.to_thread(shelf.requests.add, form.asked(row), form.code)
         except RequestRefusedError as error:
             return page(shelf, row, form, 429, refused=str(error))
+        except CatalogError as error:
+            log("error", what="a request can't be stored", error=one_line(error))
+            return page(shelf, row, form, 503, refused=NOT_STORED)
         return RedirectResponse(_request_path(shelf.name, number, form.code), 303)
 
     @app.get("/requests/{catalog}/{number}", include_in_schema=False)
