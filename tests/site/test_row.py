@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from commoncanvas.catalog import Catalog, takedown
@@ -22,6 +24,7 @@ from commoncanvas.images.image import encode_image
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Site
 from commoncanvas.site.row.facts import others
+from commoncanvas.site.row.form import filled
 from commoncanvas.site.shown import row_path
 from commoncanvas.table.schema import to_batch
 from commoncanvas.web.tokens import Tokens
@@ -181,6 +184,32 @@ def test_a_form_that_is_sent_twice_is_one_request(client: TestClient, catalog: C
     first, second = (ask(client, code=code).headers["location"] for _ in range(2))
     assert first == second and len(kept(catalog).with_states("open")) == 1
     assert ask(client, code="short").headers["location"] != first
+
+
+def test_the_start_and_the_log_say_that_requests_wait_and_nothing_of_the_people(
+    client: TestClient, catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ask(client).headers["location"].partition("code=")[2]
+    said = capsys.readouterr().err
+    assert '"request to take out", "catalog": "cc", "number": 1' in said
+    assert not [text for text in (code, "ada@example.org", "I drew it") if text in said]
+    site_app(Site(catalogs={"cc": catalog}), Tokens())
+    command = f"commoncanvas catalog takedown --from-requests --catalog {catalog.uri}"
+    assert f"cc: 1 request to take pictures out; to decide: {command}" in capsys.readouterr().err
+
+
+FIELDS = ["scope", "reason", "contact", "good_faith", "code"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(FIELDS), st.one_of(st.text(max_size=400), st.sampled_from(["image", "yes"]))
+    )
+)
+def test_a_form_of_any_texts_has_a_code_and_says_what_is_wrong(fields: dict[str, str]) -> None:
+    form = filled(fields, has_creator=False)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22,64}", form.code)
+    assert bool(form.problems) != (form.scope == "image" and form.good_faith and len(form.contact) <= 300)
 
 
 @pytest.mark.parametrize(

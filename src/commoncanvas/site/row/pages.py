@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ from starlette.responses import RedirectResponse, Response
 
 from commoncanvas.catalog.credits import Credit, credit
 from commoncanvas.catalog.takedown.requests import Requests, requests_folder
+from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, RequestRefusedError
-from commoncanvas.core.text import one_line
+from commoncanvas.core.text import counted, one_line
 from commoncanvas.site.parts import Site
 from commoncanvas.site.row.facts import facts, meaning, others
 from commoncanvas.site.row.finding import Rows
@@ -59,6 +61,9 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         for name, catalog in site.catalogs.items()
     }
 
+    for shelf in shelves.values():
+        _tell(shelf)
+
     def shelf_of(name: str) -> _Shelf:
         if name not in shelves:
             raise HTTPException(404, "This server has no such catalog.")
@@ -96,6 +101,7 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         except CatalogError as error:
             log("error", what="a request can't be stored", error=one_line(error))
             return page(shelf, row, form, 503, refused=NOT_STORED)
+        log("request to take out", catalog=shelf.name, number=number)
         return RedirectResponse(_request_path(shelf.name, number, form.code), 303)
 
     @app.get("/requests/{catalog}/{number}", include_in_schema=False)
@@ -110,6 +116,17 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         address = str(request.base_url).rstrip("/") + path
         about = row_path(shelf.name, found.image_id)
         return pages.page("request.html.j2", request=found, address=address, about=about)
+
+
+def _tell(shelf: _Shelf) -> None:
+    """Say at the start that requests wait: nobody else tells those who decide."""
+    uri, waiting = shelf.rows.catalog.uri, len(shelf.requests.with_states("open"))
+    if waiting:
+        command = f"commoncanvas catalog takedown --from-requests --catalog {shlex.quote(uri)}"
+        say(
+            f"{counted(waiting, 'requests')} to take pictures out; to decide: {command}",
+            title=f"{shelf.name}:",
+        )
 
 
 def _request_path(catalog: str, number: int, code: str) -> str:
