@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 PEER = "clean-fid==0.1.35"
 CHILD = """
 import json, sys, time, warnings
@@ -116,26 +117,6 @@ def peer_venv(folder: Path) -> Path:
     return python
 
 
-def make_weights(path: Path) -> None:
-    """Random weights in the published file's format, of a size that keeps the features' scale."""
-    import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as theirs
-
-    class Empty(theirs.FeatureExtractorInceptionV3):
-        def load_state_dict(self, *_: object, **__: object) -> None: ...
-
-    theirs.load_state_dict_from_url = lambda *_, **__: None
-    torch.manual_seed(0)
-    network = Empty("inception-v3-compat", ["2048"])
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-    torch.save(network.state_dict(), path)
-
-
 def make_images(folder: Path, count: int) -> None:
     """JPEGs with shapes and noise, as large as photos are."""
     folder.mkdir()
@@ -170,7 +151,9 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
 
     weights = options.weights or folder / "weights.pth"
     if not options.weights:
-        make_weights(weights)
+        from tests.evaluation.random_inception import save_random_inception
+
+        save_random_inception(weights)
     make_images(folder / "images", options.images)
     tools = ["ours inception-v3", *(f"clean-fid {workers}" for workers in range(3))]
     tools += ["ours inception-v3-tf1", "torch-fidelity 0", "torch-fidelity 4"]

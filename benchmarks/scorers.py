@@ -38,7 +38,7 @@ from commoncanvas.evaluation.scorers.composition import Box, Found, check
 from commoncanvas.evaluation.scorers.scorer import load_scorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.suite import load_suite
-from commoncanvas.options.suite import DEFAULTS
+from commoncanvas.options.scorers import DEFAULTS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 ROUNDS = 40

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from commoncanvas.arena import blind, command
 from commoncanvas.arena.command import build
 from commoncanvas.arena.prompts import prompts_of
-from commoncanvas.core.errors import ArenaError, CommonCanvasError, RecipeError
+from commoncanvas.core.errors import ArenaError, CommonCanvasError, EvaluationError
 from commoncanvas.options.arena import ArenaOptions
 from commoncanvas.options.generate import DrawOptions
 from tests.arena.conftest import Make
@@ -136,7 +136,7 @@ def test_a_file_of_ones_own_may_have_categories(tmp_path: Path) -> None:
     path.write_text("prompt\n")
     with pytest.raises(ArenaError, match="no prompts"):
         prompts_of(str(path))
-    with pytest.raises(RecipeError, match="nothing"):
+    with pytest.raises(EvaluationError, match="nothing"):
         prompts_of(f"nothing:{path}")
 
 

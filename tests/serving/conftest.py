@@ -21,6 +21,7 @@ from commoncanvas.serving.engine import Engine
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
 from commoncanvas.web.tokens import Tokens
 from tests.web.browser import listening
 
@@ -56,7 +57,9 @@ def running(
     signing = Signing(credentials)
     signing.begin(loaded.about, loaded.record)
     engine = make_engine(loaded, limits, shared=shared)
-    drawing = Drawing(Studio(engine, signing), loaded.about["model"], loaded.about["model"])
+    name = loaded.about["model"]
+    sources = source_desk(name, name, loaded.pipeline, {})
+    drawing = Drawing(Studio(engine, signing), name, name, sources)
     with listening(site_app(Site(drawing, limits=limits), tokens)) as url:
         yield Running(url, engine)
 

@@ -264,6 +264,11 @@ def test_a_request_that_can_not_be_stored_is_not_acknowledged(client: TestClient
     assert not path.exists(), "a file that is made by itself has the wrong mode"
 
 
+def test_a_catalog_that_can_not_be_read_is_said_so(client: TestClient, catalog: Catalog) -> None:
+    Path(catalog.uri).rename(f"{catalog.uri}-away")
+    assert "can't be read now" in text_of(client, row_path("cc", "scans:1"), 503)
+
+
 def test_requests_that_come_at_once_have_numbers_of_their_own(catalog: Catalog) -> None:
     requests, numbers = kept(catalog), list[int]()
     asked = [request_of(f"scans:{each}") for each in range(20)]

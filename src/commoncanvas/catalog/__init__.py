@@ -8,6 +8,7 @@ from commoncanvas.catalog.export.command import ExportReport, export
 from commoncanvas.catalog.fetching.command import FetchReport, fetch
 from commoncanvas.catalog.importing.command import ImportReport, import_
 from commoncanvas.catalog.lookup.command import LookupReport, Match, lookup
+from commoncanvas.catalog.searching.command import IndexReport, SearchReport, index, search
 from commoncanvas.catalog.show.command import ShownRows, show
 from commoncanvas.catalog.stats.command import stats
 from commoncanvas.catalog.stats.result import CatalogStats
@@ -26,9 +27,11 @@ __all__ = [
     "FetchOptions",
     "FetchReport",
     "ImportReport",
+    "IndexReport",
     "LookupReport",
     "Match",
     "RequestsReport",
+    "SearchReport",
     "ShownRows",
     "Stage",
     "TakedownReport",
@@ -37,10 +40,12 @@ __all__ = [
     "export",
     "fetch",
     "import_",
+    "index",
     "lookup",
     "save_filter",
     "saved_filter",
     "saved_filters",
+    "search",
     "show",
     "stats",
     "takedown",

@@ -15,6 +15,7 @@ from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.memorisation import memorisation, sources
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
+from commoncanvas.cli.searching import index, search
 from commoncanvas.cli.serve import serve
 from commoncanvas.cli.studies import app as studies_app
 from commoncanvas.cli.takedown import takedown
@@ -30,6 +31,8 @@ DEBUG = "COMMONCANVAS_DEBUG"
 app.command(arena_app)
 catalog_app.command(takedown)
 app.command(catalog_app)
+catalog_app.command(index)
+catalog_app.command(search)
 app.command(release_app)
 app.command(credentials)
 app.command(compare)

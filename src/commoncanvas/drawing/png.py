@@ -124,10 +124,15 @@ def has_settings(path: Path, info: Mapping[str, Any]) -> bool:
         return False
 
 
+def name_of(info: Mapping[Any, Any]) -> str:
+    """The name of a file: what was drawn, and its seed."""
+    prompt = re.sub(r"[^\w]+", "-", info["prompt"].lower()).strip("-")[:60] or "image"
+    return f"{prompt}-{info['seed']}.png"
+
+
 def _names(info: Mapping[Any, Any], folder: Path) -> Iterator[Path]:
     """NAME.png, NAME-2.png, ...: the names that an image with these settings may have."""
-    prompt = re.sub(r"[^\w]+", "-", info["prompt"].lower()).strip("-")[:60] or "image"
-    name, number = f"{prompt}-{info['seed']}", 1
+    name, number = name_of(info).removesuffix(".png"), 1
     yield folder / f"{name}.png"
     while True:
         number += 1

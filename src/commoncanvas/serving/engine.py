@@ -45,14 +45,15 @@ class _AllLeft(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """One image that somebody waits for. `request` has all settings. `on_preview` gets `previews` unfinished images,
-    in the engine's thread.
+    """One image that somebody waits for. `request` has all settings. In the engine's thread, `on_preview` gets
+    `previews` unfinished images, and `on_step` the number of steps that are done.
     """
 
     request: Request
     owner: str
     previews: int = 0
     on_preview: Callable[[Image], None] | None = None
+    on_step: Callable[[int], None] | None = None
     done: Future[Image] = field(default_factory=Future)
     gone: bool = False
     asked_at: float = 0.0
@@ -129,6 +130,11 @@ class Engine:
             for job in dropped:
                 job.done.cancel()
         self.metrics.left.inc(len(dropped))
+
+    def ahead(self, job: Job) -> int | None:
+        """How many images that wait come before this one; None if it doesn't wait any more."""
+        with self._changed:
+            return self._queue.ahead(job)
 
     def refuse(self) -> None:
         """Take no more jobs. It takes no lock, because a signal's handler calls it."""
@@ -221,6 +227,8 @@ class Engine:
             if all(job.gone for job in batch):
                 raise _AllLeft
             for job, latents_CHW in zip(batch[first:], latents_BCHW, strict=False):
+                if job.on_step is not None and not job.gone:
+                    job.on_step(step + 1)
                 if job.on_preview is not None and step in job.preview_steps and not job.gone:
                     job.on_preview(preview(self.model.pipeline, latents_CHW[None])[0])
 

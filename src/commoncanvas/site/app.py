@@ -11,13 +11,15 @@ from starlette.responses import RedirectResponse, Response
 
 from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
+from commoncanvas.site.draw.pages import DRAW
 from commoncanvas.site.parts import Room, Site
-from commoncanvas.site.row import pages as row
+from commoncanvas.site.row.pages import ROW
+from commoncanvas.site.search.pages import SEARCH
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = (Room("commoncanvas.site.row", None, lambda site: bool(site.catalogs), row.add),)
+ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW)
 """In the order of the header's links."""
 
 
@@ -46,7 +48,7 @@ def site_app(site: Site, tokens: Tokens) -> FastAPI:
         larger_bodies={path: most for room in rooms for path, most in room.larger_bodies.items()},
     )
     if site.drawing is not None:
-        add_api(app, site.drawing.studio, site.drawing.name, site.limits)
+        add_api(app, site.drawing.studio, site.drawing.name, site.limits, site.drawing.sources)
     for room in rooms:
         room.add(app, pages, site)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from commoncanvas.core.console import say
@@ -15,6 +15,7 @@ from commoncanvas.serving.answers import Studio
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.serve import address_of, listen, serve
 from commoncanvas.web.tokens import given_tokens, must_have_tokens
@@ -48,10 +49,12 @@ def serve_site(
     tokens, new = given_tokens(token, token_file)
     must_have_tokens(host, tokens)
     with listen(host, port) as listening:
-        drawing = None if model is None else _drawing(model, limits, credentials, len(tokens.digests) > 1)
+        catalogs = _catalogs(catalog)
+        shared = len(tokens.digests) > 1
+        drawing = None if model is None else _drawing(model, limits, credentials, shared, catalogs)
         site = Site(
             drawing=drawing,
-            catalogs=_catalogs(catalog),
+            catalogs=catalogs,
             models=tuple(map(Path, models)),
             runs=tuple(map(Path, runs)),
             requests=None if requests is None else Path(requests),
@@ -66,14 +69,19 @@ def serve_site(
 
 
 def _drawing(
-    model: str | Path, limits: ServeOptions, credentials: CredentialOptions, shared: bool
+    model: str | Path,
+    limits: ServeOptions,
+    credentials: CredentialOptions,
+    shared: bool,
+    catalogs: Mapping[str, Catalog],
 ) -> Drawing:
     signing = Signing(credentials)
     loaded = load_model(model)
     signing.begin(loaded.about, loaded.record)
     engine = make_engine(loaded, limits, shared=shared)
     name = "xs" if str(model) == "xs" else loaded.about["model"]
-    return Drawing(Studio(engine, signing), name, str(model))
+    sources = source_desk(str(model), name, loaded.pipeline, catalogs)
+    return Drawing(Studio(engine, signing), name, str(model), sources)
 
 
 def _catalogs(uris: Sequence[str]) -> dict[str, Catalog]:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from commoncanvas.options.serve import DEFAULTS, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.site.sources import SourceDesk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.app import Pages, Section
 
@@ -18,12 +19,14 @@ from commoncanvas.web.app import Pages, Section
 class Drawing:
     """The model that draws.
 
-    `name`: what clients call it. `model`: as the user gave it, a folder, a hub id, or xs.
+    `name`: what clients call it. `model`: as the user gave it, a folder, a hub id, or xs. `sources`: who finds its
+    training images.
     """
 
     studio: Studio
     name: str
     model: str
+    sources: SourceDesk
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from commoncanvas.catalog.takedown.requests import Requests, requests_folder
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, RequestRefusedError
 from commoncanvas.core.text import counted, one_line
-from commoncanvas.site.parts import Site
+from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.row.facts import facts, meaning, others
 from commoncanvas.site.row.finding import Rows
 from commoncanvas.site.row.form import MOST_CONTACT, MOST_REASON, Form, filled
@@ -32,6 +32,7 @@ LARGE = 1024
 """Pixels of the longer side of the picture."""
 GONE = "This picture was taken down. It is no longer in the catalog, and stays out of it."
 UNKNOWN = "The catalog has no such picture."
+NOT_READ = "The catalog can't be read now. Please try again."
 NOT_STORED = "The request could not be stored. Please send it again later."
 NO_REQUEST = (
     "There is no request with this number and code. Requests are deleted some time after they were decided."
@@ -70,9 +71,12 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         return shelves[name]
 
     async def row_of(shelf: _Shelf, image_id: str) -> dict[str, Any]:
-        row = await asyncio.to_thread(shelf.rows.row, image_id)
+        try:
+            row = await asyncio.to_thread(shelf.rows.row, image_id)
+            gone = row is None and await asyncio.to_thread(shelf.rows.taken_down, image_id)
+        except (CatalogError, OSError) as error:  # a purge deletes old files
+            raise HTTPException(503, NOT_READ) from error
         if row is None:
-            gone = await asyncio.to_thread(shelf.rows.taken_down, image_id)
             raise HTTPException(410, GONE) if gone else HTTPException(404, UNKNOWN)
         return row
 
@@ -120,7 +124,7 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
 
 def _tell(shelf: _Shelf) -> None:
     """Say at the start that requests wait: nobody else tells those who decide."""
-    uri, waiting = shelf.rows.catalog.uri, len(shelf.requests.with_states("open"))
+    uri, waiting = shelf.rows.uri, len(shelf.requests.with_states("open"))
     if waiting:
         command = f"commoncanvas catalog takedown --from-requests --catalog {shlex.quote(uri)}"
         say(
@@ -152,3 +156,6 @@ def _values(catalog: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "most_reason": MOST_REASON,
         "most_contact": MOST_CONTACT,
     }
+
+
+ROW = Room("commoncanvas.site.row", None, lambda site: bool(site.catalogs), add)
