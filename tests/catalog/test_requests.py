@@ -235,6 +235,14 @@ def test_without_requests_the_command_says_so_and_makes_no_file(catalog: Catalog
     assert not requests_folder(catalog.uri).exists()
 
 
+def test_a_link_to_the_catalog_leads_to_the_same_requests(catalog: Catalog, tmp_path: Path) -> None:
+    kept(catalog, asked(7))
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.lance"
+    link.symlink_to(catalog.uri, target_is_directory=True)
+    assert takedown_from_requests(link).open == 1
+
+
 def test_what_is_forgotten_is_in_no_file(catalog: Catalog) -> None:
     store = kept(catalog, asked(7), asked(8), asked(9))
     store.accept(1)

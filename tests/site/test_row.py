@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from commoncanvas.catalog import Catalog, takedown
@@ -22,6 +24,7 @@ from commoncanvas.images.image import encode_image
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Site
 from commoncanvas.site.row.facts import others
+from commoncanvas.site.row.form import filled
 from commoncanvas.site.shown import row_path
 from commoncanvas.table.schema import to_batch
 from commoncanvas.web.tokens import Tokens
@@ -183,6 +186,32 @@ def test_a_form_that_is_sent_twice_is_one_request(client: TestClient, catalog: C
     assert ask(client, code="short").headers["location"] != first
 
 
+def test_the_start_and_the_log_say_that_requests_wait_and_nothing_of_the_people(
+    client: TestClient, catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = ask(client).headers["location"].partition("code=")[2]
+    said = capsys.readouterr().err
+    assert '"request to take out", "catalog": "cc", "number": 1' in said
+    assert not [text for text in (code, "ada@example.org", "I drew it") if text in said]
+    site_app(Site(catalogs={"cc": catalog}), Tokens())
+    command = f"commoncanvas catalog takedown --from-requests --catalog {catalog.uri}"
+    assert f"cc: 1 request to take pictures out; to decide: {command}" in capsys.readouterr().err
+
+
+FIELDS = ["scope", "reason", "contact", "good_faith", "code"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(FIELDS), st.one_of(st.text(max_size=400), st.sampled_from(["image", "yes"]))
+    )
+)
+def test_a_form_of_any_texts_has_a_code_and_says_what_is_wrong(fields: dict[str, str]) -> None:
+    form = filled(fields, has_creator=False)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22,64}", form.code)
+    assert bool(form.problems) != (form.scope == "image" and form.good_faith and len(form.contact) <= 300)
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -225,6 +254,19 @@ def test_a_flood_is_refused_and_what_people_wrote_stays_on_the_page(
     assert [ask(client, "scans:2").status_code for _ in range(2)] == [303, 429]
     kept(catalog).refuse(1, "no")
     assert ask(client, "scans:2").status_code == 303
+
+
+def test_a_request_that_can_not_be_stored_is_not_acknowledged(client: TestClient, catalog: Catalog) -> None:
+    path = kept(catalog).path
+    path.rename(path.with_name("away"))
+    answer = ask(client)
+    assert answer.status_code == 503 and "send it again later" in answer.text and "I drew it" in answer.text
+    assert not path.exists(), "a file that is made by itself has the wrong mode"
+
+
+def test_a_catalog_that_can_not_be_read_is_said_so(client: TestClient, catalog: Catalog) -> None:
+    Path(catalog.uri).rename(f"{catalog.uri}-away")
+    assert "can't be read now" in text_of(client, row_path("cc", "scans:1"), 503)
 
 
 def test_requests_that_come_at_once_have_numbers_of_their_own(catalog: Catalog) -> None:

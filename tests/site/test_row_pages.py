@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import Response
 
 from commoncanvas.catalog import Catalog, takedown_from_requests
 from commoncanvas.catalog.takedown.requests import Requests, requests_folder
 from commoncanvas.images.image import encode_image
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Site
-from commoncanvas.site.row.finding import Rows
 from commoncanvas.site.shown import row_path
 from commoncanvas.table.schema import to_batch
 from commoncanvas.web.tokens import Tokens
@@ -53,16 +51,6 @@ def url(tmp_path: Path) -> Iterator[str]:
     ]
     catalog.add([to_batch(rows)])
     app = site_app(Site(catalogs={"cc": catalog}), Tokens())
-    stored = Rows(catalog)
-
-    @app.get("/images/{name}/{image_id:path}")
-    async def image(name: str, image_id: str) -> Response:
-        stored.catalog.refresh_if_changed()
-        found = catalog.table(["image"], f"image_id = '{image_id.replace(chr(39), chr(39) * 2)}'")[
-            "image"
-        ].to_pylist()
-        return Response(found[0], media_type="image/png" if found[0][:4] == b"\x89PNG" else "image/jpeg")
-
     with ExitStack() as stack:
         yield stack.enter_context(listening(app)).rstrip("/")
 

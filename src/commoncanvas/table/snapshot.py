@@ -115,11 +115,6 @@ class Snapshot:
         self.must_be_newest("refreshed")
         self.dataset = lance.dataset(self.uri, storage_options=self.storage_options)
 
-    def refresh_if_changed(self) -> None:
-        """Move to the newest version if there is a newer one. If not, this takes microseconds on a disk."""
-        if self.dataset.latest_version != self.version:
-            self.refresh()
-
     # Changing
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:

@@ -203,15 +203,15 @@ def requests_folder(uri: str, folder: str | Path | None = None) -> Path:
 
     Raises CatalogError for an object store without `folder`.
     """
-    name = f"{uri.rstrip('/').rpartition('/')[2]}-requests"
     if folder is not None:
-        return Path(folder) / name
+        return Path(folder) / f"{uri.rstrip('/').rpartition('/')[2]}-requests"
     if "://" in uri:
         raise CatalogError(
             f"catalog {uri} is in an object store, and requests to take pictures out need a folder of this machine; "
             "pass --requests FOLDER"
         )
-    return Path(uri).absolute().with_name(name)
+    place = Path(uri).resolve()  # one place, by whatever link the catalog is opened
+    return place.with_name(f"{place.name}-requests")
 
 
 def kept_requests(uri: str, folder: str | Path | None = None) -> Requests | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from starlette.responses import RedirectResponse, Response
 
 from commoncanvas.catalog.credits import Credit, credit
 from commoncanvas.catalog.takedown.requests import Requests, requests_folder
-from commoncanvas.core.errors import RequestRefusedError
+from commoncanvas.core.console import say
+from commoncanvas.core.errors import CatalogError, RequestRefusedError
+from commoncanvas.core.text import counted, one_line
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.row.facts import facts, meaning, others
 from commoncanvas.site.row.finding import Rows
@@ -23,11 +26,14 @@ from commoncanvas.site.row.form import MOST_CONTACT, MOST_REASON, Form, filled
 from commoncanvas.site.shown import picture_path, row_path, shown
 from commoncanvas.web.access import form_of
 from commoncanvas.web.app import Pages
+from commoncanvas.web.logs import log
 
 LARGE = 1024
 """Pixels of the longer side of the picture."""
 GONE = "This picture was taken down. It is no longer in the catalog, and stays out of it."
 UNKNOWN = "The catalog has no such picture."
+NOT_READ = "The catalog can't be read now. Please try again."
+NOT_STORED = "The request could not be stored. Please send it again later."
 NO_REQUEST = (
     "There is no request with this number and code. Requests are deleted some time after they were decided."
 )
@@ -56,15 +62,21 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         for name, catalog in site.catalogs.items()
     }
 
+    for shelf in shelves.values():
+        _tell(shelf)
+
     def shelf_of(name: str) -> _Shelf:
         if name not in shelves:
             raise HTTPException(404, "This server has no such catalog.")
         return shelves[name]
 
     async def row_of(shelf: _Shelf, image_id: str) -> dict[str, Any]:
-        row = await asyncio.to_thread(shelf.rows.row, image_id)
+        try:
+            row = await asyncio.to_thread(shelf.rows.row, image_id)
+            gone = row is None and await asyncio.to_thread(shelf.rows.taken_down, image_id)
+        except (CatalogError, OSError) as error:  # a purge deletes old files
+            raise HTTPException(503, NOT_READ) from error
         if row is None:
-            gone = await asyncio.to_thread(shelf.rows.taken_down, image_id)
             raise HTTPException(410, GONE) if gone else HTTPException(404, UNKNOWN)
         return row
 
@@ -90,6 +102,10 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
                 number = await asyncio.to_thread(shelf.requests.add, form.asked(row), form.code)
         except RequestRefusedError as error:
             return page(shelf, row, form, 429, refused=str(error))
+        except CatalogError as error:
+            log("error", what="a request can't be stored", error=one_line(error))
+            return page(shelf, row, form, 503, refused=NOT_STORED)
+        log("request to take out", catalog=shelf.name, number=number)
         return RedirectResponse(_request_path(shelf.name, number, form.code), 303)
 
     @app.get("/requests/{catalog}/{number}", include_in_schema=False)
@@ -104,6 +120,17 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         address = str(request.base_url).rstrip("/") + path
         about = row_path(shelf.name, found.image_id)
         return pages.page("request.html.j2", request=found, address=address, about=about)
+
+
+def _tell(shelf: _Shelf) -> None:
+    """Say at the start that requests wait: nobody else tells those who decide."""
+    uri, waiting = shelf.rows.uri, len(shelf.requests.with_states("open"))
+    if waiting:
+        command = f"commoncanvas catalog takedown --from-requests --catalog {shlex.quote(uri)}"
+        say(
+            f"{counted(waiting, 'requests')} to take pictures out; to decide: {command}",
+            title=f"{shelf.name}:",
+        )
 
 
 def _request_path(catalog: str, number: int, code: str) -> str:
