@@ -19,7 +19,7 @@ from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.real import real_images
 from commoncanvas.arena.reporting.source import report_of
 from commoncanvas.catalog import Catalog
-from commoncanvas.core.errors import ArenaError, CommonCanvasError, RecipeError
+from commoncanvas.core.errors import ArenaError, CommonCanvasError, EvaluationError
 from commoncanvas.options.arena import ArenaOptions, CheckRule
 from commoncanvas.options.generate import DrawOptions
 from tests.arena.conftest import Make
@@ -142,7 +142,7 @@ def test_a_file_of_ones_own_may_have_categories(tmp_path: Path) -> None:
     path.write_text("prompt\n")
     with pytest.raises(ArenaError, match="no prompts"):
         prompts_of(str(path))
-    with pytest.raises(RecipeError, match="nothing"):
+    with pytest.raises(EvaluationError, match="nothing"):
         prompts_of(f"nothing:{path}")
 
 

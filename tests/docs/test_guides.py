@@ -86,7 +86,10 @@ GUIDES = {
         {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
     ),
     "docs/guide/serve.md": Guide(
-        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+        parsed={
+            "commoncanvas serve": "it ends by a signal; tests/serving has a server",
+            "commoncanvas catalog takedown --from-requests": "people send requests in tests/catalog/test_requests.py",
+        }
     ),
     "docs/guide/release.md": Guide(
         guides.museum,
@@ -254,11 +257,12 @@ def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.Capture
 
 @pytest.mark.slow
 def test_the_guide_to_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(run_page("docs/guide/metrics.md", folder)) == 2
+    assert len(run_page("docs/guide/metrics.md", folder)) == 3
     said = " ".join(capsys.readouterr().out.split())
     assert (
         "drawn has 60 images, 1,281 are needed" in said and "too few images, allowed: 60 images each" in said
     )
+    assert '"name": "CLIP score (clip-vit-base-patch32)"' in said
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         for page in context.pages:
             assert page.evaluate("document.body.dataset.hacked") is None
         context.close()
-    assert said == []
+    assert not said, said
 
 
 def audit(page: Any) -> None:

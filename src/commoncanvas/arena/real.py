@@ -43,7 +43,7 @@ def real_images(source: str, count: int, seed: object) -> list[RealImage]:
 
 
 def _of_folder(folder: Path, count: int, seed: object) -> Iterator[RealImage]:
-    from commoncanvas.evaluation.networks.files import images_in
+    from commoncanvas.evaluation.image_files import images_in
 
     files = images_in(folder)
     for place in seeded("real images", seed).permutation(len(files))[:count].tolist():

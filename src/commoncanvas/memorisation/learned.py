@@ -8,7 +8,7 @@ Shapes: Q given images, D features, K neighbours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,14 +61,28 @@ class Learned:
         places = catalog_places(model, dict(provenance), moved)
         self.rows = read_rows(model)
         self.catalogs = {name: Catalog.open(uri) for name, uri in places.items()}
-        trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
-        self.ids = {name: _still_there(catalog, name, trained) for name, catalog in self.catalogs.items()}
-        self.gone = len(trained) - sum(map(len, self.ids.values()))
+        self._trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
+        self.ids = {
+            name: _still_there(catalog, name, self._trained) for name, catalog in self.catalogs.items()
+        }
         if not sum(map(len, self.ids.values())):
             raise ModelError(
-                f"none of the images that {model} learned from is in {', '.join(places.values())}; "
-                "name its catalog with --catalog"
+                f"none of the images that {model} learned from is stored in {', '.join(places.values())}; "
+                "fetch them, or name its catalog with --catalog"
             )
+
+    def refresh(self) -> None:
+        """Move to the newest versions of the catalogs. Raises CatalogError."""
+        for name, catalog in self.catalogs.items():
+            before = catalog.version
+            catalog.refresh()
+            if catalog.version != before:
+                self.ids[name] = _still_there(catalog, name, self._trained)
+
+    @property
+    def gone(self) -> int:
+        """Training images that the catalogs no longer have."""
+        return len(self._trained) - sum(map(len, self.ids.values()))
 
     @cached_property
     def hashes(self) -> dict[str, NDArray[np.uint64]]:
@@ -134,11 +148,24 @@ class Learned:
         ids = table["_rowid"].to_numpy()
         return ids, table["phash"].to_numpy(), among(ids, _ids(mine.filter(pc.invert(train))))
 
-    def compute(self, view: View, more: Sequence[Row] = ()) -> None:
-        """Compute the features of all training images, and of the rows `more`, that lack them. Raises CatalogError."""
+    def compute(
+        self, view: View, more: Sequence[Row] = (), on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Compute the features of all training images, and of the rows `more`, that lack them. Raises CatalogError.
+
+        `on_progress` gets the number of images that are done, and of all.
+        """
+        done, every = 0, sum(map(len, self.ids.values()))
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if on_progress is not None:
+                on_progress(done, every)
+
         for name, catalog in self.catalogs.items():
             others = np.array([row.row_id for row in more if row.catalog == name], np.uint64)
-            compute_features(catalog, view, np.union1d(self.ids[name], others))
+            compute_features(catalog, view, np.union1d(self.ids[name], others), advance)
 
     def features(self, view: View, rows: Sequence[Row]) -> Vectors:
         """The stored features [N, D] of rows, catalog by catalog; those whose image can't be decoded are left out."""
