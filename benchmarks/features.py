@@ -18,16 +18,13 @@ code.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import site
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from environments import FOLDER, python_with, run
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -105,18 +102,6 @@ print(json.dumps([float(each) for each in found]))
 """
 
 
-def peer_venv(folder: Path) -> Path:
-    """A Python with clean-fid, and this environment's torch, torchvision and scipy."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    packages = next((folder / "lib").glob("python*/site-packages"))
-    (packages / "ours.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    if subprocess.run([python, "-c", "import cleanfid"], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", PEER], check=True)
-    return python
-
-
 def make_images(folder: Path, count: int) -> None:
     """JPEGs with shapes and noise, as large as photos are."""
     folder.mkdir()
@@ -128,23 +113,8 @@ def make_images(folder: Path, count: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
 
 
-def run(python: Path | str, code: str, *arguments: object, threads: int) -> object:
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "run.py"  # torch.jit.script reads the source of a class
-        script.write_text(code)
-        done = subprocess.run(
-            [str(python), str(script), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def measure(folder: Path, options: argparse.Namespace) -> None:
-    python = peer_venv(options.peer_venv)
+    python = python_with(options.peer_venv, PEER)
 
     def by(tool: str) -> Path | str:
         return python if tool.startswith("clean-fid") else sys.executable
@@ -164,7 +134,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             out.mkdir(exist_ok=True)
             words = (CHILD, tool, folder / "images", weights, out, options.threads)
             found = run(by(tool), *words, threads=options.threads)
-            rates[tool].append(found["images_per_s"])  # type: ignore[index]
+            rates[tool].append(found["images_per_s"])
             print(f"round {number + 1}: {tool}: {rates[tool][-1]:.2f} images/s", flush=True)
     medians = {tool: statistics.median(found) for tool, found in rates.items()}
     print()
@@ -179,7 +149,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             f"  features: largest difference {np.abs(mine - theirs).max():.2e} of {np.abs(theirs).max():.2f}"
         )
         for name, tool, path in (("ours", "ours", paths[0]), (peer, peer, paths[1])):
-            fid, kid = run(by(tool), FIGURES, tool, path, threads=options.threads)  # type: ignore[misc]
+            fid, kid = run(by(tool), FIGURES, tool, path, threads=options.threads)
             print(f"  {name}: FID {fid:.5f}, KID {kid:.7f}")
     peers = [rate for tool, rate in medians.items() if not tool.startswith("ours")]
     print(
@@ -195,8 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    temporary = Path(tempfile.gettempdir())
-    parser.add_argument("--peer-venv", type=Path, default=temporary / "commoncanvas-clean-fid")
+    parser.add_argument("--peer-venv", type=Path, default=FOLDER / "clean-fid")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)

@@ -62,7 +62,10 @@ GUIDES = {
     "docs/guide/arena.md": Guide(
         guides.questions,
         {"commoncanvas arena build": "--steps 1"},
-        {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
+        {
+            "commoncanvas arena serve": "tests/arena/test_server.py starts servers",
+            "commoncanvas arena forget": "nobody voted; tests/arena/test_ballots.py has raters",
+        },
     ),
     "docs/guide/arena-statistics.md": Guide(guides.arena),
     "docs/guide/metrics.md": Guide(
@@ -211,6 +214,8 @@ def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: Modu
 
 @pytest.mark.slow
 def test_the_guide_to_the_arena(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "demo").mkdir(exist_ok=True)
+    (folder / "demo/catalog.lance").symlink_to(model.parent / "catalog.lance")
     for name in ("demo/model", "runs/ours", "runs/theirs"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).symlink_to(model)

@@ -25,7 +25,8 @@ from tests.web.browser import DESK, HOSTILE, PHONE, audit, picture
 MANY = 3000
 SVG = "image/svg+xml"
 SHOWS = "title => [...document.querySelectorAll('#wall cite')].some(each => each.textContent === title)"
-ANSWERED = "document.getElementById('found').textContent || !document.getElementById('problem').hidden"
+FILLED = "() => !document.querySelector('#wall .waiting')"
+ANSWERED = "() => document.getElementById('found').textContent || !document.getElementById('problem').hidden"
 
 
 def add_many(uri: Path) -> Catalog:
@@ -179,8 +180,9 @@ def test_missing_indexes_are_named_once(
 
 
 def ready(page: Any, text: str) -> None:
+    page.wait_for_function("() => document.querySelector('#wall.laid li[aria-posinset]')")
     page.wait_for_function("text => document.getElementById('found').textContent.startsWith(text)", arg=text)
-    page.wait_for_function("document.querySelectorAll('#wall .waiting').length === 0")
+    page.wait_for_function(FILLED)
 
 
 @pytest.mark.slow
@@ -207,16 +209,12 @@ def test_people_search_filter_and_scroll_to_far_rows(
     assert page.locator("#country option").nth(1).text_content() == "France (3,000)"
     page.fill("#number", "1400")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "[...document.querySelectorAll('#wall cite')].some(each => each.textContent === 'heron 2799')"
-    )
+    page.wait_for_function(SHOWS, arg="heron 2799")
     assert page.locator("#wall li").count() < 90
-    page.wait_for_function("new URLSearchParams(location.search).get('start') > 1380")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('start') > 1380")
     audit(page)
     page.reload()
-    page.wait_for_function(
-        "[...document.querySelectorAll('#wall cite')].some(each => each.textContent === 'heron 2799')"
-    )
+    page.wait_for_function(SHOWS, arg="heron 2799")
     # A link in the wall keeps the focus while others leave the document.
     page.locator("#wall a").nth(20).focus()
     held = page.evaluate("document.activeElement.href")
@@ -244,7 +242,7 @@ def test_a_wall_taller_than_a_browser_lays_out_is_reached_to_its_end(
 
     def titles() -> list[str]:
         page.wait_for_timeout(400)
-        page.wait_for_function("document.querySelectorAll('#wall .waiting').length === 0")
+        page.wait_for_function(FILLED)
         return page.locator("#wall cite").all_text_contents()  # type: ignore[no-any-return]
 
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
@@ -276,7 +274,7 @@ def test_a_dropped_picture_finds_what_looks_like_it(
     ready(page, "1 image, most alike first")
     assert page.locator("#wall cite").text_content() == "zebra 7"
     assert page.is_visible("#likeness")
-    page.wait_for_function("document.querySelector('#wall img').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('#wall img').naturalWidth > 0")
     page.reload()
     ready(page, "1 image, most alike first")
     page.click("#forget")
@@ -324,6 +322,4 @@ def test_texts_of_strangers_are_text(opened: Open, visit: Any, tmp_path: Path, d
         assert page.locator("#wall a[href^='javascript:']").count() == 0
     for text in HOSTILE:
         page = visit(f"{url}catalog?q={quote(text[:300])}&creator={quote(text[:300])}", DESK, dark)
-        page.wait_for_function(
-            "document.getElementById('found').textContent || !document.getElementById('problem').hidden"
-        )
+        page.wait_for_function(ANSWERED)

@@ -8,7 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from commoncanvas.cli.arena import TOKEN
-from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServedCredentials, ServeOptions
+from commoncanvas.options.serve import (
+    DEFAULTS,
+    HERE,
+    UNSIGNED,
+    ReplicaOptions,
+    ServedCredentials,
+    ServeOptions,
+)
 
 
 def serve(
@@ -24,6 +31,7 @@ def serve(
     token_file: str | None = None,
     limits: Annotated[ServeOptions, Parameter(name="*")] = DEFAULTS,
     credentials: Annotated[ServedCredentials, Parameter(name="*")] = UNSIGNED,
+    drawn_by: Annotated[ReplicaOptions, Parameter(name="*")] = HERE,
 ) -> None:
     """Serve MODEL to clients of OpenAI's images API, and pages to draw, search and credit, until Ctrl-C or SIGTERM.
     Accepted requests are finished first.
@@ -54,4 +62,5 @@ def serve(
         token=given,
         token_file=token_file,
         credentials=credentials,
+        drawn_by=drawn_by,
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,9 @@ def _later(why: str, seconds: int) -> ApiError:
 
 
 def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Catalog]) -> SourceDesk:
-    """Whoever finds the training images of a model that is loaded. `name`: what clients call it."""
+    """Whoever finds the training images of a model. `name`: what clients call it. `pipeline`: the model, if it is loaded
+    in this process, else None.
+    """
     folder = model_folder(model)
     try:
         record, rows = diffusion_provenance(folder), read_rows(folder)
@@ -166,13 +169,15 @@ def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Cat
     }
     missing = sorted(set(record["catalogs"]) - set(names))
     if missing:
-        places = sorted({str(record["catalogs"][own]["uri"]) for own in missing})
+        # People elsewhere read this: the names are enough, without the folders of this machine.
+        places = sorted({Path(str(record["catalogs"][own]["uri"])).name for own in missing})
+        command = f"commoncanvas serve {Path(model).name} --catalog {' '.join(places)}"
         return SourceDesk(
             None,
             {},
             f"this server does not show the catalog that {name} learned from ({', '.join(places)}); start it with "
             "that catalog:",
-            OPENMOJI if is_packaged(folder) else [f"commoncanvas serve {model} --catalog {' '.join(places)}"],
+            OPENMOJI if is_packaged(folder) else [command],
         )
     moved = [f"{own}={catalogs[found].uri}" for own, found in names.items()]
     return SourceDesk(SourceFinder(folder, moved, pipeline=pipeline), names)

@@ -31,19 +31,16 @@ class Hashes:
         self._row_ids: RowIds = np.empty(0, np.uint64)
         self._hashes: NDArray[np.uint64] = np.empty(0, np.uint64)
 
-    def near(self, catalog: Snapshot, wanted: int, among_ids: RowIds | None) -> tuple[RowIds, RowIds]:
-        """Row ids within BITS of `wanted`, nearest first, then as they were added; and the distances.
-
-        `among_ids`: sorted row ids, the only ones that count.
+    def near(self, catalog: Snapshot, wanted: int, among_ids: RowIds | None) -> RowIds:
+        """Row ids within BITS of `wanted`, nearest first, then as they were added. `among_ids`: sorted row ids, the
+        only ones that count.
         """
         row_ids, hashes = self._of(catalog)
-        distances = np.bitwise_count(hashes ^ np.uint64(wanted)).astype(np.uint64)
-        chosen = distances <= BITS
+        distances = np.bitwise_count(hashes ^ np.uint64(wanted))
+        chosen = np.flatnonzero(distances <= BITS)
         if among_ids is not None:
-            chosen &= among(row_ids, among_ids)
-        row_ids, distances = row_ids[chosen], distances[chosen]
-        order = np.lexsort((row_ids, distances))
-        return row_ids[order], distances[order]
+            chosen = chosen[among(row_ids[chosen], among_ids)]
+        return row_ids[chosen][np.lexsort((row_ids[chosen], distances[chosen]))]
 
     def _of(self, catalog: Snapshot) -> tuple[RowIds, NDArray[np.uint64]]:
         with self._lock:

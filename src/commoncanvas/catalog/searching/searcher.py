@@ -133,7 +133,7 @@ class Searcher:
         if query.alike is not None:
             narrowed = query.words or where is not None
             only = np.sort(matching_words(snapshot, query.words, where).row_ids) if narrowed else None
-            found, order = self._hashes.near(snapshot, query.alike, only)[0], "likeness"
+            found, order = self._hashes.near(snapshot, query.alike, only), "likeness"
         elif query.words:
             found, by_relevance = matching_words(snapshot, query.words, where)
             order = "relevance" if by_relevance else "catalog"

@@ -59,7 +59,7 @@ class HPSv2(TextScorer):
             None,
             file_sha256(path),
             LICENSE,
-            f"longest side {self._side} by torch's bicubic filter on floats, padded with black; CLIP's mean and deviation",
+            f"longest side {self._side} by torch's bicubic filter on floats, padded; CLIP's mean and deviation",
             {"precision": PRECISION, "tokens": self._tokenizer.context_length},
         )
 

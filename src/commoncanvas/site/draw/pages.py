@@ -56,7 +56,7 @@ def _add_page(app: FastAPI, pages: Pages, site: Site, drawing: Model) -> None:
     fixed: dict[str, Any] = {
         "model": drawing.name,
         "steps": min(own.steps or 1, site.limits.max_steps),
-        "guidance": own.guidance_scale,
+        "guidance": f"{own.guidance_scale:g}",
         "sizes": sizes(side, size_step(loaded), site.limits.max_pixels or side * side),
         "limits": site.limits,
         "most_guidance": MOST_GUIDANCE,

@@ -6,6 +6,7 @@ import random
 from collections.abc import Collection
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.text import clean
@@ -39,6 +40,6 @@ def chosen(texts: Collection[str | None]) -> list[str]:
 
 def _texts(rows: pa.Table) -> list[str | None]:
     """One text for each group of training images: a drawing in five colours counts once."""
-    own = "group" if "group" in rows.column_names else "image_id"
-    groups = zip(rows["split"].to_pylist(), rows[own].to_pylist(), rows["text"].to_pylist(), strict=True)
+    own = pc.coalesce(rows["group"], rows["image_id"]) if "group" in rows.column_names else rows["image_id"]
+    groups = zip(rows["split"].to_pylist(), own.to_pylist(), rows["text"].to_pylist(), strict=True)
     return list({group: text for split, group, text in reversed(list(groups)) if split == "train"}.values())

@@ -2,7 +2,7 @@
 
 A `note` is a `text` about the prompt. Each other event is about one picture of the request, `image`, counted from 0:
 
-- `place`: `ahead` images are drawn before it
+- `place`: `ahead` images are drawn before it; null: it is being drawn
 - `step`: `step` of `steps` are done
 - `preview`: how it looks so far, `jpeg` in base64
 - `done`: its `url`, and its `name` for what else is asked of it
@@ -48,7 +48,7 @@ class Watched:
         self.jobs = jobs
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._places: dict[int, int] = {}
+        self._places: dict[int, int | None] = {}
         for number, job in enumerate(jobs):
             steps = job.request.options.steps or 1
             job.previews = min(PREVIEWS, steps - 1)
@@ -74,10 +74,10 @@ class Watched:
                 each.cancel()
 
     def _look(self) -> None:
-        """Say the place of each job that waits, if it is new."""
+        """Say the place of each job, if it is new."""
         for number, job in enumerate(self.jobs):
-            ahead = None if job.done.done() else self.studio.engine.ahead(job)
-            if ahead is not None and self._places.get(number) != ahead:
+            ahead = self.studio.engine.ahead(job)
+            if not job.done.done() and self._places.get(number, -1) != ahead:
                 self._places[number] = ahead
                 self._events.put_nowait(("place", {"image": number, "ahead": ahead}))
 

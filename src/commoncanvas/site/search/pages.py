@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -44,9 +45,10 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
     """Add the routes; says which indexes are missing."""
     searchers = {name: Searcher(Newest(catalog)) for name, catalog in site.catalogs.items()}
     for name, searcher in searchers.items():
-        if line := advice(site.catalogs[name]):
+        line = advice(site.catalogs[name])
+        if line is not None:
             say(line)
-        threading.Thread(target=searcher.values, name=f"values of {name}", daemon=True).start()
+        threading.Thread(target=_read_ahead, args=(searcher, line is None), daemon=True).start()
     few = CapacityLimiter(SEARCHES)
     add_pictures(app, searchers)
     _add_page(app, pages, searchers, few)
@@ -107,6 +109,14 @@ def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLi
         except (DecoderError, PlatformError) as error:
             raise HTTPException(503, "pictures can't be read now; try again") from error
         return JSONResponse({"alike": f"{found:016x}"})
+
+
+def _read_ahead(searcher: Searcher, indexed: bool) -> None:
+    """What the first visitor would wait for: the values of the filters, and the lists of words of the indexes."""
+    with suppress(CatalogError):
+        searcher.values()
+        if indexed:
+            searcher.page(Query("word"), 0, 1)
 
 
 def sentence(found: Page) -> str:

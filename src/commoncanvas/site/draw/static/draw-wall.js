@@ -62,7 +62,10 @@ class Picture {
 
   say(text) { this.now.textContent = text; }
 
-  place(ahead) { this.say(ahead ? `Waiting: ${counted(ahead, "picture")} before this one` : "Waiting: next"); }
+  place(ahead) {
+    if (ahead === null) this.say(this.bar.value ? this.now.textContent : "Being drawn");
+    else this.say(ahead ? `Waiting: ${counted(ahead, "picture")} before this one` : "Waiting: next");
+  }
 
   step(step, steps) {
     this.bar.value = step;
@@ -102,7 +105,7 @@ export class Group {
     this.pictures = Array.from({ length: asked.n }, (_, number) => new Picture(asked, number, side, on.change));
     this.cancel = button("Cancel", () => this.stopping.abort(), `Cancel: ${asked.prompt}`);
     this.actions = element("p", { class: "actions" }, this.cancel);
-    this.notes = element("div");
+    this.notes = element("div", { class: "notes" });
     this.list = element("ul", { class: "drawn" }, ...this.pictures.map((each) => each.item));
     this.item = element("li", {}, element("article", {},
       element("h3", { dir: "auto" }, element("bdi", {}, asked.prompt)), settingsLine(asked), this.notes, this.actions, this.list));

@@ -73,7 +73,7 @@ async function draw(push = true) {
   if (push) history.pushState(null, "", addressOf(settings));
   const group = put(settings);
   find("none").hidden = true;
-  group.item.scrollIntoView({ block: "nearest" });
+  group.pictures[0].sheet.scrollIntoView({ block: "nearest" });
   say(`Drawing: ${settings.prompt}`);
   const { negative, size, ...rest } = settings;
   const body = { ...rest, ...(negative && { negative_prompt: negative }), ...(size && { size }) };
