@@ -187,7 +187,7 @@ def test_options_that_texts_name_are_options_of_some_command(fill: ModuleType) -
 def test_the_guide_to_the_catalog(folder: Path, fill: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_page("docs/guide/catalog.md", folder)
     said = capsys.readouterr().out
-    assert len(done) == 13
+    assert len(done) == 15
     assert "a red circle" in said and "3 rows taken down" in said
     assert "to be filled in" not in (folder / "my-data/LICENSE").read_text()
     assert {"stats.html", "failed.html", "credits.html", "released", "my-data-2"} <= {

@@ -29,6 +29,7 @@ from commoncanvas.site.shown import row_path
 from commoncanvas.table.schema import to_batch
 from commoncanvas.web.tokens import Tokens
 from tests.conftest import drawing
+from tests.site.test_which_models import release_of, write_rows
 from tests.web.browser import HOSTILE
 
 HERE = "http://localhost"
@@ -119,6 +120,16 @@ def test_captions_name_the_model_that_wrote_them_and_other_columns_are_not_lost(
         "tall_status": "ok",
         "sharpness": "12.5",
     }
+
+
+def test_the_models_of_the_server_say_whether_they_learned_from_it(catalog: Catalog, tmp_path: Path) -> None:
+    ours = release_of(tmp_path / "ours", "ours")
+    write_rows(ours, [("scans:1", "main", "train"), ("scans:2", "main", "heldout")])
+    site = Site(catalogs={"cc": catalog}, models=(ours,))
+    client = TestClient(site_app(site, Tokens()), base_url=HERE)
+    learned, held = (text_of(client, row_path("cc", f"scans:{number}")) for number in (1, 2))
+    assert '<a href="/models/ours"><bdi>ours</bdi></a></dt><dd>learned from it' in learned
+    assert "<dd>held it out" in held
 
 
 def pa_names() -> list[str]:

@@ -24,6 +24,7 @@ from commoncanvas.site.row.facts import facts, meaning, others
 from commoncanvas.site.row.finding import Rows
 from commoncanvas.site.row.form import MOST_CONTACT, MOST_REASON, Form, filled
 from commoncanvas.site.shown import picture_path, row_path, shown
+from commoncanvas.site.which_models import which_models
 from commoncanvas.web.access import form_of
 from commoncanvas.web.app import Pages
 from commoncanvas.web.logs import log
@@ -80,15 +81,18 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
             raise HTTPException(410, GONE) if gone else HTTPException(404, UNKNOWN)
         return row
 
-    def page(
+    async def page(
         shelf: _Shelf, row: Mapping[str, Any], form: Form, status: int = 200, refused: str = ""
     ) -> Response:
-        return pages.page("row.html.j2", status, **_values(shelf.name, row), form=form, refused=refused)
+        image_id = row["image_id"]
+        saw = await asyncio.to_thread(which_models, site, shelf.name, [image_id])
+        values = {**_values(shelf.name, row), "models": saw[image_id], "form": form, "refused": refused}
+        return pages.page("row.html.j2", status, **values)
 
     @app.get("/catalog/{catalog}/{image_id:path}", include_in_schema=False)
     async def image(catalog: str, image_id: str) -> Response:
         shelf = shelf_of(catalog)
-        return page(shelf, await row_of(shelf, image_id), Form())
+        return await page(shelf, await row_of(shelf, image_id), Form())
 
     @app.post("/catalog/{catalog}/{image_id:path}", include_in_schema=False)
     async def ask(catalog: str, image_id: str, request: Request) -> Response:
@@ -96,15 +100,15 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         row = await row_of(shelf, image_id)
         form = filled(await form_of(request), has_creator=bool(row["creator"] or row["creator_url"]))
         if form.problems:
-            return page(shelf, row, form, 422)
+            return await page(shelf, row, form, 422)
         try:
             async with shelf.writing:
                 number = await asyncio.to_thread(shelf.requests.add, form.asked(row), form.code)
         except RequestRefusedError as error:
-            return page(shelf, row, form, 429, refused=str(error))
+            return await page(shelf, row, form, 429, refused=str(error))
         except CatalogError as error:
             log("error", what="a request can't be stored", error=one_line(error))
-            return page(shelf, row, form, 503, refused=NOT_STORED)
+            return await page(shelf, row, form, 503, refused=NOT_STORED)
         log("request to take out", catalog=shelf.name, number=number)
         return RedirectResponse(_request_path(shelf.name, number, form.code), 303)
 
