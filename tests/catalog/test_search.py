@@ -329,6 +329,18 @@ def test_a_purge_leaves_no_word_and_no_name_in_the_indexes(tmp_path: Path) -> No
     assert "Hidden" not in values and "s:1" not in values
 
 
+def test_the_last_rows_can_be_purged_and_others_come(tmp_path: Path) -> None:
+    catalog = small(tmp_path, {"title": "heron"})
+    index(catalog)
+    takedown(catalog.uri, id=["s:0"], reason="asked", purge=True, exclusive=True)
+    assert search(catalog.uri, "heron").total == 0
+    index(catalog.uri)
+    after = Catalog.open(catalog.uri)
+    after.add([to_batch([{"source": "s", "image_id": "s:9", "title": "heron"}])])
+    index(after)
+    assert ids(after, "heron") == ["s:9"]
+
+
 def test_the_rows_that_look_like_a_picture_are_found_the_nearest_first(tmp_path: Path) -> None:
     catalog = add_shapes(tmp_path / "shapes.lance")
     hashes = Catalog.create(tmp_path / "cc.lance")

@@ -88,6 +88,7 @@ GUIDES = {
     "docs/guide/serve.md": Guide(
         parsed={
             "commoncanvas serve": "it ends by a signal; tests/serving has a server",
+            "commoncanvas catalog index": "the guide of the catalog runs it",
             "commoncanvas catalog takedown --from-requests": "people send requests in tests/catalog/test_requests.py",
         }
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from commoncanvas.core.errors import CatalogError, ImageError
 from commoncanvas.core.files import why
 from commoncanvas.core.text import counted, one_line
 from commoncanvas.table.newest import Newest
-from commoncanvas.table.search_index import WORDS_KIND, Made, uncovered_rows, update
+from commoncanvas.table.search_index import WORDS_KIND, Made, indexed_texts, uncovered_rows, update
 from commoncanvas.table.snapshot import Snapshot
 from commoncanvas.table.table import Catalog
 
@@ -105,10 +106,7 @@ class IndexReport(Printed):
         if self.made:
             took = sum(each.seconds for each in self.made)
             lines.append(
-                Text(
-                    f"{counted(len(self.made), 'indexes')[: -2 if len(self.made) == 1 else None]} made"
-                    f" in {took:,.1f} s"
-                )
+                Text(f"{len(self.made)} index{'es' if len(self.made) > 1 else ''} made in {took:,.1f} s")
             )
         if self.current:
             lines.append(Text(f"{self.current} had all rows before"))
@@ -129,12 +127,16 @@ def index(catalog: Catalog | str | Path) -> IndexReport:
 
 def advice(catalog: Snapshot) -> str | None:
     """One line for whoever serves a catalog whose indexes are missing or have not all rows; None if they have."""
-    missing = [f"{index.column}" for index, rows in uncovered_rows(catalog).items() if rows]
+    missing = {index.column for index, rows in uncovered_rows(catalog).items() if rows}
     if not missing:
         return None
+    what = (
+        f"rows without an index of {', '.join(sorted(missing))} are searched one by one"
+        if indexed_texts(catalog)
+        else "searches are slow, and words are not ranked, until there are indexes"
+    )
     return (
-        f"{catalog.uri}: searches are slower, and words are not ranked, until all rows are indexed "
-        f"({', '.join(dict.fromkeys(missing))}): commoncanvas catalog index --catalog {catalog.uri}"
+        f"{catalog.uri}: {what}; make them: commoncanvas catalog index --catalog {shlex.quote(catalog.uri)}"
     )
 
 
