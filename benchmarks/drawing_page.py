@@ -1,8 +1,8 @@
 """What the page Draw costs: unfinished pictures, and the search for the nearest training images beside the drawing.
 
-Run: python benchmarks/drawing_page.py --catalog CATALOG [--model xs] [--images 16] [--steps 25]. CATALOG is the one that
-the model learned from; a copy of it is used. For `xs` it takes about three minutes, most of them for the first look at
-all training images; nothing else should run meanwhile.
+Run: python benchmarks/drawing_page.py --catalog CATALOG [--model xs] [--images 16] [--steps 25]. CATALOG is the one
+that the model learned from; a copy of it is used. For `xs` it takes about three minutes, most of them for the first
+look at all training images; nothing else should run meanwhile.
 """
 
 from __future__ import annotations
