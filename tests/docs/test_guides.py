@@ -86,10 +86,12 @@ GUIDES = {
         {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
     ),
     "docs/guide/serve.md": Guide(
+        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+    ),
+    "docs/guide/pages.md": Guide(
         parsed={
-            "commoncanvas serve": "it ends by a signal; tests/serving has a server",
-            "commoncanvas catalog index": "the guide of the catalog runs it",
-            "commoncanvas catalog takedown --from-requests": "people send requests in tests/catalog/test_requests.py",
+            "commoncanvas serve": "it ends by a signal; tests/site has servers",
+            "commoncanvas catalog": "the guide of the catalog runs them, and tests/catalog/test_requests.py",
         }
     ),
     "docs/guide/release.md": Guide(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -183,6 +184,21 @@ def test_a_catalog_that_the_model_did_not_learn_from_is_not_taken_for_its_own(
     other.refresh()
     drawing = drawing_of(model, catalogs={"other": other})
     assert "does not show the catalog" in drawing.sources.problem
+
+
+def test_training_images_that_can_not_be_read_are_said_without_folders_of_the_server(
+    opened: Open, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    uri = shutil.copytree(model.parent / "catalog.lance", tmp_path / "catalog.lance")
+    Catalog.open(uri).dataset.update({"fetch_status": "'missing'"})
+    site = {"ours": Catalog.open(uri)}
+    url = opened(Site(drawing_of(model, catalogs=site), catalogs=site))
+    _, done = drawn(url)[-1]
+    answer = httpx.get(f"{url}draw/sources/{done['name']}").json()
+    assert answer["state"] == "none" and "its log says why" in answer["why"]
+    assert httpx.post(f"{url}v1/images/generations", json=QUICK | {"sources": 1}).status_code == 400
+    log = capfd.readouterr().err
+    assert str(tmp_path) not in json.dumps(answer) and "fetch them, or name its catalog" in log
 
 
 def of_api(url: str, **asked: Any) -> dict[str, Any]:

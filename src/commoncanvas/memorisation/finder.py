@@ -103,6 +103,7 @@ class SourceFinder:
         """
         learned, view, whitening, calibration = self._parts()
         learned.refresh()
+        learned.keep(view, whitening)
         own = (view.size, view.size)
         seen = [image if image.shape[:2] == own else view.drawn([image])[0] for image in images]
         found = []

@@ -27,7 +27,7 @@ from commoncanvas.memorisation.projection import Vectors, Whitening
 from commoncanvas.memorisation.stage import compute_features
 from commoncanvas.memorisation.view import View
 from commoncanvas.provenance.folder import catalog_places, read_rows
-from commoncanvas.table.nearest import nearest, vectors_of
+from commoncanvas.table.nearest import INDEXED_FROM, Chunk, nearest, projected_rows, vectors_of
 from commoncanvas.table.rows import RowIds, among
 
 FETCHED_WITH_HASH = "fetch_status = 'ok' AND phash IS NOT NULL"
@@ -59,6 +59,7 @@ class Learned:
     def __init__(self, model: str, provenance: Mapping[str, Any], moved: Sequence[str]) -> None:
         """`moved`: as for `catalog_places`. Raises CatalogError, ModelError."""
         places = catalog_places(model, dict(provenance), moved)
+        self._kept: dict[str, list[Chunk]] = {}
         self.rows = read_rows(model)
         self.catalogs = {name: Catalog.open(uri) for name, uri in places.items()}
         self._trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
@@ -78,6 +79,13 @@ class Learned:
             catalog.refresh()
             if catalog.version != before:
                 self.ids[name] = _still_there(catalog, name, self._trained)
+                self._kept.pop(name, None)
+
+    def keep(self, view: View, whitening: Whitening) -> None:
+        """Keep the whitened features in memory, as far as `nearest` reads them each time: 1 KB an image."""
+        for name, catalog in self.catalogs.items():
+            if name not in self._kept and len(self.ids[name]) < INDEXED_FROM:
+                self._kept[name] = list(projected_rows(catalog, view.column, whitening, self.ids[name]))
 
     @property
     def gone(self) -> int:
@@ -182,7 +190,15 @@ class Learned:
         """
         found: list[list[Near]] = [[] for _ in features_QD]
         for name, catalog in self.catalogs.items():
-            ids, similarities = nearest(catalog, view.column, features_QD, count, whitening, self.ids[name])
+            ids, similarities = nearest(
+                catalog,
+                view.column,
+                features_QD,
+                count,
+                whitening,
+                self.ids[name],
+                kept=self._kept.get(name),
+            )
             for place, near in enumerate(found):
                 near += [
                     Near(Row(name, int(row_id)), float(similarity))

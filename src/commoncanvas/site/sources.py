@@ -34,6 +34,8 @@ AGAIN_S = 30.0
 """After a failure, the finder is loaded again at the earliest."""
 MOST_WAITING = 64
 """Images whose sources are looked for, or wait for that."""
+UNREADABLE = "the server can't look at the training images; its log says why"
+"""People elsewhere read this: the reason may name folders of this machine."""
 OPENMOJI = (
     "commoncanvas catalog import openmoji --catalog cc.lance",
     "commoncanvas catalog fetch --catalog cc.lance --size 64",
@@ -70,12 +72,12 @@ class SourceDesk:
     @property
     def problem(self) -> str:
         """Why there are no sources, in a sentence; empty if there are."""
+        return UNREADABLE if self._failed else self._problem
+
+    @property
+    def _failed(self) -> bool:
         loading = self._loading
-        if loading is None or not loading.done() or (error := loading.exception()) is None:
-            return self._problem
-        return (
-            one_line(error) if isinstance(error, CommonCanvasError) else "the training images can't be read"
-        )
+        return loading is not None and loading.done() and loading.exception() is not None
 
     async def ready(self) -> None:
         """Raises ApiError: 400 with what to do if there are no sources, 503 while the finder is loaded."""
@@ -98,7 +100,8 @@ class SourceDesk:
         try:
             return await asyncio.wrap_future(self._worker.submit(self._found, images, count))
         except CommonCanvasError as error:
-            raise ApiError(500, f"sources: {error}") from error
+            log("error", path="sources", error=one_line(error))
+            raise ApiError(500, f"sources: {UNREADABLE}") from error
         finally:
             self._waiting -= len(images)
 
@@ -107,8 +110,8 @@ class SourceDesk:
         return [[self._shown(each) for each in found] for found in await self.find(images, count)]
 
     def _load(self, finder: SourceFinder) -> Future[None]:
-        failed = self._loading is not None and self._loading.done() and self._loading.exception() is not None
-        if self._loading is None or (failed and time.monotonic() - self._failed_at > AGAIN_S):
+        again = self._failed and time.monotonic() - self._failed_at > AGAIN_S
+        if self._loading is None or again:
             self._loading = self._worker.submit(self._loaded, finder)
         return self._loading
 
@@ -120,7 +123,7 @@ class SourceDesk:
             finder.load(looked_at)
         except Exception as error:
             self._failed_at = time.monotonic()
-            log("error", path="sources", error=repr(error))
+            log("error", path="sources", error=one_line(error) or repr(error))
             raise
 
     def _found(self, images: Sequence[bytes], count: int) -> list[list[Found]]:
@@ -160,8 +163,9 @@ def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Cat
     folder = model_folder(model)
     try:
         record, rows = diffusion_provenance(folder), read_rows(folder)
-    except CommonCanvasError as error:
-        return SourceDesk(None, {}, f"nothing says which images {name} learned from ({one_line(error)})")
+    except CommonCanvasError:
+        lacking = "its folder has no provenance.json, or no rows.parquet"
+        return SourceDesk(None, {}, f"nothing says which images {name} learned from: {lacking}")
     names = {
         own: found
         for own in record["catalogs"]
@@ -169,7 +173,6 @@ def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Cat
     }
     missing = sorted(set(record["catalogs"]) - set(names))
     if missing:
-        # People elsewhere read this: the names are enough, without the folders of this machine.
         places = sorted({Path(str(record["catalogs"][own]["uri"])).name for own in missing})
         command = f"commoncanvas serve {Path(model).name} --catalog {' '.join(places)}"
         return SourceDesk(

@@ -29,7 +29,7 @@ async function showNearest(place, name, known, onFound) {
   while (!found) {
     const answer = await ask(`/draw/sources/${encodeURIComponent(name)}`);
     if (answer.state === "found") found = answer.images;
-    else if (answer.state === "none") return place.replaceChildren();
+    else if (answer.state === "none") return place.replaceChildren(element("p", { class: "soft" }, `No nearest training images: ${answer.why}`));
     else {
       const count = answer.of ? `: ${answer.done.toLocaleString("en")} of ${answer.of.toLocaleString("en")} so far` : "";
       place.replaceChildren(element("p", { class: "soft" },
