@@ -62,7 +62,10 @@ GUIDES = {
     "docs/guide/arena.md": Guide(
         guides.questions,
         {"commoncanvas arena build": "--steps 1"},
-        {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
+        {
+            "commoncanvas arena serve": "tests/arena/test_server.py starts servers",
+            "commoncanvas arena forget": "nobody voted; tests/arena/test_ballots.py has raters",
+        },
     ),
     "docs/guide/arena-statistics.md": Guide(guides.arena),
     "docs/guide/metrics.md": Guide(
@@ -83,7 +86,10 @@ GUIDES = {
         {"commoncanvas evaluate demo/model --suite drawbench": "ViT-H-14; tests/evaluation has a small one"},
     ),
     "docs/guide/serve.md": Guide(
-        parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+        parsed={
+            "commoncanvas serve": "it ends by a signal; tests/serving has a server",
+            "commoncanvas catalog takedown --from-requests": "people send requests in tests/catalog/test_requests.py",
+        }
     ),
     "docs/guide/release.md": Guide(
         guides.museum,
@@ -208,6 +214,8 @@ def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: Modu
 
 @pytest.mark.slow
 def test_the_guide_to_the_arena(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "demo").mkdir(exist_ok=True)
+    (folder / "demo/catalog.lance").symlink_to(model.parent / "catalog.lance")
     for name in ("demo/model", "runs/ours", "runs/theirs"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).symlink_to(model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +11,20 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-import uvicorn
 
 from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.model import LoadedModel, load_model
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
-from commoncanvas.serving.command import make_engine
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.engine import Engine
-from commoncanvas.serving.server import serving_app
-from commoncanvas.web.serve import address_of, listen
+from commoncanvas.serving.start import make_engine
+from commoncanvas.site.app import site_app
+from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
 from commoncanvas.web.tokens import Tokens
+from tests.web.browser import listening
 
 
 @dataclass
@@ -56,18 +57,12 @@ def running(
 ) -> Iterator[Running]:
     signing = Signing(credentials)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, limits, shared=shared)
-    app = serving_app(Studio(engine, signing), loaded.about["model"], limits, tokens)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, log_level="critical"))
-    with listen("127.0.0.1", 0) as listening:
-        url = address_of(listening, "127.0.0.1")
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield Running(url, engine)
-        finally:
-            server.should_exit = True
-            thread.join()
+    engine = make_engine(LocalDrawer(loaded), limits, shared=shared)
+    name = loaded.about["model"]
+    sources = source_desk(name, name, loaded.pipeline, {})
+    drawing = Drawing(Studio(engine, signing), name, name, sources)
+    with listening(site_app(Site(drawing, limits=limits), tokens)) as url:
+        yield Running(url, engine)
 
 
 @pytest.fixture(scope="session")

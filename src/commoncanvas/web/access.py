@@ -36,12 +36,14 @@ class Access:
         tokens: Tokens,
         max_body_bytes: int = MAX_BODY_BYTES,
         open_paths: tuple[str, ...] = (),
+        larger_bodies: Mapping[str, int] | None = None,
         error_form: ErrorForm = plain,
     ) -> None:
         self.app = app
         self.tokens = tokens
         self.max_body_bytes = max_body_bytes
         self.open_paths = OPEN + open_paths
+        self.larger_bodies = larger_bodies or {}
         self.error_form = error_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +55,7 @@ class Access:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        await self.app(scope, _Limited(receive, self.max_body_bytes), send)
+        await self.app(scope, _Limited(receive, self._most_bytes(scope["path"])), send)
 
     def _refused(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
@@ -64,10 +66,14 @@ class Access:
             return self._error(421, "this server has no token, and answers only at localhost")
         if request.method not in ("GET", "HEAD", "OPTIONS") and _from_another_site(request.headers, host):
             return self._error(403, "this request came from another site")
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.max_body_bytes:
-            return self._error(413, f"the request is larger than {self.max_body_bytes:,} bytes")
+        length, most = request.headers.get("content-length", "0"), self._most_bytes(request.url.path)
+        if not length.isdecimal() or int(length) > most:
+            return self._error(413, f"the request is larger than {most:,} bytes")
         return self._without_token(request) if self.tokens else None
+
+    def _most_bytes(self, path: str) -> int:
+        """Of a request's body: a page that takes pictures takes more than the others."""
+        return self.larger_bodies.get(path, self.max_body_bytes)
 
     def _error(self, status: int, text: str, **headers: str) -> Response:
         return JSONResponse(self.error_form(status, text), status, headers=headers)

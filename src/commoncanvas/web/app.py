@@ -29,16 +29,27 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
+class Section:
+    """A part of a site that the header of each page links to. A template says `{% set section = PATH %}`."""
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Pages:
     """Renders the templates of a server's rooms."""
 
     title: str
     templates: Environment
+    sections: tuple[Section, ...] = ()
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page as an answer. Each text in it is escaped."""
         program = f"CommonCanvas {__version__}"
-        text = self.templates.get_template(template).render(site=self.title, program=program, **values)
+        text = self.templates.get_template(template).render(
+            site=self.title, program=program, sections=self.sections, **values
+        )
         return HTMLResponse(text, status)
 
 
@@ -55,13 +66,16 @@ def make_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     schema: bool = False,
     open_paths: tuple[str, ...] = (),
+    sections: tuple[Section, ...] = (),
+    larger_bodies: Mapping[str, int] | None = None,
     error_form: ErrorForm = plain,
 ) -> tuple[FastAPI, Pages]:
     """An application with `/health`, `/login`, `/static/...`, tokens, security headers, logs and plain errors.
 
     `packages`: rooms with folders `templates` and `static` of their own, such as `commoncanvas.arena`. `lifespan`:
     entered before the first request, and left after the last. `schema`: serve `/openapi.json`. `open_paths`: beginnings
-    of paths that need no token either. `error_form`: the body of errors for programs.
+    of paths that need no token either. `sections`: see Section. `larger_bodies`: most bytes of a request to a path,
+    where it is not `max_body_bytes`. `error_form`: the body of errors for programs.
     """
     app = FastAPI(
         title=title,
@@ -71,7 +85,7 @@ def make_app(
         openapi_url="/openapi.json" if schema else None,
         lifespan=lifespan,
     )
-    pages = Pages(title, environment(*packages, WEB))
+    pages = Pages(title, environment(*packages, WEB), sections)
     _add_common(app, pages, assets_of((WEB, *packages), pages.templates), tokens)
     _add_errors(app, pages, error_form)
     app.add_middleware(
@@ -79,6 +93,7 @@ def make_app(
         tokens=tokens,
         max_body_bytes=max_body_bytes,
         open_paths=open_paths,
+        larger_bodies=larger_bodies,
         error_form=error_form,
     )
     app.add_middleware(RequestLog, error_form=error_form)
