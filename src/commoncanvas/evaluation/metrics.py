@@ -79,11 +79,6 @@ def retrieval_matches(
     return np.asarray(nearest / nearest.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
-    """For each generated image [N]: the value of its own real image in `retrieval_matches`."""
-    return retrieval_matches(generated_ND, real_ND, centred=centred).diagonal()
-
-
 def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed: int = 0) -> float:
     """How often chance does as well, by a one-sided permutation test. `scores_NN` has a score for each row and column;
     row i belongs to column i. The result is the share of shuffles of the columns whose diagonal has at least its sum.
@@ -100,7 +95,7 @@ def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed
 
 def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> float:
     """Share of generated images whose nearest real image, by cosine, is their own prompt's; chance is 1/N."""
-    return float(retrieval_hits(generated_ND, real_ND, centred=centred).mean())
+    return float(retrieval_matches(generated_ND, real_ND, centred=centred).diagonal().mean())
 
 
 def wilson_interval(share: float, count: float, z: float = 1.96) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_each_figure_has_its_fields_name_and_an_interval(folders: tuple[Path, Path], clip: Path) -> None:
     found = compare(*folders, features=f"clip-vit-b-32:{clip}", device="cpu")
-    assert {each.name for each in found.figures} >= {"CLIP-FID", "Kernel distance", "Coverage"}
+    assert {each.name for each in found.figures} >= {"CLIP-FID", "CLIP-KID", "Coverage"}
     for each in found.figures:
         if each.metric != "fd-infinity":
             assert each.low is not None and each.high is not None and each.low <= each.value <= each.high

@@ -17,7 +17,7 @@ from commoncanvas.evaluation.image_files import images_in
 from commoncanvas.evaluation.networks import load_network
 from commoncanvas.evaluation.networks.load import DEFAULT
 from commoncanvas.evaluation.networks.network import Network
-from commoncanvas.evaluation.scorers.scorer import check_scorer, load_scorer
+from commoncanvas.evaluation.scorers.scorer import ScorerInfo, check_scorer, load_scorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.options.scorers import DEFAULTS, ScorerOptions
 
@@ -45,46 +45,62 @@ def compare(
     paths = (Path(generated), Path(real))
     prompts = _prompts(paths[0], scorers)
     network = load_network(features, device)
-    names = [_known(name, network) for name in metrics] or [*METRICS]
+    asked = [_known(name, network) for name in metrics]
     with progress("compare", sum(len(images_in(path)) for path in paths if path.is_dir())) as bar:
         kept = Path(cache) if cache else None
         made, true = (read_set(path, network, kept, bar.advance) for path in paths)
     pair = Pair(network, made, true)
-    figures: list[Figure] = []
-    left_out: dict[str, str] = {}
-    for name in names:
-        metric = METRICS[name]
-        title = metric.name_on(network.name)
-        reason = _unfit(metric, pair) or (None if allow_few else _too_few(metric, pair))
-        if reason is None:
-            value, (low, high) = metric.compute(pair)
-            figures.append(Figure(name, title, value, low, high, metric.better))
-        elif metrics:
-            raise MetricError(f"{title}: {reason}")
-        elif metric.on(network.name):
-            left_out[title] = reason
-    scored = []
-    for spec in scorers.scorers:
-        scorer = load_scorer(spec, scorers, device)
-        with progress(scorer.info.kind, len(prompts)) as bar:
-            figures.append(score(scorer, made, prompts, bar.advance))
-        scored.append(scorer.info)
-    if not figures:
+    figures, left_out = _distances(pair, asked, bool(allow_few))
+    few_used = any(_too_few(METRICS[each.metric], pair) for each in figures)
+    scores, infos = _scores(made, prompts, scorers, device)
+    if not figures and not scores:
         raise MetricError("; ".join(f"{title}: {reason}" for title, reason in left_out.items()))
-    few_used = any(_too_few(METRICS[each.metric], pair) for each in figures if each.metric in METRICS)
     return Comparison(
         network=network.name,
         network_sha256=network.sha256,
         resize=network.resize,
         generated=_side(made),
         real=_side(true),
-        figures=tuple(figures),
+        figures=(*figures, *scores),
+        scorers=infos,
         left_out=left_out,
-        scorers=tuple(scored),
         few=allow_few if few_used else None,
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _distances(pair: Pair, asked: Sequence[str], few: bool) -> tuple[list[Figure], dict[str, str]]:
+    """The figures that are asked for, else all that there can be; and why others have no value. With `few`, too few
+    images will do. Raises MetricError if one that is asked for has no value.
+    """
+    figures: list[Figure] = []
+    left_out: dict[str, str] = {}
+    for name in asked or METRICS:
+        metric = METRICS[name]
+        title = metric.name_on(pair.network.name)
+        reason = _unfit(metric, pair) or (None if few else _too_few(metric, pair))
+        if reason is None:
+            value, (low, high) = metric.compute(pair)
+            figures.append(Figure(name, title, value, low, high, metric.better))
+        elif asked:
+            raise MetricError(f"{title}: {reason}")
+        elif metric.on(pair.network.name):
+            left_out[title] = reason
+    return figures, left_out
+
+
+def _scores(
+    made: ImageSet, prompts: Sequence[SuitePrompt], scorers: ScorerOptions, device: str
+) -> tuple[list[Figure], tuple[ScorerInfo, ...]]:
+    """The mean score by each scorer, and what the scorers are."""
+    figures, infos = [], []
+    for spec in scorers.scorers:
+        scorer = load_scorer(spec, scorers, device)
+        with progress(scorer.info.kind, len(prompts)) as bar:
+            figures.append(score(scorer, made, prompts, bar.advance))
+        infos.append(scorer.info)
+    return figures, tuple(infos)
 
 
 def _prompts(generated: Path, scorers: ScorerOptions) -> list[SuitePrompt]:

@@ -15,6 +15,7 @@ from commoncanvas.evaluation.comparing import kernels, manifold
 from commoncanvas.evaluation.comparing.bootstrap import interval
 from commoncanvas.evaluation.comparing.inception_score import SPLITS, inception_score
 from commoncanvas.evaluation.comparing.statistics import ImageSet
+from commoncanvas.evaluation.distance_names import FRECHET, KERNEL
 from commoncanvas.evaluation.networks.network import Network
 
 
@@ -116,14 +117,13 @@ def _more_than_features(dimension: int) -> int:
 
 
 INCEPTION = ("inception-v3", "inception-v3-tf1")
-CLIP = ("clip-vit-b-32", "clip-vit-l-14-336")
 METRICS = {
     "fd": Metric(
         _frechet,
         "Fréchet distance",
         "lower",
         _more_than_features,
-        {**dict.fromkeys(INCEPTION, "FID"), CLIP[0]: "CLIP-FID", "dinov2-vit-l-14": "FD-DINOv2"},
+        FRECHET,
         needs_features=False,
     ),
     "fd-infinity": Metric(
@@ -131,7 +131,7 @@ METRICS = {
         "Fréchet distance, unbiased",
         "lower",
         lambda dimension: 2 * _more_than_features(dimension),
-        {**dict.fromkeys(INCEPTION, "FID-infinity"), "dinov2-vit-l-14": "FD-DINOv2-infinity"},
+        {network: f"{name}-infinity" for network, name in FRECHET.items()},
         needs_features=False,
     ),
     "kd": Metric(
@@ -139,9 +139,9 @@ METRICS = {
         "Kernel distance",
         "lower",
         lambda dimension: 50,
-        {**dict.fromkeys(INCEPTION, "KID"), "dinov2-vit-l-14": "KD-DINOv2"},
+        KERNEL,
     ),
-    "cmmd": Metric(_cmmd, "CMMD", "lower", lambda dimension: 50, only=(CLIP[1],)),
+    "cmmd": Metric(_cmmd, "CMMD", "lower", lambda dimension: 50, only=("clip-vit-l-14-336",)),
     **{
         name: Metric(
             _neighbourhood(name, most),

@@ -74,6 +74,7 @@ class Comparison(Printed):
             )
             table.add_row(each.name, figure(each.value), shown, f"{each.better} is better")
         lines = [f"{name}: {reason}" for name, reason in self.left_out.items()]
+        lines += [f"{each.name}: weights {each.sha256[:12]}" for each in self.scorers]
         if self.few:
             lines.append(f"too few images, allowed: {self.few}; compare only with figures of as many images")
         title = f"{_of(self.generated)} against {_of(self.real)}; features of {self.network}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -111,9 +111,6 @@ class ScorerInfo:
             "scorer_revision": self.sha256,
             "scorer_settings": dict(self.settings),
         }
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Scorer(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name, write_json
+from commoncanvas.evaluation.suites.layout import flat, image_name, write_json
 from commoncanvas.evaluation.suites.reading import json_lines, numbered, text_of
 from commoncanvas.evaluation.suites.suite import Drawn, Suite, one_file
 
@@ -38,7 +38,7 @@ def _question(pair: Any, skill: Any, place: str) -> Question:
     return Question(pair[0], pair[1], {"skill": str(skill)})
 
 
-files, _flat = flat(plain_name)
+files, _flat = flat(image_name)
 
 
 def lay_out(prompts: Sequence[SuitePrompt], drawn: Drawn, folder: Path) -> None:

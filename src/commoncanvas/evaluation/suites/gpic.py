@@ -16,7 +16,7 @@ from typing import Any
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.text import one_line
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name
+from commoncanvas.evaluation.suites.layout import flat, image_name
 from commoncanvas.evaluation.suites.reading import json_lines, text_of
 from commoncanvas.evaluation.suites.suite import Suite
 
@@ -68,4 +68,4 @@ def _archive(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         ) from error
 
 
-SUITE = Suite("gpic", 1, read, *flat(plain_name), sources)
+SUITE = Suite("gpic", 1, read, *flat(image_name), sources)

@@ -77,6 +77,6 @@ def flat(
     return files, lay_out
 
 
-def plain_name(prompt: str, number: int, count: int) -> str:
+def image_name(prompt: str, number: int, count: int) -> str:
     """00017.png if each prompt has one image; else 00017-2.png."""
     return f"{prompt}.png" if count == 1 else f"{prompt}-{number}.png"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name
+from commoncanvas.evaluation.suites.layout import flat, image_name
 from commoncanvas.evaluation.suites.reading import numbered, read_text
 from commoncanvas.evaluation.suites.suite import Suite, one_file
 
@@ -34,4 +34,4 @@ def read(path: Path) -> list[SuitePrompt]:
     return prompts
 
 
-SUITE = Suite("parti", 1, read, *flat(plain_name), one_file)
+SUITE = Suite("parti", 1, read, *flat(image_name), one_file)
