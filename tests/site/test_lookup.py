@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from starlette.exceptions import HTTPException
 
 from commoncanvas.catalog import Catalog, takedown
 from commoncanvas.drawing.credentials import Signer, manifest_of
@@ -22,6 +25,7 @@ from commoncanvas.drawing.own_certificate import own_identity
 from commoncanvas.drawing.png import encoded, texts_of
 from commoncanvas.images.image import encode_image, image_columns
 from commoncanvas.images.image import load as load_image
+from commoncanvas.site.lookup.desk import MOST, Desk
 from commoncanvas.site.lookup.pages import MOST_BYTES
 from commoncanvas.site.parts import Site
 from commoncanvas.table.schema import to_batch
@@ -208,6 +212,27 @@ def test_a_drawn_picture_says_which_model_drew_it_and_from_what(
     changed = signed.replace(b"a red heart", b"a red house")
     assert post(url, changed)["origin"]["credentials"]["state"] == "invalid"
     assert post(url, file_of(scene(50)))["origin"] is None
+
+
+def test_look_ups_wait_for_each_other_and_too_many_are_refused() -> None:
+    desk, go, running = Desk(), threading.Event(), []
+
+    def work(begin: Any) -> dict[str, Any]:
+        running.append(len(running))
+        go.wait(30)
+        return {}
+
+    async def many() -> None:
+        asked = [asyncio.create_task(desk.answer(work)) for _ in range(MOST)]
+        await asyncio.sleep(0.2)
+        with pytest.raises(HTTPException, match="many look-ups wait") as refused:
+            await desk.answer(work)
+        assert (refused.value.status_code, running) == (429, [0])
+        go.set()
+        assert await asyncio.gather(*asked) == [{}] * MOST
+        assert await desk.answer(work) == {}
+
+    asyncio.run(many())
 
 
 @given(st.binary(max_size=200).map(lambda tail: b"\x89PNG\r\n\x1a\n" + tail) | st.binary(max_size=20))

@@ -8,6 +8,7 @@ from typing import Any
 from commoncanvas.catalog.lookup.command import LookupReport, Match, lookup
 from commoncanvas.catalog.lookup.picture import Picture
 from commoncanvas.catalog.lookup.removed import removed
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import visible
 from commoncanvas.site.lookup.origin import origin_of
 from commoncanvas.site.parts import Site
@@ -27,15 +28,23 @@ Begin = Callable[[Catalog], Any]
 """Called before a catalog is searched."""
 
 
+class PictureError(Exception):
+    """The picture can't be decoded; the message says why. Other errors are the server's, and name its places."""
+
+
 def of_picture(site: Site, data: bytes, begin: Begin) -> dict[str, Any]:
-    """The answer for the bytes of an image file. Raises CatalogError if it can't be decoded; ModelError."""
+    """The answer for the bytes of an image file. Raises PictureError."""
     picture = Picture(data)
+    try:
+        picture.pixels  # noqa: B018 (it is decoded here)
+    except CatalogError as error:
+        raise PictureError(str(error)) from error
     found = _answer(site, picture, begin, lambda catalog: lookup(catalog, picture))
     return found | {"asked": None, "origin": origin_of(data, site)}
 
 
 def of_text(site: Site, text: str, begin: Begin) -> dict[str, Any]:
-    """The answer for an address, an image id or a creator. Raises CatalogError."""
+    """The answer for an address, an image id or a creator."""
 
     def search(catalog: Catalog) -> LookupReport:
         by_place = lookup(catalog, text, files=False)

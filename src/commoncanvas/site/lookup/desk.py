@@ -8,8 +8,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from commoncanvas.core.errors import CommonCanvasError
-from commoncanvas.site.lookup.answer import Begin
+from commoncanvas.site.lookup.answer import Begin, PictureError
 from commoncanvas.table.table import Catalog
 
 MOST = 8
@@ -31,16 +30,16 @@ class Desk:
         return self._images
 
     async def answer(self, work: Callable[[Begin], dict[str, Any]]) -> dict[str, Any]:
-        """What `work` finds. Raises HTTPException: 422 with the sentence of a CommonCanvasError, 503 if many wait."""
+        """What `work` finds. Raises HTTPException: 422 with the sentence of a PictureError, 429 if many wait."""
         if self._waiting >= MOST:
             raise HTTPException(
-                503, "many look-ups wait; try again in some seconds", headers={"retry-after": "5"}
+                429, "many look-ups wait; try again in some seconds", headers={"retry-after": "5"}
             )
         self._waiting += 1
         try:
             async with self._turn:
                 return await asyncio.to_thread(work, self._begin)
-        except CommonCanvasError as error:
+        except PictureError as error:
             raise HTTPException(422, str(error)) from error
         finally:
             self._waiting -= 1
