@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from commoncanvas.catalog.searching.searcher import Searcher
-from commoncanvas.core.errors import CatalogError, DecoderError, ImageError
+from commoncanvas.core.errors import CatalogError, DecoderError, ImageError, PlatformError
 from commoncanvas.core.kept import Kept
 from commoncanvas.images.tasks import SHRINKERS, shrunk
 from commoncanvas.site.shown import THUMBNAIL
@@ -49,7 +49,7 @@ class Pictures:
 
     def picture(self, image_id: str, pixels: int, known: str | None) -> Picture | str | None:
         """At most `pixels` wide and high. `known`: the tag of what the browser has; the same tag alone if that is
-        still right. None if there is no such row. Raises CatalogError, DecoderError.
+        still right. None if there is no such row. Raises CatalogError, DecoderError, PlatformError.
         """
         row = self._searcher.row(image_id, ("sha256", "width"))
         if row is None:
@@ -83,7 +83,7 @@ def add_pictures(app: FastAPI, searchers: Mapping[str, Searcher]) -> None:
         known = request.headers.get("if-none-match")
         try:
             found = await to_thread.run_sync(pictures[catalog].picture, image_id, int(px), known, limiter=few)
-        except (CatalogError, DecoderError) as error:
+        except (CatalogError, DecoderError, PlatformError) as error:
             raise HTTPException(503, "pictures can't be read now; try again") from error
         if found is None:
             raise HTTPException(404, "there is no such image, or no longer")
