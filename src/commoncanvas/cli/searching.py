@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
 from commoncanvas.cli.shared import Json, Uri, show
+
+if TYPE_CHECKING:
+    from commoncanvas.models.minilm import MiniLM
+
+Meaning = Annotated[bool, Parameter(negative="")]
 
 
 def search(
@@ -14,6 +23,7 @@ def search(
     from_year: int | None = None,
     to_year: int | None = None,
     image: str | None = None,
+    meaning: Meaning = False,
     limit: int = 20,
     json_: Json = False,
 ) -> None:
@@ -27,6 +37,7 @@ def search(
         from_year: first year in which an image was taken.
         to_year: last year.
         image: image file; finds those that look like it.
+        meaning: the words are a text; finds the 1,000 images nearest in meaning, whatever their words.
         limit: most images to print.
     """
     from commoncanvas.catalog import search as run
@@ -40,13 +51,24 @@ def search(
         from_year=from_year,
         to_year=to_year,
         image=image,
+        meaning=_encoder(meaning),
         limit=limit,
     )
     show(found, json_)
 
 
-def index(*, catalog: Uri, json_: Json = False) -> None:
-    """Make the indexes that make searches fast, or add the rows that came since. A killed run goes on."""
+def index(*, catalog: Uri, meaning: Meaning = False, json_: Json = False) -> None:
+    """Make the indexes that make searches fast, or add the rows that came since. A killed run goes on.
+
+    Args:
+        meaning: embed titles, labels, captions and tags by all-MiniLM-L6-v2 too, for searches by meaning.
+    """
     from commoncanvas.catalog import index as run
 
-    show(run(catalog), json_)
+    show(run(catalog, meaning=_encoder(meaning)), json_)
+
+
+def _encoder(meaning: bool) -> MiniLM | None:
+    from commoncanvas.models.minilm import MiniLM
+
+    return MiniLM() if meaning else None

@@ -19,7 +19,7 @@ from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
 from commoncanvas.table.append import CONFLICT_RETRIES
-from commoncanvas.table.lance_errors import explaining
+from commoncanvas.table.lance_errors import explaining, explaining_filter
 from commoncanvas.table.rows import RowIds, among, take_rows
 from commoncanvas.table.snapshot import Snapshot
 
@@ -38,6 +38,8 @@ VALUES_A_CODE = 16
 PROBED = 0.1
 """Share of the index's lists that are searched, at least LEAST_PROBED."""
 LEAST_PROBED = 16
+REFINED = 2
+"""Rows for each wanted one that the index finds and that are then compared exactly."""
 STALE = 0.1
 """Share of fragments that the index doesn't know yet, above which it is brought up to date. Lance always compares their
 rows too, one by one.
@@ -95,6 +97,32 @@ def nearest(
     )
 
 
+def nearest_rows(
+    catalog: Snapshot, column: str, query_D: Vectors, count: int, where: str | None = None
+) -> RowIds:
+    """The at most `count` rows that meet `where` (SQL) with the largest cosine similarity to one vector, nearest first.
+
+    Any version will do, and nothing is written. All rows are compared if there is no index (see `update_index`); with
+    one, far neighbours may be missed. Raises CatalogError.
+    """
+    catalog.check_columns([column])
+    options = {
+        "column": column,
+        "q": np.asarray(query_D, np.float32),
+        "k": count,
+        "metric": "cosine",
+        "minimum_nprobes": _probes(_lists(catalog.count())),
+        "refine_factor": REFINED,
+    }
+    with explaining_filter(catalog.dataset, where):
+        scanner = catalog.dataset.scanner(
+            columns=["_distance"], nearest=options, filter=where, prefilter=True, with_row_id=True
+        )
+        found = scanner.to_table()
+    ids: RowIds = found["_rowid"].to_numpy()
+    return ids[np.lexsort((ids, found["_distance"].to_numpy()))]
+
+
 def projected_rows(catalog: Snapshot, column: str, project: Projection, rows: RowIds) -> Iterator[Chunk]:
     """The rows that have a vector, AT_ONCE at a time."""
     for start in range(0, len(rows), AT_ONCE):
@@ -128,7 +156,7 @@ def _by_index(
     `rows`, or there are no more.
     """
     lists = _lists(catalog.count(f"{column} IS NOT NULL"))
-    wanted, probes = count * CANDIDATES, min(lists, max(LEAST_PROBED, round(PROBED * lists)))
+    wanted, probes = count * CANDIDATES, _probes(lists)
     while True:
         options = {"column": column, "q": query_D, "k": wanted, "metric": "cosine", "nprobes": probes}
         with explaining(f"catalog {catalog.uri}: column {column} can't be searched"):
@@ -184,6 +212,10 @@ def _create_index(catalog: Snapshot, column: str, name: str) -> None:
 def _lists(rows: int) -> int:
     """Lists of the index: the usual square root of the number of rows."""
     return max(1, round(math.sqrt(rows)))
+
+
+def _probes(lists: int) -> int:
+    return min(lists, max(LEAST_PROBED, round(PROBED * lists)))
 
 
 def vectors_of(column: pa.Array | pa.ChunkedArray) -> Vectors:

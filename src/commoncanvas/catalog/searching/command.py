@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from commoncanvas.catalog.credits import Credit
 from commoncanvas.catalog.searching.alike import hash_of
+from commoncanvas.catalog.searching.meaning import NEAREST, SentenceEncoder, add_meanings
 from commoncanvas.catalog.searching.query import Query
 from commoncanvas.catalog.searching.searcher import Order, Searcher
 from commoncanvas.core.console import Printed, say
@@ -27,8 +28,16 @@ LIMIT = 20
 ORDERS = {
     "relevance": "most relevant first",
     "likeness": "most alike first",
+    "meaning": "nearest in meaning first",
     "catalog": "in the catalog's order",
 }
+
+
+def heading(total: int, order: Order) -> str:
+    """How many images there are, and in which order."""
+    if order == "meaning" and total == NEAREST:
+        return f"The {counted(total, 'images')} nearest in meaning, nearest first"
+    return f"{counted(total, 'images')}, {ORDERS[order]}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +60,7 @@ class SearchReport(Printed):
         from rich.console import Group
         from rich.text import Text
 
-        lines = [Text(f"{counted(self.total, 'images')}, {ORDERS[self.order]}", style="bold")]
+        lines = [Text(heading(self.total, self.order), style="bold")]
         lines += [Text(f"{each.text()}\n  {each.image_id}", overflow="fold") for each in self.credits]
         if self.total > len(self.credits):
             lines.append(Text(f"and {self.total - len(self.credits):,} more; --limit shows more"))
@@ -68,34 +77,40 @@ def search(
     from_year: int | None = None,
     to_year: int | None = None,
     image: str | Path | None = None,
+    meaning: SentenceEncoder | None = None,
     limit: int = LIMIT,
 ) -> SearchReport:
     """Find rows by words, by licence, creator (a name or an address), country and year, and by what they look like.
 
     `text`: each of its words is in the title, description, tags, label, caption or creator of a row. `image`: a file;
-    the rows whose pictures are like it in their large shapes. Without `index`, words take longer and are not ranked.
-    Raises CatalogError.
+    the rows whose pictures are like it in their large shapes. `meaning`: the encoder that `index` got; finds the rows
+    nearest in meaning to `text`, whatever their words. Without `index`, words take longer and are not ranked. Raises
+    CatalogError.
     """
     if limit < 1:
         raise CatalogError(f"--limit {limit}: give at least 1")
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
     alike = None if image is None else _hash(Path(image))
-    query = Query(text, license, creator, country, from_year, to_year, alike)
-    page = Searcher(Newest(catalog)).page(query, 0, limit)
+    query = Query(text, license, creator, country, from_year, to_year, alike, meaning is not None)
+    page = Searcher(Newest(catalog), meaning).page(query, 0, limit)
     found = tuple(each for each in page.rows if each is not None)
     return SearchReport(catalog.uri, page.version, query.form(), page.total, page.order, found)
 
 
 @dataclass(frozen=True, repr=False)
 class IndexReport(Printed):
-    """The indexes that were made or brought up to date; `current`: those that had all rows before."""
+    """The indexes that were made or brought up to date; `current`: those that had all rows before.
+
+    `meanings`: rows that got a vector for searches by meaning; None if not asked for.
+    """
 
     uri: str
     version: int
     rows: int
     made: tuple[Made, ...]
     current: int
+    meanings: int | None = None
 
     def render(self) -> RenderableType:
         """What the terminal shows."""
@@ -108,21 +123,27 @@ class IndexReport(Printed):
             lines.append(
                 Text(f"{len(self.made)} index{'es' if len(self.made) > 1 else ''} made in {took:,.1f} s")
             )
+        if self.meanings is not None:
+            lines.append(Text(f"{counted(self.meanings, 'rows')} embedded for searches by meaning"))
         if self.current:
             lines.append(Text(f"{self.current} had all rows before"))
         return Group(*lines)
 
 
-def index(catalog: Catalog | str | Path) -> IndexReport:
+def index(catalog: Catalog | str | Path, *, meaning: SentenceEncoder | None = None) -> IndexReport:
     """Make the indexes of `search`, or add to them the rows that came since. Says what it made and how long it took.
 
+    `meaning`: embeds the rows' texts too, such as `MiniLM()` of `commoncanvas.models.minilm`, for searches by meaning.
     Each is kept as soon as it is made: a call after a killed one makes the rest. Raises CatalogError.
     """
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    embedded = None if meaning is None else add_meanings(catalog, meaning)
     before = uncovered_rows(catalog)
     made = update(catalog, lambda each: say(_line(each)))
-    return IndexReport(catalog.uri, catalog.version, catalog.count(), tuple(made), len(before) - len(made))
+    return IndexReport(
+        catalog.uri, catalog.version, catalog.count(), tuple(made), len(before) - len(made), embedded
+    )
 
 
 def advice(catalog: Snapshot) -> str | None:

@@ -15,11 +15,13 @@ from commoncanvas.core.text import clean, one_line
 from commoncanvas.table.schema import COUNTRY
 from commoncanvas.table.sql import all_of, quoted
 
-FIELDS = ("q", "license", "creator", "country", "from", "to", "alike")
+FIELDS = ("q", "license", "creator", "country", "from", "to", "alike", "by")
 """Of a form that searches."""
 MOST_LETTERS = 400
 """Of a text to search for."""
 MOST_WORDS = 12
+MEANING = "meaning"
+"""The value of the field `by`; else a text is searched by its words."""
 YEARS = (1000, 9999)
 _ENGLISH = (
     "a an and are as at be but by for from if in into is it no not of on or such that the their then there these they "
@@ -38,7 +40,8 @@ class Query:
 
     `text`: each of its words is in a title, a description, tags, a label, a caption or a creator's name. `license` and
     `country`: as the catalog has them. `creator`: a name or an address, as the catalog has it. Years: of `taken_at`,
-    both included, in UTC. `alike`: a perceptual hash of 64 bits; rows whose own is near.
+    both included, in UTC. `alike`: a perceptual hash of 64 bits; rows whose own is near. `by_meaning`: rows near in
+    meaning to `text`, whatever their words.
     """
 
     text: str = ""
@@ -48,9 +51,10 @@ class Query:
     from_year: int | None = None
     to_year: int | None = None
     alike: int | None = None
+    by_meaning: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.words) > MOST_WORDS:
+        if len(self.words) > MOST_WORDS and not self.by_meaning:
             raise CatalogError(f"{len(self.words)} words are too many; give at most {MOST_WORDS}")
         years = [year for year in (self.from_year, self.to_year) if year is not None]
         for year in years:
@@ -79,6 +83,7 @@ class Query:
             _year(given.get("from", "")),
             _year(given.get("to", "")),
             int(alike, 16) if alike else None,
+            given.get("by") == MEANING,
         )
 
     @cached_property
@@ -97,11 +102,12 @@ class Query:
             "from": "" if self.from_year is None else str(self.from_year),
             "to": "" if self.to_year is None else str(self.to_year),
             "alike": "" if self.alike is None else f"{self.alike:016x}",
+            "by": MEANING if self.by_meaning else "",
         }
         return {name: value for name, value in fields.items() if value}
 
     def where(self, schema: pa.Schema) -> str | None:
-        """SQL for all parts but words and likeness; None if there are none."""
+        """SQL for all parts but text and likeness; None if there are none."""
         conditions = []
         if self.license:
             conditions.append(f"license = {quoted(self.license)}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.searching.alike import Hashes
+from commoncanvas.catalog.searching.meaning import SentenceEncoder, column_of, near_meaning
 from commoncanvas.catalog.searching.query import Query
 from commoncanvas.catalog.searching.values import Values, count_values
 from commoncanvas.core.errors import CatalogError
@@ -25,7 +26,7 @@ from commoncanvas.table.word_search import matching_words, row_ids
 
 T = TypeVar("T")
 
-Order = Literal["relevance", "likeness", "catalog"]
+Order = Literal["relevance", "likeness", "meaning", "catalog"]
 KEPT_BYTES = 64 * 2**20
 """Of row ids that searches found. The last search is always kept."""
 KEPT_ROWS = 100_000
@@ -59,8 +60,10 @@ class Page:
 class Searcher:
     """Thread-safe. Row ids of the last searches stay in memory, so that a further page costs only its own rows."""
 
-    def __init__(self, newest: Newest) -> None:
+    def __init__(self, newest: Newest, encoder: SentenceEncoder | None = None) -> None:
+        """`encoder`: for searches by meaning; None: there are none."""
         self._newest = newest
+        self._encoder = encoder
         self._hits: Kept[tuple[int, Query], Hits] = Kept(KEPT_BYTES, lambda hits: hits.row_ids.nbytes)
         self._known: Kept[str, int] = Kept(KEPT_ROWS)
         self._hashes = Hashes()
@@ -80,6 +83,11 @@ class Searcher:
             self._known.put(one.image_id, row_id)
         found = tuple(shown.get(row_id) for row_id in ids.tolist())
         return Page(hits.version, len(hits.row_ids), start, hits.order, found)
+
+    @property
+    def has_meanings(self) -> bool:
+        """Whether the catalog can be searched by meaning."""
+        return self._encoder is not None and column_of(self._encoder) in self._newest().schema.names
 
     def values(self) -> Values:
         """The values of a version that is, or was shortly before, the newest."""
@@ -132,15 +140,23 @@ class Searcher:
         order: Order
         if query.alike is not None:
             narrowed = query.words or where is not None
-            only = np.sort(matching_words(snapshot, query.words, where).row_ids) if narrowed else None
+            only = np.sort(self._by_text(snapshot, query, where)[0]) if narrowed else None
             found, order = self._hashes.near(snapshot, query.alike, only), "likeness"
-        elif query.words:
-            found, by_relevance = matching_words(snapshot, query.words, where)
-            order = "relevance" if by_relevance else "catalog"
+        elif query.text:
+            found, order = self._by_text(snapshot, query, where)
         else:
-            # A text of nothing but signs has no word that a row could have.
-            found, order = row_ids(snapshot, "false" if query.text else where), "catalog"
+            found, order = row_ids(snapshot, where), "catalog"
         return Hits(snapshot.version, found, order)
+
+    def _by_text(self, snapshot: Snapshot, query: Query, where: str | None) -> tuple[RowIds, Order]:
+        if query.by_meaning and query.text:
+            if self._encoder is None:
+                raise CatalogError("there is no search by meaning here; search by words")
+            return near_meaning(snapshot, self._encoder, query.text, where), "meaning"
+        if query.text and not query.words:
+            where = "false"  # nothing but signs: no row has such a word
+        found, by_relevance = matching_words(snapshot, query.words, where)
+        return found, "relevance" if by_relevance else "catalog"
 
 
 def _rows(snapshot: Snapshot, ids: RowIds, columns: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -17,12 +17,14 @@ from starlette.responses import JSONResponse, Response
 
 from commoncanvas import licenses
 from commoncanvas.catalog.searching.alike import hash_of
-from commoncanvas.catalog.searching.command import ORDERS, advice
+from commoncanvas.catalog.searching.command import advice, heading
+from commoncanvas.catalog.searching.meaning import SentenceEncoder
 from commoncanvas.catalog.searching.query import FIELDS, MOST_LETTERS, Query
 from commoncanvas.catalog.searching.searcher import Page, Searcher
 from commoncanvas.core.console import say
-from commoncanvas.core.errors import CatalogError, DecoderError, ImageError, PlatformError
-from commoncanvas.core.text import counted, one_line, visible
+from commoncanvas.core.errors import CatalogError, DecoderError, ImageError, MissingExtraError, PlatformError
+from commoncanvas.core.text import one_line, visible
+from commoncanvas.models.minilm import MiniLM
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.search.pictures import add_pictures
 from commoncanvas.site.shown import shown
@@ -43,7 +45,8 @@ FARTHEST = 2**53
 
 def add(app: FastAPI, pages: Pages, site: Site) -> None:
     """Add the routes; says which indexes are missing."""
-    searchers = {name: Searcher(Newest(catalog)) for name, catalog in site.catalogs.items()}
+    encoder = _encoder()
+    searchers = {name: Searcher(Newest(catalog), encoder) for name, catalog in site.catalogs.items()}
     for name, searcher in searchers.items():
         line = advice(site.catalogs[name])
         if line is not None:
@@ -63,7 +66,7 @@ def _add_page(app: FastAPI, pages: Pages, searchers: Mapping[str, Searcher], few
         values = await _threaded(searcher.values, few)
         found, problem = None, None
         try:
-            query = Query.parse(given)
+            query = await _parsed(given, searcher, few)
             start, version = _start(given), _number(given, "version")
         except CatalogError as error:
             problem = str(error)
@@ -75,6 +78,7 @@ def _add_page(app: FastAPI, pages: Pages, searchers: Mapping[str, Searcher], few
             200 if problem is None else 400,
             catalogs=list(searchers),
             catalog=name,
+            meanings=await _threaded(lambda: any(each.has_meanings for each in searchers.values()), few),
             fields=fields,
             problem=problem and visible(problem),
             values=values,
@@ -91,7 +95,7 @@ def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLi
         given = request.query_params
         name, searcher = _named(searchers, given)
         try:
-            query = Query.parse(given)
+            query = await _parsed(given, searcher, few)
             start, version = _start(given), _number(given, "version")
             limit = min(_number(given, "limit") or PER_PAGE, MOST_PER_PAGE)
         except CatalogError as error:
@@ -112,18 +116,35 @@ def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLi
 
 
 def _read_ahead(searcher: Searcher, indexed: bool) -> None:
-    """What the first visitor would wait for: the values of the filters, and the lists of words of the indexes."""
+    """What the first visitor would wait for: the filters' values, the lists of words of the indexes, the encoder."""
     with suppress(CatalogError):
         searcher.values()
         if indexed:
             searcher.page(Query("word"), 0, 1)
+        if searcher.has_meanings:
+            searcher.page(Query("word", by_meaning=True), 0, 1)
+
+
+def _encoder() -> SentenceEncoder | None:
+    try:
+        return MiniLM()
+    except MissingExtraError:
+        return None
+
+
+async def _parsed(given: Mapping[str, str], searcher: Searcher, few: CapacityLimiter) -> Query:
+    """The query of a form. Raises CatalogError with a sentence for whoever filled it in."""
+    query = Query.parse(given)
+    if query.by_meaning and not await _threaded(lambda: searcher.has_meanings, few):
+        raise CatalogError("this catalog can't be searched by meaning; search by words")
+    return query
 
 
 def sentence(found: Page) -> str:
     """How many images, and in which order."""
     if not found.total:
         return "No image matches."
-    return f"{counted(found.total, 'images')}, {ORDERS[found.order]}."
+    return f"{heading(found.total, found.order)}."
 
 
 def _named(searchers: Mapping[str, Searcher], given: Mapping[str, str]) -> tuple[str, Searcher]:
