@@ -38,7 +38,7 @@ VALUES_A_CODE = 16
 PROBED = 0.1
 """Share of the index's lists that are searched, at least LEAST_PROBED."""
 LEAST_PROBED = 16
-REFINED = 2
+REFINED = 4
 """Rows for each wanted one that the index finds and that are then compared exactly."""
 STALE = 0.1
 """Share of fragments that the index doesn't know yet, above which it is brought up to date. Lance always compares their

@@ -14,7 +14,7 @@ from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import clean
 from commoncanvas.table.backfill import run_shown
 from commoncanvas.table.columns import ColumnInfo, same_column
-from commoncanvas.table.nearest import INDEXED_FROM, nearest_rows, update_index
+from commoncanvas.table.nearest import nearest_rows, update_index
 from commoncanvas.table.rows import RowIds
 from commoncanvas.table.snapshot import Snapshot
 
@@ -25,6 +25,10 @@ NEAREST = 1000
 MOST_LETTERS = 4000
 """Of a row's texts. The encoder reads 512 tokens."""
 ROWS_AT_ONCE = 1024
+INDEXED_FROM = 2_000_000
+"""Rows with a vector from which there is an index. To compare fewer is exact, and takes less than a second or two if
+their vectors (768 bytes each) are in the memory that the system keeps files in.
+"""
 
 
 class SentenceEncoder(Protocol):

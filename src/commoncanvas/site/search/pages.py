@@ -22,7 +22,14 @@ from commoncanvas.catalog.searching.meaning import SentenceEncoder
 from commoncanvas.catalog.searching.query import FIELDS, MOST_LETTERS, Query
 from commoncanvas.catalog.searching.searcher import Page, Searcher
 from commoncanvas.core.console import say
-from commoncanvas.core.errors import CatalogError, DecoderError, ImageError, MissingExtraError, PlatformError
+from commoncanvas.core.errors import (
+    CatalogError,
+    DecoderError,
+    ImageError,
+    MissingExtraError,
+    ModelError,
+    PlatformError,
+)
 from commoncanvas.core.text import one_line, visible
 from commoncanvas.models.minilm import MiniLM
 from commoncanvas.site.parts import Room, Site
@@ -117,7 +124,7 @@ def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLi
 
 def _read_ahead(searcher: Searcher, indexed: bool) -> None:
     """What the first visitor would wait for: the filters' values, the lists of words of the indexes, the encoder."""
-    with suppress(CatalogError):
+    with suppress(CatalogError, ModelError):
         searcher.values()
         if indexed:
             searcher.page(Query("word"), 0, 1)
@@ -159,7 +166,7 @@ def _named(searchers: Mapping[str, Searcher], given: Mapping[str, str]) -> tuple
 async def _threaded(work: Callable[[], T], few: CapacityLimiter) -> T:
     try:
         return await to_thread.run_sync(work, limiter=few)
-    except CatalogError as error:
+    except (CatalogError, ModelError) as error:
         raise HTTPException(503, f"the catalog can't be searched now: {error}") from error
 
 
