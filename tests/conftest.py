@@ -92,9 +92,10 @@ def add_shapes(uri: str | Path) -> Catalog:
 
 @pytest.fixture(scope="session", autouse=True)
 def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's folder of settings, so that no test writes into the real one."""
+    """The user's folder of settings, with the caches, so that no test writes into the real ones."""
     folder = tmp_path_factory.mktemp("settings")
     os.environ["XDG_CONFIG_HOME"] = str(folder)
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     return folder
 
 

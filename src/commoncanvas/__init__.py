@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from commoncanvas.memorisation.command import measure_memorisation as measure_memorisation
     from commoncanvas.memorisation.sources import sources as sources
     from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
+    from commoncanvas.options.evaluate import SweepOptions as SweepOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
-    from commoncanvas.options.sweep import SweepOptions as SweepOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _CALLS = {
     "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
-    "SweepOptions": "commoncanvas.options.sweep",
+    "SweepOptions": "commoncanvas.options.evaluate",
     "caption": "commoncanvas.captioning.command",
     "compare": "commoncanvas.evaluation.comparing.command",
     "check_data": "commoncanvas.release.check_data",

@@ -17,10 +17,12 @@ from commoncanvas.drawing.model import LoadedModel, load_model
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.engine import Engine
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
 from commoncanvas.web.tokens import Tokens
 from tests.web.browser import listening
 
@@ -55,8 +57,10 @@ def running(
 ) -> Iterator[Running]:
     signing = Signing(credentials)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, limits, shared=shared)
-    drawing = Drawing(Studio(engine, signing), loaded.about["model"], loaded.about["model"])
+    engine = make_engine(LocalDrawer(loaded), limits, shared=shared)
+    name = loaded.about["model"]
+    sources = source_desk(name, name, loaded.pipeline, {})
+    drawing = Drawing(Studio(engine, signing), name, name, sources)
     with listening(site_app(Site(drawing, limits=limits), tokens)) as url:
         yield Running(url, engine)
 

@@ -80,3 +80,13 @@ def test_files_leave_after_their_time_and_for_newer_ones() -> None:
     assert files.get(first) is None and files.get(second) == b"67890"
     now = 61
     assert files.get(third) is None and files.get("../x") is None
+
+
+@given(items)
+def test_the_place_in_the_queue_is_the_number_of_images_taken_before(asked: list[tuple[str, int]]) -> None:
+    queue: FairQueue[Item] = FairQueue(40)
+    added = [Item(owner, 0, number) for number, (owner, _) in enumerate(asked)]
+    queue.add(added)
+    places = {item.number: queue.ahead(item) for item in added}
+    for number, item in enumerate(iter(lambda: next(iter(queue.take(1)), None), None)):
+        assert places[item.number] == number and queue.ahead(item) is None

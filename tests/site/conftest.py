@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,11 +11,14 @@ import pytest
 from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.model import load_model
 from commoncanvas.options.credentials import CredentialOptions
-from commoncanvas.options.serve import UNSIGNED, ServeOptions
+from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
+from commoncanvas.site.sources import source_desk
+from commoncanvas.table.table import Catalog
 from commoncanvas.web.tokens import Tokens
 from tests.web.browser import chromium, listening, visit
 
@@ -31,10 +34,17 @@ def opened() -> Iterator[Open]:
         yield lambda site: stack.enter_context(listening(site_app(site, Tokens())))
 
 
-def drawing_of(model: Path, credentials: CredentialOptions = UNSIGNED) -> Drawing:
-    """A model that draws."""
+def drawing_of(
+    model: Path,
+    credentials: CredentialOptions = UNSIGNED,
+    limits: ServeOptions = DEFAULTS,
+    catalogs: Mapping[str, Catalog] | None = None,
+) -> Drawing:
+    """A model that draws. `catalogs`: those of the site."""
     signing = Signing(credentials)
     loaded = load_model(model)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, ServeOptions(), shared=False)
-    return Drawing(Studio(engine, signing), loaded.about["model"], str(model))
+    engine = make_engine(LocalDrawer(loaded), limits, shared=False)
+    name = loaded.about["model"]
+    sources = source_desk(str(model), name, loaded.pipeline, catalogs or {})
+    return Drawing(Studio(engine, signing), name, str(model), sources)

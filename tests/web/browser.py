@@ -46,9 +46,12 @@ def listening(app: FastAPI) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser. Tests that use it are marked slow."""
+    """A browser. Tests that use it are marked slow.
+
+    It ends with the module: while playwright runs, `asyncio.run` fails in all tests, and a second one can't start.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with playwright.sync_playwright() as started:

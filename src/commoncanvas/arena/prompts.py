@@ -40,7 +40,7 @@ def prompts_of(spec: str) -> PromptFile:
     """Read `parti:PartiPrompts.tsv`, or another suite with its file; or a file alone: a prompt on each line, or CSV or
     TSV with the columns `prompt` and, if wanted, `category`. Prompts whose text was there before are left out.
 
-    Raises RecipeError, and ArenaError if there is no prompt.
+    Raises RecipeError, EvaluationError, and ArenaError if there is no prompt.
     """
     kind, separator, file = spec.partition(":")
     if separator and kind.isidentifier() and not Path(spec).exists():

@@ -86,7 +86,7 @@ def sources(
 
     Args:
         images: JPEG, PNG or WebP files, drawn by the model or not.
-        model: folder that `train` wrote.
+        model: folder that `train` wrote, or xs.
         count: training images for each.
     """
     from commoncanvas.memorisation.sources import sources as run

@@ -82,6 +82,16 @@ def locked(file: int) -> Iterator[None]:
         raise NotImplementedError
 
 
+def cache_folder() -> Path:
+    """Where this user's programs keep what they can make again (XDG Base Directory Specification 0.8)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        caches = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # this user has no home
+        caches = Path(tempfile.gettempdir())
+    return caches / "commoncanvas"
+
+
 def nameless_file(name: str) -> BinaryIO:
     """An empty file without a path, to be inherited and locked. On Linux it is in memory, as `name`."""
     if sys.platform == "linux":

@@ -112,6 +112,11 @@ class Signing:
         if self._note:
             say(self._note)
 
+    @property
+    def signs(self) -> bool:
+        """Whether files get credentials."""
+        return self.signer is not None
+
     def added(self, data: bytes) -> bytes:
         """The file with its credentials; unchanged if files are not signed."""
         return data if self.signer is None else self.signer.sign(data, self.manifest)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from commoncanvas.evaluation.frechet import Gaussian, distance, in_span
 from commoncanvas.models.similarity import Features, cosine_similarity
 
+LEAST_SAMPLES = 2
+"""A covariance needs two samples."""
 # Similarities closer than this are a tie, because the last bits of a matrix product depend on the order of its rows.
 TIE = 1e-7
 
@@ -24,7 +26,7 @@ def frechet_distance(features_1: Features, features_2: Features) -> float:
     With few samples it is biased upwards, so compare it only with a baseline from as many samples. Raises ValueError
     below two samples.
     """
-    x_ND, y_MD = in_span(*_pair(features_1, features_2, least=2))
+    x_ND, y_MD = in_span(*_pair(features_1, features_2, least=LEAST_SAMPLES))
     return distance(Gaussian.of(x_ND), Gaussian.of(y_MD))
 
 
@@ -41,7 +43,7 @@ def kernel_distance(
     """
     from torch_fidelity.metric_kid import kernel_poly, mmd2
 
-    x_ND, y_ND = _pair(features_1, features_2, least=2)
+    x_ND, y_ND = _pair(features_1, features_2, least=LEAST_SAMPLES)
     if len(x_ND) != len(y_ND):
         raise ValueError(f"{x_ND.shape} and {y_ND.shape} must match row by row")
     random = np.random.default_rng(seed)

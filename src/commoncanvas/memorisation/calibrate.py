@@ -10,8 +10,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from commoncanvas.core.console import say
 from commoncanvas.core.errors import ModelError
-from commoncanvas.core.files import replace_bytes
+from commoncanvas.core.files import replace_bytes, why
+from commoncanvas.core.platforms import cache_folder
 from commoncanvas.memorisation.calibration import (
     ALARMS,
     Calibration,
@@ -23,9 +25,13 @@ from commoncanvas.memorisation.copies import CHANGES
 from commoncanvas.memorisation.learned import Learned
 from commoncanvas.memorisation.projection import Whitening
 from commoncanvas.memorisation.view import View
+from commoncanvas.models.pretrained import is_packaged
+from commoncanvas.provenance.model_card import MEMORISATION
 
 STRANGERS, COPIES = 2000, 100
 LEAST_STRANGERS = 20
+TWINS = 64
+"""Nearest training images that are looked at: a copy can be as near to several that differ in a detail."""
 FILE = "calibration.npz"
 
 
@@ -41,9 +47,21 @@ def calibrated(
     if (kept := _read(folder, learned, view)) and kept[0] == settings:
         return kept[1:]
     found = calibrate(learned, view, strangers=strangers, copies=copies, seed=seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_bytes(folder / FILE, _written(_identity(learned, view), settings, *found))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_bytes(folder / FILE, _written(_identity(learned, view), settings, *found))
+    except OSError as error:
+        say(f"the calibration can't be kept in {folder}, and is made again next time: {why(error)}")
     return found
+
+
+def calibration_folder(model: str) -> Path:
+    """Where the calibration of a model is kept: in its folder, or for a packaged model in the user's cache."""
+    return (
+        cache_folder() / MEMORISATION.parent / Path(model).name
+        if is_packaged(model)
+        else Path(model) / MEMORISATION.parent
+    )
 
 
 def kept_calibration(folder: Path, learned: Learned, view: View) -> tuple[Whitening, Calibration] | None:
@@ -94,9 +112,9 @@ def _copies_found(
     found = {}
     for name, change in CHANGES.items():
         changed = view.features(view.drawn([change(image) for _, image in pairs]))
-        nearest = learned.nearest(view, changed, whitening, 1)
+        nearest = learned.nearest(view, changed, whitening, TWINS)
         hits = [
-            near[0].row == row and near[0].similarity > threshold
+            any(each.row == row and each.similarity > threshold for each in near)
             for (row, _), near in zip(pairs, nearest, strict=True)
         ]
         found[name] = Share(sum(hits), len(hits))

@@ -8,7 +8,7 @@ Shapes: Q given images, D features, K neighbours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,11 +22,12 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import readable
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.memorisation.projection import Vectors, Whitening
 from commoncanvas.memorisation.stage import compute_features
-from commoncanvas.memorisation.view import Pixels, View
+from commoncanvas.memorisation.view import View
 from commoncanvas.provenance.folder import catalog_places, read_rows
-from commoncanvas.table.nearest import nearest, vectors_of
+from commoncanvas.table.nearest import INDEXED_FROM, Chunk, nearest, projected_rows, vectors_of
 from commoncanvas.table.rows import RowIds, among
 
 FETCHED_WITH_HASH = "fetch_status = 'ok' AND phash IS NOT NULL"
@@ -58,16 +59,38 @@ class Learned:
     def __init__(self, model: str, provenance: Mapping[str, Any], moved: Sequence[str]) -> None:
         """`moved`: as for `catalog_places`. Raises CatalogError, ModelError."""
         places = catalog_places(model, dict(provenance), moved)
+        self._kept: dict[str, list[Chunk]] = {}
         self.rows = read_rows(model)
         self.catalogs = {name: Catalog.open(uri) for name, uri in places.items()}
-        trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
-        self.ids = {name: _still_there(catalog, name, trained) for name, catalog in self.catalogs.items()}
-        self.gone = len(trained) - sum(map(len, self.ids.values()))
+        self._trained = self.rows.filter(pc.equal(self.rows["split"], "train"))
+        self.ids = {
+            name: _still_there(catalog, name, self._trained) for name, catalog in self.catalogs.items()
+        }
         if not sum(map(len, self.ids.values())):
             raise ModelError(
-                f"none of the images that {model} learned from is in {', '.join(places.values())}; "
-                "name its catalog with --catalog"
+                f"none of the images that {model} learned from is stored in {', '.join(places.values())}; "
+                "fetch them, or name its catalog with --catalog"
             )
+
+    def refresh(self) -> None:
+        """Move to the newest versions of the catalogs. Raises CatalogError."""
+        for name, catalog in self.catalogs.items():
+            before = catalog.version
+            catalog.refresh()
+            if catalog.version != before:
+                self.ids[name] = _still_there(catalog, name, self._trained)
+                self._kept.pop(name, None)
+
+    def keep(self, view: View, whitening: Whitening) -> None:
+        """Keep the whitened features in memory, as far as `nearest` reads them each time: 1 KB an image."""
+        for name, catalog in self.catalogs.items():
+            if name not in self._kept and len(self.ids[name]) < INDEXED_FROM:
+                self._kept[name] = list(projected_rows(catalog, view.column, whitening, self.ids[name]))
+
+    @property
+    def gone(self) -> int:
+        """Training images that the catalogs no longer have."""
+        return len(self._trained) - sum(map(len, self.ids.values()))
 
     @cached_property
     def hashes(self) -> dict[str, NDArray[np.uint64]]:
@@ -102,8 +125,9 @@ class Learned:
         sister among those that it learned from. Held-out images come first.
         """
         random = np.random.default_rng(seed)
-        parts = [self._not_learned(name) for name in self.catalogs]
-        names = np.repeat(list(self.catalogs), [len(part[0]) for part in parts])
+        firsts = [names[0] for names in self._names_of_places()]
+        parts = [self._not_learned(names) for names in self._names_of_places()]
+        names = np.repeat(firsts, [len(part[0]) for part in parts])
         ids, hashes, heldout = (np.concatenate(each) for each in zip(*parts, strict=True))
         order = np.lexsort((random.permutation(len(ids)), ~heldout))
         learned = np.unique(np.concatenate(list(self.hashes.values())))
@@ -116,23 +140,43 @@ class Learned:
                 chosen.append(Row(str(names[place]), int(ids[place])))
         return [chosen[place] for place in random.permutation(len(chosen)).tolist()]
 
-    def _not_learned(self, name: str) -> tuple[RowIds, NDArray[np.uint64], NDArray[np.bool_]]:
-        """Ids of a catalog's rows that were not trained on, their perceptual hashes, and whether they were held out."""
-        mine = self.rows.filter(pc.equal(self.rows["catalog"], name))
+    def _names_of_places(self) -> list[list[str]]:
+        """The catalogs' names, together if they are one table with several filters."""
+        names: dict[str, list[str]] = {}
+        for name, catalog in self.catalogs.items():
+            names.setdefault(catalog.uri, []).append(name)
+        return list(names.values())
+
+    def _not_learned(self, names: list[str]) -> tuple[RowIds, NDArray[np.uint64], NDArray[np.bool_]]:
+        """Ids of a table's rows that were not trained on, their perceptual hashes, and whether they were held out."""
+        mine = self.rows.filter(pc.is_in(self.rows["catalog"], pa.array(names)))
         train = pc.equal(mine["split"], "train")
-        table = self.catalogs[name].table(["phash"], FETCHED_WITH_HASH, with_row_id=True)
+        table = self.catalogs[names[0]].table(["phash"], FETCHED_WITH_HASH, with_row_id=True)
         table = table.filter(pa.array(~among(table["_rowid"].to_numpy(), _ids(mine.filter(train)))))
         ids = table["_rowid"].to_numpy()
         return ids, table["phash"].to_numpy(), among(ids, _ids(mine.filter(pc.invert(train))))
 
-    def compute(self, view: View, more: Sequence[Row] = ()) -> None:
-        """Compute the features of all training images, and of the rows `more`, that lack them. Raises CatalogError."""
+    def compute(
+        self, view: View, more: Sequence[Row] = (), on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Compute the features of all training images, and of the rows `more`, that lack them. Raises CatalogError.
+
+        `on_progress` gets the number of images that are done, and of all.
+        """
+        done, every = 0, sum(map(len, self.ids.values()))
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if on_progress is not None:
+                on_progress(done, every)
+
         for name, catalog in self.catalogs.items():
             others = np.array([row.row_id for row in more if row.catalog == name], np.uint64)
-            compute_features(catalog, view, np.union1d(self.ids[name], others))
+            compute_features(catalog, view, np.union1d(self.ids[name], others), advance)
 
     def features(self, view: View, rows: Sequence[Row]) -> Vectors:
-        """The stored features [N, D] of rows; those whose image can't be decoded are left out."""
+        """The stored features [N, D] of rows, catalog by catalog; those whose image can't be decoded are left out."""
         parts = [np.empty((0, view.width), np.float32)]
         for name, catalog in self.catalogs.items():
             ids = np.array([row.row_id for row in rows if row.catalog == name], np.uint64)
@@ -146,7 +190,15 @@ class Learned:
         """
         found: list[list[Near]] = [[] for _ in features_QD]
         for name, catalog in self.catalogs.items():
-            ids, similarities = nearest(catalog, view.column, features_QD, count, whitening, self.ids[name])
+            ids, similarities = nearest(
+                catalog,
+                view.column,
+                features_QD,
+                count,
+                whitening,
+                self.ids[name],
+                kept=self._kept.get(name),
+            )
             for place, near in enumerate(found):
                 near += [
                     Near(Row(name, int(row_id)), float(similarity))

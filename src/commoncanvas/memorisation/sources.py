@@ -7,18 +7,13 @@ from pathlib import Path
 
 from commoncanvas.core.errors import ImageError, ModelError
 from commoncanvas.core.files import why
-from commoncanvas.diffusion.sampling import load_pipeline
-from commoncanvas.evaluation.folder import diffusion_provenance
-from commoncanvas.evaluation.networks.load import load_network
 from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import load
-from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, calibrated, kept_calibration
+from commoncanvas.memorisation.calibrate import COPIES, STRANGERS
 from commoncanvas.memorisation.command import FEATURES
-from commoncanvas.memorisation.learned import Learned
+from commoncanvas.memorisation.copies import Pixels
+from commoncanvas.memorisation.finder import Found, SourceFinder
 from commoncanvas.memorisation.result import MEANING, Source, Sources
-from commoncanvas.memorisation.view import Pixels, View
-from commoncanvas.models.devices import pick_device
-from commoncanvas.provenance.model_card import MEMORISATION
 
 LARGEST = 1024
 """Pixels of the shorter side that is read of an image."""
@@ -43,46 +38,42 @@ def sources(
     `catalog`, `features`: as for `measure_memorisation`. Raises CatalogError, ModelError, MissingExtraError.
     """
     files = [images] if isinstance(images, str | Path) else list(images)
-    model = str(model)
     if count < 1:
         raise ModelError(f"--count {count}: give at least 1")
     arrays = [_read(Path(file)) for file in files]
-    learned = Learned(
-        model, diffusion_provenance(model), [catalog] if isinstance(catalog, str) else catalog or ()
+    finder = SourceFinder(
+        str(model),
+        [catalog] if isinstance(catalog, str) else catalog or (),
+        features=features,
+        strangers=strangers,
+        copies=copies,
+        seed=seed,
+        device=device,
     )
-    view = View(load_pipeline(model).to(pick_device(device)), load_network(features, device))
-    folder = Path(model) / MEMORISATION.parent
-    learned.compute(view)
-    whitening, calibration = kept_calibration(folder, learned, view) or calibrated(
-        folder, learned, view, strangers=strangers, copies=copies, seed=seed
-    )
-    own = (view.size, view.size)
-    shown = [array if array.shape[:2] == own else view.drawn([array])[0] for array in arrays]
-    found = []
-    for file, near in zip(files, learned.nearest(view, view.features(shown), whitening, count), strict=True):
-        credits = learned.credits([each.row for each in near])
-        found.append(
-            Sources(
-                image=str(file),
-                model=model,
-                features=view.network.name,
-                threshold=1 - calibration.threshold,
-                strangers=len(calibration.strangers),
-                meaning=MEANING,
-                sources=tuple(
-                    Source(
-                        image_id=credit.image_id,
-                        catalog=each.row.catalog,
-                        distance=round(1 - each.similarity, 4),
-                        percentile=round(calibration.percentile(each.similarity), 2),
-                        copy=each.similarity > calibration.threshold,
-                        credit=credit.text(),
-                    )
-                    for each, credit in zip(near, credits, strict=True)
-                ),
-            )
+    found = finder.find(arrays, count)
+    return [
+        Sources(
+            image=str(file),
+            model=str(model),
+            features=finder.network,
+            threshold=1 - finder.calibration.threshold,
+            strangers=len(finder.calibration.strangers),
+            meaning=MEANING,
+            sources=tuple(map(_source, near)),
         )
-    return found
+        for file, near in zip(files, found, strict=True)
+    ]
+
+
+def _source(found: Found) -> Source:
+    return Source(
+        image_id=found.credit.image_id,
+        catalog=found.catalog,
+        distance=found.distance,
+        percentile=found.percentile,
+        copy=found.copy,
+        credit=found.credit.text(),
+    )
 
 
 def _read(file: Path) -> Pixels:

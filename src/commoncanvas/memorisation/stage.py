@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,24 @@ class DrawnFeatures:
         return pa.RecordBatch.from_arrays([pa.array(vectors, self.kind)], names=[self.done_column])
 
 
-def compute_features(catalog: Catalog, view: View, rows: RowIds) -> None:
-    """Fill `view.column` of the rows that lack it, and commit every few seconds. Raises CatalogError."""
+def compute_features(
+    catalog: Catalog, view: View, rows: RowIds, on_progress: Callable[[int], None] = lambda count: None
+) -> None:
+    """Fill `view.column` of the rows that lack it, and commit every few seconds. Raises CatalogError.
+
+    `on_progress` gets how many more of `rows` are done: first those of earlier runs.
+    """
     stage = DrawnFeatures(view)
     catalog.add_columns(stage.writes)
     done = catalog.table([], f"{view.column} IS NOT NULL", with_row_id=True)["_rowid"].to_numpy()
     todo = np.setdiff1d(rows, done)
+    on_progress(len(rows) - len(todo))
     if len(todo):
         with progress("features", len(todo)) as bar:
-            run(catalog, stage, only=np.sort(todo), on_progress=bar.advance)
+
+            def advance(count: int) -> None:
+                bar.advance(count)
+                on_progress(count)
+
+            run(catalog, stage, only=np.sort(todo), on_progress=advance)
     catalog.refresh()

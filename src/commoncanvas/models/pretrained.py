@@ -20,3 +20,8 @@ def model_folder(model: str | Path) -> str:
     if not (folder / "model_index.json").is_file():
         raise ModelError(f"this installation lacks the packaged model {model}; `make xs` trains it")
     return str(folder)
+
+
+def is_packaged(folder: str | Path) -> bool:
+    """Whether a model folder is part of this installation, where nothing may be written."""
+    return Path(folder).resolve().is_relative_to(FOLDER.resolve())

@@ -54,7 +54,8 @@ def open_trained(
     try:
         return Catalog.open(place, version=version)
     except NoCatalogError as error:
-        new = "URI" if len(provenance["catalogs"]) == 1 else f"{name}=URI"
+        places = {str(source["uri"]) for source in provenance["catalogs"].values()}
+        new = "URI" if len(places) == 1 else f"{name}=URI"
         raise NoCatalogError(
             f"{model} learned from the catalog {place}, which isn't there; if it has moved, give its new place: "
             f"--catalog {new}"
@@ -63,14 +64,16 @@ def open_trained(
 
 def catalog_places(model: str, provenance: dict[str, Any], moved: Sequence[str]) -> dict[str, str]:
     """Where the catalogs are that a model learned from, by name. `moved`: their new places as `NAME=URI`; the URI alone
-    is enough if there is one catalog. Raises ModelError for an unknown name.
+    is enough if all were in one place. Raises ModelError for an unknown name.
     """
     sources = provenance["catalogs"]
     places = {name: str(source["uri"]) for name, source in sources.items()}
+    together = len(set(places.values())) == 1
     for word in moved:
         name, _, uri = word.partition("=")
-        if len(sources) == 1 and name not in sources:
-            name, uri = next(iter(sources)), word
+        if together and name not in sources:
+            places = dict.fromkeys(places, word)
+            continue
         if name not in sources or not uri:
             raise ModelError(
                 f"{model} learned from several catalogs, and {word} doesn't name one of them; "

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
@@ -19,6 +19,7 @@ from commoncanvas.drawing import png
 from commoncanvas.drawing.credentials import Signing
 from commoncanvas.serving.engine import Engine, FullError, Job, StoppingError
 from commoncanvas.serving.errors import ApiError, openai_form
+from commoncanvas.serving.files import Files
 from commoncanvas.web.logs import log
 
 if TYPE_CHECKING:
@@ -30,12 +31,17 @@ ENCODERS = 2
 """Threads that write PNG files."""
 
 
+About = Callable[[list[bytes]], Awaitable[list[dict[str, Any]]]]
+"""What an answer says of each image beside its file."""
+
+
 class Studio:
-    """The engine, and what its images pass on their way to the client."""
+    """The engine, and what its images pass on their way to the client. `kept`: those that are fetched by URL."""
 
     def __init__(self, engine: Engine, signing: Signing) -> None:
         self.engine = engine
-        self._signing = signing
+        self.signing = signing
+        self.kept = Files()
         self._one_signs = Lock()
         self._encoders = ThreadPoolExecutor(ENCODERS, "png")
 
@@ -83,9 +89,11 @@ class Studio:
     def _finished(self, image: Image) -> bytes:
         content = png.encoded(image)
         with self._one_signs:
-            return self._signing.added(content)
+            return self.signing.added(content)
 
-    def events(self, job: Job, common: dict[str, Any], usage: dict[str, Any]) -> AsyncIterator[str]:
+    def events(
+        self, job: Job, common: dict[str, Any], usage: dict[str, Any], about: About
+    ) -> AsyncIterator[str]:
         """Submit a job; returns its server-sent events: unfinished images, then the finished one. Raises ApiError."""
         loop = asyncio.get_running_loop()
         previews: asyncio.Queue[Image] = asyncio.Queue()
@@ -96,10 +104,15 @@ class Studio:
 
         job.on_preview = on_preview
         self.submit([job])
-        return self._events(job, previews, common, usage)
+        return self._events(job, previews, common, usage, about)
 
     async def _events(
-        self, job: Job, previews: asyncio.Queue[Image], common: dict[str, Any], usage: dict[str, Any]
+        self,
+        job: Job,
+        previews: asyncio.Queue[Image],
+        common: dict[str, Any],
+        usage: dict[str, Any],
+        about: About,
     ) -> AsyncIterator[str]:
         done = asyncio.ensure_future(self.file(job))
         number = 0
@@ -113,7 +126,9 @@ class Studio:
                 partial = await self.encoded(waiting.result(), False)
                 yield _event("partial_image", partial, common, partial_image_index=number)
                 number += 1
-            yield _event("completed", await done, common, usage=usage, seed=job.request.options.seed)
+            content = await done
+            [more] = await about([content])
+            yield _event("completed", content, common, usage=usage, **more)
         except Exception as error:
             log("error", path="stream", error=repr(error))
             yield f"event: error\ndata: {json.dumps(openai_form(500, 'drawing failed'))}\n\n"

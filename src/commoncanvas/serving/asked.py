@@ -1,6 +1,7 @@
 """What a client asks for, in the form of OpenAI's images API, checked against the server's limits.
 
-https://platform.openai.com/docs/api-reference/images/create. Ours are `seed`, `steps`, `guidance`, `negative_prompt`.
+https://platform.openai.com/docs/api-reference/images/create. Ours are `seed`, `steps`, `guidance`, `negative_prompt`,
+`sources`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 SEEDS = 2**32
 """A seed that the client doesn't give is below it: programs in every language can read it from JSON."""
 MOST_GUIDANCE = 100
+MOST_SOURCES = 20
 
 
 class ImagesRequest(BaseModel):
@@ -46,6 +48,10 @@ class ImagesRequest(BaseModel):
     steps: Annotated[int | None, Field(ge=1)] = None
     guidance: Annotated[float | None, Field(ge=1, le=MOST_GUIDANCE, allow_inf_nan=False)] = None
     negative_prompt: str | None = None
+    sources: Annotated[
+        int | None,
+        Field(ge=1, le=MOST_SOURCES, description="the nearest training images of each image, so many"),
+    ] = None
 
     # Clients send these too. What would change the image must have the only value that we can give.
     background: Literal["auto", "opaque"] | None = None
@@ -127,6 +133,12 @@ def _size(text: str | None, model: LoadedModel, limits: ServeOptions) -> tuple[i
             400, f"size: {width * height:,} pixels; this server draws at most {most:,}", param="size"
         )
     return width, height
+
+
+def unread_notes(model: LoadedModel, asked: ImagesRequest) -> list[str]:
+    """What the text encoder does not read of the prompts."""
+    texts = dict.fromkeys((asked.prompt, asked.negative_prompt or ""))
+    return [note for text in texts if (note := model.unread(text))]
 
 
 def size_step(model: LoadedModel) -> int:

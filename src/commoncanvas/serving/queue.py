@@ -61,6 +61,18 @@ class FairQueue(Generic[W]):
         """The image that is drawn next."""
         return next(iter(self._owners.values()))[0] if self._owners else None
 
+    def ahead(self, item: W) -> int | None:
+        """How many images come before one that waits, if no more are added; None if it doesn't wait."""
+        owners = list(self._owners)
+        if item not in self._owners.get(item.owner, ()):
+            return None
+        mine, turn = self._owners[item.owner].index(item), owners.index(item.owner)
+        return mine + sum(
+            min(len(self._owners[owner]), mine + (place < turn))
+            for place, owner in enumerate(owners)
+            if place != turn
+        )
+
     def take(self, most: int) -> list[W]:
         """Remove the next batch: the first image, and up to `most` - 1 of its kind, owner by owner in turn."""
         first = self.first()

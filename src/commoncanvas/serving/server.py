@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from commoncanvas.drawing.requests import Request as Drawing
 from commoncanvas.options.serve import ServeOptions
 from commoncanvas.serving.answers import GONE, Studio
-from commoncanvas.serving.asked import ImagesRequest, images_asked
+from commoncanvas.serving.asked import ImagesRequest, images_asked, unread_notes
 from commoncanvas.serving.engine import Job
 from commoncanvas.serving.errors import ApiError, add_errors
-from commoncanvas.serving.files import Files
 from commoncanvas.serving.metrics import CONTENT_TYPE
-from commoncanvas.web.logs import log
+from commoncanvas.serving.recorded import recorded
+from commoncanvas.serving.sources import Sources, needed
 
 FILES = "/v1/images/files/"
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -45,12 +45,14 @@ def most_bytes(limits: ServeOptions) -> int:
     return 2 * 12 * limits.max_prompt + 4096
 
 
-def add_api(app: FastAPI, studio: Studio, name: str, limits: ServeOptions) -> None:
-    """Add the routes of one model, which clients call `name`."""
+def add_api(
+    app: FastAPI, studio: Studio, name: str, limits: ServeOptions, sources: Sources | None = None
+) -> None:
+    """Add the routes of one model, which clients call `name`. `sources`: who finds its training images."""
     add_errors(app)
     _add_models(app, name)
     _add_watching(app, studio)
-    _add_images(app, studio, name, limits)
+    _add_images(app, studio, name, limits, sources)
 
 
 def _add_models(app: FastAPI, name: str) -> None:
@@ -76,39 +78,30 @@ def _must_be(model: str | None, name: str) -> None:
 def _add_watching(app: FastAPI, studio: Studio) -> None:
     @app.get("/ready", responses={503: ERRORS[503]})
     async def ready() -> Response:
-        if studio.engine.ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "ending"}, 503)
+        replicas = studio.engine.replicas
+        status = ("ready" if replicas else "no replica lives") if studio.engine.ready else "ending"
+        return JSONResponse({"status": status, "replicas": replicas}, 200 if status == "ready" else 503)
 
     @app.get("/metrics", responses={401: ERRORS[401]})
     async def metrics() -> Response:
         return Response(studio.engine.metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _add_images(app: FastAPI, studio: Studio, name: str, limits: ServeOptions) -> None:
-    files = Files()
-    model, count = studio.engine.model, studio.engine.metrics
+def _add_images(
+    app: FastAPI, studio: Studio, name: str, limits: ServeOptions, sources: Sources | None
+) -> None:
+    model = studio.engine.model
 
     @app.post("/v1/images/generations", responses=ERRORS, response_model=None)
     async def generations(request: Request, asked: ImagesRequest) -> Response:
-        began = time.perf_counter()
-        status = 500
-        drawings: list[Drawing] = []
-        try:
+        with recorded(request, asked, studio.engine.metrics, limits, streams=bool(asked.stream)) as record:
             _must_be(asked.model, name)
-            drawings = images_asked(asked, model, limits)
-            answer = await _answer(request, asked, drawings)
-            status = answer.status_code
+            record.drawings = images_asked(asked, model, limits)
+            if asked.sources:
+                await needed(sources).ready()
+            answer = await _answer(request, asked, record.drawings)
+            record.status = answer.status_code
             return answer
-        except ApiError as error:
-            status = error.status
-            raise
-        finally:
-            seconds = time.perf_counter() - began
-            count.requests.labels(status).inc()
-            if status == 200 and not asked.stream:
-                count.request_s.observe(seconds)
-            _log(request, asked, drawings, status, seconds)
 
     async def _answer(request: Request, asked: ImagesRequest, drawings: list[Drawing]) -> Response:
         owner = request.scope.get("token_name", "")
@@ -120,26 +113,33 @@ def _add_images(app: FastAPI, studio: Studio, name: str, limits: ServeOptions) -
             "quality": "auto",
             "size": f"{options.width}x{options.height}",
         }
+
+        async def about(contents: list[bytes]) -> list[dict[str, Any]]:
+            """What is said of each image beside its file."""
+            found = await needed(sources).of(contents, asked.sources) if asked.sources else None
+            return [
+                {"seed": job.request.options.seed} | ({"sources": found[place]} if found else {})
+                for place, job in enumerate(jobs)
+            ]
+
         if asked.stream:
-            events = studio.events(jobs[0], common, _usage(asked.prompt))
+            events = studio.events(jobs[0], common, _usage(asked.prompt), about)
             return StreamingResponse(events, media_type="text/event-stream")
         studio.submit(jobs)
         contents = await studio.files(jobs, request)
         if contents is None:
             return Response(status_code=GONE)
         data = [
-            {**_shown(request, asked, content), "seed": job.request.options.seed}
-            for job, content in zip(jobs, contents, strict=True)
+            {**_shown(request, asked, content), **more}
+            for content, more in zip(contents, await about(contents), strict=True)
         ]
         body = {"created": int(time.time()), **common, "data": data}
-        unread = [
-            note for text in {asked.prompt, asked.negative_prompt or ""} if (note := model.unread(text))
-        ]
+        unread = unread_notes(model, asked)
         return JSONResponse(body | ({"warnings": unread} if unread else {}))
 
     def _shown(request: Request, asked: ImagesRequest, content: bytes) -> dict[str, str]:
         if asked.response_format == "url":
-            return {"url": f"{str(request.base_url).rstrip('/')}{FILES}{files.add(content)}"}
+            return {"url": f"{str(request.base_url).rstrip('/')}{FILES}{studio.kept.add(content)}"}
         return {"b64_json": base64.b64encode(content).decode()}
 
     def _usage(prompt: str) -> dict[str, Any]:
@@ -154,25 +154,9 @@ def _add_images(app: FastAPI, studio: Studio, name: str, limits: ServeOptions) -
             "total_tokens": read,
         }
 
-    def _log(
-        request: Request, asked: ImagesRequest, drawings: list[Drawing], status: int, seconds: float
-    ) -> None:
-        values: dict[str, Any] = {
-            "token": request.scope.get("token_name"),
-            "status": status,
-            "n": len(drawings),
-            "ms": round(1000 * seconds, 1),
-        }
-        if drawings:
-            options = drawings[0].options
-            values |= {"steps": options.steps, "size": f"{options.width}x{options.height}"}
-        if limits.log_prompts:
-            values |= {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
-        log("images", **values)
-
     @app.get(FILES + "{name}", responses={404: ERRORS[404]})
     async def file(name: str) -> Response:
-        content = files.get(name)
+        content = studio.kept.get(name)
         if content is None:
             raise ApiError(404, "there is no such image, or no longer")
         return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=3600"})

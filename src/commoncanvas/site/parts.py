@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from commoncanvas.options.serve import DEFAULTS, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.site.sources import SourceDesk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.app import Pages, Section
 
@@ -18,12 +19,14 @@ from commoncanvas.web.app import Pages, Section
 class Drawing:
     """The model that draws.
 
-    `name`: what clients call it. `model`: as the user gave it, a folder, a hub id, or xs.
+    `name`: what clients call it. `model`: as the user gave it, a folder, a hub id, or xs. `sources`: who finds its
+    training images.
     """
 
     studio: Studio
     name: str
     model: str
+    sources: SourceDesk
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,14 @@ class Site:
     """The parts of a server; each part that is there has its pages.
 
     `catalogs`: by the name that stands in addresses. `models`: folders that `train` wrote. `runs`: folders with the
-    log of a training.
+    log of a training. `requests`: the folder for people's requests to take pictures out; None: beside each catalog.
     """
 
     drawing: Drawing | None = None
     catalogs: Mapping[str, Catalog] = field(default_factory=dict)
     models: tuple[Path, ...] = ()
     runs: tuple[Path, ...] = ()
+    requests: Path | None = None
     limits: ServeOptions = DEFAULTS
 
 

@@ -7,7 +7,7 @@ Shapes: Q given vectors, N rows, D features, K neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,13 @@ rows too, one by one.
 """
 
 
+class Chunk(NamedTuple):
+    """Some rows, [N] stable ids, and their projected vectors [N, E]."""
+
+    row_ids: RowIds
+    vectors: Vectors
+
+
 class Neighbours(NamedTuple):
     """For each given vector the nearest rows, nearest first. K is smaller than asked for if there are fewer rows."""
 
@@ -62,18 +69,20 @@ def nearest(
     rows: RowIds,
     *,
     indexed_from: int = INDEXED_FROM,
+    kept: Sequence[Chunk] | None = None,
 ) -> Neighbours:
     """The `count` rows among `rows` (stable ids) with the largest dot product of the projected vectors.
 
     Rows without a vector are left out. `catalog` is at its newest version, because the index is. With `indexed_from` or
-    more `rows` an index is made, or brought up to date; it may miss a neighbour, all others are exact. Raises
-    CatalogError.
+    more `rows` an index is made, or brought up to date; it may miss a neighbour, all others are exact. `kept`: what
+    `projected_rows` gave for these rows, so that a table without an index is not read again. Raises CatalogError.
     """
     catalog.check_columns([column])
     rows = np.unique(rows)
     projected = project(np.asarray(queries_QD, np.float32))
     if len(rows) < indexed_from:
-        return _all_compared(catalog, column, projected, count, project, rows)
+        chunks = projected_rows(catalog, column, project, rows) if kept is None else kept
+        return _all_compared(chunks, projected, count)
     update_index(catalog, column)
     found = [
         _by_index(catalog, column, query, aim, count, project, rows)
@@ -86,18 +95,21 @@ def nearest(
     )
 
 
-def _all_compared(
-    catalog: Snapshot, column: str, projected_QE: Vectors, count: int, project: Projection, rows: RowIds
-) -> Neighbours:
-    ids = np.empty((len(projected_QE), 0), np.uint64)
-    best = np.empty((len(projected_QE), 0), np.float32)
+def projected_rows(catalog: Snapshot, column: str, project: Projection, rows: RowIds) -> Iterator[Chunk]:
+    """The rows that have a vector, AT_ONCE at a time."""
     for start in range(0, len(rows), AT_ONCE):
         table = take_rows(catalog.dataset, rows[start : start + AT_ONCE], ["_rowid", column])
         table = table.filter(table[column].is_valid())
-        scores = projected_QE @ project(vectors_of(table[column])).T
-        row_ids = np.broadcast_to(table["_rowid"].to_numpy(), scores.shape)
+        yield Chunk(table["_rowid"].to_numpy(), project(vectors_of(table[column])))
+
+
+def _all_compared(chunks: Iterable[Chunk], projected_QE: Vectors, count: int) -> Neighbours:
+    ids = np.empty((len(projected_QE), 0), np.uint64)
+    best = np.empty((len(projected_QE), 0), np.float32)
+    for chunk in chunks:
+        scores = projected_QE @ chunk.vectors.T
         best = np.concatenate([best, scores], axis=1)
-        ids = np.concatenate([ids, row_ids], axis=1)
+        ids = np.concatenate([ids, np.broadcast_to(chunk.row_ids, scores.shape)], axis=1)
         order = np.lexsort((ids, -best), axis=1)[:, :count]  # equal similarities: the smaller id first
         best, ids = np.take_along_axis(best, order, 1), np.take_along_axis(ids, order, 1)
     return Neighbours(ids, best)

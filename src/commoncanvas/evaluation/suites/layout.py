@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import replace_bytes, replace_text
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.suite import Drawn
@@ -33,12 +33,12 @@ def place(source: Path, target: Path) -> None:
 
 
 def refuse_others(folder: Path, files: Sequence[Sequence[str]]) -> None:
-    """Raise RecipeError if `folder` has images that this run won't write: the authors' scorer would count them."""
+    """Raise EvaluationError if `folder` has images that this run won't write: the authors' scorer would count them."""
     mine = {(folder / name).resolve() for names in files for name in names}
     found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
     other = next((path for path in found if path.resolve() not in mine), None)
     if other is not None:
-        raise RecipeError(
+        raise EvaluationError(
             f"{other} is of another run, and the benchmark's scorer would count it; remove {folder}, or give "
             "another --out"
         )

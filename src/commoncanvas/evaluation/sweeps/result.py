@@ -10,7 +10,7 @@ from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import figure
 from commoncanvas.core.text import counted
 from commoncanvas.evaluation.fingerprint import Fingerprint, note
-from commoncanvas.evaluation.sweeps.scorers import SCORERS
+from commoncanvas.evaluation.scorers.scorer import SCORERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -183,7 +183,7 @@ def title(name: str) -> str:
         plain = f"{kind.upper()} ({source})"
         return DISTANCES.get(source, (plain, plain))[kind == "kd"]
     if kind in SCORERS:
-        return f"{SCORERS[kind]} ({source})"
+        return SCORERS[kind].titled(name)
     return name.replace("_", " ")
 
 

@@ -139,7 +139,7 @@ def _figures(
     return [(about(name).title, values) for name, values in found.items()]
 
 
-ROOM = Room(
+RUNS = Room(
     "commoncanvas.site.runs",
     Section(PATH, "Runs"),
     lambda site: bool(site.runs or runs_of(site)),
