@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-EXTRAS := train xs c2pa clip export geo huggingface nsfw openai ray wandb mlflow trackio web serve dev
+EXTRAS := train xs c2pa clip export geo huggingface nsfw openai ray wandb mlflow trackio web serve replicas dev
 
 .PHONY: install install-dev wheel demo check test test-slow xs lint types types-elsewhere bench docs audit lock clean
 

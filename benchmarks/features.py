@@ -18,18 +18,16 @@ code.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import site
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from environments import FOLDER, python_with, run
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 PEER = "clean-fid==0.1.35"
 CHILD = """
 import json, sys, time, warnings
@@ -104,38 +102,6 @@ print(json.dumps([float(each) for each in found]))
 """
 
 
-def peer_venv(folder: Path) -> Path:
-    """A Python with clean-fid, and this environment's torch, torchvision and scipy."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    packages = next((folder / "lib").glob("python*/site-packages"))
-    (packages / "ours.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    if subprocess.run([python, "-c", "import cleanfid"], capture_output=True).returncode:
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", PEER], check=True)
-    return python
-
-
-def make_weights(path: Path) -> None:
-    """Random weights in the published file's format, of a size that keeps the features' scale."""
-    import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as theirs
-
-    class Empty(theirs.FeatureExtractorInceptionV3):
-        def load_state_dict(self, *_: object, **__: object) -> None: ...
-
-    theirs.load_state_dict_from_url = lambda *_, **__: None
-    torch.manual_seed(0)
-    network = Empty("inception-v3-compat", ["2048"])
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-    torch.save(network.state_dict(), path)
-
-
 def make_images(folder: Path, count: int) -> None:
     """JPEGs with shapes and noise, as large as photos are."""
     folder.mkdir()
@@ -147,30 +113,17 @@ def make_images(folder: Path, count: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
 
 
-def run(python: Path | str, code: str, *arguments: object, threads: int) -> object:
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "run.py"  # torch.jit.script reads the source of a class
-        script.write_text(code)
-        done = subprocess.run(
-            [str(python), str(script), *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def measure(folder: Path, options: argparse.Namespace) -> None:
-    python = peer_venv(options.peer_venv)
+    python = python_with(options.peer_venv, PEER)
 
     def by(tool: str) -> Path | str:
         return python if tool.startswith("clean-fid") else sys.executable
 
     weights = options.weights or folder / "weights.pth"
     if not options.weights:
-        make_weights(weights)
+        from tests.evaluation.random_inception import save_random_inception
+
+        save_random_inception(weights)
     make_images(folder / "images", options.images)
     tools = ["ours inception-v3", *(f"clean-fid {workers}" for workers in range(3))]
     tools += ["ours inception-v3-tf1", "torch-fidelity 0", "torch-fidelity 4"]
@@ -181,7 +134,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             out.mkdir(exist_ok=True)
             words = (CHILD, tool, folder / "images", weights, out, options.threads)
             found = run(by(tool), *words, threads=options.threads)
-            rates[tool].append(found["images_per_s"])  # type: ignore[index]
+            rates[tool].append(found["images_per_s"])
             print(f"round {number + 1}: {tool}: {rates[tool][-1]:.2f} images/s", flush=True)
     medians = {tool: statistics.median(found) for tool, found in rates.items()}
     print()
@@ -196,7 +149,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             f"  features: largest difference {np.abs(mine - theirs).max():.2e} of {np.abs(theirs).max():.2f}"
         )
         for name, tool, path in (("ours", "ours", paths[0]), (peer, peer, paths[1])):
-            fid, kid = run(by(tool), FIGURES, tool, path, threads=options.threads)  # type: ignore[misc]
+            fid, kid = run(by(tool), FIGURES, tool, path, threads=options.threads)
             print(f"  {name}: FID {fid:.5f}, KID {kid:.7f}")
     peers = [rate for tool, rate in medians.items() if not tool.startswith("ours")]
     print(
@@ -212,8 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    temporary = Path(tempfile.gettempdir())
-    parser.add_argument("--peer-venv", type=Path, default=temporary / "commoncanvas-clean-fid")
+    parser.add_argument("--peer-venv", type=Path, default=FOLDER / "clean-fid")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,17 +1,13 @@
-"""Our scorers beside their authors' code, on the same inputs: the numbers must be the same.
+"""Our scorers beside their authors' scripts, on the same inputs: the numbers must be the same.
 
-Run: python benchmarks/scorers.py [--geneval CLONE] [--geneval2 CLONE] [--hpsv2]. The first two are clones of
-github.com/djghosh13/geneval and github.com/facebookresearch/GenEval2. A peer that isn't named is left out. About a
-minute on two cores, and as long again for --hpsv2, which pip installs (hpsv2 1.2.0) into a folder of its own.
+Run: python benchmarks/scorers.py [--geneval CLONE] [--geneval2 CLONE], clones of github.com/djghosh13/geneval and
+github.com/facebookresearch/GenEval2. A peer that isn't named is left out. A minute on two cores. Peers that are
+packages are in scorer_packages.py.
 
 - geneval: `evaluate` of its evaluate_images.py, taken out of the file, since the file imports mmdet. Its prompts,
   random boxes and colours; the share of cases with one verdict.
 - geneval2: its evaluation.py, unchanged, in a process of its own, on images that the suite laid out. The model is a
   small random Qwen3-VL at the name that the script loads. The largest difference of an answer's probability.
-- hpsv2: its `score`, with a small architecture and random weights, since ViT-H-14 has a billion. Its wheel lacks the
-  vocabulary; it gets open_clip's, which is the same. The largest difference of a score, on square and other images.
-
-t2v_metrics 3.0 is left out: it pins torch 2.5.1, transformers 4.49, apex and deepspeed, and asks for ffmpeg.
 """
 
 from __future__ import annotations
@@ -29,16 +25,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from environments import pictures
 from PIL import Image
 
-from commoncanvas.evaluation.scorers import hpsv2
 from commoncanvas.evaluation.scorers.answers import spellings
 from commoncanvas.evaluation.scorers.colours import COLOURS
 from commoncanvas.evaluation.scorers.composition import Box, Found, check
 from commoncanvas.evaluation.scorers.scorer import load_scorer
-from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.suite import load_suite
-from commoncanvas.options.suite import DEFAULTS
+from commoncanvas.options.scorers import DEFAULTS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 ROUNDS = 40
@@ -46,11 +41,6 @@ PROMPTS = 16
 WANTED = ("compute_iou", "relative_position", "evaluate")
 QWEN = "Qwen/Qwen3-VL-8B-Instruct"
 NUMBERS = ("yes", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-HPS = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
-}
 
 
 def geneval(clone: Path) -> dict[str, float]:
@@ -105,7 +95,7 @@ def geneval2(clone: Path, work: Path) -> dict[str, float]:
     data = work / "data.jsonl"
     data.write_text("\n".join(every[:: len(every) // PROMPTS]) + "\n")
     prompts = own.prompts(data)
-    paths = _pictures(work / "drawn", len(prompts))
+    paths = pictures(work / "drawn", len(prompts))
     own.lay_out(
         prompts, {each.name: [path] for each, path in zip(prompts, paths, strict=True)}, work / "form"
     )
@@ -159,70 +149,18 @@ def _qwen(folder: Path) -> None:
     Qwen3VLProcessor(pixels, words, Qwen3VLVideoProcessor(), chat_template=chat).save_pretrained(folder)
 
 
-def hps(work: Path) -> dict[str, float]:
-    import open_clip
-
-    site = work / "site"
-    packages = ["hpsv2==1.2.0", "clint", "args"]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), *packages]
-    subprocess.run(pip, check=True, capture_output=True)
-    inside = site / "hpsv2/src/open_clip"
-    shutil.copy(Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz", inside)
-    (inside / "model_configs/small-hps.json").write_text(json.dumps(HPS))
-    sys.path.insert(0, str(site))
-    import hpsv2.img_score as peer
-    from hpsv2.src.open_clip import create_model_and_transforms
-
-    config = work / "small-hps.json"
-    config.write_text(json.dumps(HPS))
-    open_clip.add_model_config(config)
-    hpsv2.ARCHITECTURE = "small-hps"
-    torch.manual_seed(0)
-    weights = work / "HPS_v2.1_compressed.pt"
-    torch.save({"state_dict": open_clip.create_model("small-hps", pretrained=None).state_dict()}, weights)
-    theirs, _, transform = create_model_and_transforms(
-        "small-hps", None, precision="fp32", device="cpu", light_augmentation=True, output_dict=True
-    )
-    peer.model_dict.update(model=theirs, preprocess_val=transform)
-    ours = load_scorer(f"hpsv2:{weights}", DEFAULTS, "cpu")
-    worst = 0.0
-    paths = _pictures(work / "hps", 12)
-    for number, path in enumerate(paths):
-        prompt = SuitePrompt(str(number), f"a photo of {number} dogs")
-        (score,) = peer.score(str(path), prompt.text, cp=str(weights))
-        (judged,) = ours([prompt], [np.asarray(Image.open(path).convert("RGB"))])
-        worst = max(worst, abs(judged.figures["hpsv2"] - 100 * float(score)))
-    return {"images": len(paths), "largest difference, of 100": worst}
-
-
-def _pictures(folder: Path, count: int) -> list[Path]:
-    """Smooth random pictures, some of them not square."""
-    folder.mkdir(parents=True)
-    draw = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        pixels = draw.integers(0, 256, (6, 6, 3), np.uint8)
-        size = [(128, 128), (192, 96), (96, 160)][number % 3]
-        paths.append(folder / f"{number:02}.png")
-        Image.fromarray(pixels).resize(size).save(paths[-1])
-    return paths
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--geneval", type=Path)
     parser.add_argument("--geneval2", type=Path)
-    parser.add_argument("--hpsv2", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if chosen.geneval:
             print("geneval", geneval(chosen.geneval))
         if chosen.geneval2:
             print("geneval2", geneval2(chosen.geneval2.resolve(), Path(folder, "geneval2")))
-        if chosen.hpsv2:
-            print("hpsv2", hps(Path(folder)))
 
 
 if __name__ == "__main__":

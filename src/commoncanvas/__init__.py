@@ -3,7 +3,7 @@
 Each command is a call of the same name: `commoncanvas.caption`, `encode`, `train`, `evaluate`, `compare`, `generate`,
 `credentials`, `plan`, `demo`, `study_scarcity`, `measure_memorisation`, `sources`, and in `commoncanvas.catalog` those
 of `commoncanvas catalog`.
-`sweep` is `evaluate` with several models or settings.
+`sweep` is `evaluate` with several models or settings, `evaluate_suite` with the prompts of a benchmark.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from commoncanvas.encoding.command import encode as encode
     from commoncanvas.evaluation import evaluate as evaluate
     from commoncanvas.evaluation.comparing.command import compare as compare
+    from commoncanvas.evaluation.suites.command import evaluate_suite as evaluate_suite
     from commoncanvas.evaluation.sweeps.command import sweep as sweep
     from commoncanvas.evaluation.validation import train as train
     from commoncanvas.memorisation.command import measure_memorisation as measure_memorisation
     from commoncanvas.memorisation.sources import sources as sources
     from commoncanvas.options.credentials import CredentialOptions as CredentialOptions
+    from commoncanvas.options.evaluate import SuiteOptions as SuiteOptions
+    from commoncanvas.options.evaluate import SweepOptions as SweepOptions
     from commoncanvas.options.generate import DrawOptions as DrawOptions
-    from commoncanvas.options.sweep import SweepOptions as SweepOptions
+    from commoncanvas.options.scorers import ScorerOptions as ScorerOptions
     from commoncanvas.planning.command import plan as plan
     from commoncanvas.planning.init_recipe import init_recipe as init_recipe
     from commoncanvas.release.check import check_model as check_model
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
 _CALLS = {
     "CredentialOptions": "commoncanvas.options.credentials",
     "DrawOptions": "commoncanvas.options.generate",
-    "SweepOptions": "commoncanvas.options.sweep",
+    "ScorerOptions": "commoncanvas.options.scorers",
+    "SuiteOptions": "commoncanvas.options.evaluate",
+    "SweepOptions": "commoncanvas.options.evaluate",
     "caption": "commoncanvas.captioning.command",
     "compare": "commoncanvas.evaluation.comparing.command",
     "check_data": "commoncanvas.release.check_data",
@@ -53,6 +58,7 @@ _CALLS = {
     "demo": "commoncanvas.demonstration.command",
     "encode": "commoncanvas.encoding.command",
     "evaluate": "commoncanvas.evaluation",
+    "evaluate_suite": "commoncanvas.evaluation.suites.command",
     "generate": "commoncanvas.drawing.generate",
     "init_recipe": "commoncanvas.planning.init_recipe",
     "load_recipe": "commoncanvas.config",

@@ -21,6 +21,8 @@ from commoncanvas.arena.ballots import (
     open_ballots,
 )
 from commoncanvas.arena.command import build
+from commoncanvas.arena.database import FILE
+from commoncanvas.arena.forget import forget
 from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.writer import Writer
 from commoncanvas.core.errors import ArenaError
@@ -136,10 +138,10 @@ def test_counts_are_the_same_after_a_start_as_before(make: Make) -> None:
     again = open_ballots(arena)
     assert again.chooser.shown.tolist() == ballots.chooser.shown.tolist()
     assert {
-        models: (group.tally, group.shown, dict(group.shown_in))
+        models: (group.votes.total, group.votes.sums, group.shown, dict(group.shown_in))
         for models, group in again.chooser.groups.items()
     } == {
-        models: (group.tally, group.shown, dict(group.shown_in))
+        models: (group.votes.total, group.votes.sums, group.shown, dict(group.shown_in))
         for models, group in ballots.chooser.groups.items()
     }
     assert {rater: again.people[rater] for rater in raters} == {
@@ -168,6 +170,48 @@ def test_new_models_appear_to_people_who_vote_and_votes_stay(make: Make) -> None
         pair for pair in ballots.chooser.pairs if {pair.first, pair.second} == {after.left, after.right}
     )
     assert "model-9" in pair.models, "models without votes are asked first"
+
+
+def test_a_forgotten_rater_leaves_nothing_in_the_file_and_the_others_stay(make: Make) -> None:
+    arena = make(12, checks=0.3, per_rater=0, alignment=True)
+    ballots, draw = open_ballots(arena), random.Random(1)
+    raters = [ballots.join() for _ in range(3)]
+    for turn in range(90):
+        found = ballots.task(raters[turn % 3])
+        if draw.random() < 0.1:
+            ballots.undo(raters[turn % 3])
+        elif isinstance(found, Task):
+            answered(ballots, raters[turn % 3], found, draw.choice(ANSWERS))
+    before = read_votes(arena)
+    gone = forget(arena, raters[0].upper())
+    assert gone.rater == raters[0] and gone.answers >= sum(vote.rater == raters[0] for vote in before) > 0
+    assert read_votes(arena) == [vote for vote in before if vote.rater != raters[0]]
+    for file in (arena / FILE, arena / f"{FILE}-wal"):
+        assert raters[0].encode() not in file.read_bytes(), "not even in free pages and the log"
+    # The server that ran meanwhile: the rater is unknown, and its counts are those of the disk.
+    ballots.refresh()
+    with pytest.raises(UnknownRaterError):
+        ballots.task(raters[0])
+    again = open_ballots(arena)
+    for one, two in zip(again.chooser.groups.values(), ballots.chooser.groups.values(), strict=True):
+        assert (one.votes.sums, one.shown) == (two.votes.sums, two.shown)
+    assert again.task(raters[1]) == ballots.task(raters[1])
+    with pytest.raises(ArenaError, match="no rater has the code"):
+        forget(arena, raters[0])
+
+
+def test_a_rater_is_forgotten_whole_or_not_at_all(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = make(6, checks=0.0)
+    ballots, rater, task = joined(arena)
+    answered(ballots, rater, task, "left")
+
+    def stop(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("commoncanvas.arena.forget.ask_to_recount", stop)
+    with pytest.raises(OSError, match="No space"):
+        forget(arena, rater)
+    assert [vote.rater for vote in read_votes(arena)] == [rater] and ballots.known(rater)
 
 
 def test_when_the_disk_is_full_no_vote_is_acknowledged_and_none_is_counted(make: Make) -> None:

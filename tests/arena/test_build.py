@@ -12,12 +12,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from commoncanvas.arena import blind, command
+from commoncanvas.arena.ballots import Task, open_ballots
 from commoncanvas.arena.command import build
 from commoncanvas.arena.prompts import prompts_of
-from commoncanvas.core.errors import ArenaError, CommonCanvasError, RecipeError
-from commoncanvas.options.arena import ArenaOptions
+from commoncanvas.arena.reading import read_votes
+from commoncanvas.arena.real import real_images
+from commoncanvas.arena.reporting.source import report_of
+from commoncanvas.catalog import Catalog
+from commoncanvas.core.errors import ArenaError, CommonCanvasError, EvaluationError
+from commoncanvas.options.arena import ArenaOptions, CheckRule
 from commoncanvas.options.generate import DrawOptions
 from tests.arena.conftest import Make
+from tests.conftest import COLOURS
 
 PARTI = (
     'Prompt\tCategory\tChallenge\tNote\nb\tAnimals\tBasic\t\n"a" sign\tSigns\tText\tx\nb\tAnimals\tBasic\t\n'
@@ -136,7 +142,7 @@ def test_a_file_of_ones_own_may_have_categories(tmp_path: Path) -> None:
     path.write_text("prompt\n")
     with pytest.raises(ArenaError, match="no prompts"):
         prompts_of(str(path))
-    with pytest.raises(RecipeError, match="nothing"):
+    with pytest.raises(EvaluationError, match="nothing"):
         prompts_of(f"nothing:{path}")
 
 
@@ -160,7 +166,74 @@ def test_what_can_not_be_compared_is_one_line(tmp_path: Path, make: Make) -> Non
     with pytest.raises(CommonCanvasError, match="nowhere"):
         build([first, "nowhere"], spec, out)
     arena = make(2)
-    with pytest.raises(ArenaError, match="alignment is False in this arena"):
-        build([first], spec, arena, asking=ArenaOptions(alignment=True))
+    real = folder_of(tmp_path / "real", ["a.png"])
+    (real / "a.txt").write_text("a photo")
+    for option, message in (
+        ({"alignment": True}, "alignment: none in this arena"),
+        (
+            {"left_out": CheckRule(noise=0.9)},
+            r"left-out: who passed fewer than 60 % .* for: who passed fewer than 90 %",
+        ),
+        ({"real_images": str(real)}, "real-images: none in this arena"),
+    ):
+        with pytest.raises(ArenaError, match=message):
+            build([first], spec, arena, asking=ArenaOptions(**option))
     with pytest.raises(ArenaError, match=r"checks 0\.9"):
         ArenaOptions(checks=0.9)
+
+
+def test_the_rule_that_leaves_raters_out_is_stored_and_stated(make: Make, tmp_path: Path) -> None:
+    arena = make(4, left_out=CheckRule(noise=0.75, repeat=0.5, least=3))
+    ballots = open_ballots(arena)
+    rater = ballots.join()
+    task = ballots.task(rater)
+    assert isinstance(task, Task)
+    ballots.vote(rater, task.assignment, task.question, task.attempt, "left")
+    said = " ".join(str(report_of(arena)).split())
+    assert (
+        "passed fewer than 75 % of noise checks or fewer than 50 % of repeated checks, of 3 or more" in said
+    )
+    assert "fixed when the arena was built" in said
+    assert json.loads((arena / "arena.json").read_text())["left_out"] == {
+        "noise": 0.75,
+        "repeat": 0.5,
+        "least": 3,
+    }
+
+
+def test_checks_show_real_images_with_their_own_text_and_credit(
+    make: Make, shapes: Catalog, tmp_path: Path
+) -> None:
+    photos = folder_of(tmp_path / "photos", ["a.png", "b.png"])
+    for name in "ab":
+        (photos / f"{name}.txt").write_text(f"a photo of {name}\n")
+    for source, texts in ((str(photos), ("a photo of",)), (shapes.uri, tuple(COLOURS))):
+        made = make(3, models=2)
+        arena = tmp_path / f"of {Path(source).stem}"
+        models = [str(made.parent / f"model-{number}") for number in range(2)]
+        options = ArenaOptions(checks=0.5, per_rater=0, real_images=source)
+        built = build(models, str(made.parent / "prompts.tsv"), arena, asking=options)
+        assert (built.pairs, built.prompts) == (3, 3) and set(built.models) == {"model-0", "model-1"}
+        assert built.noise_pairs >= 2
+        again = build(models, str(made.parent / "prompts.tsv"), arena, asking=options)
+        assert (again.new_pairs, again.noise_pairs) == (0, built.noise_pairs)
+        ballots = open_ballots(arena)
+        noise = {row[0] for row in ballots.connection.execute("SELECT id FROM images WHERE model = 'noise'")}
+        rater, shown = ballots.join(), []
+        while isinstance(task := ballots.task(rater), Task):
+            if noise & {task.left, task.right}:
+                shown.append(task.prompt)
+            answer = "right" if task.left in noise else "left"
+            ballots.vote(rater, task.assignment, task.question, task.attempt, answer)
+        assert shown and all(text.startswith(texts) for text in shown)
+        report = report_of(arena)
+        assert "Checks against noise showed a real image" in " ".join(str(report).split())
+        assert not report.basis.left_out and report.models == ("model-0", "model-1")
+        assert {"noise", "real"} not in [
+            {vote.left, vote.right} for vote in read_votes(arena) if not vote.check
+        ]
+        assert bool(report.basis.credits) == (source == shapes.uri)
+    assert "painter" in report.basis.credits[0] and "CC BY" in report.basis.credits[0]
+    (photos / "b.txt").unlink()
+    with pytest.raises(ArenaError, match=r"b\.txt is missing or empty; write the text of b\.png"):
+        real_images(str(photos), 24, 0)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from itertools import combinations
 
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commoncanvas.arena.chooser import NOISE, Chooser, Pair, Tally, check_at, undecided
+from commoncanvas.arena.chooser import NOISE, Chooser, Pair, check_at
+from commoncanvas.arena.statistics.decisions import decide, family_alpha
+from commoncanvas.arena.statistics.sequences import moments
+from commoncanvas.arena.statistics.tables import PEOPLE, table
+from commoncanvas.arena.votes import Vote
 
 ANSWERS = st.sampled_from(["left", "right", "both", "neither"])
 
@@ -77,8 +83,9 @@ def test_models_that_are_still_undecided_are_asked_first() -> None:
     made = chooser(prompts=30)
     for pair in made.pairs:
         decided = pair.models == ("model-0", "model-1")
-        for vote in range(4):
-            made.count(pair.number, "left" if decided or vote % 2 else "right", swapped=False)
+        for person in range(40):
+            answer = "left" if decided or (person + pair.number) % 2 else "right"
+            made.count(pair.number, answer, swapped=False, rater=f"person {person}")
     seen: set[int] = set()
     asked = []
     while (pair_ := made.choose("ann", len(seen), seen)) is not None:
@@ -88,34 +95,67 @@ def test_models_that_are_still_undecided_are_asked_first() -> None:
     assert ("model-0", "model-1") not in asked[:60] and set(asked[60:]) == {("model-0", "model-1")}
 
 
-def test_wilsons_interval_is_the_published_one() -> None:
-    # 2 of 20: 0.0279 to 0.3010 (Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E).
-    assert abs(undecided(Tally(2, 18)) - (0.3010 - 0.0279)) < 2e-4
-    assert (
-        undecided(Tally(2, 18)) < 1 < undecided(Tally(10, 10)) < undecided(Tally(1, 1)) < undecided(Tally())
-    )
-    assert undecided(Tally(0, 0, 20)) == undecided(Tally(10, 10))
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 999), st.floats(0, 1), st.integers(2, 25), st.integers(2, 25), st.integers(1, 1500))
+def test_a_pair_is_decided_for_the_chooser_when_it_is_for_a_report(
+    seed: int, rate: float, raters: int, prompts: int, count: int
+) -> None:
+    made, draw, votes = chooser(models=2, prompts=prompts), random.Random(seed), []
+    for _ in range(count):
+        pair, rater = made.pairs[draw.randrange(prompts)], f"person {draw.randrange(raters)}"
+        answer = "both" if draw.random() < 0.2 else "left" if draw.random() < rate else "right"
+        made.count(pair.number, answer, swapped=False, rater=rater)
+        votes.append(
+            Vote(
+                rater,
+                pair.id,
+                pair.prompt,
+                "",
+                *pair.models,
+                "preference",
+                answer,
+                check="",
+                right_answer="",
+                at="",
+            )
+        )
+    (group,) = made.groups.values()
+    found = decide(table(votes), 0, 1)
+    assert (group.votes.urgency(family_alpha(2)) <= 1) == (found.winner is not None)
+    kept = moments(table(votes).scores, table(votes).clusters(PEOPLE)).at(np.array([count - 1]))
+    now = group.votes.moments()
+    assert np.allclose(now.total, kept.total) and now.count == kept.count[0]
+    assert np.allclose(np.array(now.ways).ravel(), np.array(kept.ways).ravel())
+
+
+def test_the_widest_of_undecided_pairs_is_asked_first() -> None:
+    made = chooser(prompts=30)
+    for pair in made.pairs:
+        for person in range({"model-0": 20, "model-1": 12}[pair.models[0]]):
+            answer = "left" if (person + pair.number) % 2 else "right"
+            made.count(pair.number, answer, swapped=False, rater=f"person {person}")
+    found = made.choose("ann", 0, ())
+    assert found is not None and found.models == ("model-1", "model-2")
 
 
 @given(st.lists(st.tuples(st.integers(1, 36), ANSWERS, st.booleans()), max_size=40))
 def test_an_answer_that_is_taken_back_leaves_no_trace(votes: list[tuple[int, str, bool]]) -> None:
     made = chooser()
     for number, answer, swapped in votes:
-        made.count(number, answer, swapped)
-    assert sum(
-        each.tally.first + each.tally.second + each.tally.ties for each in made.groups.values()
-    ) == len(votes)
+        made.count(number, answer, swapped, "ann")
+    assert sum(each.votes.count for each in made.groups.values()) == len(votes)
     for number, answer, swapped in reversed(votes):
-        made.count(number, answer, swapped, by=-1)
-    assert all(group.tally == Tally() for group in made.groups.values())
+        made.count(number, answer, swapped, "ann", by=-1)
+    assert all(group.votes.count == 0 and not np.any(group.votes.sums) for group in made.groups.values())
 
 
 def test_a_vote_counts_for_the_model_that_was_on_that_side() -> None:
     made = chooser(models=2)
-    made.count(1, "left", swapped=False)
-    made.count(1, "right", swapped=True)
-    made.count(1, "left", swapped=True)
-    assert made.groups["model-0", "model-1"].tally == Tally(2, 1, 0)
+    made.count(1, "left", swapped=False, rater="ann")
+    made.count(1, "right", swapped=True, rater="bob")
+    made.count(1, "left", swapped=True, rater="cat")
+    group = made.groups["model-0", "model-1"]
+    assert (group.votes.total, group.votes.count) == (2, 3)
 
 
 @given(st.integers(0, 999), st.text(max_size=9), st.sampled_from([0.05, 0.1, 0.25, 0.5]))
@@ -134,7 +174,7 @@ def test_pairs_that_come_later_are_asked_first_and_known_ones_stay() -> None:
     made = chooser(models=2)
     for pair in made.pairs:
         made.show(pair.number)
-        made.count(pair.number, "both", swapped=False)
+        made.count(pair.number, "both", swapped=False, rater="ann")
     more = [Pair(99, "new", "a", "c", ("model-0", "model-9"), "1", "text", "another kind")]
     made.add([*made.pairs, *more, Pair(100, "noise", "a", "n", ("model-0", NOISE), "1", "text", "kind 1")])
     chosen = made.choose("ann", 0, ())

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from commoncanvas.arena.ballots import Ballots
+from commoncanvas.arena.command import FIRST
 from commoncanvas.arena.crowd import import_votes, write_tasks
 from commoncanvas.arena.database import connect, write_settings
 from commoncanvas.arena.reading import read_votes
@@ -118,7 +120,7 @@ def arena(tmp_path: Path) -> Path:
     folder = tmp_path / "arena"
     folder.mkdir()
     with closing(connect(folder, make=True)) as connection:
-        write_settings(connection, {"secret": "ab" * 32, "left_out": {"noise": 0.5, "least": 1}})
+        write_settings(connection, {**FIRST, "secret": "ab" * 32, "left_out": {"noise": 0.5, "least": 1}})
         connection.executemany("INSERT INTO models VALUES (?, NULL, '{}')", [("ours",), ("sd2",)])
         for prompt in range(3):
             connection.execute(
@@ -167,7 +169,12 @@ def test_results_of_a_crowd_are_votes_for_the_right_model(
     assert tasks[0]["prompt"] == "'=a dog 0" and tasks[0]["left"].startswith("https://img.example/a/")
     rows = [(worker, task["task"], best(task)) for worker in ("A1B2C3D4", "Z9") for task in tasks]
     file = results(tmp_path / "results.csv", rows, heads)
+    running = Ballots(arena)
     found = import_votes(arena, file)
+    running.refresh()
+    assert [group.votes.count for group in running.chooser.groups.values()] == [6], (
+        "a server counts them at once"
+    )
     assert (found.votes, found.known, found.raters) == (8, 0, 2)
     stored = read_votes(arena)
     won = [each.left if each.answer == "left" else each.right for each in stored]

@@ -11,31 +11,17 @@ import pytest
 
 from commoncanvas.arena.command import build
 from commoncanvas.arena.reading import read_votes
+from commoncanvas.catalog import Catalog
 from commoncanvas.options.arena import ArenaOptions
 from tests.arena.conftest import Make
 from tests.pages.test_report import CHROMIUM
+from tests.web.browser import DESK, HOSTILE, PHONE, audit
+from tests.web.browser import chromium as chromium
 
-playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"), pytest.mark.slow]
 
-HOSTILE = [
-    "<img src=x onerror=document.body.dataset.hacked=1>",
-    "</script><script>document.body.dataset.hacked=1</script>",
-    "\u202ereversed\u202c and \x07 control",
-    "شجرة خضراء",
-    "long " * 300,
-]
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 SHOWN = "body[data-shown]"
 FOCUSED = "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -242,3 +228,31 @@ def test_the_keyboard_alone_and_a_screen_reader_are_enough(make: Make, serve: An
         and page.get_by_role("heading", level=1).count() == 1
     )
     assert page.get_by_role("progressbar").get_attribute("value") == "1"
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(
+    make: Make, serve: Any, chromium: Any, shapes: Catalog, viewport: dict[str, int], dark: bool
+) -> None:
+    url = serve(make(2, checks=0.5, per_rater=2, alignment=True, real_images=shapes.uri)).url
+    context = chromium.new_context(viewport=viewport, color_scheme="dark" if dark else "light")
+    page = context.new_page()
+    page.goto(url)
+    audit(page)
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("alert").wait_for()
+    audit(page)
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Begin").click()
+    page.wait_for_selector(SHOWN)
+    audit(page)
+    page.keyboard.press("?")
+    audit(page)
+    page.keyboard.press("Escape")
+    while shown(page) != "finished":
+        press(page, "1")
+    page.get_by_text("Pictures by others").click()
+    assert "painter" in page.locator("details").inner_text()
+    audit(page)
+    context.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,15 @@ from PIL import Image
 from commoncanvas.arena.reporting.page import write_arena_page
 from commoncanvas.arena.reporting.report import ArenaReport, arena_report
 from commoncanvas.arena.reporting.words import headline, limits
-from commoncanvas.arena.statistics.checks import CheckRule
 from commoncanvas.arena.votes import Vote
 from commoncanvas.arena.votes_csv import write_votes
 from commoncanvas.cli import app
 from commoncanvas.core.errors import ArenaError
+from commoncanvas.options.arena import CheckRule
 from tests.pages.test_report import CHROMIUM, FLAGS, Page
+from tests.web.browser import DESK, PHONE, audit
+from tests.web.browser import chromium as chromium
+from tests.web.browser import visit as visit
 
 from .simulated import simulated_votes, simulations
 
@@ -221,3 +226,14 @@ def test_the_commands(votes: list[Vote], tmp_path: Path, capsys: pytest.CaptureF
     assert "10 points" in run("arena", "power", "--differences", "10", "--raters", "100", "--models", "3")
     with pytest.raises(ArenaError, match="give --votes FILE or --tasks FILE"):
         run("arena", "export", str(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_page(
+    report: ArenaReport, visit: Callable[..., Any], tmp_path: Path, dark: bool
+) -> None:
+    basis = replace(report.basis, credits=(f"{EVIL} by painter",))
+    write_arena_page(replace(report, basis=basis), tmp_path / "page.html")
+    for viewport in (PHONE, DESK):
+        audit(visit((tmp_path / "page.html").as_uri(), viewport, dark))

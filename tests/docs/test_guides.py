@@ -62,7 +62,10 @@ GUIDES = {
     "docs/guide/arena.md": Guide(
         guides.questions,
         {"commoncanvas arena build": "--steps 1"},
-        {"commoncanvas arena serve": "tests/arena/test_server.py starts servers"},
+        {
+            "commoncanvas arena serve": "tests/arena/test_server.py starts servers",
+            "commoncanvas arena forget": "nobody voted; tests/arena/test_ballots.py has raters",
+        },
     ),
     "docs/guide/arena-statistics.md": Guide(guides.arena),
     "docs/guide/metrics.md": Guide(
@@ -84,6 +87,12 @@ GUIDES = {
     ),
     "docs/guide/serve.md": Guide(
         parsed={"commoncanvas serve": "it ends by a signal; tests/serving has a server"}
+    ),
+    "docs/guide/pages.md": Guide(
+        parsed={
+            "commoncanvas serve": "it ends by a signal; tests/site has servers",
+            "commoncanvas catalog": "the guide of the catalog runs them, and tests/catalog/test_requests.py",
+        }
     ),
     "docs/guide/release.md": Guide(
         guides.museum,
@@ -181,7 +190,7 @@ def test_options_that_texts_name_are_options_of_some_command(fill: ModuleType) -
 def test_the_guide_to_the_catalog(folder: Path, fill: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     done = run_page("docs/guide/catalog.md", folder)
     said = capsys.readouterr().out
-    assert len(done) == 13
+    assert len(done) == 15
     assert "a red circle" in said and "3 rows taken down" in said
     assert "to be filled in" not in (folder / "my-data/LICENSE").read_text()
     assert {"stats.html", "failed.html", "credits.html", "released", "my-data-2"} <= {
@@ -208,6 +217,8 @@ def test_the_guide_to_captions_and_encoding(folder: Path, clip: Path, fill: Modu
 
 @pytest.mark.slow
 def test_the_guide_to_the_arena(folder: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "demo").mkdir(exist_ok=True)
+    (folder / "demo/catalog.lance").symlink_to(model.parent / "catalog.lance")
     for name in ("demo/model", "runs/ours", "runs/theirs"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).symlink_to(model)
@@ -249,11 +260,12 @@ def test_the_guide_to_releases(folder: Path, model: Path, capsys: pytest.Capture
 
 @pytest.mark.slow
 def test_the_guide_to_metrics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(run_page("docs/guide/metrics.md", folder)) == 2
+    assert len(run_page("docs/guide/metrics.md", folder)) == 3
     said = " ".join(capsys.readouterr().out.split())
     assert (
         "drawn has 60 images, 1,281 are needed" in said and "too few images, allowed: 60 images each" in said
     )
+    assert '"name": "CLIP score (clip-vit-base-patch32)"' in said
 
 
 @pytest.mark.slow

@@ -153,27 +153,10 @@ def decoded(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FID's InceptionV3 with random weights, in the file format of torch-fidelity and pytorch-fid."""
-    import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+    from tests.evaluation.random_inception import save_random_inception
 
-    class Empty(theirs.FeatureExtractorInceptionV3):  # type: ignore[misc]
-        def load_state_dict(self, *_: object, **__: object) -> None: ...
-
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: None)
-        network = Empty("inception-v3-compat", ["2048"])
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-            module.weight.uniform_(0.5, 1.5)
-            module.bias.normal_(0, 0.1)
     path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.save(network.state_dict(), path)
+    save_random_inception(path)
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commoncanvas.evaluation.sweeps import work
 from commoncanvas.evaluation.sweeps.command import sweep
-from commoncanvas.options.sweep import SweepOptions
+from commoncanvas.options.evaluate import SweepOptions
 
 OPTIONS = SweepOptions(guidance_scales=(1.0, 2.0), steps=(1,))
 

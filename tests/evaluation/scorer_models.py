@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def grounding_dino(folder: Path) -> str:
     return str(folder)
 
 
-HPS = {
+HPS: dict[str, Any] = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
@@ -140,3 +141,19 @@ def hpsv2(file: Path) -> str:
     file.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": network.state_dict(), "iteration": 4000}, file)
     return str(file)
+
+
+def open_clip_folder(folder: Path) -> str:
+    """A CLIP as open_clip saves its models, which reads 16 tokens."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(7)
+    config = HPS | {"text_cfg": {**HPS["text_cfg"], "context_length": 16}}
+    half = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = json.dumps({"model_cfg": config, "preprocess_cfg": half})
+    (folder / "open_clip_config.json").write_text(written, encoding="utf-8")
+    weights = {name: weight.contiguous() for name, weight in open_clip.CLIP(**config).state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    return str(folder)

@@ -57,7 +57,7 @@ def test_a_model_that_always_draws_the_same_gets_chance_and_no_more(count: int, 
 
 def test_duplicate_real_images_share_a_hit() -> None:
     real = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    assert metrics.retrieval_hits(real, real).tolist() == [0.5, 0.5, 1.0]
+    assert metrics.retrieval_matches(real, real).diagonal().tolist() == [0.5, 0.5, 1.0]
 
 
 def test_centring_finds_what_a_common_part_hides() -> None:

@@ -19,11 +19,12 @@ from transformers import (
     CLIPModel,
 )
 
-from commoncanvas.core.errors import ModelError, RecipeError
+from commoncanvas.captioning.quality.clip import ClipModel
+from commoncanvas.core.errors import EvaluationError, ModelError
 from commoncanvas.evaluation.scorers import hpsv2
 from commoncanvas.evaluation.scorers.scorer import Judgement, Scorer, load_scorer
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
-from commoncanvas.options.suite import DEFAULTS, SuiteOptions
+from commoncanvas.options.scorers import DEFAULTS, ScorerOptions
 from tests.captioning.models import llava
 from tests.evaluation import scorer_models as models
 
@@ -190,6 +191,22 @@ def test_pickscore_and_clip_score_are_the_models_own_logits(
         assert picked.cut == scored.cut == (len(prompt.text) > 75), "a byte a token"
 
 
+def test_the_clip_score_is_the_same_figure_by_open_clip(
+    tmp_path: Path, images: list[NDArray[np.uint8]]
+) -> None:
+    folder = models.open_clip_folder(tmp_path / "own")
+    scorer, clip = load_scorer(f"clip:{folder}", device="cpu"), ClipModel(folder, device="cpu")
+    found = scorer(PROMPTS, images)
+    cosines = (clip.images(images) * clip.texts([each.text for each in PROMPTS])).sum(1)
+    np.testing.assert_allclose(
+        [each.figures["clip_score"] for each in found], (100 * cosines).clip(0), atol=1e-4
+    )
+    assert [each.cut for each in found] == [False, False, True, False]
+    assert scorer.info.name == "clip:own" and scorer.info.sha256 == clip.sha256()
+    assert scorer.info.mark()["scorer_revision"] == clip.sha256()
+    assert load_scorer(f"clip:{models.clip(tmp_path / 'other')}", device="cpu").info.name == "clip:other"
+
+
 @pytest.mark.usefixtures("small_hps")
 def test_hpsv2_pads_what_is_not_square(root: Path, images: list[NDArray[np.uint8]]) -> None:
     scorer = load("hpsv2", root)
@@ -228,7 +245,7 @@ def test_objects_are_what_transformers_finds_without_doubles(
 ) -> None:
     from torchvision.ops import box_iou
 
-    scorer: Any = load_scorer(f"detector:{root / name}", SuiteOptions(colour_clip=str(root / "clip")), "cpu")
+    scorer: Any = load_scorer(f"detector:{root / name}", ScorerOptions(colour_clip=str(root / "clip")), "cpu")
     scorer._kind = scorer._kind._replace(threshold=0.001, counting=0.001)  # random weights are never sure
     found = scorer._objects(images[:2], [["dog"], ["dog"]])
     processor = AutoProcessor.from_pretrained(root / name)
@@ -264,5 +281,5 @@ def test_a_detectors_result_says_what_failed(root: Path, images: list[NDArray[np
 
 def test_a_scorer_must_be_named_with_its_model() -> None:
     for wrong in ("vqa", "geneval:x", "vqa:"):
-        with pytest.raises(RecipeError, match="must be KIND:MODEL"):
+        with pytest.raises(EvaluationError, match="must be KIND:MODEL"):
             load_scorer(wrong, DEFAULTS)

@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from commoncanvas.cli import main
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.scorers.vqa import VQAScore
 from commoncanvas.evaluation.suites import command
 from commoncanvas.evaluation.suites.command import evaluate_suite
-from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.evaluate import SuiteOptions
 from tests.captioning.models import llava
 from tests.evaluation import scorer_models as models
 from tests.evaluation.test_suites import published
 
-DRAW = DrawOptions(steps=2, seed=5)
+DRAW: dict[str, Any] = {"steps": (2,), "seed": 5}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,9 @@ def test_a_stopped_run_goes_on_where_it_was(
     options = SuiteOptions(
         suite="geneval2",
         prompts_file=str(published("geneval2", tmp_path)),
-        scorer=(f"soft-tifa:{vlm}",),
+        scorers=(f"soft-tifa:{vlm}",),
         images=2,
+        **DRAW,
     )
     monkeypatch.setattr(command, "AT_ONCE", 1)
     scorer, calls = command.load_scorer(f"soft-tifa:{vlm}", options), 0
@@ -57,15 +57,15 @@ def test_a_stopped_run_goes_on_where_it_was(
     monkeypatch.setattr(command, "load_scorer", lambda *_: Dies())
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        evaluate_suite(model, options, DRAW, out=out)
+        evaluate_suite(model, options, out=out)
     assert len(rows(out)) == 2 and not (out / "results.json").exists()
     drawn = {path: path.stat().st_mtime_ns for path in (out / "drawn").iterdir()}
     (scores,) = (out / "scores").iterdir()
     scores.write_bytes(scores.read_bytes() + b'{"prompt": "0000')  # half a line, as a kill leaves it
-    made = evaluate_suite(model, options, DRAW, out=out)
+    made = evaluate_suite(model, options, out=out)
     assert calls == 5 and len(rows(out)) == 4, "two images were scored already"
     assert {path: path.stat().st_mtime_ns for path in (out / "drawn").iterdir()} == drawn
-    again = evaluate_suite(model, options, DRAW, out=out)
+    again = evaluate_suite(model, options, out=out)
     assert calls == 5 and again.scorers == made.scorers
 
     assert made.images == 2 and made.seed == 5 and made.settings["steps"] == 2
@@ -85,7 +85,9 @@ def test_scores_of_other_prompts_or_settings_are_not_used_again(
     model: Path, vlm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = published("drawbench", tmp_path)
-    options = SuiteOptions(suite="drawbench", prompts_file=str(file), scorer=(f"vqa:{vlm}",), samples=2)
+    options = SuiteOptions(
+        suite="drawbench", prompts_file=str(file), scorers=(f"vqa:{vlm}",), samples=2, **DRAW
+    )
     out, scored = tmp_path / "out", 0
     whole = VQAScore.__call__
 
@@ -95,13 +97,13 @@ def test_scores_of_other_prompts_or_settings_are_not_used_again(
         return whole(self, prompts, images)
 
     monkeypatch.setattr(VQAScore, "__call__", counting)
-    first = evaluate_suite(model, options, DRAW, out=out)
+    first = evaluate_suite(model, options, out=out)
     assert (first.prompts, first.all_prompts, scored) == (2, 3, 2)
     assert "2 prompts of 3: not the whole benchmark" in " ".join(str(first).split())
-    evaluate_suite(model, options, DRAW, out=out)
+    evaluate_suite(model, options, out=out)
     assert scored == 2
     file.write_text(file.read_text().replace("Colors", "Colours"))
-    evaluate_suite(model, options, DRAW, out=out)
+    evaluate_suite(model, options, out=out)
     assert scored == 4
 
 
@@ -125,12 +127,12 @@ def test_what_a_suite_can_not_do_is_said_before_anything_is_drawn(
     assert "give the file HPS_v2.1_compressed.pt" in said(*suite, "--scorer", "hpsv2:v9")
     assert "images 0: parti takes 1 or more" in said(*suite, "--images", "0")
     assert "samples 0: give at least 1" in said(*suite, "--samples", "0")
-    assert "a suite takes one model" in said(*suite, "--html", "x.html")
+    assert "a suite takes no --html" in said(*suite, "--html", "x.html")
     assert "there is no such file" in said(
         "--suite", "parti", "--prompts-file", "none.tsv", "--out", str(out)
     )
     assert "give --suite and --prompts-file" in said("--suite", "parti", "--out", str(out))
-    assert "need --suite" in said("--prompts-file", str(parti))
+    assert "give --suite too" in said("--prompts-file", str(parti))
     assert "dpg takes 1 to 4" in said(
         "--suite", "dpg", "--prompts-file", str(dpg), "--images", "5", "--out", str(out)
     )
@@ -138,5 +140,5 @@ def test_what_a_suite_can_not_do_is_said_before_anything_is_drawn(
 
 def test_a_hub_id_needs_a_folder_for_its_images(tmp_path: Path) -> None:
     options = SuiteOptions(suite="parti", prompts_file=str(published("parti", tmp_path)))
-    with pytest.raises(RecipeError, match="give --out"):
+    with pytest.raises(EvaluationError, match="give --out"):
         evaluate_suite("somebody/model", options)

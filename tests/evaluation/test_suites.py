@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.layout import refuse_others
 from commoncanvas.evaluation.suites.suite import SUITES, load_suite
@@ -171,7 +171,7 @@ def test_gpics_own_archives_are_read_too(tmp_path: Path) -> None:
     found = read("gpic", tmp_path)
     assert [(each.name, each.text) for each in found] == [("k0", "a dog 0"), ("k1", "a dog 1")]
     (tmp_path / "gpic_test_00000.tar").write_bytes(b"no tar")
-    with pytest.raises(RecipeError, match=r"gpic_test_00000\.tar can't be read as a tar file"):
+    with pytest.raises(EvaluationError, match=r"gpic_test_00000\.tar can't be read as a tar file"):
         read("gpic", tmp_path)
 
 
@@ -209,7 +209,7 @@ def test_a_wrong_file_is_named_with_its_line(
     suite: str, name: str, text: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(EvaluationError, match=said):
         read(suite, tmp_path / name)
 
 
@@ -242,7 +242,7 @@ def test_each_image_is_where_the_suite_says_and_none_is_elsewhere(suite: str, tm
         own.lay_out(prompts, drawn, folder)  # a second time: nothing changes
         assert set(folder.rglob("*.png")) == wanted
         refuse_others(folder, own.files(prompts, count))
-        with pytest.raises(RecipeError, match="of another run"):
+        with pytest.raises(EvaluationError, match="of another run"):
             refuse_others(folder, own.files(prompts[1:], count))
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,16 @@ from commoncanvas.cli import app
 from commoncanvas.core.errors import EvaluationError, MetricError
 from commoncanvas.evaluation import evaluate, metrics
 from commoncanvas.evaluation.networks import load_network
+from commoncanvas.evaluation.scorers.scorer import load_scorer, scores_of
 from commoncanvas.evaluation.sweeps.command import sweep
 from commoncanvas.evaluation.sweeps.prompts import read_source, wanted
 from commoncanvas.evaluation.sweeps.result import Sweep
-from commoncanvas.options.sweep import SweepOptions
+from commoncanvas.options.evaluate import SweepOptions
 from commoncanvas.pages.sweep_page import write_sweep_page
+from tests.captioning.models import llava
+from tests.evaluation import scorer_models
 from tests.evaluation.killable_sweep import OPTIONS
+from tests.evaluation.test_suites import published
 from tests.pages.test_report import CHROMIUM, FLAGS
 
 from .conftest import HELDOUT, NAMES, SIZE, decoded
@@ -187,6 +192,42 @@ def test_statistics_in_a_file_give_the_distance_of_the_images_they_are_from(
     assert changed(tmp_path / "sweep") == before, "it is said before anything is drawn"
 
 
+@pytest.mark.slow
+def test_a_sweep_scores_with_every_scorer_that_its_prompts_allow(model: Path, tmp_path: Path) -> None:
+    vlm, clip = llava(tmp_path / "vlm", scorer_models.ANSWERS), scorer_models.clip(tmp_path / "clip")
+    real = tmp_path / "real"
+    real.mkdir()
+    for number in range(3):
+        Image.new("RGB", (20, 20), (number * 80, 0, 0)).save(real / f"{number}.png")
+    options = SweepOptions(
+        prompts=f"geneval2:{published('geneval2', tmp_path)}",
+        reference=str(real),
+        steps=(1,),
+        scorers=(f"vqa:{vlm}", f"soft-tifa:{vlm}", f"clip:{clip}"),
+    )
+    found = sweep(model, options, out=tmp_path / "sweep", engine=Pickled(), device="cpu")
+    (point,) = found.points
+    assert found.axes[0] == ("vqa:vlm", FD)
+    assert {"VQAScore", "Soft-TIFA", "CLIP score"} <= set(found.table()[0])
+    for spec in options.scorers:
+        scorer = load_scorer(spec, device="cpu")
+        prompts = {each.prompt.name: each for each in wanted(options.prompts, None, 0)}
+        drawn = dict(zip(prompts, images(found, 0), strict=True))
+        scores = scores_of(scorer, [prompts[name].prompt for name in drawn], [*drawn.values()])
+        figure = point.figures[scorer.info.name]
+        assert figure.value == pytest.approx(scores.mean(), rel=1e-5)
+        assert figure.fingerprint.scorer_revision == scorer.info.sha256
+        assert figure.fingerprint.scorer_settings == scorer.info.settings
+    with pytest.raises(
+        EvaluationError, match=r"scorer detector:.*: 2 prompts of geneval2:.* have no objects"
+    ):
+        sweep(model, replace(options, scorers=(f"detector:{clip}",), colour_clip=clip), out=tmp_path / "x")
+
+
+def said(source: str) -> list[tuple[str, str]]:
+    return [(each.name, each.text) for each in read_source(source)]
+
+
 def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
     coco = tmp_path / "captions.json"
     captions = [(7, 2, "A later caption."), (7, 1, "A dog\n runs."), (8, 3, "A cat.")]
@@ -195,12 +236,12 @@ def test_published_prompt_files_are_read_as_they_are(tmp_path: Path) -> None:
             {"images": [], "annotations": [{"image_id": i, "id": n, "caption": c} for i, n, c in captions]}
         )
     )
-    assert read_source(f"coco:{coco}") == [("7", "A dog runs."), ("8", "A cat.")]
+    assert said(f"coco:{coco}") == [("7", "A dog runs."), ("8", "A cat.")]
     parti = tmp_path / "PartiPrompts.tsv"
     parti.write_text(
         'Prompt\tCategory\tChallenge\tNote\nbond\tAbstract\tBasic\t\n"quoted" words\tArts\tBasic\tx\n'
     )
-    assert read_source(f"parti:{parti}") == [("00000", "bond"), ("00001", '"quoted" words')]
+    assert said(f"parti:{parti}") == [("00000", "bond"), ("00001", '"quoted" words')]
     lines = tmp_path / "lines.txt"
     lines.write_text("".join(f"prompt {number}\n" for number in range(20)))
     few, many = wanted(str(lines), 5, 3), wanted(str(lines), 15, 3)
@@ -238,7 +279,7 @@ def test_the_command_draws_a_sweep_when_it_has_several_settings(
     told = json.loads(capsys.readouterr().out)
     assert [point["guidance_scale"] for point in told["points"]] == [1, 2]
     for more, message in (
-        (["--scorers", "clip"], "scorer 'clip' is not one of"),
+        (["--scorers", "clip"], "scorer 'clip' must be KIND:MODEL"),
         (["--axes", "fid,kd"], "axes: no figure is called 'fid'; there are fd:efficientnet-lite0"),
         (["--prompts", "p.txt"], "the reference heldout belongs to the prompts heldout"),
         (["--captioner", "xs"], "give --scorers captioner:xs"),

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +21,7 @@ from commoncanvas.images.image import decode
 from commoncanvas.memorisation import calibrate
 from commoncanvas.memorisation.command import measure_memorisation
 from commoncanvas.memorisation.gap import STEPS, prediction_gaps
+from commoncanvas.memorisation.learned import Learned
 from commoncanvas.memorisation.page import write_memorisation_page
 from commoncanvas.memorisation.risk import Risk, most_at_risk
 from commoncanvas.memorisation.sources import sources
@@ -44,7 +48,10 @@ def test_memorisation_is_measured_written_and_stated_on_the_card(learned: Path, 
     assert [pair.similarity for pair in found.pairs] == sorted(
         (pair.similarity for pair in found.pairs), reverse=True
     )
-    assert {pair.copy for pair in found.pairs} <= {True, False} and "painter" in found.pairs[0].credit
+    assert all(
+        (pair.copies_of > 0) == (pair.similarity > found.calibration.threshold) for pair in found.pairs
+    )
+    assert "painter" in found.pairs[0].credit
     card = (learned / "README.md").read_text()
     assert "Memorisation, how often it draws" in card and "not measured. `commoncanvas mem" not in card
 
@@ -137,3 +144,18 @@ def test_prompts_that_were_seen_most_often_come_first() -> None:
     )
     assert most_at_risk([rare, twice, moved]) == [twice, moved, rare]
     assert most_at_risk([]) == []
+
+
+def test_a_table_under_two_names_has_each_stranger_once_and_none_that_was_learned(
+    learned: Path, tmp_path: Path
+) -> None:
+    rows = read_rows(str(learned))
+    names = pa.array(["main" if place % 2 else "again" for place in range(len(rows))])
+    rows = rows.set_column(rows.column_names.index("catalog"), "catalog", names)
+    pq.write_table(rows, learned / "rows.parquet")
+    record = json.loads((learned / "provenance.json").read_text())
+    record["catalogs"]["again"] = record["catalogs"]["main"]
+    found = Learned(str(learned), record, ())
+    strangers = [row.row_id for row in found.strangers(1000, 0)]
+    trained = rows.filter(pc.equal(rows["split"], "train"))["row_id"].to_pylist()
+    assert len(strangers) == len(set(strangers)) >= 60 and not set(strangers) & set(trained)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from commoncanvas.memorisation.page import write_memorisation_page
 from commoncanvas.memorisation.result import Memorisation, Pair
 from tests.conftest import COLOURS, SHAPES, drawing
 from tests.pages.test_report import CHROMIUM, FLAGS, Page
+from tests.web.browser import DESK, PHONE, audit
+from tests.web.browser import chromium as chromium
+from tests.web.browser import visit as visit
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def found(shapes: Catalog, tmp_path: Path) -> Memorisation:
                 catalog="main",
                 similarity=0.95 - number / 20,
                 percentile=99.9 - number,
-                copy=number < 3,
+                copies_of=(1, 1, 25)[number] if number < 3 else 0,
                 own=True,
                 captions=1 + number % 2,
                 pictures=1 + number % 3,
@@ -74,6 +79,7 @@ def test_the_page_has_each_pair_with_credit_and_command(found: Memorisation, tmp
     assert not page.open and "<script>" not in html
     assert "commoncanvas catalog takedown --catalog" in page.text and "--id shapes:00" in page.text
     assert "by painter 0, CC BY 4.0" in " ".join(page.text.split())
+    assert "copy of one of 25 near-twins" in page.text
     assert "no longer there" in page.text and page.text.count("drawn, seed") == 8
     assert len([name for name, _ in page.elements if name == "img"]) == 15
 
@@ -86,6 +92,10 @@ def test_the_result_says_what_its_figures_are_worth(found: Memorisation) -> None
     assert "1 training image left the catalogs" in said
     many = replace(found, calibration=replace(found.calibration, false_alarms=Share(1, 2000)), taken_down=0)
     assert "too few" not in " ".join(many.sentences()) and "left the" not in " ".join(many.sentences())
+    assert "say little" not in said and "at least" not in str(found)
+    blind = replace(found, calibration=replace(found.calibration, copies={"cropped": Share(20, 100)}))
+    assert "of known copies only 20.0 % (20 of 100" in next(blind.sentences())
+    assert "at least 25.0 % (1 of 4" in str(blind)
     assert found.figures()["memorised"] == 0.25 and found.figures()["memorisation_copies_found"] == 0.95
     assert "random prompts" in str(found) and "copy" in str(found)
 
@@ -120,3 +130,13 @@ def test_chromium_shows_the_pairs_without_an_error(found: Memorisation, tmp_path
     assert ((pixels[..., 0] > 200) & (pixels[..., 1] < 40) & (pixels[..., 2] < 40)).sum() > 1000, (
         "no red shape"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_page(
+    found: Memorisation, visit: Callable[..., Any], tmp_path: Path, dark: bool
+) -> None:
+    write_memorisation_page(found, tmp_path / "page.html")
+    for viewport in (PHONE, DESK):
+        audit(visit((tmp_path / "page.html").as_uri(), viewport, dark))

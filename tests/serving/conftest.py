@@ -17,6 +17,7 @@ from commoncanvas.drawing.model import LoadedModel, load_model
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.engine import Engine
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
@@ -56,7 +57,7 @@ def running(
 ) -> Iterator[Running]:
     signing = Signing(credentials)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, limits, shared=shared)
+    engine = make_engine(LocalDrawer(loaded), limits, shared=shared)
     name = loaded.about["model"]
     sources = source_desk(name, name, loaded.pipeline, {})
     drawing = Drawing(Studio(engine, signing), name, name, sources)

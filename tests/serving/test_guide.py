@@ -34,7 +34,7 @@ def test_the_three_clients_of_the_guide_draw_one_image(
     apart = np.asarray(Image.open("deer.png")).astype(int) - np.asarray(expected)
     assert np.abs(apart).max() <= 2
     if shutil.which("curl"):
-        [command] = [block for _, block in blocks if block.startswith("curl ")]
+        [command] = [block for _, block in blocks if block.startswith("curl ") and "generations" in block]
         answer = subprocess.run(
             ["sh", "-c", f'curl() {{ command curl -sS "$@"; }}; {command}'], capture_output=True
         )

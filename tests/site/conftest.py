@@ -13,6 +13,7 @@ from commoncanvas.drawing.model import load_model
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import DEFAULTS, UNSIGNED, ServeOptions
 from commoncanvas.serving.answers import Studio
+from commoncanvas.serving.drawers import LocalDrawer
 from commoncanvas.serving.start import make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
@@ -43,7 +44,7 @@ def drawing_of(
     signing = Signing(credentials)
     loaded = load_model(model)
     signing.begin(loaded.about, loaded.record)
-    engine = make_engine(loaded, limits, shared=False)
+    engine = make_engine(LocalDrawer(loaded), limits, shared=False)
     name = loaded.about["model"]
     sources = source_desk(str(model), name, loaded.pipeline, catalogs or {})
     return Drawing(Studio(engine, signing), name, str(model), sources)

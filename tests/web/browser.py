@@ -46,9 +46,12 @@ def listening(app: FastAPI) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser. Tests that use it are marked slow."""
+    """A browser. Tests that use it are marked slow.
+
+    It ends with the module: while playwright runs, `asyncio.run` fails in all tests, and a second one can't start.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with playwright.sync_playwright() as started:
@@ -84,7 +87,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
         for page in context.pages:
             assert page.evaluate("document.body.dataset.hacked") is None
         context.close()
-    assert said == []
+    assert not said, said
 
 
 def audit(page: Any) -> None:
@@ -97,7 +100,7 @@ def audit(page: Any) -> None:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
-    assert serious == []
+    assert not serious, "\n".join(serious)
     width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert width <= 0, f"the page is {width} pixels wider than the window"
 

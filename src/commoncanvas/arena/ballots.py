@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from commoncanvas.arena.chooser import Chooser, Pair, Rule, check_at, undecided
-from commoncanvas.arena.database import connect, settings_of
+from commoncanvas.arena.chooser import Chooser, Pair, check_at
+from commoncanvas.arena.database import RECOUNT, connect, settings_of
+from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE
 from commoncanvas.core.errors import ArenaError
 
 ANSWERS = ("left", "right", "both", "neither")
@@ -30,9 +31,12 @@ MOST_SECONDS = 86_400.0
 
 @dataclass
 class _Person:
-    """What one person was shown (numbers of pairs), how many assignments they had, and how many are complete."""
+    """What one person was shown (numbers of pairs, and how many are of two models), how many assignments they had, and
+    how many are complete.
+    """
 
     seen: set[int] = field(default_factory=set)
+    of_models: int = 0
     shown: int = 0
     done: int = 0
 
@@ -82,44 +86,50 @@ def new_rater() -> str:
 class Ballots:
     """The votes of an arena. Each method is to be called inside a transaction of `connection`."""
 
-    def __init__(self, folder: Path, rule: Rule = undecided) -> None:
+    def __init__(self, folder: Path) -> None:
         self.connection = connect(folder)
-        self.rule = rule
-        self.version = -1
         self.load()
 
     def load(self) -> None:
         """Count everything again from the disk."""
         self.settings = settings_of(self.connection)
         self.questions = (PREFERENCE, ALIGNMENT) if self.settings["alignment"] else (PREFERENCE,)
-        self.chooser = Chooser(self.settings["shuffle_seed"], self.rule)
+        self.chooser = Chooser(self.settings["shuffle_seed"], self.settings.get(SCOPE, PEOPLE))
         self.people: dict[str, _Person] = defaultdict(_Person)
-        self.version = -1
-        self.refresh()
+        self._add_pairs()
         for rater, pair, complete, repeats in self.connection.execute(
             "SELECT rater, pair, complete, repeats FROM assignments"
         ):
             person = self.people[rater]
-            person.seen.add(pair)
-            person.shown += 1
+            self._see(person, pair)
             person.done += complete
             if repeats is None:
                 self.chooser.show(pair)
         votes = self.connection.execute(
-            "SELECT pair, answer, swapped FROM votes JOIN assignments ON assignments.id = votes.assignment "
+            "SELECT pair, answer, swapped, rater FROM votes JOIN assignments ON assignments.id = votes.assignment "
             "WHERE question = ? AND undone_at IS NULL AND repeats IS NULL",
             (PREFERENCE,),
         )
-        for pair, answer, swapped in votes:
-            self.chooser.count(pair, answer, bool(swapped))
+        for pair, answer, swapped, rater in votes:
+            self.chooser.count(pair, answer, bool(swapped), rater)
+        self.version = self._version()
 
     def refresh(self) -> None:
-        """Read the pairs and settings that another process added since the last time."""
-        version = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        """Read what another process changed since the last time: pairs, settings, and votes."""
+        version = self._version()
         if version == self.version:
             return
+        before, self.settings = self.settings, settings_of(self.connection)
+        if self.settings.get(RECOUNT) != before.get(RECOUNT):
+            self.load()
+        self._add_pairs()
         self.version = version
-        self.settings = settings_of(self.connection)
+
+    def _version(self) -> int:
+        """It changes when another process writes."""
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _add_pairs(self) -> None:
         last = self.chooser.pairs[-1].number if self.chooser.pairs else 0
         rows = self.connection.execute("SELECT * FROM pair_facts WHERE number > ? ORDER BY number", (last,))
         self.chooser.add(
@@ -190,7 +200,7 @@ class Ballots:
             if question == self.questions[-1]:
                 self._complete(rater, assignment, True)
             if question == PREFERENCE and row["repeats"] is None:
-                self.chooser.count(row["pair"], answer, bool(row["swapped"]))
+                self.chooser.count(row["pair"], answer, bool(row["swapped"]), rater)
         return self.task(rater)
 
     def undo(self, rater: str) -> Task | Finished:
@@ -209,7 +219,7 @@ class Ballots:
             if last["question"] == self.questions[-1]:
                 self._complete(rater, last["assignment"], False)
             if last["question"] == PREFERENCE and last["repeats"] is None:
-                self.chooser.count(last["pair"], last["answer"], bool(last["swapped"]), by=-1)
+                self.chooser.count(last["pair"], last["answer"], bool(last["swapped"]), rater, by=-1)
         return self.task(rater)
 
     def _open(self, rater: str) -> sqlite3.Row | None:
@@ -241,8 +251,7 @@ class Ballots:
         left, right = (pair.second, pair.first) if row["swapped"] else (pair.first, pair.second)
         asked = self._unanswered(row["id"])
         assert asked is not None
-        left_over = max(0, len(self.chooser.pairs) - len(self.chooser.noise) - len(person.seen))
-        there_are = person.shown + left_over
+        there_are = person.shown + len(self.chooser.pairs) - len(self.chooser.noise) - person.of_models
         return Task(
             assignment=row["id"],
             question=asked[0],
@@ -273,11 +282,15 @@ class Ballots:
             "INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (assignment, rater, number, pair.number, int(swapped), repeats, now()),
         )
-        person.seen.add(pair.number)
-        person.shown += 1
+        self._see(person, pair.number)
         if repeats is None:
             self.chooser.show(pair.number)
         return True
+
+    def _see(self, person: _Person, pair: int) -> None:
+        person.of_models += pair not in person.seen and not self.chooser.pair(pair).noise
+        person.seen.add(pair)
+        person.shown += 1
 
     def _to_repeat(self, rater: str, number: int) -> sqlite3.Row | None:
         """An earlier assignment of two models with a clear answer, not shown again yet; the earliest."""
@@ -293,9 +306,9 @@ class Ballots:
         return next((row for row in rows if not self.chooser.pair(row["pair"]).noise), None)
 
 
-def open_ballots(folder: Path, rule: Rule = undecided) -> Ballots:
+def open_ballots(folder: Path) -> Ballots:
     """The votes of a finished arena. Raises ArenaError if it is not finished."""
-    ballots = Ballots(folder, rule)
+    ballots = Ballots(folder)
     if not ballots.chooser.groups:
         raise ArenaError(f"{folder} has no pairs yet; commoncanvas arena build adds models and completes it")
     return ballots

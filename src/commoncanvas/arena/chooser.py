@@ -1,21 +1,26 @@
 """Which pair a person sees next. Pure: it counts in memory what it is told, and draws by seed.
 
-Undecided pairs of models come first; within two models, the category, then the pair, that was shown least.
+Undecided pairs of models come first, by the decision that reports use, on the first question and on the votes of all
+raters: who fails checks is left out by reports alone. Within two models, the category, then the pair, that was shown
+least is next.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-NOISE = "noise"
-"""In place of a model's name."""
+from commoncanvas.arena.statistics.decisions import family_alpha
+from commoncanvas.arena.statistics.running import RunningSequence
+from commoncanvas.arena.statistics.tables import PEOPLE, Scope
+
+NOISE, REAL = "noise", "real"
+"""In place of a model's name: of noise, and of an image that no model drew."""
 KINDS_OF_CHECKS = 2
 """An image against noise, and a pair shown again."""
 Models = tuple[str, str]
@@ -24,7 +29,7 @@ Models = tuple[str, str]
 @dataclass(frozen=True)
 class Pair:
     """Two images of one prompt. `number` is its row; `models`: of the first and of the second
-    image, in the order of their names; or a model and NOISE."""
+    image, in the order of their names; or a model (or REAL) and NOISE."""
 
     number: int
     id: str
@@ -38,34 +43,6 @@ class Pair:
     @property
     def noise(self) -> bool:
         return NOISE in self.models
-
-
-@dataclass
-class Tally:
-    """Votes between two models."""
-
-    first: int = 0
-    second: int = 0
-    ties: int = 0
-
-
-Rule = Callable[[Tally], float]
-"""How urgent two models are; the largest is asked first."""
-
-
-def undecided(tally: Tally) -> float:
-    """The width of Wilson's 95 % interval of the first model's share, a tie as half a win each; 1 more if it holds 1/2.
-
-    Wilson (1927), doi:10.1080/01621459.1927.10502953.
-    """
-    votes, z = tally.first + tally.second + tally.ties, 1.96
-    if votes == 0:
-        return 2.0
-    share = (tally.first + tally.ties / 2) / votes
-    scale = 1 + z * z / votes
-    centre = (share + z * z / (2 * votes)) / scale
-    half = z * sqrt(share * (1 - share) / votes + z * z / (4 * votes * votes)) / scale
-    return 2 * half + (abs(centre - 0.5) <= half)
 
 
 def seeded(*parts: object) -> np.random.Generator:
@@ -93,7 +70,9 @@ def check_at(seed: object, rater: str, number: int, share: float) -> str:
 class _Group:
     """The pairs between two models: by category, their places; and what was shown and answered."""
 
-    tally: Tally = field(default_factory=Tally)
+    votes: RunningSequence
+    urgency: float | None = None
+    """None after a change, until it is asked for."""
     shown: int = 0
     categories: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     shown_in: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -102,14 +81,15 @@ class _Group:
 class Chooser:
     """Counts of what was shown and answered, and the choice of the next pair."""
 
-    def __init__(self, seed: object, rule: Rule = undecided) -> None:
+    def __init__(self, seed: object, scope: Scope = PEOPLE) -> None:
         self.seed = seed
-        self.rule = rule
+        self.scope = scope
         self.pairs: list[Pair] = []
         self.place: dict[int, int] = {}
         self.shown: NDArray[np.int64] = np.zeros(0, np.int64)
         self.noise: NDArray[np.int64] = np.zeros(0, np.int64)
         self.groups: dict[Models, _Group] = {}
+        self.alpha = family_alpha(0)
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """More pairs; those that are known stay as they are."""
@@ -123,9 +103,12 @@ class Chooser:
             (noise if pair.noise else new[pair.models, pair.category]).append(at)
         self.noise = _longer(self.noise, noise)
         for (models, category), places in new.items():
-            categories = self.groups.setdefault(models, _Group()).categories
-            categories[category] = _longer(categories.get(category, self.shown[:0]), places)
+            group = self.groups.setdefault(models, _Group(RunningSequence(self.scope)))
+            group.categories[category] = _longer(group.categories.get(category, self.shown[:0]), places)
         self.shown = _longer(self.shown, [0] * (len(self.pairs) - len(self.shown)))
+        self.alpha = family_alpha(len({name for models in self.groups for name in models}))
+        for group in self.groups.values():
+            group.urgency = None
 
     def pair(self, number: int) -> Pair:
         return self.pairs[self.place[number]]
@@ -140,25 +123,22 @@ class Chooser:
             group.shown += 1
             group.shown_in[pair.category] += 1
 
-    def count(self, number: int, answer: str, swapped: bool, by: int = 1) -> None:
-        """Count an answer to the first question; `by` -1 takes it back."""
+    def count(self, number: int, answer: str, swapped: bool, rater: str, by: int = 1) -> None:
+        """Count a person's answer to the first question; `by` -1 takes it back."""
         pair = self.pair(number)
         if pair.noise:
             return
-        tally = self._group(pair).tally
-        if answer not in ("left", "right"):
-            tally.ties += by
-        elif (answer == "left") ^ swapped:
-            tally.first += by
-        else:
-            tally.second += by
+        group = self._group(pair)
+        vote = float((answer == "left") ^ swapped) if answer in ("left", "right") else 0.5
+        group.votes.add(vote, pair.prompt, rater, by)
+        group.urgency = None
 
     def choose(self, rater: str, number: int, seen: Collection[int]) -> Pair | None:
         """A pair that this person did not see (`seen`: numbers of pairs); None if there is none left."""
         draw = seeded(self.seed, "next", rater, number)
         groups = [self.groups[models] for models in sorted(self.groups)]
         order = draw.permutation(len(groups)).tolist()
-        order.sort(key=lambda at: (-self.rule(groups[at].tally), groups[at].shown))
+        order.sort(key=lambda at: (-self._urgency(groups[at]), groups[at].shown))
         for group in (groups[at] for at in order):
             names = sorted(group.categories)
             names = [names[at] for at in draw.permutation(len(names)).tolist()]
@@ -176,6 +156,11 @@ class Chooser:
         """Whether the second image is on the left: the first time by seed, then in turn."""
         first = bool(seeded(self.seed, "sides", pair.id).integers(2))
         return first ^ bool(self.shown[self.place[pair.number]] % 2)
+
+    def _urgency(self, group: _Group) -> float:
+        if group.urgency is None:
+            group.urgency = group.votes.urgency(self.alpha)
+        return group.urgency
 
     def _group(self, pair: Pair) -> _Group:
         return self.groups[pair.models]

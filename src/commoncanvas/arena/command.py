@@ -17,32 +17,36 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.arena.ballots import ALIGNMENT, PREFERENCE, now
-from commoncanvas.arena.blind import FOLDER, blind_id, image_path, noise_like, sizes, write_image
-from commoncanvas.arena.chooser import NOISE, seeded
-from commoncanvas.arena.database import connect, settings_of, write_settings
+from commoncanvas.arena.blind import FOLDER, image_path, sizes, write_image
+from commoncanvas.arena.chooser import NOISE, REAL
+from commoncanvas.arena.database import CREDITS, connect, settings_of, write_settings
 from commoncanvas.arena.models import Images, Place, models_of
+from commoncanvas.arena.pairing import NOISE_PAIRS, add_noise, add_pairs, place_id
 from commoncanvas.arena.prompts import prompts_of
+from commoncanvas.arena.real import real_images
 from commoncanvas.arena.result import BuiltArena
-from commoncanvas.arena.statistics.checks import RULE, CheckRule
+from commoncanvas.arena.statistics.checks import RULE
 from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ArenaError
 from commoncanvas.core.files import only_one, replace_text, why
 from commoncanvas.core.version import __version__
-from commoncanvas.options.arena import DEFAULTS, ArenaOptions
+from commoncanvas.options.arena import DEFAULTS, ArenaOptions, CheckRule
 from commoncanvas.options.generate import DEFAULTS as DRAW
 from commoncanvas.options.generate import DrawOptions
 
 MANIFEST = "arena.json"
-NOISE_PAIRS = 24
-"""Images against noise that an arena has."""
-FIXED = {"alignment", "shuffle_seed"}
+FIXED = {"alignment", "shuffle_seed", "real_images", RULE}
+NOT_REAL = f"id NOT IN (SELECT prompt FROM images WHERE model = '{REAL}')"
+"""Prompts that are not just the text of a real image."""
 FIRST = {
     "title": "Which image is better?",
     "alignment": False,
     "per_rater": 40,
     "checks": 0.1,
     "consent": "",
+    "real_images": "",
+    CREDITS: [],
     "shuffle_seed": 0,
     RULE: asdict(CheckRule()),
     SCOPE: PEOPLE,
@@ -71,12 +75,14 @@ def build(
     places = [(prompt, number) for prompt in file.prompts for number in range(drawing.count)]
     for source in sources.values():
         source.check(places)
+    if asking.real_images:  # before it is stored as fixed
+        real_images(asking.real_images, NOISE_PAIRS, asking.shuffle_seed or 0)
     with only_one(folder / FOLDER), closing(connect(folder, make=True)) as connection:
         settings = _settings(connection, asking)
         for name, source in sources.items():
             _make(connection, folder, settings["secret"], name, source, places)
-        new = _add(connection, folder, settings, list(sources), places)
-        _add_noise(connection, folder, settings)
+        new = add_pairs(connection, settings["secret"], list(sources), places)
+        add_noise(connection, folder, settings)
         result = _result(connection, folder, settings, new)
         write_manifest(connection, folder, settings, result)
     return result
@@ -90,13 +96,14 @@ def _settings(connection: sqlite3.Connection, asking: ArenaOptions) -> dict[str,
         given["consent"] = _text(Path(given["consent"]))
     for name in FIXED & given.keys() & before.keys():
         if given[name] != before[name]:
-            shown = name.replace("_", "-")
+            values = (before[name], given[name])
+            now_, new = map(CheckRule.of, values) if name == RULE else values
             raise ArenaError(
-                f"{shown} is {before[name]} in this arena, and fixed; make a new arena for {given[name]}"
+                f"{name.replace('_', '-')}: {now_ or 'none'} in this arena, and fixed; make a new arena for: {new}"
             )
     fresh = {**FIRST, "secret": secrets.token_hex(32), "id": secrets.token_hex(4), "made_at": now()}
     found = {**fresh, **before, **given}
-    write_settings(connection, found)
+    write_settings(connection, {name: found[name] for name in found if name in given or name not in before})
     return found
 
 
@@ -133,76 +140,8 @@ def _make(
         write_image(_path(folder, secret, name, place), image)
 
 
-def _id(secret: str, name: str, place: Place) -> str:
-    return blind_id(secret, name, place[0].id, place[1])
-
-
 def _path(folder: Path, secret: str, name: str, place: Place) -> Path:
-    return image_path(folder, _id(secret, name, place))
-
-
-def _add(
-    connection: sqlite3.Connection,
-    folder: Path,
-    settings: dict[str, Any],
-    names: list[str],
-    places: list[Place],
-) -> int:
-    """Store prompts, images and pairs at once; returns how many pairs are new."""
-    secret = settings["secret"]
-    connection.execute("BEGIN IMMEDIATE")
-    prompts = {prompt.id: prompt for prompt, _ in places}
-    connection.executemany(
-        "INSERT OR IGNORE INTO prompts VALUES (?, ?, ?)",
-        [(each.id, each.text, each.category) for each in prompts.values()],
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?)",
-        [(_id(secret, name, place), name, place[0].id, place[1]) for name in names for place in places],
-    )
-    matching = connection.execute(
-        "SELECT one.id, two.id FROM images one JOIN images two ON one.prompt = two.prompt "
-        "AND one.number = two.number AND one.model < two.model WHERE ? NOT IN (one.model, two.model)",
-        (NOISE,),
-    ).fetchall()
-    before = connection.total_changes
-    _add_pairs(connection, secret, [tuple(pair) for pair in matching])
-    new = connection.total_changes - before
-    connection.execute("COMMIT")
-    return new
-
-
-def _add_pairs(connection: sqlite3.Connection, secret: str, pairs: list[tuple[str, str]]) -> None:
-    connection.executemany(
-        "INSERT OR IGNORE INTO pairs (id, first, second) VALUES (?, ?, ?)",
-        [(blind_id(secret, "pair", *pair)[:16], *pair) for pair in pairs],
-    )
-
-
-def _add_noise(connection: sqlite3.Connection, folder: Path, settings: dict[str, Any]) -> None:
-    """Pair images of the models with images of noise, until there are NOISE_PAIRS."""
-    there = connection.execute("SELECT count(*) FROM images WHERE model = ?", (NOISE,)).fetchone()[0]
-    free = connection.execute(
-        "SELECT id, prompt, number FROM images one WHERE model != ? AND NOT EXISTS (SELECT 1 FROM images two "
-        "WHERE two.model = ? AND two.prompt = one.prompt AND two.number = one.number) ORDER BY id",
-        (NOISE, NOISE),
-    ).fetchall()
-    order = seeded(settings["shuffle_seed"], "noise of", there).permutation(len(free)).tolist()
-    chosen: dict[tuple[str, int], str] = {}
-    for image, prompt, number in (free[at] for at in order):
-        if len(chosen) < NOISE_PAIRS - there:
-            chosen.setdefault((prompt, number), image)
-    rows = []
-    for (prompt, number), image in chosen.items():
-        noise = blind_id(settings["secret"], NOISE, prompt, number)
-        write_image(image_path(folder, noise), noise_like(image_path(folder, image), noise))
-        rows.append((noise, NOISE, prompt, number))
-    # People vote meanwhile, so the transaction is short.
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", rows)
-    pairs = [(image, row[0]) for image, row in zip(chosen.values(), rows, strict=True)]
-    _add_pairs(connection, settings["secret"], pairs)
-    connection.execute("COMMIT")
+    return image_path(folder, place_id(secret, name, place))
 
 
 def _result(connection: sqlite3.Connection, folder: Path, settings: dict[str, Any], new: int) -> BuiltArena:
@@ -210,11 +149,15 @@ def _result(connection: sqlite3.Connection, folder: Path, settings: dict[str, An
         connection.execute("SELECT model, count(*) FROM images GROUP BY model ORDER BY model").fetchall()
     )
     noise = counts.pop(NOISE, 0)
+    counts.pop(REAL, None)
     categories = connection.execute(
-        "SELECT category, count(*) AS prompts FROM prompts GROUP BY category ORDER BY prompts DESC, category"
+        f"SELECT category, count(*) AS prompts FROM prompts WHERE {NOT_REAL} GROUP BY category "
+        "ORDER BY prompts DESC, category"
     )
     pairs = connection.execute("SELECT count(*) FROM pairs").fetchone()[0] - noise
-    images = [row[0] for row in connection.execute("SELECT id FROM images WHERE model != ?", (NOISE,))]
+    images = [
+        row[0] for row in connection.execute("SELECT id FROM images WHERE model NOT IN (?, ?)", (NOISE, REAL))
+    ]
     found = sizes(folder, images)
     if len(found) > 1:
         shown = ", ".join(f"{width} x {height}" for width, height in sorted(found)[:4])
@@ -222,7 +165,7 @@ def _result(connection: sqlite3.Connection, folder: Path, settings: dict[str, An
     return BuiltArena(
         folder=str(folder),
         models=counts,
-        prompts=connection.execute("SELECT count(*) FROM prompts").fetchone()[0],
+        prompts=connection.execute(f"SELECT count(*) FROM prompts WHERE {NOT_REAL}").fetchone()[0],
         categories=dict(categories.fetchall()),
         pairs=pairs,
         new_pairs=new,
@@ -234,7 +177,7 @@ def _result(connection: sqlite3.Connection, folder: Path, settings: dict[str, An
 
 def _digest(connection: sqlite3.Connection) -> str:
     """SHA-256 of all prompts, a line each, in the order of their ids."""
-    texts = connection.execute("SELECT text FROM prompts ORDER BY id")
+    texts = connection.execute(f"SELECT text FROM prompts WHERE {NOT_REAL} ORDER BY id")
     return hashlib.sha256("".join(f"{text}\n" for (text,) in texts).encode()).hexdigest()
 
 

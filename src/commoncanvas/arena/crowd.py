@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from commoncanvas.arena.ballots import ANSWERS
 from commoncanvas.arena.blind import blind_id
 from commoncanvas.arena.csv_rows import read_rows
-from commoncanvas.arena.database import connect, settings_of
+from commoncanvas.arena.database import ask_to_recount, connect, settings_of
 from commoncanvas.arena.votes_csv import write_text
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import ArenaError
@@ -101,6 +101,7 @@ def import_votes(folder: str | Path, file: str | Path, columns: Mapping[str, str
         connection.execute("BEGIN IMMEDIATE")
         try:
             found = _add(connection, Path(file), COLUMNS | own)
+            ask_to_recount(connection)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -131,6 +132,11 @@ def _add(connection: sqlite3.Connection, file: Path, columns: Mapping[str, tuple
     return Imported(votes, known, len(raters))
 
 
+def worker_code(secret: str, worker: str) -> str:
+    """A rater's code for the id that a crowd platform gives a worker."""
+    return f"crowd-{blind_id(secret, 'worker', worker)[:12]}"
+
+
 def _answers(
     connection: sqlite3.Connection, file: Path, columns: Mapping[str, tuple[str, ...]]
 ) -> Iterator[_Answer]:
@@ -152,6 +158,6 @@ def _answers(
                 raise ArenaError(
                     f"{place}: {question} is {one_line(said, 40)!r}; it must be one of {', '.join(ANSWERS)}"
                 )
-        worker = f"crowd-{blind_id(secret, 'worker', row['rater'])[:12]}"
+        worker = worker_code(secret, row["rater"])
         assignment = blind_id(secret, "task", row["rater"], pair)
         yield _Answer(pairs[pair], int(swapped), worker, assignment, answers, row["at"] or now)

@@ -16,6 +16,10 @@ from commoncanvas.core.errors import ArenaError
 FILE = "arena.sqlite"
 BUSY_S = 30.0
 VERSION = 1
+CREDITS = "real_credits"
+"""Setting: credits of the real images that checks show."""
+RECOUNT = "recount"
+"""Setting: a number that rises when votes change that a server did not write."""
 TABLES = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE models (name TEXT PRIMARY KEY, sha256 TEXT, drawing TEXT NOT NULL) STRICT;
@@ -82,6 +86,11 @@ def _version(connection: sqlite3.Connection, make: bool) -> int:
 
 def settings_of(connection: sqlite3.Connection) -> dict[str, Any]:
     return {name: json.loads(value) for name, value in connection.execute("SELECT name, value FROM settings")}
+
+
+def ask_to_recount(connection: sqlite3.Connection) -> None:
+    """Let a server that is running count all votes again: others than its own came, or some went."""
+    write_settings(connection, {RECOUNT: settings_of(connection).get(RECOUNT, 0) + 1})
 
 
 def write_settings(connection: sqlite3.Connection, values: dict[str, Any]) -> None:

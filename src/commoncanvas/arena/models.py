@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from commoncanvas.arena.blind import read_image
-from commoncanvas.arena.chooser import NOISE
+from commoncanvas.arena.chooser import NOISE, REAL
 from commoncanvas.arena.prompts import Prompt, PromptFile
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ArenaError
@@ -99,7 +99,7 @@ def models_of(specs: Sequence[str], file: PromptFile, options: DrawOptions) -> d
         name, separator, where = spec.partition("=")
         if not separator:
             where, name = spec, Path(spec).name or Path(spec).absolute().name
-        if not name or name == NOISE or clean(name) != name:
+        if not name or name in (NOISE, REAL) or clean(name) != name:
             raise ArenaError(f"model {spec!r} needs another name; give NAME=FOLDER")
         if name in found:
             raise ArenaError(f"two models are called {name}; give one as NAME=FOLDER")

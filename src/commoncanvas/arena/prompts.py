@@ -12,7 +12,7 @@ from commoncanvas.core.errors import ArenaError
 from commoncanvas.core.text import clean
 from commoncanvas.drawing.requests import DELIMITERS, read_prompts
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name
+from commoncanvas.evaluation.suites.layout import flat, image_name
 from commoncanvas.evaluation.suites.reading import numbered, read_text
 from commoncanvas.evaluation.suites.suite import load_suite
 
@@ -40,14 +40,14 @@ def prompts_of(spec: str) -> PromptFile:
     """Read `parti:PartiPrompts.tsv`, or another suite with its file; or a file alone: a prompt on each line, or CSV or
     TSV with the columns `prompt` and, if wanted, `category`. Prompts whose text was there before are left out.
 
-    Raises RecipeError, and ArenaError if there is no prompt.
+    Raises RecipeError, EvaluationError, and ArenaError if there is no prompt.
     """
     kind, separator, file = spec.partition(":")
     if separator and kind.isidentifier() and not Path(spec).exists():
         suite = load_suite(kind)
         found, names = suite.prompts(Path(file)), suite.files
     else:
-        found, names = _own(Path(spec)), flat(plain_name)[0]
+        found, names = _own(Path(spec)), flat(image_name)[0]
     unique: dict[str, tuple[int, Prompt]] = {}
     for number, each in enumerate(found):
         text = clean(each.text)

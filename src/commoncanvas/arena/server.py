@@ -25,6 +25,7 @@ from commoncanvas.arena.ballots import (
     open_ballots,
 )
 from commoncanvas.arena.blind import image_path
+from commoncanvas.arena.database import CREDITS
 from commoncanvas.arena.writer import StoppedError, Writer
 from commoncanvas.core.text import visible
 from commoncanvas.web.access import form_of, remember
@@ -109,7 +110,10 @@ def _add_pages(app: FastAPI, pages: Pages, writer: Writer) -> None:
     @app.get("/rate", include_in_schema=False)
     async def rate(request: Request) -> Response:
         rater = _rater(request, writer)
-        return pages.page("rate.html.j2", rater=rater) if await known(rater) else RedirectResponse("/", 303)
+        if not await known(rater):
+            return RedirectResponse("/", 303)
+        credits = [visible(each) for each in writer.ballots.settings.get(CREDITS, ())]
+        return pages.page("rate.html.j2", rater=rater, credits=credits)
 
 
 def _add_calls(app: FastAPI, writer: Writer, folder: Path) -> None:

@@ -14,8 +14,8 @@ class Vote:
         pair: id of the pair.
         prompt: id of the prompt.
         category: the prompt's category; "" if it has none.
-        left: model of the first image, or "noise".
-        right: model of the second image, or "noise".
+        left: model of the first image; "noise", or "real" against noise.
+        right: model of the second image; "noise", or "real" against noise.
         question: "preference" or "alignment".
         answer: "left", "right", "both" or "neither".
         check: "", "noise" (an image against noise) or "repeat" (a pair shown again, sides swapped).

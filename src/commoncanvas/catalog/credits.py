@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import html
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,15 @@ from numpy.typing import NDArray
 from commoncanvas import licenses
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.files import why
-from commoncanvas.core.text import cell, clean, escaped_json, text_of_cell, visible, web_address
+from commoncanvas.core.text import (
+    cell,
+    clean,
+    escaped_json,
+    markdown_cell,
+    text_of_cell,
+    visible,
+    web_address,
+)
 from commoncanvas.creators.names import NO_CREATOR
 from commoncanvas.table.filters import expression
 from commoncanvas.table.table import Catalog
@@ -89,6 +99,18 @@ class Credit:
             licence = f", {NO_LICENSE}"
         changes = f"; {html.escape(self.changes)}" if self.changes else ""
         return f"<cite>{title}</cite> by {creator}{licence}{changes}"
+
+    def markdown(self) -> str:
+        """The same as Markdown with links; no text of the row is markup."""
+        title = _markdown_link(self.title or UNTITLED, self.source_url)
+        if not self.source_url and self.title:
+            title = f"“{title}”"  # without a link it could begin a list or a heading
+        parts = [f"{title} by {_markdown_link(self.creator or NO_CREATOR, self.creator_url)}"]
+        if self.license_name:
+            parts[0] += f" {self.verb} {_markdown_link(self.license_name, self.license_url)}"
+        else:
+            parts[0] += f", {NO_LICENSE}"
+        return "; ".join([*parts, *([self.changes] if self.changes else [])])
 
 
 READ_AT_ONCE = 4096
@@ -262,6 +284,14 @@ def _changes(row: Mapping[str, Any]) -> str | None:
     if before == after:
         return "converted to another file format"
     return f"resized from {before[0]} × {before[1]} to {after[0]} × {after[1]} pixels"
+
+
+def _markdown_link(text: str, url: str | None) -> str:
+    """CommonMark 0.31, section 6.3: `<...>` holds any address without these marks."""
+    if not url:
+        return markdown_cell(text)
+    address = re.sub(r"[<>\\\s&]", lambda mark: "&amp;" if mark[0] == "&" else quote(mark[0]), url)
+    return f"[{markdown_cell(text)}](<{address}>)"
 
 
 def _linked(text: str, url: str | None) -> str:

@@ -15,8 +15,10 @@ from commoncanvas.cli.evaluate import evaluate
 from commoncanvas.cli.memorisation import memorisation, sources
 from commoncanvas.cli.models import app
 from commoncanvas.cli.release import app as release_app
+from commoncanvas.cli.searching import index, search
 from commoncanvas.cli.serve import serve
 from commoncanvas.cli.studies import app as studies_app
+from commoncanvas.cli.takedown import takedown
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CommonCanvasError, TrainingStopped
 from commoncanvas.core.extras import missing_extra
@@ -27,7 +29,10 @@ __all__ = ["app", "main"]
 DEBUG = "COMMONCANVAS_DEBUG"
 
 app.command(arena_app)
+catalog_app.command(takedown)
 app.command(catalog_app)
+catalog_app.command(index)
+catalog_app.command(search)
 app.command(release_app)
 app.command(credentials)
 app.command(compare)

@@ -66,3 +66,17 @@ def serve(
 
     given = token or (None if token_file else os.environ.get(TOKEN)) or None
     serve_arena(arena, host=host, port=port, token=given, token_file=token_file)
+
+
+@app.command
+def forget(arena: str, *, rater: str, json_: Json = False) -> None:
+    """Delete one rater's votes and code from an ARENA, also while it is served. It can't be undone. Files that `export`
+    and `report` wrote before still have them: write them again.
+
+    Args:
+        arena: folder that `arena build` made.
+        rater: the rater's code, or a worker's id of a crowd platform.
+    """
+    from commoncanvas.arena.forget import forget as run
+
+    show(run(arena, rater), json_)

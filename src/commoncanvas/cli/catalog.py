@@ -283,54 +283,6 @@ def export(
     show(report, json_)
 
 
-@app.command
-def takedown(
-    *,
-    catalog: Uri,
-    id: tuple[str, ...] = (),
-    creator: str | None = None,
-    url: tuple[str, ...] = (),
-    list_: Annotated[str | None, Parameter(name="--list")] = None,
-    file: tuple[str, ...] = (),
-    near: bool = False,
-    reason: str | None = None,
-    purge: bool = False,
-    exclusive: bool = False,
-    dry_run: bool = False,
-    json_: Json = False,
-) -> None:
-    """Remove images from the catalog and keep them out. Lists the models whose tags contain them.
-
-    Args:
-        id: image id; repeat --id for more.
-        creator: a creator's name, URL, or user id on the platform; also keeps their later images out.
-        url: URL of a page or an image; repeat --url for more.
-        list_: text file of ids or URLs, one per line.
-        file: image file as it was published; repeat --file for more.
-        near: also remove rows that look like FILE.
-        reason: reason to store with the tombstone.
-        purge: also remove the images from every file, old version and tag, and check that no byte is left.
-        exclusive: also delete files of killed processes; use it only if no other process uses the catalog.
-        dry_run: only show what would be removed.
-    """
-    from commoncanvas.catalog import takedown as run
-
-    report = run(
-        catalog,
-        id=id,
-        creator=creator,
-        url=url,
-        list_file=list_,
-        file=file,
-        near=near,
-        reason=reason,
-        purge=purge,
-        exclusive=exclusive,
-        dry_run=dry_run,
-    )
-    show(report, json_)
-
-
 def _pairs(words: tuple[str, ...]) -> dict[str, str]:
     """`image=img` -> {image: img}. Raises SourceError."""
     for word in words:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from commoncanvas.cli.shared import Json, show
+from commoncanvas.cli.shared import FLAT, Json, show
+from commoncanvas.options.scorers import DEFAULTS, ScorerOptions
 
 
 def compare(
@@ -15,6 +16,7 @@ def compare(
     *,
     features: str = "efficientnet-lite0",
     metrics: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    scorers: Annotated[ScorerOptions, FLAT] = DEFAULTS,
     allow_few: str | None = None,
     cache: str | None = None,
     device: str = "auto",
@@ -26,9 +28,9 @@ def compare(
         generated: folder of generated images, or a .npz file of statistics.
         real: folder of real images, or a .npz file, also of clean-fid.
         features: network, NAME or NAME:WEIGHTS: efficientnet-lite0, inception-v3 (FID, KID), inception-v3-tf1,
-            clip-vit-b-32 (CLIP-FID, CLIP score), clip-vit-l-14-336 (CMMD), dinov2-vit-l-14 (FD-DINOv2), sscd.
-        metrics: some of fd, fd-infinity, kd, cmmd, precision, recall, density, coverage, is, clip-score; default: all
-            that network and images allow.
+            clip-vit-b-32 (CLIP-FID), clip-vit-l-14-336 (CMMD), dinov2-vit-l-14 (FD-DINOv2), sscd.
+        metrics: some of fd, fd-infinity, kd, cmmd, precision, recall, density, coverage, is; default: all that network
+            and images allow.
         allow_few: your reason why fewer images than a metric needs will do; the result has it.
         cache: folder for the statistics of both sets; they are used again if images and network are the same.
         device: auto, cpu, or a GPU's name.
@@ -40,6 +42,7 @@ def compare(
         real,
         features=features,
         metrics=metrics or (),
+        scorers=scorers,
         allow_few=allow_few,
         cache=cache,
         device=device,

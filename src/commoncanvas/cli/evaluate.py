@@ -2,157 +2,86 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
-from commoncanvas.cli.shared import EngineName, Json, Workers, show
+from commoncanvas.cli.shared import FLAT, EngineName, Json, Workers, show
 from commoncanvas.core.console import say
-from commoncanvas.core.errors import EvaluationError
-from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.suite import DEFAULTS as SUITE_DEFAULTS
-from commoncanvas.options.suite import SuiteOptions
-from commoncanvas.options.sweep import DEFAULTS, SweepOptions
+from commoncanvas.options import evaluate as options
+from commoncanvas.options.scorers import DEFAULTS, ScorerOptions
 
-SAMPLES = 64
-"""Prompts of each kind for one model's own evaluation."""
+EVERY = Group("Every way", sort_key=1)
+OWN = Group("One model on its own prompts", sort_key=2)
+OWN_OR_SWEEP = Group("Own prompts and sweeps", sort_key=3)
+SWEEP = Group("Sweeps: several models or settings, other prompts", sort_key=4)
+SUITE = Group("Suites: prompts of a benchmark", sort_key=5)
+SCORED = Group("Sweeps and suites", sort_key=6)
 
 
-def _many(*names: str) -> Parameter:
-    return Parameter(name=names, consume_multiple=True, negative="")
+def _options(group: Group) -> Parameter:
+    """See FLAT."""
+    return Parameter.combine(FLAT, Parameter(group=group))
 
 
 def evaluate(
     model: str,
     *more: str,
-    prompts: str | None = None,
-    reference: str | None = None,
-    guidance_scales: Annotated[list[float] | None, _many("--guidance-scales", "--guidance-scale")] = None,
-    steps: Annotated[list[int] | None, _many("--steps")] = None,
-    samplers: Annotated[list[str] | None, _many("--samplers")] = None,
-    samples: int | None = None,
-    seed: int = 0,
-    features: Annotated[list[str] | None, _many("--features")] = None,
-    scorers: Annotated[list[str] | None, _many("--scorers", "--scorer")] = None,
-    axes: Annotated[list[str] | None, _many("--axes")] = None,
-    captioner: str | None = None,
-    catalog: Annotated[list[str] | None, Parameter(negative="")] = None,
-    engine: EngineName = "local",
-    workers: Workers = None,
-    out: str | None = None,
-    html: str | None = None,
-    suite: Annotated[
-        SuiteOptions, Parameter(name="*", negative="", parse=re.compile("^(?!(scorer|samples)$)"))
-    ] = SUITE_DEFAULTS,
-    json_: Json = False,
+    settings: Annotated[options.SettingOptions, _options(EVERY)] = options.SETTINGS,
+    features: Annotated[options.FeatureOptions, _options(OWN_OR_SWEEP)] = options.FEATURES,
+    grid: Annotated[options.GridOptions, _options(SWEEP)] = options.GRID,
+    benchmark: Annotated[options.BenchmarkOptions, _options(SUITE)] = options.BENCHMARK,
+    scorers: Annotated[ScorerOptions, _options(SCORED)] = DEFAULTS,
+    captioner: Annotated[str | None, Parameter(group=OWN)] = None,
+    catalog: Annotated[tuple[str, ...], Parameter(group=OWN_OR_SWEEP, negative="", show_default=False)] = (),
+    engine: Annotated[EngineName, Parameter(group=SWEEP)] = "local",
+    workers: Annotated[Workers, Parameter(group=SWEEP)] = None,
+    out: Annotated[str | None, Parameter(group=EVERY)] = None,
+    html: Annotated[str | None, Parameter(group=OWN_OR_SWEEP)] = None,
+    json_: Annotated[Json, Parameter(group=EVERY)] = False,
 ) -> None:
-    """Evaluate MODEL on prompts seen in training and on held-out prompts. Shows each metric next to its baseline, and
-    a verdict in words.
+    """Measure how good MODEL is, in one of three ways.
 
-    With --suite, it draws a benchmark's prompts, and --scorers score the images.
-    With several models or settings, or with --prompts or --reference, it draws a sweep: each model draws the same
-    prompts from the same seeds with each setting. If it was stopped, run it again: it draws the remaining images.
+    One model on its own prompts, seen in training and held out: each figure beside its baseline, and a verdict in
+    words. A sweep: several models or settings, or other prompts; every model draws the same prompts from the same
+    seeds. A suite: the prompts of a benchmark, with scores. If a sweep or a suite was stopped, run it again: it draws
+    the remaining images.
 
     Args:
-        model: folder that `train` wrote; a sweep also takes other diffusers folders and hub ids.
+        model: folder that `train` wrote; a sweep or a suite also takes other diffusers folders and hub ids.
         more: more models, for a sweep.
-        prompts: of a sweep: coco:FILE, parti:FILE, a text, CSV or TSV file, or heldout (the default).
-        reference: of a sweep: a folder of real images, an .npz file (mu, sigma), catalog:URI, or heldout: the prompts'
-            own images (the default).
-        guidance_scales: classifier-free guidance; 1: none; default: the model's own.
-        steps: sampling steps; default: the model's own.
-        samplers: of a sweep: diffusers classes such as DDIMScheduler; default: the model's own.
-        samples: most prompts of each kind, default 64; of a sweep: images of each setting, default one a prompt; of a
-            suite: most prompts, taken evenly from the whole file.
-        seed: random seed that selects prompts and images.
-        features: network for distances and retrieval, NAME or NAME:WEIGHTS, of a sweep also several; `commoncanvas
-            compare` has their names; default: efficientnet-lite0.
-        scorers: of a sweep: clip:MODEL (a folder of open_clip, or hf-hub:...) or captioner:MODEL; of a suite:
-            KIND:MODEL, with kinds vqa, soft-tifa, detector, pickscore, hpsv2, clip.
-        axes: curves of a sweep's page, each as X,Y, such as clip,fd; default: scorers against distances.
         captioner: captioner for the round trip: caption the generated image, compare the caption with the prompt.
         catalog: the catalog's URI; default: the URI at training. With several catalogs: NAME=URI for each moved one.
-        out: folder for metrics and images; default: MODEL/evaluation, its folder SUITE for a suite, sweep for a sweep.
-        html: also write a page (one file) with the images, the metrics and the credits.
+        out: folder for figures and images; default: MODEL/evaluation, sweep for a sweep, MODEL/evaluation/SUITE for a
+            suite.
+        html: also write a page (one file) with the images, the figures and the credits.
     """
-    scales, counts = guidance_scales or [], steps or []
-    networks = tuple(features or ()) or DEFAULTS.features
-    several = len(scales) > 1 or len(counts) > 1 or len(networks) > 1
-    if suite.suite is not None:
-        if more or several or prompts or reference or samplers or axes or captioner or catalog or html:
-            raise EvaluationError(
-                "a suite takes one model and setting, and none of --prompts, --reference, --samplers, --axes, "
-                "--captioner, --catalog, --html; leave them out"
-            )
-        from commoncanvas.evaluation.suites.command import evaluate_suite
+    from commoncanvas.evaluation.ways import Asked, evaluate_as_asked
 
-        draw = DrawOptions(seed=seed, guidance_scale=next(iter(scales), None), steps=next(iter(counts), None))
-        scored = replace(suite, scorer=tuple(scorers) if scorers else None, samples=samples)
-        show(evaluate_suite(model, scored, draw, out=out), json_)
-        return
-    if suite != SUITE_DEFAULTS:
-        raise EvaluationError("--prompts-file, --images and --colour-clip need --suite")
-    if more or several or prompts or reference or samplers or scorers or axes:
-        if captioner is not None:
-            raise EvaluationError(f"captioner: in a sweep, give --scorers captioner:{captioner}")
-        options = SweepOptions(
-            prompts=prompts or DEFAULTS.prompts,
-            reference=reference or DEFAULTS.reference,
-            guidance_scales=tuple(scales),
-            steps=tuple(counts),
-            samplers=tuple(samplers or ()),
-            samples=samples,
-            seed=seed,
-            features=networks,
-            scorers=tuple(scorers or ()),
-            axes=tuple(axes or ()),
-        )
-        _sweep([model, *more], options, catalog, engine, workers, out or "sweep", html, json_)
-        return
-    if engine != "local" or workers is not None:
-        raise EvaluationError(
-            "engine and workers are for a sweep; give --prompts, or several settings or models"
-        )
-    from commoncanvas.evaluation import evaluate as run
-
-    result = run(
-        model,
-        catalog=catalog,
+    asked = Asked(
+        settings=settings,
+        features=features,
+        scorers=scorers,
+        grid=grid,
+        benchmark=benchmark,
         captioner=captioner,
-        features=networks[0],
-        samples=SAMPLES if samples is None else samples,
-        seed=seed,
-        guidance_scale=next(iter(scales), None),
-        steps=next(iter(counts), None),
+        catalog=catalog,
+        engine=engine,
+        workers=workers,
+        html=html,
         out=out,
     )
+    result = evaluate_as_asked([model, *more], asked)
     if html is not None:
-        from commoncanvas.pages.evaluation_page import write_evaluation_page
-
-        write_evaluation_page(result, html)
+        _write_page(result, html)
         say(f"page written to {html}")
     show(result, json_)
 
 
-def _sweep(
-    models: Sequence[str],
-    options: SweepOptions,
-    catalog: Sequence[str] | None,
-    engine: EngineName,
-    workers: int | None,
-    out: str,
-    html: str | None,
-    json_: bool,
-) -> None:
-    from commoncanvas.evaluation.sweeps.command import sweep
+def _write_page(result: Any, html: str) -> None:
+    from commoncanvas.evaluation.sweeps.result import Sweep
+    from commoncanvas.pages.evaluation_page import write_evaluation_page
+    from commoncanvas.pages.sweep_page import write_sweep_page
 
-    result = sweep(models, options, out=out, catalog=catalog, engine=engine, workers=workers)
-    if html is not None:
-        from commoncanvas.pages.sweep_page import write_sweep_page
-
-        write_sweep_page(result, html)
-        say(f"page written to {html}")
-    show(result, json_)
+    write = write_sweep_page if isinstance(result, Sweep) else write_evaluation_page
+    write(result, html)

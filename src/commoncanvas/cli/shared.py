@@ -25,6 +25,8 @@ Workers = Annotated[
 ]
 # Words such as `--train.steps 100`. The recipe's schema checks them.
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, help="recipe fields: --train.steps 100")]
+FLAT = Parameter(name="*", consume_multiple=True, negative="", show_default=False)
+"""A dataclass whose fields are options. A field of several values takes all words up to the next option."""
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print the result as JSON")]
 
 

@@ -195,7 +195,8 @@ class ValidationConfig(Schema):
         description="feature networks, as NAME or NAME:FILE; each gives FD, KD and retrieval against the real images",
     )
     scorers: list[str] = Field(
-        [], description="what scores an image with its prompt: clip:MODEL or captioner:MODEL"
+        [],
+        description="what scores an image with its prompt, as KIND:MODEL: clip, pickscore, hpsv2, vqa, captioner",
     )
 
     @model_validator(mode="after")

@@ -30,6 +30,14 @@ class NoCatalogError(CatalogError):
     """There is no catalog at a place."""
 
 
+class NoSuchCreatorError(CatalogError):
+    """No row of the catalog is by a creator who was named."""
+
+
+class RequestRefusedError(CatalogError):
+    """A request to take images out is not taken: too many are open."""
+
+
 class LicenseError(CommonCanvasError):
     """A licence is unknown, or licences can't be combined."""
 

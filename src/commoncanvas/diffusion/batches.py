@@ -123,10 +123,7 @@ class Painter:
         return self.at_once.setdefault((height, width), self._batch_size(height, width))
 
     def _batch_size(self, height: int, width: int) -> int:
-        side = int(self.pipeline.vae_scale_factor)
-        kind = str(self.pipeline.device.type)
-        cells = max(1, height // side) * max(1, width // side)
-        return max(1, min(MOST.get(kind, 1), CELLS.get(kind, 0) // cells))
+        return batch_size(self.pipeline, self.pipeline.device.type, height, width)
 
     def _batch(self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any]) -> list[Image]:
         prompts, negatives, seeds = zip(*texts, strict=True)
@@ -174,6 +171,13 @@ class Painter:
             **(pixart_options(self.pipeline) if pixart else {}),
         )
         return states
+
+
+def batch_size(pipeline: Any, device: str, height: int, width: int) -> int:
+    """Images of a batch on a type of device."""
+    side = int(pipeline.vae_scale_factor)
+    cells = max(1, height // side) * max(1, width // side)
+    return max(1, min(MOST.get(device, 1), CELLS.get(device, 0) // cells))
 
 
 def _is_pixart(pipeline: Any) -> bool:

@@ -54,10 +54,10 @@ class LoadedModel:
         return f"the prompt has {len(tokens)} tokens, and the model reads {most}; it does not read: {rest}"
 
 
-def load_model(model: str | Path) -> LoadedModel:
-    """A model folder, a hub id, or `xs`, on the GPU if there is one. Raises ModelError."""
+def load_model(model: str | Path, device: str = "auto") -> LoadedModel:
+    """A model folder, a hub id, or `xs`, on a device, by default the GPU if there is one. Raises ModelError."""
     folder = model_folder(model)
-    pipeline = load_pipeline(folder).to(pick_device())
+    pipeline = load_pipeline(folder).to(pick_device(device))
     recorded = (Path(folder) / "provenance.json").exists()
     record = read_provenance(folder, ("name", "recipe", "catalogs")) if recorded else None
     about = {

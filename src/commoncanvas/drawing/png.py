@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PARAMETERS = "parameters"
 """The text that AUTOMATIC1111's web UI writes, and that most other tools read."""
+MAGIC = b"\x89PNG\r\n\x1a\n"
+MOST_TEXT, MOST_TEXTS = 1 << 16, 100
 SAMPLERS = {
     "DDIMScheduler": "DDIM",
     "DDPMScheduler": "DDPM",
@@ -62,6 +65,38 @@ def has_chunk(path: Path, kind: bytes) -> bool:
                 return True
             file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
     return False
+
+
+def texts_of(data: bytes) -> dict[str, str]:
+    """The texts of a PNG file (https://www.w3.org/TR/png-3/#11textinfo), also of a broken one: what can be read. At
+    most MOST_TEXT bytes of each, and MOST_TEXTS texts.
+    """
+    found: dict[str, str] = {}
+    place = len(MAGIC)
+    while data.startswith(MAGIC) and place + 8 <= len(data) and len(found) < MOST_TEXTS:
+        size, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
+        content = data[place + 8 : place + 8 + size]
+        place += 12 + size
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            name, _, rest = content.partition(b"\0")
+            found.setdefault(name.decode("latin-1"), _text(kind, rest))
+    return found
+
+
+def _text(kind: bytes, rest: bytes) -> str:
+    """The text after the name of a chunk; what can't be decompressed is left out."""
+    packed, code = kind == b"zTXt", "latin-1"
+    if kind == b"zTXt":
+        rest = rest[1:]
+    elif kind == b"iTXt":
+        packed, code = rest[:1] == b"\1", "utf-8"
+        rest = b"".join(rest[2:].split(b"\0", 2)[2:])  # after its language, and its name in it
+    if packed:
+        try:
+            rest = zlib.decompressobj().decompress(rest, MOST_TEXT)
+        except zlib.error:
+            rest = b""
+    return rest[:MOST_TEXT].decode(code, "replace")
 
 
 def made_before(info: Mapping[str, Any], folder: Path) -> Image | None:

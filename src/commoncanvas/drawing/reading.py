@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import CredentialError
@@ -91,24 +91,32 @@ def credentials(image: str | Path, *, trust: str | Path | None = None) -> ImageC
     `trust`: a PEM file with certificates of authorities. With it, a signer under none of them is a problem.
     Raises CredentialError if the file or its credentials can't be read; MissingExtraError.
     """
+    try:
+        with Path(image).open("rb") as file:
+            return credentials_in(file, str(image), trust=trust)
+    except OSError as error:
+        raise CredentialError(f"{image}: {why(error)}") from error
+
+
+def credentials_in(
+    file: BinaryIO, image: str, kind: str | None = None, *, trust: str | Path | None = None
+) -> ImageCredentials:
+    """As `credentials`, of an open file. `image`: what it is called. `kind`: its media type; None if it has a name."""
     c2pa = load_c2pa()
     settings = SETTINGS
     if trust is not None:
         settings = settings | {"trust": settings["trust"] | {"trust_anchors": _anchors(Path(trust))}}
     try:
         with (
-            Path(image).open("rb") as file,
             c2pa.Context.from_dict(settings) as context,
-            c2pa.Reader(None, file, context=context) as reader,
+            c2pa.Reader(kind, file, context=context) as reader,
         ):
             found = json.loads(reader.json())
-    except OSError as error:
-        raise CredentialError(f"{image}: {why(error)}") from error
     except c2pa.C2paError.ManifestNotFound:
-        return ImageCredentials(str(image), "none", problems=("the file has no content credentials",))
+        return ImageCredentials(image, "none", problems=("the file has no content credentials",))
     except (c2pa.C2paError, ValueError) as error:
         raise CredentialError(f"{image}: its content credentials can't be read: {one_line(error)}") from error
-    return _summary(str(image), found, asked=trust)
+    return _summary(image, found, asked=trust)
 
 
 def _anchors(path: Path) -> str:

@@ -44,8 +44,6 @@ from commoncanvas.table.columns import ColumnInfo
 if TYPE_CHECKING:
     from commoncanvas.captioning import Captioner
 
-# A covariance needs two samples.
-LEAST_SAMPLES = 2
 SPLITS = {"seen": "train", "heldout": "heldout"}
 SHEET_COLUMNS = 8
 
@@ -92,7 +90,7 @@ def evaluate(
     defaults = provenance["recipe"]["sample"]
     guidance = float(guidance_scale if guidance_scale is not None else defaults["guidance_scale"])
     step_count = int(steps if steps is not None else defaults["steps"])
-    writer = _load_captioner(captioner)
+    writer = _load_captioner(captioner, device)
     folder = Path(out) if out else Path(model) / EVALUATION.parent
     network = load_network(features, device)
     judge = _Judge(pipeline, network, writer, batch_size)
@@ -176,7 +174,7 @@ class _Judge:
         }
         distances: dict[str, float | None] = {}
         for suffix, features in made.items():
-            enough = len(prompts) >= LEAST_SAMPLES
+            enough = len(prompts) >= metrics.LEAST_SAMPLES
             distances[f"fd{suffix}"] = metrics.frechet_distance(features, real) if enough else None
             distances[f"kd{suffix}"] = metrics.kernel_distance(features, real) if enough else None
         matches = metrics.retrieval_matches(made[""], real)
@@ -212,8 +210,9 @@ def _fingerprints(
     distances = sets.of_distances(prompts, real, network, **drawing)
     found = dict.fromkeys(("retrieval", "fd", "kd"), distances)
     if captioner is not None:
-        name = f"captioner:{Path(captioner.info.model).name}"
-        found["roundtrip_cosine"] = sets.of_scores(prompts, name, captioner.info.sha256, **drawing)
+        from commoncanvas.evaluation.scorers.captioner import captioner_info
+
+        found["roundtrip_cosine"] = sets.of_scores(prompts, captioner_info(captioner), **drawing)
     return found
 
 
@@ -269,12 +268,12 @@ def _save(
     return tuple(samples)
 
 
-def _load_captioner(model: str | None) -> Captioner | None:
+def _load_captioner(model: str | None, device: str) -> Captioner | None:
     if model is None:
         return None
     from commoncanvas.captioning import CaptionerConfig, load_captioner
 
-    return load_captioner(CaptionerConfig(model))
+    return load_captioner(CaptionerConfig(model, device=device))
 
 
 def _captions(captioner: Captioner, images: list[NDArray[np.uint8]]) -> list[str]:

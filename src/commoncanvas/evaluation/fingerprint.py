@@ -14,6 +14,7 @@ LIBRARIES = (
     "diffusers",
     "numpy",
     "open_clip_torch",
+    "pillow",
     "torch",
     "torch-fidelity",
     "transformers",
@@ -32,7 +33,8 @@ WORDS = {
     "codec": "the codec",
     "features": "the feature network",
     "features_sha256": "the feature network's weights",
-    "scorer_revision": "the scorer's revision",
+    "scorer_revision": "the scorer's weights",
+    "scorer_settings": "the scorer's settings",
     "reference": "the reference",
     "reference_sha256": "the reference's images",
 }
@@ -52,7 +54,8 @@ class Fingerprint:
         resize: how images are resized before they are measured.
         codec: how drawn images are stored before they are measured.
         features: name of the feature network; features_sha256: digest of its weights. None for a scorer's figure.
-        scorer: name of what scores an image with its prompt; scorer_revision: digest or revision of its weights.
+        scorer: name of what scores an image with its prompt; scorer_revision: digest of its weights; scorer_settings:
+            all else that changes a score.
         reference: what the images are compared with; reference_sha256: digest of its images or statistics.
         libraries: versions of LIBRARIES.
     """
@@ -71,14 +74,18 @@ class Fingerprint:
     features_sha256: str | None = None
     scorer: str | None = None
     scorer_revision: str | None = None
+    scorer_settings: Mapping[str, Any] | None = None
     reference: str | None = None
     reference_sha256: str | None = None
     libraries: Mapping[str, str] | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all fields."""
-        return _sha256(asdict(self))
+        """SHA-256 of all fields; the settings count only if a scorer has some."""
+        known = asdict(self)
+        if not self.scorer_settings:
+            del known["scorer_settings"]
+        return _sha256(known)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are known, and the digest."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from commoncanvas.evaluation.frechet import Gaussian, distance, in_span
 from commoncanvas.models.similarity import Features, cosine_similarity
 
+LEAST_SAMPLES = 2
+"""A covariance needs two samples."""
 # Similarities closer than this are a tie, because the last bits of a matrix product depend on the order of its rows.
 TIE = 1e-7
 
@@ -24,7 +26,7 @@ def frechet_distance(features_1: Features, features_2: Features) -> float:
     With few samples it is biased upwards, so compare it only with a baseline from as many samples. Raises ValueError
     below two samples.
     """
-    x_ND, y_MD = in_span(*_pair(features_1, features_2, least=2))
+    x_ND, y_MD = in_span(*_pair(features_1, features_2, least=LEAST_SAMPLES))
     return distance(Gaussian.of(x_ND), Gaussian.of(y_MD))
 
 
@@ -41,7 +43,7 @@ def kernel_distance(
     """
     from torch_fidelity.metric_kid import kernel_poly, mmd2
 
-    x_ND, y_ND = _pair(features_1, features_2, least=2)
+    x_ND, y_ND = _pair(features_1, features_2, least=LEAST_SAMPLES)
     if len(x_ND) != len(y_ND):
         raise ValueError(f"{x_ND.shape} and {y_ND.shape} must match row by row")
     random = np.random.default_rng(seed)
@@ -77,11 +79,6 @@ def retrieval_matches(
     return np.asarray(nearest / nearest.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def retrieval_hits(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> NDArray[np.float64]:
-    """For each generated image [N]: the value of its own real image in `retrieval_matches`."""
-    return retrieval_matches(generated_ND, real_ND, centred=centred).diagonal()
-
-
 def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed: int = 0) -> float:
     """How often chance does as well, by a one-sided permutation test. `scores_NN` has a score for each row and column;
     row i belongs to column i. The result is the share of shuffles of the columns whose diagonal has at least its sum.
@@ -98,7 +95,7 @@ def permutation_p(scores_NN: NDArray[np.floating], *, shuffles: int = 9999, seed
 
 def retrieval_accuracy(generated_ND: Features, real_ND: Features, *, centred: bool = True) -> float:
     """Share of generated images whose nearest real image, by cosine, is their own prompt's; chance is 1/N."""
-    return float(retrieval_hits(generated_ND, real_ND, centred=centred).mean())
+    return float(retrieval_matches(generated_ND, real_ND, centred=centred).diagonal().mean())
 
 
 def wilson_interval(share: float, count: float, z: float = 1.96) -> tuple[float, float]:

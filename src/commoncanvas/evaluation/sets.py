@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from commoncanvas.evaluation.fingerprint import Fingerprint, drawn
 from commoncanvas.evaluation.networks.network import FeatureNetwork
 from commoncanvas.evaluation.prompts import Prompt
+from commoncanvas.evaluation.scorers.scorer import ScorerInfo
 
 
 def of_distances(
@@ -29,9 +30,9 @@ def of_distances(
     )
 
 
-def of_scores(prompts: Sequence[Prompt], name: str, revision: str, **drawing: Any) -> Fingerprint:
+def of_scores(prompts: Sequence[Prompt], scorer: ScorerInfo, **drawing: Any) -> Fingerprint:
     """Of figures by what scores an image with its prompt."""
-    return drawn(*_images(prompts), scorer=name, scorer_revision=revision, **drawing)
+    return drawn(*_images(prompts), **(scorer.mark() | drawing))
 
 
 def pixels_sha256(images: NDArray[np.uint8]) -> list[str]:

@@ -18,6 +18,8 @@ from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import plain_name
 from commoncanvas.evaluation import metrics, sets
 from commoncanvas.evaluation.prompts import choose_prompts, read_images
+from commoncanvas.evaluation.scorers.scorer import check_scorer, load_scorer, scores_of
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.selection.rows import TrainingRows
 from commoncanvas.training import trainer
 from commoncanvas.training.validation import Arrays
@@ -42,7 +44,6 @@ class HeldoutJudge:
 
     def __init__(self, recipe: DiffusionRecipe, rows: TrainingRows, device: torch.device) -> None:
         from commoncanvas.evaluation.networks.load import load_network
-        from commoncanvas.evaluation.sweeps.scorers import load_scorer
 
         config = recipe.validation
         assert config is not None
@@ -53,11 +54,17 @@ class HeldoutJudge:
                 f"{len(self._rows)}; set a larger data.heldout_fraction"
             )
         self.prompts = [each.text for each in self._rows]
+        self._suite_prompts = [SuitePrompt(each.image_id, each.text) for each in self._rows]
+        for spec in config.scorers:
+            if lacking := check_scorer(spec, self._suite_prompts):
+                raise RecipeError(
+                    f"{recipe.name}: scorer {spec} in validation: held-out prompts have no {lacking[0]}"
+                )
         self.seeds = [each.seed for each in self._rows]
         self._catalogs = {each.name: each.catalog for each in rows.selections}
         self._size = recipe.size
         self._networks = [load_network(spec, str(device)) for spec in config.features]
-        self._scorers = [load_scorer(spec, str(device)) for spec in config.scorers]
+        self._scorers = [load_scorer(spec, device=str(device)) for spec in config.scorers]
         self._drawing = {
             "sampler": recipe.sample.scheduler,
             "steps": recipe.sample.steps,
@@ -71,9 +78,9 @@ class HeldoutJudge:
         if not self._real:
             self._real = self._of_real(numbers)
         found: Arrays = {f"made/{number}": network(images) for number, network in enumerate(self._networks)}
-        texts = [self.prompts[number] for number in numbers]
+        prompts = [self._suite_prompts[number] for number in numbers]
         for number, scorer in enumerate(self._scorers):
-            found[f"score/{number}"] = scorer(images, texts)
+            found[f"score/{number}"] = scores_of(scorer, prompts, images)
         return found | self._real
 
     def _of_real(self, numbers: Sequence[int]) -> Arrays:
@@ -98,8 +105,8 @@ class HeldoutJudge:
                 figures[f"validation/{name}/{network.name}"] = value
                 marks[f"validation/{name}/{network.name}"] = mark
         for number, scorer in enumerate(self._scorers):
-            kind, _, model = scorer.name.partition(":")
+            kind, _, model = scorer.info.name.partition(":")
             name = f"validation/{kind}/{plain_name(model)}"
             figures[name] = float(measured[f"score/{number}"].mean())
-            marks[name] = sets.of_scores(self._rows, scorer.name, scorer.revision, **self._drawing).to_dict()
+            marks[name] = sets.of_scores(self._rows, scorer.info, **self._drawing).to_dict()
         return figures, marks

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from commoncanvas.core.files import replace_bytes
 
 CELL = 144
 MARGIN, GAP, LABEL_GAP = 32, 20, 8
 INK, PAPER = (28, 30, 33), (255, 255, 255)
 FONT_SIZE, LINE_HEIGHT, MAX_LINES = 15, 20, 3
+CELLS = "cells"
+"""The text in a PNG file that says where its cells are."""
+MOST_CELLS = 1000
+
+
+class Cell(NamedTuple):
+    """One image of a sheet: its place in pixels, and the whole label."""
+
+    left: int
+    top: int
+    label: str
 
 
 def labelled_grid(
@@ -21,6 +37,33 @@ def labelled_grid(
 
     Default for `columns`: the sheet is about square, with at most eight columns.
     """
+    return _sheet(images, labels, columns)[0]
+
+
+def save_grid(images: Sequence[Image.Image], labels: Sequence[str], path: Path) -> None:
+    """Write `labelled_grid` as a PNG file, atomically. The file says where its images are, for `cells_of`."""
+    sheet, cells = _sheet(images, labels, None)
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt(CELLS, json.dumps(cells))
+    content = io.BytesIO()
+    sheet.save(content, "PNG", pnginfo=notes)
+    replace_bytes(path, content.getvalue())
+
+
+def cells_of(sheet: Image.Image) -> list[Cell]:
+    """The images of a sheet that `save_grid` wrote; none of another picture."""
+    try:
+        found = json.loads(sheet.info.get(CELLS, "[]"))
+        cells = [Cell(int(left), int(top), str(label)) for left, top, label in found[:MOST_CELLS]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
+    inside = (0 <= each.left <= sheet.width - CELL and 0 <= each.top <= sheet.height - CELL for each in cells)
+    return cells if all(inside) else []
+
+
+def _sheet(
+    images: Sequence[Image.Image], labels: Sequence[str], columns: int | None
+) -> tuple[Image.Image, list[Cell]]:
     columns = columns or min(8, max(1, math.ceil(math.sqrt(len(images)))))
     font = _font()
     wrapped = [_wrap(label, font, CELL) for label in labels]
@@ -29,10 +72,11 @@ def labelled_grid(
     width = 2 * MARGIN + columns * CELL + (columns - 1) * GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + GAP * (len(rows) - 1)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    top = MARGIN
+    cells, top = [], MARGIN
     for row, height in zip(rows, heights, strict=True):
         for column, index in enumerate(row):
             left = MARGIN + column * (CELL + GAP)
+            cells.append(Cell(left, top, labels[index]))
             sheet.paste(
                 images[index].convert("RGB").resize((CELL, CELL), Image.Resampling.BICUBIC), (left, top)
             )
@@ -40,7 +84,7 @@ def labelled_grid(
                 y = top + CELL + LABEL_GAP + number * LINE_HEIGHT
                 draw.text((left + CELL / 2, y), line, fill=INK, font=font, anchor="ma")
         top += height + GAP
-    return sheet
+    return sheet, cells
 
 
 def _font() -> ImageFont.FreeTypeFont:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.core.errors import ImageError
 from commoncanvas.images.decoders import Decoders
-from commoncanvas.images.header import READS, Header
+from commoncanvas.images.header import READS, WEB_FORMATS, Header
 from commoncanvas.images.image import (
     FORMATS,
     MAX_PIXELS,
@@ -33,6 +33,9 @@ MAX_BYTES = 100_000_000
 """Larger files are refused."""
 LOOK_PIXELS = 512
 """Longest side of an image that `look` returns."""
+SHRINKERS = 2
+"""Processes of `shrunk`."""
+SHRUNK_QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,36 @@ def look(data: bytes) -> NDArray[np.uint8]:
     if len(data) > MAX_BYTES:
         raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
     return lookers()(data, READS)
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """A file -> a WebP file with its longest side at `size` (see `load`)."""
+
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(
+        self,
+        data: bytes,
+        formats: Sequence[str],
+        large: AbstractContextManager[Any],
+        size: int = LOOK_PIXELS,
+    ) -> bytes:
+        array, _ = load(data, size, "longest", self.max_pixels, formats, large=large)
+        return encode_image(array, "webp", SHRUNK_QUALITY)
+
+
+@lru_cache(maxsize=1)
+def _shrinkers() -> Decoders[bytes]:
+    made = Decoders(Shrink(), SHRINKERS)
+    atexit.register(made.close)
+    return made
+
+
+def shrunk(data: bytes, size: int) -> bytes:
+    """An untrusted raster file -> a WebP file of at most `size` pixels per side. Other processes decode, and stay for
+    the next file. Raises ImageError, DecoderError, PlatformError.
+    """
+    if len(data) > MAX_BYTES:
+        raise ImageError("too_large", f"{len(data):,} bytes, more than {MAX_BYTES:,}")
+    return _shrinkers()(data, WEB_FORMATS, size=size)

@@ -9,6 +9,7 @@ This is a careful reading of the licences, not legal advice.
 from __future__ import annotations
 
 from commoncanvas.licenses.combine import Combination, combine
+from commoncanvas.licenses.meaning import meaning
 from commoncanvas.licenses.parse import parse, require
 from commoncanvas.licenses.policy import Policy, allows, named, shortened, spelled_out, sql_filter
 from commoncanvas.licenses.statements import may_object
@@ -25,6 +26,7 @@ __all__ = [
     "allows",
     "combine",
     "may_object",
+    "meaning",
     "named",
     "parse",
     "require",

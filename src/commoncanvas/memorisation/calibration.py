@@ -48,7 +48,8 @@ class Share:
 @dataclass(frozen=True)
 class Calibration:
     """`threshold`: the least similarity of a copy. `false_alarms`: strangers over the threshold of other strangers.
-    `copies`: for each change, how many changed training images are nearest to their own original, over the threshold.
+    `copies`: for each change, how many changed training images have their own original over the threshold. It need not
+    be the nearest one: near-twins of it may be nearer.
     `strangers`: similarity of each stranger to its nearest training image, sorted.
     """
 

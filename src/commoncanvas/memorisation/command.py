@@ -21,7 +21,7 @@ from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.evaluation.folder import described, diffusion_provenance
 from commoncanvas.evaluation.networks.load import load_network
 from commoncanvas.evaluation.prompts import Prompt
-from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, calibrated
+from commoncanvas.memorisation.calibrate import COPIES, STRANGERS, TWINS, calibrated
 from commoncanvas.memorisation.calibration import Calibration, Share
 from commoncanvas.memorisation.gap import prediction_gaps
 from commoncanvas.memorisation.learned import Learned, Near
@@ -91,9 +91,9 @@ def measure_memorisation(
         )
     images = _draw(painter, chosen, settings)
     found = view.features([np.asarray(image.convert("RGB")) for image in images])
-    nearest = [near[0] for near in learned.nearest(view, found, whitening, 1)]
+    nearest = learned.nearest(view, found, whitening, TWINS)
     copies = {
-        each.prompt.image_id: near.similarity > calibration.threshold
+        each.prompt.image_id: near[0].similarity > calibration.threshold
         for each, near in zip(chosen, nearest, strict=True)
     }
     result = Memorisation(
@@ -106,7 +106,7 @@ def measure_memorisation(
         calibration=calibration,
         random=_share(random, copies),
         at_risk=_share(at_risk, copies),
-        given_back=len({near.row for near in nearest if near.similarity > calibration.threshold}),
+        given_back=len({near[0].row for near in nearest if near[0].similarity > calibration.threshold}),
         trained_on=sum(map(len, learned.ids.values())) + learned.gone,
         taken_down=learned.gone,
         pairs=_pairs(folder, learned, calibration, chosen, at_risk, images, nearest),
@@ -140,14 +140,17 @@ def _pairs(
     chosen: Sequence[Risk],
     at_risk: Sequence[Risk],
     images: Sequence[Image],
-    nearest: Sequence[Near],
+    nearest: Sequence[Sequence[Near]],
 ) -> tuple[Pair, ...]:
     """Write the images, and return the pairs, the most similar first."""
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    credits = learned.credits([near.row for near in nearest])
+    credits = learned.credits([near[0].row for near in nearest])
     risky = {each.prompt.image_id for each in at_risk}
     pairs = []
-    for number, (each, image, near, credit) in enumerate(zip(chosen, images, nearest, credits, strict=True)):
+    for number, (each, image, all_near, credit) in enumerate(
+        zip(chosen, images, nearest, credits, strict=True)
+    ):
+        near, over = all_near[0], sum(one.similarity > calibration.threshold for one in all_near)
         file = f"{IMAGES}/{number:03d}.png"
         image.save(folder / file)
         pairs.append(
@@ -159,7 +162,7 @@ def _pairs(
                 catalog=near.row.catalog,
                 similarity=round(near.similarity, 4),
                 percentile=round(calibration.percentile(near.similarity), 2),
-                copy=near.similarity > calibration.threshold,
+                copies_of=over,
                 own=near.row == each.row,
                 captions=each.captions,
                 pictures=each.pictures,

@@ -19,9 +19,10 @@ from commoncanvas.memorisation.calibrate import (
 )
 from commoncanvas.memorisation.calibration import Calibration
 from commoncanvas.memorisation.command import FEATURES
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.memorisation.learned import Learned
 from commoncanvas.memorisation.projection import Whitening
-from commoncanvas.memorisation.view import Pixels, View
+from commoncanvas.memorisation.view import View
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.pretrained import model_folder
 

@@ -22,9 +22,10 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.core.errors import ModelError
 from commoncanvas.images.image import readable
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.memorisation.projection import Vectors, Whitening
 from commoncanvas.memorisation.stage import compute_features
-from commoncanvas.memorisation.view import Pixels, View
+from commoncanvas.memorisation.view import View
 from commoncanvas.provenance.folder import catalog_places, read_rows
 from commoncanvas.table.nearest import INDEXED_FROM, Chunk, nearest, projected_rows, vectors_of
 from commoncanvas.table.rows import RowIds, among
@@ -124,8 +125,9 @@ class Learned:
         sister among those that it learned from. Held-out images come first.
         """
         random = np.random.default_rng(seed)
-        parts = [self._not_learned(name) for name in self.catalogs]
-        names = np.repeat(list(self.catalogs), [len(part[0]) for part in parts])
+        firsts = [names[0] for names in self._names_of_places()]
+        parts = [self._not_learned(names) for names in self._names_of_places()]
+        names = np.repeat(firsts, [len(part[0]) for part in parts])
         ids, hashes, heldout = (np.concatenate(each) for each in zip(*parts, strict=True))
         order = np.lexsort((random.permutation(len(ids)), ~heldout))
         learned = np.unique(np.concatenate(list(self.hashes.values())))
@@ -138,11 +140,18 @@ class Learned:
                 chosen.append(Row(str(names[place]), int(ids[place])))
         return [chosen[place] for place in random.permutation(len(chosen)).tolist()]
 
-    def _not_learned(self, name: str) -> tuple[RowIds, NDArray[np.uint64], NDArray[np.bool_]]:
-        """Ids of a catalog's rows that were not trained on, their perceptual hashes, and whether they were held out."""
-        mine = self.rows.filter(pc.equal(self.rows["catalog"], name))
+    def _names_of_places(self) -> list[list[str]]:
+        """The catalogs' names, together if they are one table with several filters."""
+        names: dict[str, list[str]] = {}
+        for name, catalog in self.catalogs.items():
+            names.setdefault(catalog.uri, []).append(name)
+        return list(names.values())
+
+    def _not_learned(self, names: list[str]) -> tuple[RowIds, NDArray[np.uint64], NDArray[np.bool_]]:
+        """Ids of a table's rows that were not trained on, their perceptual hashes, and whether they were held out."""
+        mine = self.rows.filter(pc.is_in(self.rows["catalog"], pa.array(names)))
         train = pc.equal(mine["split"], "train")
-        table = self.catalogs[name].table(["phash"], FETCHED_WITH_HASH, with_row_id=True)
+        table = self.catalogs[names[0]].table(["phash"], FETCHED_WITH_HASH, with_row_id=True)
         table = table.filter(pa.array(~among(table["_rowid"].to_numpy(), _ids(mine.filter(train)))))
         ids = table["_rowid"].to_numpy()
         return ids, table["phash"].to_numpy(), among(ids, _ids(mine.filter(pc.invert(train))))
@@ -167,7 +176,7 @@ class Learned:
             compute_features(catalog, view, np.union1d(self.ids[name], others), advance)
 
     def features(self, view: View, rows: Sequence[Row]) -> Vectors:
-        """The stored features [N, D] of rows; those whose image can't be decoded are left out."""
+        """The stored features [N, D] of rows, catalog by catalog; those whose image can't be decoded are left out."""
         parts = [np.empty((0, view.width), np.float32)]
         for name, catalog in self.catalogs.items():
             ids = np.array([row.row_id for row in rows if row.catalog == name], np.uint64)

@@ -14,31 +14,29 @@ from commoncanvas.memorisation.calibration import Calibration, Share
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 SHOWN = 8
 """Pairs that the terminal shows. The page and the JSON have more."""
 FALSE_ALARMS_AIM = 0.01
+LEAST_FOUND = 0.5
+"""Of fewer known copies than this share, the result says that its figures are lower bounds."""
 MEANING = (
     "Nearness says that two pictures look alike, not that one was made from the other: a model may draw such a picture "
     "without a copy, and it learned from all of its images, also from those that are not shown here."
 )
 
 
+def _table(*names: str) -> Table:
+    from rich.table import Table
+
+    return Table(*names, box=None, header_style="bold", padding=(0, 2, 0, 0))
+
+
 def takedown_command(catalog: str, image_id: str) -> str:
     """What removes a training image from its catalog."""
-    return shlex.join(
-        [
-            "commoncanvas",
-            "catalog",
-            "takedown",
-            "--catalog",
-            catalog,
-            "--id",
-            image_id,
-            "--reason",
-            "memorised",
-        ]
-    )
+    options = ["--catalog", catalog, "--id", image_id, "--reason", "memorised"]
+    return shlex.join(["commoncanvas", "catalog", "takedown", *options])
 
 
 def _short(credit: str) -> str | None:
@@ -51,8 +49,9 @@ class Pair:
     """A drawn image and the training image that is most similar to it.
 
     `file`: the drawn PNG, relative to the result's folder. `similarity`: cosine of whitened features. `percentile`: of
-    strangers that are less similar to their nearest training image. `copy`: whether it is over the threshold. `own`:
-    whether the training image is the prompt's own. `captions`, `pictures`, `gap`: see `Risk`.
+    strangers that are less similar to their nearest training image. `copies_of`: training images over the threshold, at
+    most TWINS; with more than one, they can't be told apart. `own`: whether the training image is the prompt's own.
+    `captions`, `pictures`, `gap`: see `Risk`.
     """
 
     prompt: str
@@ -62,13 +61,19 @@ class Pair:
     catalog: str
     similarity: float
     percentile: float
-    copy: bool
+    copies_of: int
     own: bool
     captions: int
     pictures: int
     gap: float
     credit: str
     at_risk: bool
+
+    @property
+    def verdict(self) -> str:
+        """Whether it counts as a copy, in a few words; "" if not."""
+        several = f" of one of {self.copies_of:,} near-twins" if self.copies_of > 1 else ""
+        return f"copy{several}" if self.copies_of else ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,8 +142,22 @@ class Memorisation(Printed):
             "pairs": [asdict(pair) for pair in self.pairs],
         }
 
+    @property
+    def only_least(self) -> bool:
+        """Whether so few known copies are found that the shares are lower bounds and no more."""
+        found = self.copies_found.share
+        return found is not None and found < LEAST_FOUND
+
+    def shown(self, share: Share) -> str:
+        return f"at least {share}" if self.only_least else str(share)
+
     def sentences(self) -> Iterator[str]:
         """The result in words, with what it is worth."""
+        if self.only_least:
+            yield (
+                f"These shares say little: of known copies only {self.copies_found} are found, because images that the "
+                "model did not learn from are as near to its training images as copies are. More may be copies."
+            )
         yield (
             f"{self.given_back:,} of {counted(self.trained_on, 'training images')} were drawn again in these "
             f"{counted(len(self.pairs), 'images')}."
@@ -149,7 +168,7 @@ class Memorisation(Printed):
         if high is None or high > FALSE_ALARMS_AIM:
             yield "There are too few strangers to say that false alarms are under 1 %; look at the pairs yourself."
         for name, share in self.calibration.copies.items():
-            if share.of and share.found < 0.95 * share.of:
+            if not self.only_least and share.of and share.found < 0.95 * share.of:
                 yield f"Copies that were {name} are found less often: {share}. So the shares may be too low."
         if self.taken_down:
             yield (
@@ -163,23 +182,13 @@ class Memorisation(Printed):
         from rich.text import Text
 
         shares = Table.grid(padding=(0, 2, 0, 0))
-        shares.add_row("drawn again, random prompts", str(self.random))
-        shares.add_row("drawn again, prompts at risk", str(self.at_risk))
+        shares.add_row("drawn again, random prompts", self.shown(self.random))
+        shares.add_row("drawn again, prompts at risk", self.shown(self.at_risk))
         for name, share in self.calibration.copies.items():
             shares.add_row(f"known copies found, {name}", str(share))
-        table = Table(
-            "similarity",
-            "",
-            "prompt",
-            "nearest training image",
-            box=None,
-            header_style="bold",
-            padding=(0, 2, 0, 0),
-        )
+        table = _table("similarity", "", "prompt", "nearest training image")
         for pair in self.pairs[:SHOWN]:
-            table.add_row(
-                f"{pair.similarity:.3f}", "copy" if pair.copy else "", clean(pair.prompt), _short(pair.credit)
-            )
+            table.add_row(f"{pair.similarity:.3f}", pair.verdict, clean(pair.prompt), _short(pair.credit))
         threshold = f"threshold {self.calibration.threshold:.3f}, {self.fingerprint['features']}"
         return Group(
             Text(f"{self.model}: {threshold}"),
@@ -220,18 +229,9 @@ class Sources(Printed):
 
     def render(self) -> RenderableType:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            "distance",
-            "nearer than",
-            "",
-            "training image",
-            box=None,
-            header_style="bold",
-            padding=(0, 2, 0, 0),
-        )
+        table = _table("distance", "nearer than", "", "training image")
         for each in self.sources:
             table.add_row(
                 f"{each.distance:.3f}",

@@ -11,9 +11,9 @@ from commoncanvas.images.header import WEB_FORMATS
 from commoncanvas.images.image import load
 from commoncanvas.memorisation.calibrate import COPIES, STRANGERS
 from commoncanvas.memorisation.command import FEATURES
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.memorisation.finder import Found, SourceFinder
 from commoncanvas.memorisation.result import MEANING, Source, Sources
-from commoncanvas.memorisation.view import Pixels
 
 LARGEST = 1024
 """Pixels of the shorter side that is read of an image."""

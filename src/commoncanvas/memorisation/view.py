@@ -21,12 +21,11 @@ from commoncanvas.diffusion.sampling import image_size
 from commoncanvas.encoding.columns import slug
 from commoncanvas.evaluation.networks.network import FeatureNetwork
 from commoncanvas.images.image import square
+from commoncanvas.memorisation.copies import Pixels
 from commoncanvas.models.image_features import fill
 from commoncanvas.models.vae import posterior, to_images, to_pixels, weights_sha256
 from commoncanvas.table.columns import ColumnInfo
 
-Pixels = NDArray[np.uint8]
-"""[H, W, 3], sRGB."""
 PIXELS = {"cpu": 32 * 64 * 64, "cuda": 64 * 256 * 256}
 """Pixels of a batch, by type of device: small images pass the autoencoder faster together."""
 MOST = 32

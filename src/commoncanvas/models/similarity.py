@@ -1,11 +1,11 @@
-"""Cosines between rows of two matrices. Shapes: N and M rows, D features."""
+"""Cosines between rows of two matrices, and the CLIP score. Shapes: N and M rows, D features."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Features = NDArray[np.floating]
 
@@ -28,6 +28,13 @@ def matched_and_shuffled(a_ND: Features, b_ND: Features) -> tuple[float, float]:
     matched = float((a * b).sum())
     shuffled = (float(a.sum(0) @ b.sum(0)) - matched) / (count * (count - 1)) if count > 1 else math.nan
     return matched / count, shuffled
+
+
+def clip_score(cosines: ArrayLike) -> NDArray[np.float64]:
+    """CLIP scores from the cosines of images with their texts: max(100 * cosine, 0), as torchmetrics and papers on
+    text-to-image models have it. Hessel et al. (arXiv 2104.08718) have 2.5 in place of 100.
+    """
+    return np.asarray(100 * np.maximum(cosines, 0), dtype=np.float64)
 
 
 def _unit(x_ND: Features) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Options of `serve`: what one request may ask, how many may wait, and whether images are signed."""
+"""Options of `serve`: who draws, what one request may ask, how many may wait, and whether images are signed."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ class ServeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplicaOptions:
+    """Where a server's images are drawn.
+
+    Attributes:
+        engine: this process draws, or replicas on a running Ray cluster do.
+        replicas: processes of the Ray cluster that draw, each with the whole model; default: one per GPU, else one.
+        threads: torch threads that draw an image, which decide its last bits; default: OMP_NUM_THREADS or all cores;
+            with Ray, as many as the cluster's cores allow.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    replicas: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise ServerError(f"engine {self.engine!r} is not one of: local, ray")
+        for name in ("replicas", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ServerError(f"{name} {value}: give at least 1")
+        if self.replicas is not None and self.engine == "local":
+            raise ServerError(f"replicas {self.replicas} is only for --engine ray; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ServedCredentials(CredentialOptions):
     """As for `generate`, but off if nothing is said: signing takes a part of the server's time.
 
@@ -49,4 +75,4 @@ class ServedCredentials(CredentialOptions):
     credentials: Literal["auto", "on", "off"] = "off"
 
 
-DEFAULTS, UNSIGNED = ServeOptions(), ServedCredentials()
+DEFAULTS, UNSIGNED, HERE = ServeOptions(), ServedCredentials(), ReplicaOptions()

@@ -16,7 +16,7 @@ from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.stats.command import TOP
 from commoncanvas.catalog.stats.dropped import Dropped, FilterSteps
 from commoncanvas.catalog.stats.result import pixels, places
-from commoncanvas.catalog.stats.tally import Sample
+from commoncanvas.catalog.tally import Sample
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.numbers import ratio, size
 from commoncanvas.core.text import clean

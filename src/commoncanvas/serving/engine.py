@@ -1,20 +1,18 @@
-"""Draws what waits, in one thread: requests that wait together share a batch, and no image depends on the others."""
+"""Gives what waits to those who draw: requests that wait together share a batch, and no image depends on the others."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from commoncanvas.diffusion.batches import preview
-from commoncanvas.drawing.model import LoadedModel, info_of
+from commoncanvas.drawing.model import info_of
 from commoncanvas.drawing.requests import Request
 from commoncanvas.options.generate import DrawOptions
+from commoncanvas.serving.drawers import Drawer
 from commoncanvas.serving.metrics import Metrics
 from commoncanvas.serving.queue import FairQueue
 
@@ -83,22 +81,26 @@ class Job:
 class Engine:
     """Jobs in, images out. Each method may be called from any thread.
 
-    `most`: images that may wait. `shared`: see FairQueue.
+    `most`: images that may wait. `shared`: see FairQueue. Each lane of the drawer has a thread here.
     """
 
-    def __init__(self, model: LoadedModel, most: int, *, shared: bool, metrics: Metrics) -> None:
-        self.model = model
+    def __init__(self, drawer: Drawer, most: int, *, shared: bool, metrics: Metrics) -> None:
+        self.model = drawer.model
         self.metrics = metrics
+        self._drawer = drawer
         self._queue: FairQueue[Job] = FairQueue(most, shared)
         self._changed = threading.Condition()
-        self._drawing: Sequence[Job] = ()
-        self._ends_at = 0.0
+        self._one_takes = threading.Lock()
+        self._ends_at: dict[int, float] = {}
+        """When the batch of each lane that draws will be done."""
         self._step_s = 0.0
         self._refusing = self._closed = False
-        # The number of torch's threads decides the last bits of an image. It is set for each thread on its own.
-        self._torch_threads = torch.get_num_threads()
-        self._thread = threading.Thread(target=self._run, name="draw", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name=f"draw-{lane}", daemon=True)
+            for lane in range(drawer.lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -106,7 +108,12 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        return not self._refusing and self._thread.is_alive()
+        return not self._refusing and all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def replicas(self) -> int:
+        """How many can draw now."""
+        return self._drawer.alive
 
     def submit(self, jobs: list[Job]) -> None:
         """Accept all of one owner's jobs, or none. Raises FullError and StoppingError."""
@@ -143,57 +150,55 @@ class Engine:
     def finished(self) -> bool:
         """Whether each accepted job is done."""
         with self._changed:
-            return not self._queue and not self._drawing
+            return not self._queue and not self._ends_at
 
     def close(self) -> None:
-        """Draw what waits, and end the thread."""
+        """Draw what waits, and end the threads."""
         with self._changed:
             self._refusing = self._closed = True
             self._changed.notify()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _until_free_s(self, excess: int) -> float:
-        """Seconds until so many images left the queue: the rest of this batch, and whole batches after it."""
+        """Seconds until so many images left the queue: the rest of a lane's batch, and whole batches after it."""
         first = self._queue.first()
         if first is None:
             return 0.0
         options = first.request.options
-        batches = -(-excess // self._at_once(options)) - 1
-        rest = max(0.0, self._ends_at - time.monotonic())
-        return rest + batches * self._batch_s(options)
+        batches = -(-excess // self._drawer.batch_size(options)) - 1
+        now = time.monotonic()
+        rests = sorted(max(0.0, self._ends_at.get(lane, now) - now) for lane in range(self._drawer.lanes))
+        rounds, lane = divmod(batches, len(rests))
+        return rests[lane] + rounds * self._batch_s(options)
 
     def _batch_s(self, options: DrawOptions) -> float:
         return self._step_s * (options.steps or 1)
 
-    def _at_once(self, options: DrawOptions) -> int:
-        return self.model.painter.batch_size(options.height or 0, options.width or 0)
-
-    def _run(self) -> None:
-        torch.set_num_threads(self._torch_threads)
-        while batch := self._next():
+    def _run(self, lane: int) -> None:
+        while batch := self._next(lane):
             began = time.monotonic()
             self._draw(batch)
-            self._measure(batch, time.monotonic() - began)
             with self._changed:
-                self._drawing = ()
+                self._measure(batch, time.monotonic() - began)
+                del self._ends_at[lane]
 
-    def _next(self) -> Sequence[Job]:
-        """The next batch, as soon as something waits; empty at the end."""
-        with self._changed:
+    def _next(self, lane: int) -> Sequence[Job]:
+        """The lane's next batch, as soon as something waits; empty at the end."""
+        with self._one_takes, self._changed:
             idle = not self._queue
             self._changed.wait_for(lambda: self._queue or self._closed)
             first = self._queue.first()
             if first is None:
                 return ()
             options = first.request.options
-            at_once = self._at_once(options)
+            at_once = self._drawer.batch_size(options)
             if idle:
                 patience = min(GATHER * self._batch_s(options), GATHER_S)
                 self._changed.wait_for(lambda: len(self._queue) >= at_once or self._closed, patience)
             taken = self._queue.take(at_once)
             now = time.monotonic()
-            self._ends_at = now + self._batch_s(options)
-            self._drawing = taken
+            self._ends_at[lane] = now + self._batch_s(options)
             for job in taken:
                 job.done.set_running_or_notify_cancel()
                 job.waited_s = now - job.asked_at
@@ -220,29 +225,18 @@ class Engine:
                 job.settle(image)
 
     def _images(self, batch: Sequence[Job]) -> list[Image]:
-        options = batch[0].request.options
-        assert options.guidance_scale is not None and options.steps is not None
-
-        def on_step(first: int, step: int, latents_BCHW: Any) -> None:
+        def on_step(places: range, step: int, unfinished: Mapping[int, Image]) -> None:
             if all(job.gone for job in batch):
                 raise _AllLeft
-            for job, latents_CHW in zip(batch[first:], latents_BCHW, strict=False):
+            for place in places:
+                job = batch[place]
                 if job.on_step is not None and not job.gone:
                     job.on_step(step + 1)
-                if job.on_preview is not None and step in job.preview_steps and not job.gone:
-                    job.on_preview(preview(self.model.pipeline, latents_CHW[None])[0])
+                if job.on_preview is not None and place in unfinished and not job.gone:
+                    job.on_preview(unfinished[place])
 
-        return list(
-            self.model.painter.images(
-                [job.request.prompt for job in batch],
-                negative_prompts=[job.request.options.negative_prompt for job in batch],
-                seeds=[job.request.options.seed for job in batch],
-                guidance_scale=options.guidance_scale,
-                steps=options.steps,
-                height=options.height,
-                width=options.width,
-                on_step=on_step,
-            )
+        return self._drawer.images(
+            [job.request for job in batch], [job.preview_steps for job in batch], on_step
         )
 
     def _measure(self, batch: Sequence[Job], seconds: float) -> None:

@@ -44,10 +44,12 @@ class Metrics:
             "commoncanvas_batch_images", "Images of a batch", buckets=IMAGES, registry=registry
         )
         self._waiting = Gauge("commoncanvas_images_waiting", "Images that wait", registry=registry)
+        self._replicas = Gauge("commoncanvas_replicas", "Replicas that can draw", registry=registry)
 
-    def follow(self, waiting: Callable[[], float]) -> None:
-        """Ask `waiting` for the length of the queue."""
+    def follow(self, waiting: Callable[[], float], replicas: Callable[[], float]) -> None:
+        """Ask `waiting` for the length of the queue, and `replicas` for the number of those that live."""
         self._waiting.set_function(waiting)
+        self._replicas.set_function(replicas)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -78,9 +78,9 @@ def _must_be(model: str | None, name: str) -> None:
 def _add_watching(app: FastAPI, studio: Studio) -> None:
     @app.get("/ready", responses={503: ERRORS[503]})
     async def ready() -> Response:
-        if studio.engine.ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "ending"}, 503)
+        replicas = studio.engine.replicas
+        status = ("ready" if replicas else "no replica lives") if studio.engine.ready else "ending"
+        return JSONResponse({"status": status, "replicas": replicas}, 200 if status == "ready" else 503)
 
     @app.get("/metrics", responses={401: ERRORS[401]})
     async def metrics() -> Response:

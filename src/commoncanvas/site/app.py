@@ -12,12 +12,17 @@ from starlette.responses import RedirectResponse, Response
 from commoncanvas.serving.errors import openai_form
 from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
 from commoncanvas.site.draw.pages import DRAW
+from commoncanvas.site.lookup.pages import LOOKUP
+from commoncanvas.site.models.pages import MODELS
 from commoncanvas.site.parts import Room, Site
+from commoncanvas.site.row.pages import ROW
+from commoncanvas.site.runs.pages import RUNS
+from commoncanvas.site.search.pages import SEARCH
 from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = (DRAW,)
+ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW, LOOKUP, MODELS, RUNS)
 """In the order of the header's links."""
 
 

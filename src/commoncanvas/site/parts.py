@@ -34,13 +34,14 @@ class Site:
     """The parts of a server; each part that is there has its pages.
 
     `catalogs`: by the name that stands in addresses. `models`: folders that `train` wrote. `runs`: folders with the
-    log of a training.
+    log of a training. `requests`: the folder for people's requests to take pictures out; None: beside each catalog.
     """
 
     drawing: Drawing | None = None
     catalogs: Mapping[str, Catalog] = field(default_factory=dict)
     models: tuple[Path, ...] = ()
     runs: tuple[Path, ...] = ()
+    requests: Path | None = None
     limits: ServeOptions = DEFAULTS
 
 

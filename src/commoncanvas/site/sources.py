@@ -157,7 +157,9 @@ def _later(why: str, seconds: int) -> ApiError:
 
 
 def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Catalog]) -> SourceDesk:
-    """Whoever finds the training images of a model that is loaded. `name`: what clients call it."""
+    """Whoever finds the training images of a model. `name`: what clients call it. `pipeline`: the model, if it is loaded
+    in this process, else None.
+    """
     folder = model_folder(model)
     try:
         record, rows = diffusion_provenance(folder), read_rows(folder)

@@ -19,9 +19,10 @@ from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
 from commoncanvas.core.files import only_one, replace_text
-from commoncanvas.evaluation.command import LEAST_SAMPLES, evaluate
+from commoncanvas.evaluation.command import evaluate
 from commoncanvas.evaluation.fingerprint import of_set
 from commoncanvas.evaluation.folder import described
+from commoncanvas.evaluation.metrics import LEAST_SAMPLES
 from commoncanvas.evaluation.prompts import choose_prompts
 from commoncanvas.evaluation.validation import train
 from commoncanvas.provenance.record_file import read_provenance

@@ -19,6 +19,7 @@ from lance.optimize import Compaction
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.text import counted
+from commoncanvas.table import search_index
 from commoncanvas.table.append import CONFLICT_RETRIES, FRAGMENT_ROWS
 from commoncanvas.table.byte_search import Search
 from commoncanvas.table.lance_errors import reason
@@ -141,8 +142,9 @@ def _rewrite(catalog: Catalog, ids: Keys) -> None:
         raise CatalogError(
             f"catalog {catalog.uri}: other processes change it faster than it can be purged; stop them and try again"
         )
-    if catalog.dataset.list_indices():
-        catalog.dataset.optimize.optimize_indices(retrain=True)
+    search_index.rebuild(catalog)
+    if names := search_index.others(catalog):
+        catalog.dataset.optimize.optimize_indices(index_names=names, retrain=True)
         catalog.refresh()
 
 

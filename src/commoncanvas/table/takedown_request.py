@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.errors import CatalogError, ImageError, NoSuchCreatorError
 from commoncanvas.core.files import why
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import counted
@@ -209,7 +209,7 @@ def _creators(
     if _is_known(name, stones.keys):
         return ()
     if not len(mine) and not lasting:
-        raise CatalogError(
+        raise NoSuchCreatorError(
             f"no row of {catalog.uri} is by creator {name}{_similar(catalog, name)}; to keep a person out in advance, "
             "pass their URL"
         )

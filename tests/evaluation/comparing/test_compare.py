@@ -14,6 +14,10 @@ from commoncanvas.core.errors import MetricError
 from commoncanvas.evaluation.comparing.command import compare
 from commoncanvas.evaluation.comparing.statistics import read_statistics
 from commoncanvas.evaluation.networks import load_network
+from commoncanvas.evaluation.scorers.scorer import load_scorer, scores_of
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
+from commoncanvas.options.scorers import ScorerOptions
+from tests.evaluation import scorer_models
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_each_figure_has_its_fields_name_and_an_interval(folders: tuple[Path, Path], clip: Path) -> None:
     found = compare(*folders, features=f"clip-vit-b-32:{clip}", device="cpu")
-    assert {each.name for each in found.figures} >= {"CLIP-FID", "Kernel distance", "Coverage", "CLIP score"}
+    assert {each.name for each in found.figures} >= {"CLIP-FID", "CLIP-KID", "Coverage"}
     for each in found.figures:
         if each.metric != "fd-infinity":
             assert each.low is not None and each.high is not None and each.low <= each.value <= each.high
@@ -155,12 +159,28 @@ def test_a_file_that_is_no_statistics_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_one_missing_text_is_named(folders: tuple[Path, Path], clip: Path, tmp_path: Path) -> None:
-    for name in ("000", "001"):
-        (tmp_path / f"{name}.png").write_bytes((folders[0] / f"{name}.png").read_bytes())
-    (tmp_path / "000.txt").write_text("a", encoding="utf-8")
-    with pytest.raises(MetricError, match=r"001\.txt is missing"):
-        compare(tmp_path, folders[1], features=f"clip-vit-b-32:{clip}", device="cpu")
+def test_scorers_score_each_image_with_the_text_beside_it(
+    folders: tuple[Path, Path], clip: Path, tmp_path: Path
+) -> None:
+    scored = scorer_models.clip(tmp_path / "scoring")
+    options = ScorerOptions(scorers=(f"clip:{scored}", f"pickscore:{scored}"))
+    found = compare(*folders, features=f"clip-vit-b-32:{clip}", metrics=["kd"], scorers=options, device="cpu")
+    files = sorted(folders[0].glob("*.png"))
+    prompts = [SuitePrompt("", path.with_suffix(".txt").read_text()) for path in files]
+    scorer = load_scorer(options.scorers[0], device="cpu")
+    alone = scores_of(scorer, prompts, [np.asarray(Image.open(path).convert("RGB")) for path in files])
+    _, score, pick = found.figures
+    assert score.value == pytest.approx(alone.mean(), rel=1e-6)
+    assert (score.metric, score.name) == ("clip:scoring", "CLIP score (scoring)")
+    assert score.low is not None and score.low <= score.value and pick.name == "PickScore (scoring)"
+    assert found.to_dict()["scorers"][0]["sha256"] == scorer.info.sha256
+    for wrong, generated, says in (
+        (f"clip:{scored}", folders[1], r"000\.txt is missing: scorers need the text of each image"),
+        (f"soft-tifa:{scored}", folders[0], "texts have no questions"),
+        (f"clip:{scored}", tmp_path / "x.npz", r"x\.npz has no images to score"),
+    ):
+        with pytest.raises(MetricError, match=says):
+            compare(generated, folders[1], scorers=ScorerOptions(scorers=(wrong,)), device="cpu")
 
 
 def test_the_command_prints_json(

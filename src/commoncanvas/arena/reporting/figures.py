@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from commoncanvas.arena.statistics.agreement import Agreement
-from commoncanvas.arena.statistics.checks import CheckRule, RaterChecks
+from commoncanvas.arena.statistics.checks import RaterChecks
 from commoncanvas.arena.statistics.decisions import Decision
 from commoncanvas.arena.statistics.ranks import Rank
 from commoncanvas.arena.statistics.tables import Scope
 from commoncanvas.arena.statistics.win_rates import WinRate
+from commoncanvas.options.arena import CheckRule
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ class Question:
 class Basis:
     """Whom figures are about, and whose votes they count.
 
-    `rule_stored`: whether the arena stored the rule for checks when it was built; else it is the default.
+    `rule_stored`: whether the arena stored the rule for checks when it was built; else it is the default. `against`:
+    what checks showed beside noise, "real" images or those of a "model"; "" if nobody had such a check. `credits`: of
+    the real images.
     """
 
     scope: Scope
     raters: list[RaterChecks]
     rule: CheckRule
     rule_stored: bool
+    against: str
+    credits: tuple[str, ...]
 
     @property
     def left_out(self) -> list[RaterChecks]:

@@ -46,6 +46,7 @@ def write_arena_page(report: ArenaReport, out: str | Path) -> None:
         questions=[_question(report, found) for found in report.questions],
         raters=report.basis.raters,
         left_out=left_out_words(report.basis),
+        credits=[clean(each) for each in report.basis.credits],
     )
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from commoncanvas.arena.chooser import REAL
 from commoncanvas.arena.reporting.figures import Basis, Effects, Pair, Question
 from commoncanvas.arena.statistics.agreement import agreement
-from commoncanvas.arena.statistics.checks import CheckRule, checks, counted_votes
+from commoncanvas.arena.statistics.checks import checks, counted_votes
 from commoncanvas.arena.statistics.decisions import Decision, decide, decisions, path
 from commoncanvas.arena.statistics.effects import share_explained
 from commoncanvas.arena.statistics.ranks import ranks
@@ -20,6 +21,7 @@ from commoncanvas.arena.statistics.win_rates import WinRate, win_rate
 from commoncanvas.arena.votes import Vote
 from commoncanvas.core.console import Printed
 from commoncanvas.core.errors import ArenaError
+from commoncanvas.options.arena import CheckRule
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,10 +53,12 @@ def arena_report(
     models: Collection[str] = (),
     rule: CheckRule | None = None,
     scope: Scope = PEOPLE,
+    credits: Iterable[str] = (),
 ) -> ArenaReport:
     """The report on `votes`, in the order in which they came. `models`: also these, which may have no vote yet.
 
-    `rule`: the rule for checks that the arena stores; None: the default. Raises ArenaError if no vote counts.
+    `rule`: the rule for checks that the arena stores; None: the default. `credits`: of real images in checks.
+    Raises ArenaError if no vote counts.
     """
     votes = list(votes)
     raters = checks(votes, rule or CheckRule())
@@ -74,8 +78,13 @@ def arena_report(
             _question(each, [vote for vote in kept if vote.question == each], all_models, scope)
             for each in questions
         ],
-        Basis(scope, raters, rule or CheckRule(), rule is not None),
+        Basis(scope, raters, rule or CheckRule(), rule is not None, _against(votes), tuple(credits)),
     )
+
+
+def _against(votes: Iterable[Vote]) -> str:
+    shown = {side for vote in votes if vote.check == "noise" for side in (vote.left, vote.right)}
+    return "" if not shown else REAL if REAL in shown else "model"
 
 
 def _question(question: str, votes: Sequence[Vote], models: Collection[str], scope: Scope) -> Question:

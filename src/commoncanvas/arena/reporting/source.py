@@ -6,14 +6,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.arena.database import connect, settings_of
+from commoncanvas.arena.database import CREDITS, connect, settings_of
 from commoncanvas.arena.reading import read_votes
 from commoncanvas.arena.reporting.report import ArenaReport, arena_report
-from commoncanvas.arena.statistics.checks import RULE, CheckRule
+from commoncanvas.arena.statistics.checks import RULE
 from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE, THESE_RATERS
 from commoncanvas.arena.votes import Vote
 from commoncanvas.arena.votes_csv import read_votes_csv
 from commoncanvas.core.errors import ArenaError
+from commoncanvas.options.arena import CheckRule
 
 
 def votes_of(path: str | Path) -> list[Vote]:
@@ -46,4 +47,5 @@ def report_of(path: str | Path, *, only_these_raters: bool = False) -> ArenaRepo
         models=models,
         rule=CheckRule.of(settings[RULE]) if RULE in settings else None,
         scope=THESE_RATERS if alone else PEOPLE,
+        credits=settings.get(CREDITS, ()),
     )

@@ -128,7 +128,10 @@ def effect_words(found: Question) -> str:
 
 def left_out_words(basis: Basis) -> str:
     fixed = "fixed when the arena was built" if basis.rule_stored else "the default; the arena stores none"
-    return f"Left out: {len(basis.left_out):,} of {counted(len(basis.raters), 'raters')}. Rule: {basis.rule} ({fixed})."
+    shown = {"real": "a real image", "model": "an image of one of the models"}.get(basis.against)
+    against = f" Checks against noise showed {shown}." if shown else ""
+    raters = counted(len(basis.raters), "raters")
+    return f"Left out: {len(basis.left_out):,} of {raters}. Rule: {basis.rule} ({fixed}).{against}"
 
 
 def fixed_words(pair: Pair) -> str:

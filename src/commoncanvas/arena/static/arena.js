@@ -12,6 +12,7 @@ const images = [at("image1"), at("image2")];
 const frames = [...document.querySelectorAll(".frame")];
 const buttons = [...document.querySelectorAll("[data-answer]")];
 const pair = document.querySelector(".pair");
+const following = new Set(); // frames that moved with the other one, which must not move it back
 let task = null; // what is shown
 let ready = false; // both images can be seen, and no answer is on its way
 let seenAt = 0;
@@ -118,9 +119,11 @@ frames.forEach((frame, number) => {
     zoom(!zoomed(), (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
   });
   frame.addEventListener("scroll", () => {
+    if (following.delete(frame)) return;
     const other = frames[1 - number];
-    if (other.scrollLeft !== frame.scrollLeft) other.scrollLeft = frame.scrollLeft;
-    if (other.scrollTop !== frame.scrollTop) other.scrollTop = frame.scrollTop;
+    if (other.scrollLeft === frame.scrollLeft && other.scrollTop === frame.scrollTop) return;
+    following.add(other);
+    other.scrollTo(frame.scrollLeft, frame.scrollTop);
   });
 });
 

@@ -5,48 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from commoncanvas.arena.votes import Vote
-from commoncanvas.core.errors import ArenaError
+from commoncanvas.options.arena import CheckRule
 
 RULE = "left_out"
 """Setting of an arena: the fields of its CheckRule."""
-
-
-@dataclass(frozen=True)
-class CheckRule:
-    """Which raters are left out. It is fixed when the arena is built, before there is a vote.
-
-    `noise`, `repeat`: the least share of checks of each kind that a rater has to pass, from 0 to 1. `least`: checks of
-    the kind that a rater has answered before the rule is applied. People often answer differently when two images are
-    about as good, so repeated pairs are shown and leave nobody out, unless the rule says so.
-    """
-
-    noise: float = 0.6
-    repeat: float = 0.0
-    least: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("noise", "repeat"):
-            share = getattr(self, name)
-            if not 0 <= share <= 1:
-                raise ArenaError(f"rule for checks: {name} is {share:g}; give a share from 0 to 1")
-        if self.least < 1:
-            raise ArenaError(f"rule for checks: least is {self.least}; give 1 or more")
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any] | None) -> CheckRule:
-        """The rule that an arena stores. Raises ArenaError for a field that it doesn't know."""
-        try:
-            return cls(**(settings or {}))
-        except TypeError as error:
-            raise ArenaError(f"rule for checks: {error}; it has noise, repeat and least") from error
-
-    def __str__(self) -> str:
-        kinds = [("noise", self.noise), ("repeated", self.repeat)]
-        said = [f"fewer than {100 * share:g} % of {name} checks" for name, share in kinds if share]
-        return f"who passed {' or '.join(said)}, of {self.least} or more" if said else "nobody is left out"
 
 
 @dataclass(frozen=True)

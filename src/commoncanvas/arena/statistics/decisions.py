@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from commoncanvas.arena.statistics.sequences import Floats, decided, moments, sequence
-from commoncanvas.arena.statistics.tables import PEOPLE, Indices, Scope, Table, table
-from commoncanvas.arena.votes import Vote
+from commoncanvas.arena.statistics.tables import PEOPLE, Indices, Scope, Table
 
 ALPHA = 0.05
 """How often, at most, one of all pairs of models is called different though it is not."""
@@ -68,15 +66,3 @@ def path(own: Table, alpha: float, votes: Indices, scope: Scope = PEOPLE) -> tup
 def decisions(found: Table, scope: Scope = PEOPLE) -> list[Decision]:
     """The decision on each pair of models."""
     return [decide(found, *pair, scope) for pair in combinations(range(len(found.models)), 2)]
-
-
-def undecided(
-    votes: Iterable[Vote], models: Collection[str] = (), scope: Scope = PEOPLE
-) -> list[tuple[str, str]]:
-    """Pairs of models that aren't decided, the least known (widest sequence) first, then by name.
-
-    `votes`: of one question, without checks; see `checks.counted_votes`. `models`: also these, which may have no vote.
-    """
-    open_ = [each for each in decisions(table(votes, models), scope) if each.winner is None]
-    open_.sort(key=lambda each: (each.low - each.high, each.first, each.second))
-    return [(each.first, each.second) for each in open_]

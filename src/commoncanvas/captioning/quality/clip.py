@@ -84,6 +84,17 @@ class ClipModel:
         """A batch of N from `prepare` -> unit vectors [N, D]."""
         return _numpy(self._network.encode_image(torch.stack(list(images)).to(self._device), normalize=True))
 
+    @property
+    def length(self) -> int:
+        """The most tokens of a text that the model reads, with the marks of its begin and end."""
+        return int(self._tokenizer.context_length)
+
+    def cut(self, texts: Sequence[str]) -> list[bool]:
+        """Whether the model reads only the beginning of each text."""
+        read, longer = self._tokenizer(list(texts)), self._tokenizer(list(texts), self.length + 1)
+        found: list[bool] = (read != longer[:, : self.length]).any(1).tolist()
+        return found
+
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Texts -> unit vectors [N, D]."""

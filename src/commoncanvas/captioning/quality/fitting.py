@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import MissingExtraError
 from commoncanvas.images.image import readable
+from commoncanvas.models.similarity import clip_score
 from commoncanvas.table.texts import first_text
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def fit(
 def fit_images(
     catalog: Catalog, column: str, row_ids: NDArray[np.uint64], clip: ClipModel | None
 ) -> Fitted | None:
-    """CLIP scores, max(100 * cosine, 0): CLIPScore (arXiv 2104.08718) with a factor of 100 instead of 2.5, as in
-    torchmetrics. Unreadable images are left out. None if fewer than two are left, or without a model.
+    """CLIP scores, see `clip_score`. Unreadable images are left out. None if fewer than two are left, or without a
+    model.
     """
     if clip is None:
         return None
@@ -95,7 +96,7 @@ def fit_images(
     if sum(map(len, kept)) < 2:
         return None
     found, cosines = fit(np.concatenate(images), np.concatenate(texts), factor=100, least=0)
-    return Fitted(found, cosines, 100 * cosines.clip(0), np.concatenate(kept))
+    return Fitted(found, cosines, clip_score(cosines), np.concatenate(kept))
 
 
 def fit_human(catalog: Catalog, column: str, row_ids: NDArray[np.uint64]) -> Fitted | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 
 from commoncanvas.catalog.credits import COLUMNS, Credit, credit
 from commoncanvas.catalog.lookup.overlay import Difference, Target
+from commoncanvas.catalog.lookup.picture import Picture
 from commoncanvas.core.console import Printed
-from commoncanvas.core.errors import CatalogError, ImageError
+from commoncanvas.core.errors import CatalogError
 from commoncanvas.core.redact import redacted
 from commoncanvas.core.text import one_line
 from commoncanvas.images.copies import Candidate, find_candidates, make_query
-from commoncanvas.images.tasks import look
 from commoncanvas.table.sql import listed, quoted
 from commoncanvas.table.table import Catalog
 from commoncanvas.table.takedown_request import Request
@@ -93,17 +92,21 @@ class LookupReport(Printed):
 
 def lookup(
     catalog: Catalog | str | Path,
-    what: str | Path | None = None,
+    what: str | Path | bytes | Picture | None = None,
     *,
     creator: str | None = None,
     limit: int = LIMIT,
+    files: bool = True,
 ) -> LookupReport:
-    """Find the rows for `what`: a file, the URL of a page or an image, or an image_id. `creator` (a name, an address or
-    a user id, in any spelling) alone finds all rows of a person. Both together find the matches by that creator.
+    """Find the rows for `what`: a file or its bytes, the URL of a page or an image, or an image_id. `creator` (a name,
+    an address or a user id, in any spelling) alone finds all rows of a person. Both together find the matches by that
+    creator.
 
     A file is searched by its exact bytes, then by its picture, then by its mirrored picture. The picture may be
     resized, recompressed, or cropped by up to 5 % of its width and height. A process reads the hashes of a version
-    only once. Raises CatalogError if both arguments are missing, if the file doesn't exist, or if it is not an image.
+    only once. `files`: whether a text may be the path of a file; False for texts of strangers.
+
+    Raises CatalogError if both arguments are missing, if the file doesn't exist, or if it is not an image.
     """
     if not (what or creator) or limit < 1:
         raise CatalogError(
@@ -111,14 +114,17 @@ def lookup(
         )
     if not isinstance(catalog, Catalog):
         catalog = Catalog.open(catalog)
+    if isinstance(what, bytes):
+        what = Picture(what)
     if what is None:
         row_ids = _matching(catalog, ("creator", "creator_url"), Request(creator=creator).mask)
         matches, total = _taken(catalog, row_ids[:limit], "creator"), len(row_ids)
     else:
-        found = _find(catalog, what)
+        found = _find(catalog, what, files)
         matches = [match for match in found if creator is None or _made(match, creator)]
         total = len(matches)
-    asked = redacted(" by ".join(str(part) for part in (what, creator) if part))
+    shown = what.name if isinstance(what, Picture) else what
+    asked = redacted(" by ".join(str(part) for part in (shown, creator) if part))
     return LookupReport(catalog.uri, catalog.version, asked, total, tuple(matches[:limit]))
 
 
@@ -137,7 +143,7 @@ def _index(catalog: Catalog) -> _Index:
     return _read_index(catalog.uri, catalog.version, options)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _read_index(uri: str, version: int, storage_options: tuple[tuple[str, str], ...]) -> _Index:
     catalog = Catalog.open(uri, version, dict(storage_options) or None)
     # In batches: a million sha256 digests as text take 64 MB.
@@ -167,10 +173,12 @@ def _prefix(file: str) -> int:
         return 0
 
 
-def _find(catalog: Catalog, what: str | Path) -> list[Match]:
+def _find(catalog: Catalog, what: str | Path | Picture, files: bool) -> list[Match]:
+    if isinstance(what, Picture):
+        return _by_file(catalog, what)
     text = str(what)
-    if isinstance(what, Path) or _is_file(text):
-        return _by_file(catalog, Path(what))
+    if isinstance(what, Path) or (files and _is_file(text)):
+        return _by_file(catalog, Picture(Path(what).read_bytes(), text))
     if "://" in text:
         forms = listed(_same_addresses(text))
         # Likely spellings are found quickly; for other spellings the whole column is read.
@@ -178,7 +186,7 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
             catalog, _matching(catalog, ("page_url", "image_url"), Keys(urls=frozenset({text})).mask), "url"
         )
     found = _rows(catalog, f"image_id = {quoted(text)}", "id")
-    if not found and (":" not in text or text.startswith((".", "/", "~"))):
+    if not found and files and (":" not in text or text.startswith((".", "/", "~"))):
         raise CatalogError(
             f"there is no file or image_id {one_line(text)}; give an image file, an image_id "
             "(SOURCE:ID) or a URL, or a person with --creator"
@@ -186,20 +194,14 @@ def _find(catalog: Catalog, what: str | Path) -> list[Match]:
     return found
 
 
-def _by_file(catalog: Catalog, path: Path) -> list[Match]:
-    data = path.read_bytes()
-    file = hashlib.sha256(data).hexdigest()
-    index = _index(catalog)
+def _by_file(catalog: Catalog, picture: Picture) -> list[Match]:
+    file, index = picture.sha256, _index(catalog)
     same = index.row_ids[index.files == np.uint64(_prefix(file))]
     rows = [row for row in catalog.take(same, [*COLUMNS, "sha256"]).to_pylist() if row["sha256"] == file]
     if rows:
         return [Match("exact", credit(row)) for row in rows]
-    try:
-        image = look(data)
-    except ImageError as error:
-        raise CatalogError(f"{path} can't be looked up: {error}") from error
-    return _by_picture(catalog, index, image, "same picture") or _by_picture(
-        catalog, index, np.ascontiguousarray(image[:, ::-1]), "same picture, mirrored"
+    return _by_picture(catalog, index, picture.pixels, "same picture") or _by_picture(
+        catalog, index, np.ascontiguousarray(picture.pixels[:, ::-1]), "same picture, mirrored"
     )
 
 

@@ -16,7 +16,7 @@ from commoncanvas import licenses
 from commoncanvas.catalog.stats.dropped import dropped
 from commoncanvas.catalog.stats.result import CatalogStats, Creator, Figures
 from commoncanvas.catalog.stats.survey import SIZES, Survey
-from commoncanvas.catalog.stats.tally import COUNT, Sample, Tally, histogram, median
+from commoncanvas.catalog.tally import COUNT, Sample, Tally, histogram, median
 from commoncanvas.core.redact import redacted
 from commoncanvas.creators.matching import person
 from commoncanvas.table.filters import expression

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commoncanvas import licenses
-from commoncanvas.catalog.stats.tally import Sample, Tally
+from commoncanvas.catalog.tally import Sample, Tally
 from commoncanvas.table.schema import DUPLICATE_OF, SCHEMA
 
 SIZES = ("width", "height", "original_width", "original_height")

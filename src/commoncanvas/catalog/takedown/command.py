@@ -28,6 +28,10 @@ from commoncanvas.table.tombstones import Tombstones
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+NOT_PURGED = (
+    "the rows are deleted from the newest version only; the files, old versions and tags still contain them; to remove "
+    "them there too, use --purge"
+)
 _TRAINED = re.compile(r"train-(?P<model>.+)-v\d+")
 
 
@@ -60,6 +64,16 @@ class TakedownReport(Printed):
         return Text("\n".join(self._lines()))
 
     def _lines(self) -> Iterator[str]:
+        yield from self.found()
+        if self.dry_run:
+            yield "nothing was changed"
+        elif self.purged is None:
+            yield NOT_PURGED
+        else:
+            yield from purge_lines(self.purged)
+
+    def found(self) -> Iterator[str]:
+        """Lines about the rows, the tags that contain them, and what stays."""
         copies = f" (copies under other ids: {self.copies:,})" if self.copies else ""
         verb = "would be taken down" if self.dry_run else "taken down"
         yield f"{self.uri}: {counted(self.rows, 'rows')} {verb}{copies}"
@@ -78,20 +92,16 @@ class TakedownReport(Printed):
                 yield f"  {creator}: {counted(count, 'rows')}"
         if self.unknown:
             yield f"not in the catalog; later imports will skip them: {', '.join(map(str, self.unknown))}"
-        if self.dry_run:
-            yield "nothing was changed"
-        elif self.purged is None:
-            yield (
-                "the rows are deleted from the newest version only; the files, old versions and tags still contain "
-                "them; to remove them there too, use --purge"
-            )
-        else:
-            if self.purged.tags:
-                yield f"deleted tags, because their versions contained the rows: {', '.join(self.purged.tags)}"
-            yield (
-                f"searched {self.purged.bytes:,} bytes in {counted(self.purged.files, 'files')}; "
-                f"no byte of {counted(self.purged.images, 'images')} is left"
-            )
+
+
+def purge_lines(purged: PurgeReport) -> Iterator[str]:
+    """What a purge deleted and searched."""
+    if purged.tags:
+        yield f"deleted tags, because their versions contained the rows: {', '.join(purged.tags)}"
+    yield (
+        f"searched {purged.bytes:,} bytes in {counted(purged.files, 'files')}; "
+        f"no byte of {counted(purged.images, 'images')} is left"
+    )
 
 
 def takedown(

@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.evaluation import frechet
-from commoncanvas.evaluation.comparing import kernels, manifold, scores
+from commoncanvas.evaluation.comparing import kernels, manifold
 from commoncanvas.evaluation.comparing.bootstrap import interval
+from commoncanvas.evaluation.comparing.inception_score import SPLITS, inception_score
 from commoncanvas.evaluation.comparing.statistics import ImageSet
+from commoncanvas.evaluation.distance_names import FRECHET, KERNEL
 from commoncanvas.evaluation.networks.network import Network
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Generated images, real ones, and the texts of the generated ones."""
+    """Generated images and real ones."""
 
     network: Network
     generated: ImageSet
     real: ImageSet
-    texts: tuple[str, ...] = ()
 
     @cached_property
     def features(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -97,26 +98,17 @@ def _cmmd(pair: Pair) -> Measured:
 
 def _neighbourhood(name: str, most: float) -> Callable[[Pair], Measured]:
     def compute(pair: Pair) -> Measured:
-        return _mean(pair.neighbourhoods[name], (0, most))
+        values = pair.neighbourhoods[name]
+        mean = float(values.mean())
+        return mean, interval(mean, [values], (0, most))
 
     return compute
 
 
 def _inception_score(pair: Pair) -> Measured:
     network: Any = pair.network
-    value, moved = scores.inception_score(network.logits(pair.generated.features))
+    value, moved = inception_score(network.logits(pair.generated.features))
     return value, interval(value, [moved], (1, np.inf))
-
-
-def _clip_score(pair: Pair) -> Measured:
-    network: Any = pair.network
-    assert pair.generated.features is not None
-    return _mean(scores.clip_scores(pair.generated.features, network.texts(pair.texts)), (0, 100))
-
-
-def _mean(values: NDArray[np.float64], bounds: tuple[float, float]) -> Measured:
-    value = float(values.mean())
-    return value, interval(value, [values], bounds)
 
 
 def _more_than_features(dimension: int) -> int:
@@ -125,14 +117,13 @@ def _more_than_features(dimension: int) -> int:
 
 
 INCEPTION = ("inception-v3", "inception-v3-tf1")
-CLIP = ("clip-vit-b-32", "clip-vit-l-14-336")
 METRICS = {
     "fd": Metric(
         _frechet,
         "Fréchet distance",
         "lower",
         _more_than_features,
-        {**dict.fromkeys(INCEPTION, "FID"), CLIP[0]: "CLIP-FID", "dinov2-vit-l-14": "FD-DINOv2"},
+        FRECHET,
         needs_features=False,
     ),
     "fd-infinity": Metric(
@@ -140,7 +131,7 @@ METRICS = {
         "Fréchet distance, unbiased",
         "lower",
         lambda dimension: 2 * _more_than_features(dimension),
-        {**dict.fromkeys(INCEPTION, "FID-infinity"), "dinov2-vit-l-14": "FD-DINOv2-infinity"},
+        {network: f"{name}-infinity" for network, name in FRECHET.items()},
         needs_features=False,
     ),
     "kd": Metric(
@@ -148,9 +139,9 @@ METRICS = {
         "Kernel distance",
         "lower",
         lambda dimension: 50,
-        {**dict.fromkeys(INCEPTION, "KID"), "dinov2-vit-l-14": "KD-DINOv2"},
+        KERNEL,
     ),
-    "cmmd": Metric(_cmmd, "CMMD", "lower", lambda dimension: 50, only=(CLIP[1],)),
+    "cmmd": Metric(_cmmd, "CMMD", "lower", lambda dimension: 50, only=("clip-vit-l-14-336",)),
     **{
         name: Metric(
             _neighbourhood(name, most),
@@ -167,10 +158,9 @@ METRICS = {
         "higher",
         lambda dimension: 1000,
         only=INCEPTION,
-        floor=scores.SPLITS,
+        floor=SPLITS,
         one_set=True,
     ),
-    "clip-score": Metric(_clip_score, "CLIP score", "higher", lambda dimension: 2, only=CLIP, one_set=True),
 }
 """Name in the command -> the figure. A new one is one function and one line."""
 ALIASES = {"fid": ("fd", INCEPTION), "kid": ("kd", INCEPTION), "fid-infinity": ("fd-infinity", INCEPTION)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import figure
+from commoncanvas.evaluation.scorers.scorer import ScorerInfo
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +20,7 @@ class Figure:
 
     metric: str
     name: str
-    """What the field calls this metric on this network."""
+    """What the field calls this metric on this network, or the score by this model."""
     value: float
     low: float | None
     high: float | None
@@ -45,6 +46,8 @@ class Comparison(Printed):
     generated: Side
     real: Side
     figures: tuple[Figure, ...]
+    scorers: tuple[ScorerInfo, ...]
+    """What made the scores among the figures."""
     left_out: Mapping[str, str]
     """Metric -> why it has no value."""
     few: str | None
@@ -71,6 +74,7 @@ class Comparison(Printed):
             )
             table.add_row(each.name, figure(each.value), shown, f"{each.better} is better")
         lines = [f"{name}: {reason}" for name, reason in self.left_out.items()]
+        lines += [f"{each.name}: weights {each.sha256[:12]}" for each in self.scorers]
         if self.few:
             lines.append(f"too few images, allowed: {self.few}; compare only with figures of as many images")
         title = f"{_of(self.generated)} against {_of(self.real)}; features of {self.network}"

@@ -24,7 +24,7 @@ from commoncanvas.core.errors import MetricError
 from commoncanvas.core.files import replace_bytes
 from commoncanvas.core.text import one_line
 from commoncanvas.evaluation.frechet import Gaussian
-from commoncanvas.evaluation.networks.files import images_in
+from commoncanvas.evaluation.image_files import images_in
 from commoncanvas.evaluation.networks.network import Network
 from commoncanvas.provenance.digests import file_sha256
 

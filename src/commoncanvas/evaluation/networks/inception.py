@@ -21,10 +21,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.evaluation.networks.files import read_weights
 from commoncanvas.evaluation.networks.network import Network
 from commoncanvas.evaluation.networks.normal import as_channels
 from commoncanvas.evaluation.networks.resize import pillow, tensorflow
+from commoncanvas.evaluation.networks.weights import read_weights
 
 SIZE = 299
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from commoncanvas.evaluation.networks.files import read_image
+from commoncanvas.evaluation.image_files import read_image
 
 BATCH = {"cpu": 8, "cuda": 64}
 """Images that one thread computes at once. On a CPU, the activations of a small batch stay in its caches."""

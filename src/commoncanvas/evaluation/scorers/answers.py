@@ -39,9 +39,15 @@ class Answers:
 
     def info(self, kind: str, settings: dict[str, Any]) -> ScorerInfo:
         own = self._captioner.info
-        precision = {"precision": own.settings["precision"]}
+        license, common = own.license or UNKNOWN, {"precision": own.settings["precision"]}
         return ScorerInfo(
-            kind, str(own.model), own.revision, own.sha256, own.license or UNKNOWN, precision | settings
+            kind,
+            own.model,
+            own.revision,
+            own.sha256,
+            license,
+            "by the model's own processor",
+            common | settings,
         )
 
     def __call__(self, asked: Sequence[Asked]) -> list[float]:

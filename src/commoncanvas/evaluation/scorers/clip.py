@@ -1,4 +1,4 @@
-"""CLIP of transformers: embeddings of images and texts, and the CLIP score.
+"""CLIP: embeddings of images and texts by transformers or open_clip, and the CLIP score.
 
 Shapes: N images or texts, D the width of their common space.
 """
@@ -6,30 +6,43 @@ Shapes: N images or texts, D the width of their common space.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, ScorerInfo, look
+from commoncanvas.captioning.quality.clip import CONFIG, HUB, ClipModel
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, ScorerInfo, TextScorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.card import card_license
 from commoncanvas.models.devices import pick_device
+from commoncanvas.models.hub import locate
+from commoncanvas.models.similarity import clip_score
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 
 BATCH = 16
 PRECISION = "fp32"
-Images = Sequence[NDArray[np.uint8]]
+
+
+class Embeds(Protocol):
+    """A CLIP."""
+
+    def info(self, kind: str, settings: Mapping[str, Any]) -> ScorerInfo: ...
+
+    def images(self, images: Images) -> Tensor:
+        """Images -> unit vectors [N, D]."""
+
+    def texts(self, texts: Sequence[str]) -> tuple[Tensor, list[bool]]:
+        """Texts -> unit vectors [N, D], and whether each was cut at the most tokens that the model reads."""
 
 
 class Clip:
-    """A `CLIPModel` with its processor, in fp32."""
+    """A `CLIPModel` of transformers with its processor, in fp32."""
 
     def __init__(self, model: str, device: str, what: str) -> None:
         from transformers import AutoProcessor, CLIPModel
@@ -45,13 +58,13 @@ class Clip:
 
     def info(self, kind: str, settings: Mapping[str, Any]) -> ScorerInfo:
         common = {"precision": PRECISION, "tokens": self.length}
+        license, resize = card_license(self.model), "by the model's own processor, transformers"
         return ScorerInfo(
-            kind, self.model, self.revision, self.sha256, card_license(self.model), common | dict(settings)
+            kind, self.model, self.revision, self.sha256, license, resize, common | dict(settings)
         )
 
     @torch.no_grad()
     def images(self, images: Images) -> Tensor:
-        """uint8 [H, W, 3] each -> unit vectors [N, D]."""
         found = []
         for start in range(0, len(images), BATCH):
             chosen = [Image.fromarray(image) for image in images[start : start + BATCH]]
@@ -62,7 +75,6 @@ class Clip:
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> tuple[Tensor, list[bool]]:
-        """Texts -> unit vectors [N, D], and whether each was cut at the most tokens that the model reads."""
         found, cut = [], []
         for start in range(0, len(texts), BATCH):
             chosen = list(texts[start : start + BATCH])
@@ -77,30 +89,68 @@ class Clip:
             found.append(normalize(self.network.text_projection(pooled), dim=-1).cpu())
         return torch.cat(found), cut
 
-    def cosines(self, texts: Sequence[str], images: Images) -> tuple[list[float], list[bool]]:
-        """The cosine of each image with its own text, and whether the text was cut."""
-        vectors, cut = self.texts(texts)
-        return (self.images(images) * vectors).sum(-1).tolist(), cut
+
+class OpenClip:
+    """A model of open_clip, from a folder with open_clip_config.json or from the hub, in fp32."""
+
+    def __init__(self, model: str, device: str) -> None:
+        self._model, self._clip = model, ClipModel(model, device=device)
+
+    def info(self, kind: str, settings: Mapping[str, Any]) -> ScorerInfo:
+        common = {"precision": PRECISION, "tokens": self._clip.length}
+        license, resize = card_license(_without_hub(self._model)), "by the model's own transform, open_clip"
+        sha256 = self._clip.sha256()
+        return ScorerInfo(kind, self._model, None, sha256, license, resize, common | dict(settings))
+
+    def images(self, images: Images) -> Tensor:
+        return torch.from_numpy(self._clip.images(images))
+
+    def texts(self, texts: Sequence[str]) -> tuple[Tensor, list[bool]]:
+        return torch.from_numpy(self._clip.texts(texts)), self._clip.cut(texts)
 
 
-class ClipScore:
-    """The CLIP score (Hessel et al., arXiv 2104.08718) on the scale of torchmetrics: without its weight of 2.5."""
+def load_clip(model: str, device: str, what: str) -> Embeds:
+    """A CLIP in the form of open_clip or of transformers: a folder, `hf-hub:...` for open_clip, or another hub id.
+
+    Raises ModelError, MissingExtraError.
+    """
+    if model.startswith(HUB) or Path(model, CONFIG).is_file():
+        return OpenClip(model, device)
+    return Clip(model, device, what)
+
+
+def cosines(clip: Embeds, prompts: Sequence[SuitePrompt], images: Images) -> tuple[list[float], list[bool]]:
+    """The cosine of each image with its own prompt, and whether the prompt was cut."""
+    vectors, cut = clip.texts([prompt.text for prompt in prompts])
+    return (clip.images(images) * vectors).sum(-1).tolist(), cut
+
+
+class ClipScore(TextScorer):
+    """The CLIP score, see `models.similarity.clip_score`."""
 
     figures: ClassVar = {"clip_score": Figure(False, "100 x the cosine of image and prompt, at least 0")}
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
-        self._clip = Clip(model, device, "scorer")
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
+        self._clip = load_clip(model, device, "scorer")
         self.info = self._clip.info("clip", {})
 
-    look = staticmethod(look)
-
     @staticmethod
-    def lacks(prompt: SuitePrompt) -> str | None:
-        return None
+    def look(model: str, options: ScorerOptions) -> None:
+        look_for_clip(model, "scorer")
 
     def __call__(self, prompts: Sequence[SuitePrompt], images: Images) -> list[Judgement]:
-        cosines, cut = self._clip.cosines([prompt.text for prompt in prompts], images)
+        found, cut = cosines(self._clip, prompts, images)
         return [
-            Judgement({"clip_score": max(0.0, 100 * cosine)}, cut=short)
-            for cosine, short in zip(cosines, cut, strict=True)
+            Judgement({"clip_score": score}, cut=short)
+            for score, short in zip(clip_score(found).tolist(), cut, strict=True)
         ]
+
+
+def look_for_clip(model: str, what: str) -> None:
+    """Raise ModelError unless the model's files are here, or the hub answers."""
+    locate(_without_hub(model), what)
+
+
+def _without_hub(model: str) -> str:
+    """The hub id in `hf-hub:ID@REVISION`; anything else unchanged."""
+    return model.removeprefix(HUB).partition("@")[0] if model.startswith(HUB) else model

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from commoncanvas.evaluation.scorers.clip import Clip
+from commoncanvas.evaluation.scorers.clip import Embeds
 from commoncanvas.evaluation.scorers.composition import Found
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
@@ -25,12 +25,13 @@ TEXTS = (
 class ColourNames:
     """Names colours. GenEval's own cuts the object out along its mask; open-vocabulary detectors have only boxes."""
 
-    def __init__(self, clip: Clip) -> None:
+    def __init__(self, clip: Embeds) -> None:
         self._clip = clip
         self._of = lru_cache(None)(self._texts)
 
     def settings(self) -> dict[str, Any]:
-        return {"clip": self._clip.model, "sha256": self._clip.sha256, "texts": list(TEXTS), "crop": "box"}
+        own = self._clip.info("clip", {})
+        return {"clip": own.name.partition(":")[2], "sha256": own.sha256, "texts": list(TEXTS), "crop": "box"}
 
     def __call__(self, image: NDArray[np.uint8], name: str, objects: Sequence[Found]) -> list[str]:
         """The colour of each object in image uint8 [H, W, 3]."""

@@ -15,17 +15,17 @@ import torch
 from PIL import Image
 
 from commoncanvas.core.errors import ModelError
-from commoncanvas.evaluation.scorers.clip import Clip, Images
+from commoncanvas.evaluation.scorers.clip import load_clip, look_for_clip
 from commoncanvas.evaluation.scorers.colours import ColourNames
 from commoncanvas.evaluation.scorers.composition import Found, check
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, Part, ScorerInfo
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, Part, ScorerInfo
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.card import card_license
 from commoncanvas.models.devices import in_batches, pick_device
 from commoncanvas.models.hub import locate
 from commoncanvas.models.vae import weights_sha256
 from commoncanvas.models.weights import load_network, load_tokenizer
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 
 BATCH = 8
 OVERLAP = 0.5
@@ -58,7 +58,7 @@ class DetectorScore:
         "right": Figure(True, "share of images whose objects, counts, colours, positions hold")
     }
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
         self._device = pick_device(device)
@@ -73,7 +73,7 @@ class DetectorScore:
         revision = getattr(self._network.config, "_commit_hash", None)
         digest = weights_sha256(self._network)
         self._network.to(self._device)
-        self._colours = ColourNames(Clip(options.colour_clip, device, "colour CLIP"))
+        self._colours = ColourNames(load_clip(options.colour_clip, device, "colour CLIP"))
         settings = {
             "detector": kind,
             **self._kind._asdict(),
@@ -81,12 +81,13 @@ class DetectorScore:
             "precision": "fp32",
             "colours": self._colours.settings(),
         }
-        self.info = ScorerInfo("detector", model, revision, digest, card_license(model), settings)
+        resize = "by the detector's own processor, transformers"
+        self.info = ScorerInfo("detector", model, revision, digest, card_license(model), resize, settings)
 
     @staticmethod
-    def look(model: str, options: SuiteOptions) -> None:
+    def look(model: str, options: ScorerOptions) -> None:
         locate(model, "scorer")
-        locate(options.colour_clip, "colour CLIP")
+        look_for_clip(options.colour_clip, "colour CLIP")
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:

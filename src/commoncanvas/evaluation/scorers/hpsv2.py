@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from torch import Tensor
 
 from commoncanvas.core.errors import MissingExtraError, ModelError
 from commoncanvas.core.text import one_line
-from commoncanvas.evaluation.scorers.clip import BATCH, PRECISION, Images
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, ScorerInfo
+from commoncanvas.evaluation.networks.normal import CLIP
+from commoncanvas.evaluation.scorers.clip import BATCH, PRECISION
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, ScorerInfo, TextScorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.models.devices import pick_device
 from commoncanvas.models.hub import find
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 from commoncanvas.provenance.digests import file_sha256
 
 ARCHITECTURE = "ViT-H-14"
@@ -27,7 +30,7 @@ LICENSE = "apache-2.0"
 """As the authors' repository and its hub page state it."""
 
 
-class HPSv2:
+class HPSv2(TextScorer):
     """MODEL is the authors' file of weights, or v2.0 or v2.1 for the hub's.
 
     The two versions are different models, and the functions of the authors' package have different defaults. So a
@@ -37,10 +40,9 @@ class HPSv2:
 
     figures: ClassVar = {"hpsv2": Figure(False, "100 x the cosine of image and prompt")}
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
         try:
             import open_clip
-            from open_clip.transform import PreprocessCfg, image_transform_v2
         except ImportError as error:
             raise MissingExtraError("hpsv2 needs open_clip; pip install 'commoncanvas[clip]'") from error
         path = _weights(model)
@@ -49,40 +51,27 @@ class HPSv2:
         self._device = pick_device(device)
         self._network = network.to(self._device).eval()
         self._tokenizer: Any = open_clip.get_tokenizer(ARCHITECTURE)
-        self._transform: Any = image_transform_v2(
-            PreprocessCfg(
-                size=network.visual.image_size, resize_mode="longest", interpolation="bicubic", fill_color=0
-            ),
-            is_train=False,
-        )
+        side = network.visual.image_size
+        self._side: int = side[0] if isinstance(side, tuple) else side
         self.info = ScorerInfo(
             "hpsv2",
             path.name,
             None,
             file_sha256(path),
             LICENSE,
-            {
-                "precision": PRECISION,
-                "tokens": self._tokenizer.context_length,
-                "resize": "longest side, padded",
-            },
+            f"longest side {self._side} by torch's bicubic filter on floats, padded; CLIP's mean and deviation",
+            {"precision": PRECISION, "tokens": self._tokenizer.context_length},
         )
 
     @staticmethod
-    def look(model: str, options: SuiteOptions) -> None:
+    def look(model: str, options: ScorerOptions) -> None:
         _weights(model)
-
-    @staticmethod
-    def lacks(prompt: SuitePrompt) -> str | None:
-        return None
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[SuitePrompt], images: Images) -> list[Judgement]:
         found = []
         for start in range(0, len(images), BATCH):
-            pixels = torch.stack(
-                [self._transform(Image.fromarray(image)) for image in images[start : start + BATCH]]
-            )
+            pixels = torch.stack([prepared(image, self._side) for image in images[start : start + BATCH]])
             texts = [prompt.text for prompt in prompts[start : start + BATCH]]
             seen = self._network.encode_image(pixels.to(self._device), normalize=True)
             read = self._network.encode_text(self._tokenizer(texts).to(self._device), normalize=True)
@@ -96,6 +85,22 @@ class HPSv2:
     def _cut(self, text: str) -> bool:
         tokens: list[int] = self._tokenizer.encode(text)
         return len(tokens) + 2 > int(self._tokenizer.context_length)  # with its marks of begin and end
+
+
+def prepared(image: NDArray[np.uint8], side: int) -> Tensor:
+    """[H, W, 3] -> [3, side, side]: resized after it became floats, and never rounded, as the authors' package does."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.functional import normalize, pad, resize
+
+    pixels = torch.tensor(image).permute(2, 0, 1) / 255
+    scale = side / max(image.shape[:2])
+    height, width = (round(length * scale) for length in image.shape[:2])
+    if scale != 1:
+        pixels = resize(pixels, [height, width], InterpolationMode.BICUBIC, antialias=True)
+    left, top = (side - width) // 2, (side - height) // 2
+    padded = pad(pixels, [left, top, side - width - left, side - height - top], fill=0)
+    tensor: Tensor = normalize(padded, *CLIP)
+    return tensor
 
 
 def _weights(model: str) -> Path:

@@ -7,18 +7,17 @@ from itertools import islice
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import gmean
 
 from commoncanvas.evaluation.scorers.answers import Answers, Asked, spellings
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, Part, look
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, Part, TextScorer
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 
 QUESTION = "{} Answer in one word."
 
 
-class SoftTIFA:
+class SoftTIFA(TextScorer):
     """By a vision-language model. The geometric mean judges a whole prompt, the arithmetic mean its parts.
 
     `yes_with_parents` is DPG-Bench's rule (arXiv 2403.05135): the share of questions that are answered right, where one
@@ -31,19 +30,15 @@ class SoftTIFA:
         "yes_with_parents": Figure(True, "share of questions with a probability above 0.5, parents too"),
     }
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
         self._answers = Answers(model, device)
         self.info = self._answers.info("soft-tifa", {"question": QUESTION})
-
-    look = staticmethod(look)
 
     @staticmethod
     def lacks(prompt: SuitePrompt) -> str | None:
         return None if prompt.questions else "questions"
 
-    def __call__(
-        self, prompts: Sequence[SuitePrompt], images: Sequence[NDArray[np.uint8]]
-    ) -> list[Judgement]:
+    def __call__(self, prompts: Sequence[SuitePrompt], images: Images) -> list[Judgement]:
         asked = [
             Asked(image, QUESTION.format(each.text), spellings(each.answer))
             for prompt, image in zip(prompts, images, strict=True)

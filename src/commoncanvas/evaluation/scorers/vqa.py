@@ -5,37 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from commoncanvas.evaluation.scorers.answers import Answers, Asked
-from commoncanvas.evaluation.scorers.scorer import Figure, Judgement, look
+from commoncanvas.evaluation.scorers.scorer import Figure, Images, Judgement, TextScorer
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.options.suite import SuiteOptions
+from commoncanvas.options.scorers import ScorerOptions
 
 QUESTION = 'Does this figure show "{}"? Please answer Yes or No.'
 ANSWERS = ("Yes", " Yes")
 """Both spellings, since some tokenizers have only the one with a space before it."""
 
 
-class VQAScore:
+class VQAScore(TextScorer):
     """By a vision-language model. Scores of different models can't be compared."""
 
     figures: ClassVar = {"vqascore": Figure(True, 'probability that the answer begins with "Yes"')}
 
-    def __init__(self, model: str, options: SuiteOptions, device: str = "auto") -> None:
+    def __init__(self, model: str, options: ScorerOptions, device: str = "auto") -> None:
         self._answers = Answers(model, device)
         self.info = self._answers.info("vqa", {"question": QUESTION, "answers": list(ANSWERS)})
 
-    look = staticmethod(look)
-
-    @staticmethod
-    def lacks(prompt: SuitePrompt) -> str | None:
-        return None
-
-    def __call__(
-        self, prompts: Sequence[SuitePrompt], images: Sequence[NDArray[np.uint8]]
-    ) -> list[Judgement]:
+    def __call__(self, prompts: Sequence[SuitePrompt], images: Images) -> list[Judgement]:
         asked = [
             Asked(image, QUESTION.format(prompt.text), ANSWERS)
             for prompt, image in zip(prompts, images, strict=True)

@@ -16,22 +16,21 @@ import torch
 from PIL import Image
 
 from commoncanvas.core.console import progress
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import only_one, replace_text
 from commoncanvas.drawing.generate import drawn
 from commoncanvas.drawing.requests import Request
 from commoncanvas.evaluation import fingerprint
 from commoncanvas.evaluation.scorers.saved import SavedScores
-from commoncanvas.evaluation.scorers.scorer import Judgement, Scorer, load_scorer, scorer_class
+from commoncanvas.evaluation.scorers.scorer import Judgement, Scorer, check_scorer, load_scorer
 from commoncanvas.evaluation.scorers.summary import summary
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.layout import refuse_others
 from commoncanvas.evaluation.suites.result import ScorerResult, SuiteResult
 from commoncanvas.evaluation.suites.suite import Suite, load_suite
 from commoncanvas.options.credentials import OFF
-from commoncanvas.options.generate import DEFAULTS as DRAW_DEFAULTS
+from commoncanvas.options.evaluate import SuiteOptions
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.suite import SuiteOptions
 from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.provenance.model_card import EVALUATION
 
@@ -51,28 +50,25 @@ class DrawnImage(NamedTuple):
 def evaluate_suite(
     model: str | Path,
     options: SuiteOptions,
-    draw: DrawOptions = DRAW_DEFAULTS,
     *,
     out: str | Path | None = None,
     device: str = "auto",
 ) -> SuiteResult:
     """Draw the prompts of `options`, and score the images with each of its scorers.
 
-    `draw`: how; its seed is that of the first image of each prompt. `out` (default: MODEL/evaluation/SUITE) gets drawn/
-    with every image, SUITE/ with the benchmark's own folder form, scores/ with every image's scores, and results.json.
-    A run that was stopped goes on: images and scores that are there are not made again. Raises RecipeError for options
-    and prompts that can't be used; ModelError; MissingExtraError.
+    `out` (default: MODEL/evaluation/SUITE) gets drawn/ with every image, SUITE/ with the benchmark's own folder form,
+    scores/ with every image's scores, and results.json. A run that was stopped goes on: images and scores that are
+    there are not made again. Raises EvaluationError for options and prompts that can't be used; ModelError;
+    MissingExtraError.
     """
     suite, path = _suite(options)
     every = suite.prompts(path)
     prompts = _part(every, options.samples)
-    count = _count(suite, options.images)
-    scorers = options.scorer or ()
-    for spec in scorers:
-        kind, name = scorer_class(spec)
-        kind.look(name, options)
-        if all(kind.lacks(prompt) for prompt in prompts):
-            raise RecipeError(f"scorer {spec}: the prompts of {path} have no {kind.lacks(prompts[0])}")
+    count, draw = _count(suite, options.images), _drawing(options)
+    for spec in options.scorers:
+        lacking = check_scorer(spec, prompts, options)
+        if len(lacking) == len(prompts):
+            raise EvaluationError(f"scorer {spec}: the prompts of {path} have no {lacking[0]}")
     folder = _folder(Path(model), suite.name, out)
     laid_out = folder / suite.name
     refuse_others(laid_out, suite.files(prompts, count))
@@ -89,7 +85,8 @@ def evaluate_suite(
         made = fingerprint.drawn(texts, seeds, images_per_prompt=count, **settings)
         digest = suite.digest(path)
         results = [
-            _scored(load_scorer(spec, options, device), images, made, digest, folder) for spec in scorers
+            _scored(load_scorer(spec, options, device), images, made, digest, folder)
+            for spec in options.scorers
         ]
         found = SuiteResult(
             model=str(model),
@@ -115,24 +112,33 @@ def evaluate_suite(
 
 def _suite(options: SuiteOptions) -> tuple[Suite, Path]:
     if options.suite is None or options.prompts_file is None:
-        raise RecipeError(
+        raise EvaluationError(
             "a suite needs the benchmark's own file of prompts; give --suite and --prompts-file"
         )
     return load_suite(options.suite), Path(options.prompts_file)
+
+
+def _drawing(options: SuiteOptions) -> DrawOptions:
+    """How images are drawn. Raises EvaluationError for several settings."""
+    for name, values in (("guidance_scales", options.guidance_scales), ("steps", options.steps)):
+        if len(values) > 1:
+            raise EvaluationError(f"{name}: a suite takes one, not {len(values)}; run it once for each")
+    scale, steps = next(iter(options.guidance_scales), None), next(iter(options.steps), None)
+    return DrawOptions(seed=options.seed, guidance_scale=scale, steps=steps)
 
 
 def _count(suite: Suite, images: int | None) -> int:
     count = suite.images if images is None else images
     if count < 1 or (suite.most_images and count > suite.most_images):
         most = f" to {suite.most_images}" if suite.most_images else " or more"
-        raise RecipeError(f"images {count}: {suite.name} takes 1{most} of each prompt")
+        raise EvaluationError(f"images {count}: {suite.name} takes 1{most} of each prompt")
     return count
 
 
 def _part(prompts: Sequence[SuitePrompt], samples: int | None) -> list[SuitePrompt]:
     """At most `samples` prompts, at even distances, since files are sorted by category."""
     if samples is not None and samples < 1:
-        raise RecipeError(f"samples {samples}: give at least 1")
+        raise EvaluationError(f"samples {samples}: give at least 1")
     if samples is None or samples >= len(prompts):
         return list(prompts)
     return [prompts[place * len(prompts) // samples] for place in range(samples)]
@@ -142,7 +148,7 @@ def _folder(model: Path, suite: str, out: str | Path | None) -> Path:
     if out is not None:
         return Path(out)
     if not model.is_dir():
-        raise RecipeError(f"model {model} is not a folder, so its images need one; give --out")
+        raise EvaluationError(f"model {model} is not a folder, so its images need one; give --out")
     return model / EVALUATION.parent / suite
 
 
@@ -182,7 +188,7 @@ def _scored(
 ) -> ScorerResult:
     info = scorer.info
     saved = SavedScores(
-        folder / "scores" / f"{info.kind}-{info.sha256[:8]}.jsonl",
+        folder / "scores" / f"{info.kind}-{info.digest[:8]}.jsonl",
         asdict(info) | {"prompts_sha256": prompts_sha256},
     )
     lacking = [scorer.lacks(each.prompt) for each in images]
@@ -196,9 +202,7 @@ def _scored(
     return ScorerResult(
         info=info,
         figures=scorer.figures,
-        fingerprint=replace(
-            made, scorer=f"{info.kind}:{info.model}", scorer_revision=info.revision or info.sha256
-        ),
+        fingerprint=replace(made, **info.mark()),
         summary=summary(scored, scorer.figures),
         scored=len(scored),
         unscored=Counter(lack for lack in lacking if lack is not None),

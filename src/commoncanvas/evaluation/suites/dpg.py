@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
 from commoncanvas.evaluation.suites.layout import place
 from commoncanvas.evaluation.suites.reading import read_text
@@ -45,7 +45,7 @@ def read(path: Path) -> list[SuitePrompt]:
     texts = {file.stem: read_text(file).strip() for file in sorted(_folder(path).glob("*.txt"))}
     empty = next((name for name, text in texts.items() if not text), None)
     if empty is not None:
-        raise RecipeError(f"prompts file {_folder(path) / f'{empty}.txt'} is empty")
+        raise EvaluationError(f"prompts file {_folder(path) / f'{empty}.txt'} is empty")
     table = _table(path)
     rows = _rows(table) if table else {}
     return [
@@ -61,14 +61,14 @@ def _rows(table: Path) -> dict[str, list[tuple[int, dict[str, str]]]]:
     found: dict[str, list[tuple[int, dict[str, str]]]] = {}
     try:
         if missing := [name for name in NEEDED if name not in (reader.fieldnames or ())]:
-            raise RecipeError(f"{table}, line 1: no column {missing[0]}; give DPG-Bench's {TABLE}")
+            raise EvaluationError(f"{table}, line 1: no column {missing[0]}; give DPG-Bench's {TABLE}")
         for row in reader:
             if any(row.get(name) is None for name in NEEDED):
-                raise RecipeError(f"{table}, line {reader.line_num}: too few cells")
+                raise EvaluationError(f"{table}, line {reader.line_num}: too few cells")
             if row["item_id"].strip():
                 found.setdefault(row["item_id"].strip(), []).append((reader.line_num, row))
     except csv.Error as error:
-        raise RecipeError(f"{table}, line {reader.line_num}: {error}") from error
+        raise EvaluationError(f"{table}, line {reader.line_num}: {error}") from error
     return found
 
 
@@ -95,7 +95,7 @@ def _numbers(cell: str, line: int, table: Path | None) -> list[int]:
     try:
         return [int(float(each)) for each in cell.split(",")]
     except ValueError as error:
-        raise RecipeError(
+        raise EvaluationError(
             f"{table}, line {line}: proposition_id and dependency must be numbers, not {cell!r}"
         ) from error
 
@@ -117,7 +117,7 @@ def _sheet(images: Sequence[Path], target: Path) -> None:
     opened = [Image.open(image).convert("RGB") for image in images]
     side = opened[0].width
     if any(image.size != (side, side) for image in opened):
-        raise RecipeError("dpg: its scorer cuts sheets of square images; give the same height and width")
+        raise EvaluationError("dpg: its scorer cuts sheets of square images; give the same height and width")
     sheet = Image.new("RGB", (SIDE * side, SIDE * side))
     for number, image in enumerate(opened):
         sheet.paste(image, (number % SIDE * side, number // SIDE * side))

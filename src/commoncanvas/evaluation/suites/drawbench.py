@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name
+from commoncanvas.evaluation.suites.layout import flat, image_name
 from commoncanvas.evaluation.suites.reading import numbered, read_text
 from commoncanvas.evaluation.suites.suite import Suite, one_file
 
@@ -20,7 +20,7 @@ def read(path: Path) -> list[SuitePrompt]:
     try:
         names = [cell.strip() for cell in next(reader, [])]
         if names[:2] != COLUMNS:
-            raise RecipeError(
+            raise EvaluationError(
                 f"prompts file {path}, line 1: the columns must begin with {', '.join(COLUMNS)}; give DrawBench's CSV"
             )
         for cells in reader:
@@ -28,11 +28,13 @@ def read(path: Path) -> list[SuitePrompt]:
             if not any(cell.strip() for cell in cells):
                 continue
             if not text or not category:
-                raise RecipeError(f"prompts file {path}, line {reader.line_num}: no Prompts or no Category")
+                raise EvaluationError(
+                    f"prompts file {path}, line {reader.line_num}: no Prompts or no Category"
+                )
             prompts.append(SuitePrompt(numbered(len(prompts)), text, {"category": category}))
     except csv.Error as error:
-        raise RecipeError(f"prompts file {path}, line {reader.line_num}: {error}") from error
+        raise EvaluationError(f"prompts file {path}, line {reader.line_num}: {error}") from error
     return prompts
 
 
-SUITE = Suite("drawbench", 1, read, *flat(plain_name), one_file)
+SUITE = Suite("drawbench", 1, read, *flat(image_name), one_file)

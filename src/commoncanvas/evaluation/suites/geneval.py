@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.layout import place, write_json
 from commoncanvas.evaluation.suites.reading import json_lines, numbered, text_of
@@ -25,7 +25,7 @@ def read(path: Path) -> list[SuitePrompt]:
             for number, each in enumerate(record.get(clause, [])):
                 _check(each, number, f"{place_}: {clause} {number + 1}")
         if not record.get("include"):
-            raise RecipeError(f"{place_}: no 'include'; give GenEval's evaluation_metadata.jsonl")
+            raise EvaluationError(f"{place_}: no 'include'; give GenEval's evaluation_metadata.jsonl")
         text = text_of(record, "prompt", place_)
         tag = text_of(record, "tag", place_)
         prompts.append(SuitePrompt(numbered(len(prompts)), text, {"task": tag}, record=record))
@@ -33,16 +33,16 @@ def read(path: Path) -> list[SuitePrompt]:
 
 
 def _check(clause: Any, number: int, place_: str) -> None:
-    """Raise RecipeError unless `clause` has a class and a count, and a position that can be checked."""
+    """Raise EvaluationError unless `clause` has a class and a count, and a position that can be checked."""
     if not isinstance(clause, Mapping) or not isinstance(clause.get("class"), str):
-        raise RecipeError(f"{place_}: no class")
+        raise EvaluationError(f"{place_}: no class")
     if not isinstance(clause.get("count"), int) or clause["count"] < 1:
-        raise RecipeError(f"{place_}: count must be a whole number above 0")
+        raise EvaluationError(f"{place_}: count must be a whole number above 0")
     position = clause.get("position")
     if position is not None:
         good = isinstance(position, list) and len(position) == 2 and position[0] in POSITIONS
         if not good or not isinstance(position[1], int) or not 0 <= position[1] < number:
-            raise RecipeError(
+            raise EvaluationError(
                 f"{place_}: position must be one of {', '.join(POSITIONS)} and the number of an earlier object"
             )
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import Question, SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name, write_json
+from commoncanvas.evaluation.suites.layout import flat, image_name, write_json
 from commoncanvas.evaluation.suites.reading import json_lines, numbered, text_of
 from commoncanvas.evaluation.suites.suite import Drawn, Suite, one_file
 
@@ -23,10 +23,10 @@ def read(path: Path) -> list[SuitePrompt]:
         text = text_of(record, "prompt", place)
         pairs, skills = record.get("vqa_list"), record.get("skills")
         if not isinstance(pairs, list) or not isinstance(skills, list) or len(pairs) != len(skills):
-            raise RecipeError(f"{place}: vqa_list and skills must be lists of one length")
+            raise EvaluationError(f"{place}: vqa_list and skills must be lists of one length")
         questions = tuple(_question(*each, place) for each in zip(pairs, skills, strict=True))
         if not questions:
-            raise RecipeError(f"{place}: vqa_list has no questions")
+            raise EvaluationError(f"{place}: vqa_list has no questions")
         atoms = {"atoms": f"{int(record['atom_count']):02}"} if "atom_count" in record else {}
         prompts.append(SuitePrompt(numbered(len(prompts)), text, atoms, questions, record))
     return prompts
@@ -34,11 +34,11 @@ def read(path: Path) -> list[SuitePrompt]:
 
 def _question(pair: Any, skill: Any, place: str) -> Question:
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(each, str) for each in pair):
-        raise RecipeError(f"{place}: each entry of vqa_list must be a question and its answer")
+        raise EvaluationError(f"{place}: each entry of vqa_list must be a question and its answer")
     return Question(pair[0], pair[1], {"skill": str(skill)})
 
 
-files, _flat = flat(plain_name)
+files, _flat = flat(image_name)
 
 
 def lay_out(prompts: Sequence[SuitePrompt], drawn: Drawn, folder: Path) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.text import one_line
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
-from commoncanvas.evaluation.suites.layout import flat, plain_name
+from commoncanvas.evaluation.suites.layout import flat, image_name
 from commoncanvas.evaluation.suites.reading import json_lines, text_of
 from commoncanvas.evaluation.suites.suite import Suite
 
@@ -28,7 +28,7 @@ KEY = re.compile(r"[\w-][\w.-]*")
 def sources(path: Path) -> list[Path]:
     found = sorted(path.glob("*.tar")) if path.is_dir() else [path]
     if not found:
-        raise RecipeError(
+        raise EvaluationError(
             f"prompts file {path} is a folder without .tar files; give GPIC's test folder or a file"
         )
     return found
@@ -41,7 +41,7 @@ def read(path: Path) -> list[SuitePrompt]:
         for place, record in rows:
             key = text_of(record, "key", place)
             if not KEY.fullmatch(key):
-                raise RecipeError(f"{place}: key {one_line(key, 60)!r} can't be the name of a file")
+                raise EvaluationError(f"{place}: key {one_line(key, 60)!r} can't be the name of a file")
             kind = str(record.get("caption_type") or "unknown")
             prompts.append(SuitePrompt(key, text_of(record, "caption", place), {"caption type": kind}))
     return prompts
@@ -56,14 +56,16 @@ def _archive(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     continue
                 place = f"{path}, {one_line(member.name, 80)}"
                 if member.size > MAX_BYTES:
-                    raise RecipeError(f"{place}: more than {MAX_BYTES:,} bytes; it is no caption")
+                    raise EvaluationError(f"{place}: more than {MAX_BYTES:,} bytes; it is no caption")
                 content = archive.extractfile(member)
                 record = json.loads(content.read()) if content else None
                 if not isinstance(record, dict):
-                    raise RecipeError(f"{place}: not a JSON object")
+                    raise EvaluationError(f"{place}: not a JSON object")
                 yield place, {"key": Path(member.name).name.removesuffix(".json"), **record}
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise RecipeError(f"prompts file {path} can't be read as a tar file: {one_line(error)}") from error
+        raise EvaluationError(
+            f"prompts file {path} can't be read as a tar file: {one_line(error)}"
+        ) from error
 
 
-SUITE = Suite("gpic", 1, read, *flat(plain_name), sources)
+SUITE = Suite("gpic", 1, read, *flat(image_name), sources)

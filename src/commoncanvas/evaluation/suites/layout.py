@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import replace_bytes, replace_text
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.suite import Drawn
@@ -33,12 +33,12 @@ def place(source: Path, target: Path) -> None:
 
 
 def refuse_others(folder: Path, files: Sequence[Sequence[str]]) -> None:
-    """Raise RecipeError if `folder` has images that this run won't write: the authors' scorer would count them."""
+    """Raise EvaluationError if `folder` has images that this run won't write: the authors' scorer would count them."""
     mine = {(folder / name).resolve() for names in files for name in names}
     found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
     other = next((path for path in found if path.resolve() not in mine), None)
     if other is not None:
-        raise RecipeError(
+        raise EvaluationError(
             f"{other} is of another run, and the benchmark's scorer would count it; remove {folder}, or give "
             "another --out"
         )
@@ -77,6 +77,6 @@ def flat(
     return files, lay_out
 
 
-def plain_name(prompt: str, number: int, count: int) -> str:
+def image_name(prompt: str, number: int, count: int) -> str:
     """00017.png if each prompt has one image; else 00017-2.png."""
     return f"{prompt}.png" if count == 1 else f"{prompt}-{number}.png"

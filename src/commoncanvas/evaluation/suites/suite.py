@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from commoncanvas.core.errors import RecipeError
+from commoncanvas.core.errors import EvaluationError
 from commoncanvas.evaluation.suite_prompt import SuitePrompt
 from commoncanvas.evaluation.suites.reading import checked
 
@@ -29,7 +29,7 @@ class Suite:
     Attributes:
         images: images of a prompt that its authors draw.
         most_images: most images of a prompt that its folder form holds; None: no limit.
-        read: the prompts of the published file or folder. Raises RecipeError.
+        read: the prompts of the published file or folder. Raises EvaluationError.
         files: the images' files in the folder form, by prompts and images a prompt, each prompt's in order; paths in
             the folder. Where one file shows several images, it is named as often.
         lay_out: writes the folder form, as the authors' scorer reads it.
@@ -47,9 +47,9 @@ class Suite:
     scored: str = ""
 
     def prompts(self, path: Path) -> list[SuitePrompt]:
-        """All prompts of the published form. Raises RecipeError."""
+        """All prompts of the published form. Raises EvaluationError."""
         if not path.exists():
-            raise RecipeError(f"prompts file {path}: there is no such file or folder")
+            raise EvaluationError(f"prompts file {path}: there is no such file or folder")
         return checked(path, self.read(path))
 
     def digest(self, path: Path) -> str:
@@ -62,15 +62,15 @@ class Suite:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite. Raises RecipeError for an unknown name."""
+    """The suite. Raises EvaluationError for an unknown name."""
     if name not in SUITES:
-        raise RecipeError(f"there is no suite {name!r}; choose one of: {', '.join(SUITES)}")
+        raise EvaluationError(f"there is no suite {name!r}; choose one of: {', '.join(SUITES)}")
     suite: Suite = import_module(SUITES[name]).SUITE
     return suite
 
 
 def one_file(path: Path) -> list[Path]:
-    """The sources of a suite that is one file. Raises RecipeError for a folder."""
+    """The sources of a suite that is one file. Raises EvaluationError for a folder."""
     if path.is_dir():
-        raise RecipeError(f"prompts file {path} is a folder; give the published file in it")
+        raise EvaluationError(f"prompts file {path} is a folder; give the published file in it")
     return [path]

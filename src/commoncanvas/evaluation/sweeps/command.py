@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
 from commoncanvas.core.files import from_anywhere, only_one, replace_text
+from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.evaluation.comparing.statistics import read_statistics
+from commoncanvas.evaluation.metrics import LEAST_SAMPLES
 from commoncanvas.evaluation.prompts import Prompt
+from commoncanvas.evaluation.scorers.scorer import check_scorer
 from commoncanvas.evaluation.sweeps.card import write_cards
 from commoncanvas.evaluation.sweeps.figures import Figures, Reference
-from commoncanvas.evaluation.sweeps.measure import LEAST
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted, heldout, record, wanted
 from commoncanvas.evaluation.sweeps.reference import (
     RealImages,
@@ -27,7 +29,6 @@ from commoncanvas.evaluation.sweeps.reference import (
     read_reference,
 )
 from commoncanvas.evaluation.sweeps.result import Sweep, axes_of
-from commoncanvas.evaluation.sweeps.scorers import anywhere, kind_of
 from commoncanvas.evaluation.sweeps.subjects import subjects_of
 from commoncanvas.evaluation.sweeps.work import (
     PART,
@@ -41,7 +42,8 @@ from commoncanvas.evaluation.sweeps.work import (
     read_arrays,
     value_file,
 )
-from commoncanvas.options.sweep import DEFAULTS, SweepOptions
+from commoncanvas.options.evaluate import SWEEP, SweepOptions
+from commoncanvas.options.scorers import ScorerOptions
 from commoncanvas.provenance.folder import trained_catalogs
 from commoncanvas.provenance.record_file import read_provenance
 
@@ -50,7 +52,7 @@ RESULT = "sweep.json"
 
 def sweep(
     models: str | Path | Sequence[str | Path],
-    options: SweepOptions = DEFAULTS,
+    options: SweepOptions = SWEEP,
     *,
     out: str | Path = "sweep",
     catalog: str | Sequence[str] | None = None,
@@ -69,13 +71,18 @@ def sweep(
     paths = [from_anywhere(each) for each in dict.fromkeys(paths)]
     moved = [catalog] if isinstance(catalog, str) else list(catalog or ())
     folder = Path(out).absolute()
-    measures = Measures(tuple(map(anywhere, options.features)), tuple(map(anywhere, options.scorers)), device)
-    for spec in measures.scorers:
-        kind_of(spec)
+    measures = Measures(
+        tuple(map(_anywhere, options.features)),
+        ScorerOptions(
+            scorers=tuple(map(_anywhere, options.scorers)), colour_clip=from_anywhere(options.colour_clip)
+        ),
+        device,
+    )
     running = engine_of(engine, workers, device=device)
     forget()
     try:
         prompts, rows = _prompts(paths, options, moved)
+        _check_scorers(measures, prompts, options)
         real = _reference(paths, options, moved, rows)
         subjects = subjects_of(paths, options, device)
         if isinstance(real, RealImages) and options.reference == HELDOUT:
@@ -95,6 +102,22 @@ def sweep(
     finally:
         running.close()
         forget()
+
+
+def _anywhere(spec: str) -> str:
+    """NAME:MODEL with a folder's path made absolute, for workers in other folders."""
+    name, colon, model = spec.partition(":")
+    return f"{name}{colon}{from_anywhere(model)}" if model else spec
+
+
+def _check_scorers(measures: Measures, prompts: Sequence[Wanted], options: SweepOptions) -> None:
+    """Raise EvaluationError or ModelError for a scorer that is not there, or that needs more than these prompts say."""
+    for spec in measures.scorers.scorers:
+        if lacking := check_scorer(spec, [each.prompt for each in prompts], measures.scorers):
+            some = counted(len(lacking), "prompts")
+            raise EvaluationError(
+                f"scorer {spec}: {some} of {options.prompts} have no {lacking[0]}; leave it out, or give other prompts"
+            )
 
 
 def _prompts(
@@ -129,7 +152,7 @@ def _axes(
     networks, scorers = measures.load()
     kinds = ("fd",) if isinstance(real, Statistics) else ("fd", "kd")
     names = [f"{kind}:{network.name}" for network in networks for kind in kinds]
-    names += [scorer.name for scorer in scorers]
+    names += [scorer.info.name for scorer in scorers]
     scales = {setting.guidance_scale for subject in subjects for setting in subject.settings}
     try:
         return axes_of(options.axes, names, len(scales))
@@ -140,11 +163,11 @@ def _axes(
 
 
 def _check_counts(samples: int, real: RealImages | Statistics) -> None:
-    count = len(real.places) if isinstance(real, RealImages) else LEAST
-    if min(samples, count) < LEAST:
+    count = len(real.places) if isinstance(real, RealImages) else LEAST_SAMPLES
+    if min(samples, count) < LEAST_SAMPLES:
         raise EvaluationError(
-            f"a distance needs at least {LEAST} drawn and {LEAST} real images; give more --samples or a larger "
-            "reference"
+            f"a distance needs at least {LEAST_SAMPLES} drawn and {LEAST_SAMPLES} real images; give more --samples or "
+            "a larger reference"
         )
 
 

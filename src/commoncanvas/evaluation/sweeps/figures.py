@@ -14,7 +14,8 @@ from commoncanvas.evaluation import metrics
 from commoncanvas.evaluation.comparing.kernels import kid
 from commoncanvas.evaluation.fingerprint import Fingerprint, drawn
 from commoncanvas.evaluation.frechet import Gaussian, distance
-from commoncanvas.evaluation.sweeps import measure
+from commoncanvas.evaluation.scorers.intervals import estimate
+from commoncanvas.evaluation.sweeps.apart import apart
 from commoncanvas.evaluation.sweeps.prompts import HELDOUT, Wanted
 from commoncanvas.evaluation.sweeps.result import Apart, Figure, Point, Sweep
 from commoncanvas.evaluation.sweeps.work import (
@@ -25,7 +26,7 @@ from commoncanvas.evaluation.sweeps.work import (
     read_arrays,
     value_file,
 )
-from commoncanvas.options.sweep import SweepOptions
+from commoncanvas.options.evaluate import SweepOptions
 
 MOST_APART, SHOWN = 12, 8
 """Prompts of `Sweep.apart` and `Sweep.shown`."""
@@ -92,11 +93,12 @@ class Figures:
             for kind, value in self._distances(network.name, features):
                 figures[f"{kind}:{network.name}"] = Figure(value, None, None, mark)
         for scorer in scorers:
-            scores = self._values(subject, setting, scorer.name, scorer.revision)
-            mark = self._fingerprint(
-                subject, setting, resize=scorer.resize, scorer=scorer.name, scorer_revision=scorer.revision
-            )
-            figures[scorer.name] = Figure(*measure.mean_score(scores, self._different), mark)
+            info = scorer.info
+            scores = self._values(subject, setting, info.name, info.digest)
+            mark = self._fingerprint(subject, setting, **info.mark())
+            share = next(iter(scorer.figures.values())).share
+            mean = estimate(scores.tolist(), [each.prompt.name for each in self.prompts], share)
+            figures[info.name] = Figure(mean.mean, mean.low, mean.high, mark)
         folder = str(self.out / subject.key / setting.name)
         return Point(subject.name, *setting, folder, figures)
 
@@ -111,7 +113,7 @@ class Figures:
     @property
     def _different(self) -> int:
         """How many prompts there are; each has as many images."""
-        return len({each.id for each in self.prompts})
+        return len({each.prompt.name for each in self.prompts})
 
     def _fingerprint(self, subject: Subject, setting: Setting, **measured: Any) -> Fingerprint:
         return drawn(
@@ -144,6 +146,6 @@ class Figures:
             [self._values(subject, each, network.name, network.sha256) for each in shared]
             for subject in self.subjects
         ]
-        distances = measure.apart(features)
+        distances = apart(features)
         for number in np.argsort(-distances, kind="stable")[:MOST_APART].tolist():
             yield Apart(number, self.prompts[number].text, float(distances[number]))

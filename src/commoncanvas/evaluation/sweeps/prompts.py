@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import pyarrow.compute as pc
 
 from commoncanvas.core.errors import EvaluationError, RecipeError
-from commoncanvas.core.files import replace_text, why
+from commoncanvas.core.files import replace_text
 from commoncanvas.core.text import one_line
 from commoncanvas.drawing.requests import DELIMITERS, read_prompts
 from commoncanvas.evaluation.folder import diffusion_provenance
 from commoncanvas.evaluation.prompts import Prompt, choose_prompts
+from commoncanvas.evaluation.suite_prompt import SuitePrompt
+from commoncanvas.evaluation.suites.reading import read_text
 from commoncanvas.evaluation.suites.suite import SUITES, load_suite
 from commoncanvas.provenance.folder import read_rows, trained_catalogs, without_taken_down
 
@@ -24,15 +26,18 @@ PROMPTS = "prompts.jsonl"
 
 
 class Wanted(NamedTuple):
-    """One image to draw: `id` is the prompt's name in its source."""
+    """One image to draw."""
 
-    id: str
-    text: str
+    prompt: SuitePrompt
     seed: int
 
+    @property
+    def text(self) -> str:
+        return self.prompt.text
 
-def read_source(source: str) -> list[tuple[str, str]]:
-    """(id, text) of each prompt in a file: `coco:FILE`, `parti:FILE` or another suite's, or a text, CSV or TSV file.
+
+def read_source(source: str) -> list[SuitePrompt]:
+    """The prompts in a file: `coco:FILE`, `parti:FILE` or another suite's, or a text, CSV or TSV file.
 
     Raises EvaluationError that names the file and what is wrong in it.
     """
@@ -41,7 +46,7 @@ def read_source(source: str) -> list[tuple[str, str]]:
         if kind == "coco" and name:
             found = list(_coco(Path(name)))
         elif kind in SUITES and name:
-            found = [(each.name, each.text) for each in load_suite(kind).prompts(Path(name))]
+            found = load_suite(kind).prompts(Path(name))
         else:
             found = list(_lines(Path(source)))
     except RecipeError as error:
@@ -55,11 +60,11 @@ def wanted(source: str, samples: int | None, seed: int) -> list[Wanted]:
     """`samples` images of the prompts in `source`, in an order that a hash of (seed, id) decides: a larger number keeps
     the images of a smaller one. Default: one image a prompt. Raises EvaluationError.
     """
-    found = sorted(read_source(source), key=lambda each: _draw(seed, each[0], 0))
+    found = sorted(read_source(source), key=lambda each: _draw(seed, each.name, 0))
     return repeated(found, samples, seed, source)
 
 
-def repeated(prompts: Sequence[tuple[str, str]], samples: int | None, seed: int, source: str) -> list[Wanted]:
+def repeated(prompts: Sequence[SuitePrompt], samples: int | None, seed: int, source: str) -> list[Wanted]:
     """The first `samples` prompts, or each prompt several times from other seeds. Raises EvaluationError."""
     count = len(prompts) if samples is None else samples
     if count < 1:
@@ -70,9 +75,9 @@ def repeated(prompts: Sequence[tuple[str, str]], samples: int | None, seed: int,
             f"samples {count:,}: {source} has {len(prompts):,} prompts; give at most so many, or a multiple of them"
         )
     return [
-        Wanted(name, text, int.from_bytes(_draw(seed, name, number)[:4], "big"))
+        Wanted(each, int.from_bytes(_draw(seed, each.name, number)[:4], "big"))
         for number in range(times)
-        for name, text in prompts[:count]
+        for each in prompts[:count]
     ]
 
 
@@ -98,7 +103,7 @@ def heldout(
     chosen = chosen[:samples]
     if samples is not None and samples > len(chosen):
         raise EvaluationError(f"samples {samples:,}: only {len(chosen):,} held-out prompts are there")
-    return [Wanted(each.image_id, each.text, each.seed) for each in chosen], chosen
+    return [Wanted(SuitePrompt(each.image_id, each.text), each.seed) for each in chosen], chosen
 
 
 def record(prompts: Sequence[Wanted], folder: Path) -> None:
@@ -107,7 +112,10 @@ def record(prompts: Sequence[Wanted], folder: Path) -> None:
     A sweep may grow: the prompts that were there before are the first of the new ones, or the other way round.
     """
     path = folder / PROMPTS
-    lines = [json.dumps(each._asdict(), ensure_ascii=False) for each in prompts]
+    lines = [
+        json.dumps({"id": each.prompt.name, "text": each.text, "seed": each.seed}, ensure_ascii=False)
+        for each in prompts
+    ]
     if path.exists():
         before = path.read_text(encoding="utf-8").split("\n")[:-1]
         shared = min(len(before), len(lines))
@@ -121,11 +129,11 @@ def record(prompts: Sequence[Wanted], folder: Path) -> None:
     replace_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _coco(path: Path) -> Iterator[tuple[str, str]]:
+def _coco(path: Path) -> Iterator[SuitePrompt]:
     """COCO's captions: the first caption of each image, so that no image is asked for twice."""
     found: dict[int, tuple[int, str]] = {}
     try:
-        for each in json.loads(_text(path))["annotations"]:
+        for each in json.loads(read_text(path))["annotations"]:
             number, caption = int(each["image_id"]), (int(each["id"]), str(each["caption"]))
             found[number] = min(found.get(number, caption), caption)
     except (ValueError, KeyError, TypeError) as error:
@@ -135,10 +143,10 @@ def _coco(path: Path) -> Iterator[tuple[str, str]]:
         ) from error
     for number, (_, text) in found.items():
         if text.strip():
-            yield str(number), " ".join(text.split())
+            yield SuitePrompt(str(number), " ".join(text.split()))
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def _lines(path: Path) -> Iterator[SuitePrompt]:
     """A text file, or a CSV or TSV file with a column `prompt`. A prompt's settings must not be in the file."""
     rows: list[dict[str, Any]] = read_prompts(path)
     for number, row in enumerate(rows):
@@ -147,16 +155,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 f"{path}, prompt {number + 1}: {', '.join(sorted(more))} is set; the sweep sets it, so leave "
                 f"the column out{'' if path.suffix in DELIMITERS else ' of the file'}"
             )
-        yield f"{number:06}", row["prompt"]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise EvaluationError(f"{path}: {why(error)}") from error
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path} can't be read as UTF-8 text: {one_line(error)}") from error
+        yield SuitePrompt(f"{number:06}", row["prompt"])
 
 
 def _draw(seed: int, name: str, number: int) -> bytes:

@@ -17,11 +17,10 @@ from commoncanvas.catalog import Catalog
 from commoncanvas.core.errors import EvaluationError, ImageError
 from commoncanvas.core.files import why
 from commoncanvas.evaluation.comparing.statistics import SUFFIX
-from commoncanvas.images.image import decode, square
+from commoncanvas.evaluation.image_files import images_in, pixels_of
+from commoncanvas.images.image import square
 from commoncanvas.provenance.digests import file_sha256
 from commoncanvas.table.filters import FETCHED
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 class Row(NamedTuple):
@@ -58,7 +57,7 @@ class RealImages:
         place = self.places[number]
         try:
             data = place.read_bytes() if isinstance(place, Path) else _stored(place)
-            image = decode(data)
+            image = pixels_of(data)
         except OSError as error:
             raise EvaluationError(f"{place}: {why(error)}") from error
         except ImageError as error:
@@ -78,16 +77,6 @@ class Statistics:
         return self.path.name
 
 
-def folder(path: Path) -> RealImages:
-    """All images below a folder. Raises EvaluationError."""
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-    if not files:
-        raise EvaluationError(
-            f"{path} has no image ({', '.join(sorted(SUFFIXES))}); give a folder with images"
-        )
-    return RealImages(path.resolve().name, tuple(each.absolute() for each in files))
-
-
 def catalog_rows(uri: str) -> RealImages:
     """All fetched images of a catalog. Raises CatalogError, EvaluationError."""
     catalog = Catalog.open(uri)
@@ -99,7 +88,10 @@ def catalog_rows(uri: str) -> RealImages:
 
 
 def read_reference(source: str) -> RealImages | Statistics:
-    """The reference of a word: a folder, an .npz file, or catalog:URI. Raises EvaluationError, CatalogError."""
+    """The reference that `source` names: a folder, an .npz file, or catalog:URI.
+
+    Raises EvaluationError, CatalogError, and ImageError for a folder without images.
+    """
     if source.startswith("catalog:"):
         return catalog_rows(source.removeprefix("catalog:"))
     path = Path(source)
@@ -112,7 +104,7 @@ def read_reference(source: str) -> RealImages | Statistics:
         raise EvaluationError(
             f"reference {source!r} is not a folder, an .npz file, catalog:URI or heldout; give one of them"
         )
-    return folder(path)
+    return RealImages(path.resolve().name, tuple(each.absolute() for each in images_in(path)))
 
 
 def digest(files: Sequence[bytes]) -> str:

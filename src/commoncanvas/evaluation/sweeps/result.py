@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import Printed
 from commoncanvas.core.numbers import figure
 from commoncanvas.core.text import counted
+from commoncanvas.evaluation.distance_names import FRECHET, KERNEL
 from commoncanvas.evaluation.fingerprint import Fingerprint, note
-from commoncanvas.evaluation.sweeps.scorers import SCORERS
+from commoncanvas.evaluation.scorers.scorer import SCORERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-DISTANCES = {
-    "inception-v3": ("FID", "KID"),
-    "clip-vit-b-32": ("CLIP-FID", "CLIP-KID"),
-    "dinov2-vit-l-14": ("FD-DINOv2", "KD-DINOv2"),
-}
-"""What papers call the Fréchet and the kernel distance of a network's features. Others have the network's name."""
 SETTINGS = ("guidance_scale", "steps", "sampler")
 WORDS = {"guidance_scale": "guidance"}
 
@@ -180,10 +175,10 @@ def title(name: str) -> str:
     """What people call a figure."""
     kind, _, source = name.partition(":")
     if kind in ("fd", "kd"):
-        plain = f"{kind.upper()} ({source})"
-        return DISTANCES.get(source, (plain, plain))[kind == "kd"]
+        names = FRECHET if kind == "fd" else KERNEL
+        return names.get(source, f"{kind.upper()} ({source})")
     if kind in SCORERS:
-        return f"{SCORERS[kind]} ({source})"
+        return SCORERS[kind].titled(name)
     return name.replace("_", " ")
 
 

@@ -22,8 +22,8 @@ from commoncanvas.evaluation.sweeps.work import (
     Subject,
     options_of,
 )
+from commoncanvas.options.evaluate import SweepOptions
 from commoncanvas.options.generate import DrawOptions
-from commoncanvas.options.sweep import SweepOptions
 from commoncanvas.provenance.digests import digests
 from commoncanvas.provenance.record_file import read_provenance
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,12 +26,13 @@ from commoncanvas.drawing import png
 from commoncanvas.drawing.generate import sampler_of
 from commoncanvas.evaluation.networks.load import load_network
 from commoncanvas.evaluation.networks.network import Network
+from commoncanvas.evaluation.scorers.scorer import Scorer, load_scorer, scores_of
 from commoncanvas.evaluation.sweeps.prompts import Wanted
 from commoncanvas.evaluation.sweeps.reference import RealImages
-from commoncanvas.evaluation.sweeps.scorers import Scorer, load_scorer
 from commoncanvas.images.image import decode
 from commoncanvas.models.devices import pick_device
 from commoncanvas.options.generate import DrawOptions
+from commoncanvas.options.scorers import ScorerOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,14 +81,14 @@ class Measures:
     """What measures images: feature networks and scorers, by the words that load them."""
 
     networks: tuple[str, ...]
-    scorers: tuple[str, ...]
+    scorers: ScorerOptions
     device: str
 
     def load(self) -> tuple[list[Network], list[Scorer]]:
         """Each once a process. Raises ModelError, EvaluationError, MissingExtraError."""
         return (
             [_network(spec, self.device) for spec in self.networks],
-            [_scorer(spec, self.device) for spec in self.scorers],
+            [_scorer(spec, self.scorers, self.device) for spec in self.scorers.scorers],
         )
 
 
@@ -132,14 +133,14 @@ class Drawing:
                 for old in path.parent.glob(f"{part.start:06}-*.npy"):
                     old.unlink()
             paths[0].parent.mkdir(parents=True, exist_ok=True)
-            images = _painted(subject, setting, self.measures.device, [infos[place] for place in missing])
-            for place, image in zip(missing, images, strict=True):
+            drawn = _painted(subject, setting, self.measures.device, [infos[place] for place in missing])
+            for place, image in zip(missing, drawn, strict=True):
                 image.info.update(infos[place])
                 replace_bytes(paths[place], png.encoded(image))
         for path, measured in values:
             if not path.exists():
-                texts = [self.prompts[number].text for number in numbers]
-                write_array(path, measured([decode(each.read_bytes()) for each in paths], texts))
+                images = [decode(each.read_bytes()) for each in paths]
+                write_array(path, measured([self.prompts[number].prompt for number in numbers], images))
         return len(missing)
 
     def _values(self, folder: Path, part: Part) -> Iterator[tuple[Path, Callable[..., NDArray[Any]]]]:
@@ -147,9 +148,10 @@ class Drawing:
         networks, scorers = self.measures.load()
         for network in networks:
             path = value_file(folder, network.name, network.sha256, part.start, part.stop)
-            yield path, lambda images, _, network=network: network(images)
+            yield path, lambda _, images, network=network: network(images)
         for scorer in scorers:
-            yield value_file(folder, scorer.name, scorer.revision, part.start, part.stop), scorer
+            path = value_file(folder, scorer.info.name, scorer.info.digest, part.start, part.stop)
+            yield path, partial(scores_of, scorer)
 
 
 class Reading:
@@ -243,8 +245,8 @@ def _network(spec: str, device: str) -> Any:
 
 
 @lru_cache(8)
-def _scorer(spec: str, device: str) -> Any:
-    return load_scorer(spec, device)
+def _scorer(spec: str, options: ScorerOptions, device: str) -> Any:
+    return load_scorer(spec, options, device)
 
 
 def forget() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from commoncanvas.config import COLOUR_CELL, AutoencoderRecipe
 from commoncanvas.core.errors import TrainingError
-from commoncanvas.images.grid import labelled_grid
+from commoncanvas.images.grid import save_grid
 from commoncanvas.images.image import decode, square
 from commoncanvas.models.devices import converted
 from commoncanvas.models.vae import fold_normalisation, latent_side, to_images, to_pixels
@@ -88,7 +88,7 @@ class AutoencoderTask:
             -1, *to_images(pixels).shape[1:]
         )
         labels = ["image", "reconstruction"] * (len(pairs) // 2)
-        labelled_grid([Image.fromarray(image) for image in pairs], labels).save(path)
+        save_grid([Image.fromarray(image) for image in pairs], labels, path)
 
     @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from commoncanvas.core.errors import TrainingError
 from commoncanvas.encoding.columns import feature_column
 from commoncanvas.encoding.command import agreed
 from commoncanvas.encoding.states import states
-from commoncanvas.images.grid import labelled_grid
+from commoncanvas.images.grid import save_grid
 from commoncanvas.images.image import decode
 from commoncanvas.models.sentences import embed
 from commoncanvas.models.text_encoder import MINILM, minilm_weights
@@ -91,9 +91,7 @@ class CaptionerTask:
                 self.batch(table)["features"].float().to(next(model.parameters()).device)
             )
         )
-        labelled_grid([Image.fromarray(decode(data)) for data in table["image"].to_pylist()], captions).save(
-            path
-        )
+        save_grid([Image.fromarray(decode(data)) for data in table["image"].to_pylist()], captions, path)
 
     @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> dict[str, Any]:

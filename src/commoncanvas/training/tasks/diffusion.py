@@ -28,7 +28,7 @@ from commoncanvas.diffusion.objective import PREDICTION_TYPES, Objective
 from commoncanvas.diffusion.sampling import pipeline_scheduler
 from commoncanvas.encoding.columns import crop_column
 from commoncanvas.encoding.command import column_info
-from commoncanvas.images.grid import labelled_grid
+from commoncanvas.images.grid import save_grid
 from commoncanvas.models.devices import converted
 from commoncanvas.models.hub import locate
 from commoncanvas.models.text_encoder import TextEncoder, text_encoder_path
@@ -151,7 +151,7 @@ class DiffusionTask:
             guidance_scale=sample.guidance_scale,
             steps=sample.steps,
         )
-        labelled_grid(list(images), prompts).save(path)
+        save_grid(list(images), prompts, path)
 
     def _some_texts(self) -> list[str]:
         trained = (pc.field("split") == "train") & (pc.field("text") != "")

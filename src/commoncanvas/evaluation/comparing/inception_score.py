@@ -1,4 +1,4 @@
-"""Scores of one set of images: the inception score, and the CLIP score with texts. Pure."""
+"""The inception score of one set of images. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,3 @@ def inception_score(logits: NDArray[np.floating]) -> tuple[float, NDArray[np.flo
     divergence = (log_p.exp() * (log_p - q.log())).sum(dim=1).numpy()
     value = float(isc_features_to_metric(x, splits=SPLITS)[KEY_METRIC_ISC_MEAN])
     return value, value * (divergence - divergence.mean())
-
-
-def clip_scores(images: NDArray[np.floating], texts: NDArray[np.floating]) -> NDArray[np.float64]:
-    """100 x the cosine of each image [N, D] with its text [N, D], at least 0 (Hessel et al., arXiv 2104.08718, with
-    torchmetrics' factor).
-    """
-    x, y = (np.asarray(each, np.float64) for each in (images, texts))
-    cosines = (x * y).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
-    return np.asarray(100 * cosines.clip(0), dtype=np.float64)

@@ -1,19 +1,14 @@
-"""Files of a feature network: the images that it reads, and its weights with their digest."""
+"""Image files that are measured: those in a folder, and their pixels as clean-fid and torch-fidelity read them."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import simplejpeg
-import torch
 from numpy.typing import NDArray
 
-from commoncanvas.core.errors import ImageError, ModelError
-from commoncanvas.core.text import one_line
+from commoncanvas.core.errors import ImageError
 from commoncanvas.images.image import MAX_PIXELS, decode
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -29,15 +24,19 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file -> uint8 RGB [H, W, 3]: the pixels of the file, as clean-fid and torch-fidelity read them.
-
-    They don't apply EXIF orientation and colour profiles, so this doesn't either. Raises ImageError.
-    """
-    data = path.read_bytes()
+    """The pixels of an image file, uint8 RGB [H, W, 3]. Raises ImageError with the file's name."""
     try:
-        return _jpeg(data) if data.startswith(b"\xff\xd8\xff") else decode(data)
+        return pixels_of(path.read_bytes())
     except ImageError as error:
         raise ImageError(error.status, f"{path}: {error}") from error
+
+
+def pixels_of(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of an image file's bytes, uint8 RGB [H, W, 3]. Raises ImageError.
+
+    clean-fid and torch-fidelity don't apply EXIF orientation and colour profiles, so this doesn't either.
+    """
+    return _jpeg(data) if data.startswith(b"\xff\xd8\xff") else decode(data)
 
 
 def _jpeg(data: bytes) -> NDArray[np.uint8]:
@@ -50,18 +49,3 @@ def _jpeg(data: bytes) -> NDArray[np.uint8]:
     except ValueError:
         pass  # damaged, or only not strictly valid
     return decode(data)
-
-
-def read_weights(path: Path, what: str) -> tuple[dict[str, Any], str]:
-    """The state dict in a .pth file, and the file's sha256. No code in the file runs. Raises ModelError."""
-    try:
-        data = path.read_bytes()
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for broken files
-        raise ModelError(
-            f"weights of {what}: {path} can't be read as a file of weights only: "
-            f"{one_line(error) or type(error).__name__}"
-        ) from error
-    if not isinstance(state, dict):
-        raise ModelError(f"weights of {what}: {path} has a {type(state).__name__}, not a state dict")
-    return state, hashlib.sha256(data).hexdigest()

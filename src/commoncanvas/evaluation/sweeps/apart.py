@@ -1,30 +1,14 @@
-"""Mean scores, and how far models are apart. No I/O here.
+"""How far models are apart. No I/O here.
 
 Shapes: N drawn images, D features.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from commoncanvas.models.similarity import Features, cosine_similarity
-
-LEAST = 2
-
-
-def mean_score(scores_N: NDArray[np.floating], prompts: int) -> tuple[float, float | None, float | None]:
-    """The mean, and its 95 % confidence interval: the images of one prompt count as one observation. The images are in
-    the order of the prompts, all again for each further image.
-    """
-    means = np.asarray(scores_N, np.float64).reshape(-1, prompts).mean(0)
-    mean = float(means.mean())
-    if len(means) < LEAST:
-        return mean, None, None
-    half = 1.96 * float(means.std(ddof=1)) / math.sqrt(len(means))
-    return mean, mean - half, mean + half
 
 
 def apart(models: list[list[Features]]) -> NDArray[np.float64]:

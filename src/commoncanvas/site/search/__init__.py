@@ -1,0 +1,1 @@
+"""The page that searches a catalog, and the pictures of its rows."""
