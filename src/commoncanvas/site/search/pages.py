@@ -23,7 +23,7 @@ from commoncanvas.catalog.searching.searcher import Page, Searcher
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, DecoderError, ImageError, PlatformError
 from commoncanvas.core.text import counted, one_line, visible
-from commoncanvas.serving.server import ERRORS
+from commoncanvas.serving.errors import ERRORS
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.search.pictures import add_pictures
 from commoncanvas.site.shown import shown
