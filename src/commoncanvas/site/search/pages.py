@@ -57,7 +57,7 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         line = advice(site.catalogs[name])
         if line is not None:
             say(line)
-        threading.Thread(target=_read_ahead, args=(searcher, line is None), daemon=True).start()
+        threading.Thread(target=_read_ahead, args=(searcher, line is None)).start()
     few = CapacityLimiter(SEARCHES)
     add_pictures(app, searchers)
     _add_page(app, pages, searchers, few)
