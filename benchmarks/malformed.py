@@ -2,9 +2,9 @@
 
 Run: python benchmarks/malformed.py [--demo demo] [--requests 5000] [--folder build/schemathesis]. It takes about five
 minutes. The server shows all that the folder of `commoncanvas demo` has: the model, a copy of its catalog, further
-models, runs. schemathesis is installed into an environment of its own. Some requests that it makes are well formed, and
-are drawn with few steps. No answer may be a 5xx, the server's log has no traceback, and each operation of the schema was
-asked; at the end the server still draws, and ends by SIGTERM.
+models, runs. schemathesis is installed into an environment of its own. Some requests that it makes are well formed,
+and are drawn with few steps. No answer may be a 5xx, the server's log has no traceback, and each operation of the
+schema was asked; at the end the server still draws, and ends by SIGTERM.
 """
 
 from __future__ import annotations

@@ -118,6 +118,7 @@ GUIDES = {
         SMALL,
         {
             "commoncanvas train s-c": WEIGHTS,
+            "commoncanvas serve": "it ends by a signal; tests/site has servers",
             "commoncanvas study scarcity xs": "five trainings of the demo; tests/studies has small ones",
         },
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -18,6 +20,21 @@ def test_a_site_without_a_model_has_no_images_api(opened: Open) -> None:
     url = opened(Site())
     assert httpx.get(f"{url}health").json() == {"status": "ok"}
     assert httpx.post(f"{url}v1/images/generations", json={"prompt": "a deer"}).status_code == 404
+
+
+def test_a_server_without_a_model_starts_without_torch() -> None:
+    """Seconds, of the second and a half that it takes."""
+    program = (
+        "import sys\n"
+        "from commoncanvas.site.app import site_app\n"
+        "from commoncanvas.site import command\n"
+        "from commoncanvas.site.parts import Site\n"
+        "from commoncanvas.web.tokens import Tokens\n"
+        "site_app(Site(), Tokens())\n"
+        "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
 
 
 def test_nothing_to_serve_is_an_error() -> None:

@@ -29,6 +29,13 @@ class ServeOptions:
     max_prompt: int = 4000
     log_prompts: bool = False
 
+    @property
+    def body_bytes(self) -> int:
+        """Most bytes of a request's body. It has two prompts; a character of them takes at most four bytes, or twelve
+        as two escapes of JSON.
+        """
+        return 2 * 12 * self.max_prompt + 4096
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)

@@ -12,6 +12,18 @@ from starlette.responses import JSONResponse, Response
 
 from commoncanvas.core.text import one_line
 
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {}}}
+    for status, text in {
+        400: "A field is wrong",
+        401: "A token is missing",
+        404: "Not here",
+        413: "Too large",
+        429: "The queue is full; see Retry-After",
+        503: "The server is ending",
+    }.items()
+}
+"""What an answer of each status says, for the schema."""
 CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 503: "server_stopping"}
 
 

@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+FILES = "/v1/images/files/"
+OPEN_PATHS = ("/ready", FILES)
+"""Beginnings of paths that need no token."""
 KEPT_S = 3600.0
 KEPT_BYTES = 64 * 2**20
 NAME = re.compile(r"[0-9a-f]{32}\.png")

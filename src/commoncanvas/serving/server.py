@@ -15,41 +15,17 @@ from commoncanvas.options.serve import ServeOptions
 from commoncanvas.serving.answers import GONE, Studio
 from commoncanvas.serving.asked import ImagesRequest, images_asked, unread_notes
 from commoncanvas.serving.engine import Job
-from commoncanvas.serving.errors import ApiError, add_errors
+from commoncanvas.serving.errors import ERRORS, ApiError
+from commoncanvas.serving.files import FILES
 from commoncanvas.serving.metrics import CONTENT_TYPE
 from commoncanvas.serving.recorded import recorded
 from commoncanvas.serving.sources import Sources, needed
-
-FILES = "/v1/images/files/"
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {}}}
-    for status, text in {
-        400: "A field is wrong",
-        401: "A token is missing",
-        404: "Not here",
-        413: "Too large",
-        429: "The queue is full; see Retry-After",
-        503: "The server is ending",
-    }.items()
-}
-
-
-OPEN_PATHS = ("/ready", FILES)
-"""Beginnings of paths that need no token."""
-
-
-def most_bytes(limits: ServeOptions) -> int:
-    """Of a request's body. A prompt's character has at most four bytes, or twelve as two escapes of JSON; there are two
-    prompts.
-    """
-    return 2 * 12 * limits.max_prompt + 4096
 
 
 def add_api(
     app: FastAPI, studio: Studio, name: str, limits: ServeOptions, sources: Sources | None = None
 ) -> None:
     """Add the routes of one model, which clients call `name`. `sources`: who finds its training images."""
-    add_errors(app)
     _add_models(app, name)
     _add_watching(app, studio)
     _add_images(app, studio, name, limits, sources)

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
 
-from commoncanvas.serving.errors import openai_form
-from commoncanvas.serving.server import OPEN_PATHS, add_api, most_bytes
-from commoncanvas.site.draw.pages import DRAW
+from commoncanvas.serving.errors import add_errors, openai_form
+from commoncanvas.serving.files import OPEN_PATHS
 from commoncanvas.site.lookup.pages import LOOKUP
 from commoncanvas.site.models.pages import MODELS
 from commoncanvas.site.parts import Room, Site
@@ -22,8 +21,8 @@ from commoncanvas.web.app import make_app
 from commoncanvas.web.tokens import Tokens
 
 SITE = "commoncanvas.site"
-ROOMS: tuple[Room, ...] = (DRAW, SEARCH, ROW, LOOKUP, MODELS, RUNS)
-"""In the order of the header's links."""
+ROOMS: tuple[Room, ...] = (SEARCH, ROW, LOOKUP, MODELS, RUNS)
+"""In the order of the header's links, after the page Draw."""
 
 
 def site_app(site: Site, tokens: Tokens) -> FastAPI:
@@ -35,7 +34,7 @@ def site_app(site: Site, tokens: Tokens) -> FastAPI:
         if site.drawing is not None:
             await asyncio.to_thread(site.drawing.studio.close)
 
-    rooms = [room for room in ROOMS if room.shown(site)]
+    rooms = [*_that_draw(site), *(room for room in ROOMS if room.shown(site))]
     sections = tuple(room.section for room in rooms if room.section is not None)
     app, pages = make_app(
         "CommonCanvas",
@@ -47,10 +46,13 @@ def site_app(site: Site, tokens: Tokens) -> FastAPI:
         schema=True,
         open_paths=OPEN_PATHS,
         error_form=openai_form,
-        max_body_bytes=most_bytes(site.limits),
+        max_body_bytes=site.limits.body_bytes,
         larger_bodies={path: most for room in rooms for path, most in room.larger_bodies.items()},
     )
+    add_errors(app)
     if site.drawing is not None:
+        from commoncanvas.serving.server import add_api
+
         add_api(app, site.drawing.studio, site.drawing.name, site.limits, site.drawing.sources)
     for room in rooms:
         room.add(app, pages, site)
@@ -60,3 +62,12 @@ def site_app(site: Site, tokens: Tokens) -> FastAPI:
         return RedirectResponse(sections[0].path if sections else "/health", 303)
 
     return app
+
+
+def _that_draw(site: Site) -> list[Room]:
+    """The page Draw, if there is a model. It needs torch, which takes seconds to load."""
+    if site.drawing is None:
+        return []
+    from commoncanvas.site.draw.pages import DRAW
+
+    return [DRAW]

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ServerError
-from commoncanvas.drawing.credentials import Signing
 from commoncanvas.options.credentials import CredentialOptions
 from commoncanvas.options.serve import DEFAULTS, HERE, UNSIGNED, ReplicaOptions, ServeOptions
-from commoncanvas.serving.answers import Studio
-from commoncanvas.serving.drawers import Drawer
-from commoncanvas.serving.start import drawer_of, make_engine
 from commoncanvas.site.app import site_app
 from commoncanvas.site.parts import Drawing, Site
-from commoncanvas.site.sources import source_desk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.serve import address_of, listen, serve
 from commoncanvas.web.tokens import given_tokens, must_have_tokens
+
+if TYPE_CHECKING:
+    from commoncanvas.serving.drawers import Drawer
 
 
 def serve_site(
@@ -57,6 +56,8 @@ def serve_site(
         catalogs = _catalogs(catalog)
         drawing = None
         if model is not None:
+            from commoncanvas.serving.start import drawer_of
+
             drawer = ended.enter_context(closing(drawer_of(model, drawn_by, listening.getsockname()[1])))
             drawing = _drawing(model, drawer, limits, credentials, shared, catalogs)
         site = Site(
@@ -83,6 +84,11 @@ def _drawing(
     shared: bool,
     catalogs: Mapping[str, Catalog],
 ) -> Drawing:
+    from commoncanvas.drawing.credentials import Signing
+    from commoncanvas.serving.answers import Studio
+    from commoncanvas.serving.start import make_engine
+    from commoncanvas.site.sources import source_desk
+
     signing = Signing(credentials)
     signing.begin(drawer.model.about, drawer.model.record)
     engine = make_engine(drawer, limits, shared=shared)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from commoncanvas.options.serve import DEFAULTS, ServeOptions
-from commoncanvas.serving.answers import Studio
-from commoncanvas.site.sources import SourceDesk
 from commoncanvas.table.table import Catalog
 from commoncanvas.web.app import Pages, Section
+
+if TYPE_CHECKING:  # torch: a server without a model starts without it
+    from commoncanvas.serving.answers import Studio
+    from commoncanvas.site.sources import SourceDesk
 
 
 @dataclass(frozen=True)

@@ -157,8 +157,8 @@ def _later(why: str, seconds: int) -> ApiError:
 
 
 def source_desk(model: str, name: str, pipeline: Any, catalogs: Mapping[str, Catalog]) -> SourceDesk:
-    """Whoever finds the training images of a model. `name`: what clients call it. `pipeline`: the model, if it is loaded
-    in this process, else None.
+    """Whoever finds the training images of a model. `name`: what clients call it. `pipeline`: the model, if it is
+    loaded in this process, else None.
     """
     folder = model_folder(model)
     try:

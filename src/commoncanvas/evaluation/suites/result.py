@@ -131,7 +131,7 @@ def _scorer(found: ScorerResult) -> list[Any]:
     from rich.text import Text
 
     info, names = found.info, list(found.figures)
-    title = f"{info.kind} by {info.model} ({(info.revision or info.sha256)[:12]})"
+    title = f"{info.kind} by {info.model}, weights {info.sha256[:12]}"
     table = headed("", *names, "prompts")
     whole = found.summary.figures
     cells = [_shown(found, name, whole[name]) for name in names]

@@ -24,7 +24,7 @@ from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.text import one_line
 from commoncanvas.serving.answers import Studio
 from commoncanvas.serving.engine import Job
-from commoncanvas.serving.server import FILES
+from commoncanvas.serving.files import FILES
 from commoncanvas.web.logs import log
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from commoncanvas.core.text import visible
 from commoncanvas.release.model.log import LOG
-from commoncanvas.serving.server import ERRORS
+from commoncanvas.serving.errors import ERRORS
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.runs.answers import RunAnswer, RunsAnswer, ordered, run_answer
 from commoncanvas.site.runs.curve import LAST, SPANS, VALUE

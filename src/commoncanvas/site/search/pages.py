@@ -32,6 +32,7 @@ from commoncanvas.core.errors import (
 )
 from commoncanvas.core.text import one_line, visible
 from commoncanvas.models.minilm import MiniLM
+from commoncanvas.serving.errors import ERRORS
 from commoncanvas.site.parts import Room, Site
 from commoncanvas.site.search.pictures import add_pictures
 from commoncanvas.site.shown import shown
@@ -46,6 +47,14 @@ MOST_PER_PAGE = 240
 SEARCHES = 4
 """At a time."""
 PICTURE_BYTES = 20_000_000
+REFUSED: dict[int | str, dict[str, Any]] = {status: ERRORS[status] for status in (400, 401, 404)}
+ASKED = {
+    "parameters": [
+        {"name": name, "in": "query", "schema": {"type": "string"}}
+        for name in ("catalog", *FIELDS, "start", "limit", "version")
+    ]
+}
+FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
 FARTHEST = 2**53
 """Positions and versions are below: what JavaScript's numbers hold."""
 
@@ -58,7 +67,7 @@ def add(app: FastAPI, pages: Pages, site: Site) -> None:
         line = advice(site.catalogs[name])
         if line is not None:
             say(line)
-        threading.Thread(target=_read_ahead, args=(searcher, line is None), daemon=True).start()
+        threading.Thread(target=_read_ahead, args=(searcher, line is None)).start()
     few = CapacityLimiter(SEARCHES)
     add_pictures(app, searchers)
     _add_page(app, pages, searchers, few)
@@ -97,8 +106,9 @@ def _add_page(app: FastAPI, pages: Pages, searchers: Mapping[str, Searcher], few
 
 
 def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLimiter) -> None:
-    @app.get("/search", include_in_schema=False)
+    @app.get("/search", responses=REFUSED, openapi_extra=ASKED)
     async def search(request: Request) -> Response:
+        """A part of what a search finds, with credits, and how many images there are."""
         given = request.query_params
         name, searcher = _named(searchers, given)
         try:
@@ -110,8 +120,9 @@ def _add_search(app: FastAPI, searchers: Mapping[str, Searcher], few: CapacityLi
         found = await _threaded(partial(searcher.page, query, start, limit, version), few)
         return JSONResponse(_json(name, found) | {"sentence": sentence(found)})
 
-    @app.post(PICTURE, include_in_schema=False)
+    @app.post(PICTURE, responses=REFUSED, openapi_extra=FILE)
     async def picture(request: Request) -> Response:
+        """The perceptual hash of a picture, as `alike` of a search. The picture is not kept."""
         data = await request.body()
         try:
             found = await to_thread.run_sync(hash_of, data, limiter=few)
