@@ -34,7 +34,7 @@ from tests.site.conftest import drawing_of
 from tests.site.runs import entry, lines, write_run
 from tests.web.browser import DESK, HOSTILE, PHONE, audit, listening
 
-pytestmark = [pytest.mark.slow, pytest.mark.heavy]
+pytestmark = pytest.mark.slow
 NO_PAGES = {"/static/{name}", "/favicon.ico", "/draw/sources/{name}"}
 """Routes that are in no schema, and that no link leads to. The last one is asked by the script of the page Draw, if the
 server has the catalog that its model learned from.
@@ -191,7 +191,15 @@ class Walk:
             field.set_input_files(file)
 
 
-@pytest.mark.parametrize(("viewport", "dark"), [(DESK, False), (DESK, True), (PHONE, False), (PHONE, True)])
+@pytest.mark.parametrize(
+    ("viewport", "dark"),
+    [
+        (PHONE, True),
+        pytest.param(DESK, False, marks=pytest.mark.heavy),
+        pytest.param(DESK, True, marks=pytest.mark.heavy),
+        pytest.param(PHONE, False, marks=pytest.mark.heavy),
+    ],
+)
 def test_every_page_keeps_the_rules(
     whole: Site, visit: Callable[..., Any], viewport: dict[str, int], dark: bool
 ) -> None:
