@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -60,6 +60,7 @@ class Network(ABC):
         self.sha256 = sha256
         self.resize = resize
         self.device = device
+        self._threads: tuple[int, ThreadPoolExecutor] | None = None
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
@@ -93,10 +94,16 @@ class Network(ABC):
         found = [np.empty((0, self.dimension), np.float32)]
         size = BATCH.get(self.device.type, BATCH["cuda"])
         with _single_threads() as threads:
-            for features in _in_order(compute, _batches(items, size), threads):
+            for features in _in_order(compute, _batches(items, size), self._pool(threads), AHEAD * threads):
                 found.append(features)
                 advance(len(features))
         return np.concatenate(found)
+
+    def _pool(self, threads: int) -> ThreadPoolExecutor:
+        """The same threads for each call: each has memory of its own that it keeps for its next batches."""
+        if self._threads is None or self._threads[0] != threads:
+            self._threads = threads, ThreadPoolExecutor(threads)
+        return self._threads[1]
 
 
 @contextmanager
@@ -116,16 +123,19 @@ def _batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
         yield some
 
 
-def _in_order(work: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
-    """`work` on each item in `threads` threads; the results in order, few ahead of the reader."""
+def _in_order(
+    work: Callable[[S], T], items: Iterable[S], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[T]:
+    """`work` on each item in the pool's threads; the results in order, at most `ahead` of the reader."""
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for each in waiting:
+            each.cancel()
+        wait(waiting)
