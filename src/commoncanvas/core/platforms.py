@@ -60,6 +60,8 @@ def is_locked(path: Path) -> bool:
     """Whether a process of this machine holds a file's lock (`try_lock`), without trying to take it: a program that
     wants it at this moment would fail. Only Linux tells; elsewhere False.
     """
+    if sys.platform != "linux":
+        return False
     try:
         found = path.stat()
         held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
