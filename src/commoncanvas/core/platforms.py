@@ -60,15 +60,15 @@ def is_locked(path: Path) -> bool:
     """Whether a process of this machine holds a file's lock (`try_lock`), without trying to take it: a program that
     wants it at this moment would fail. Only Linux tells; elsewhere False.
     """
-    if sys.platform != "linux":
-        return False
-    try:
-        found = path.stat()
-        held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return False
-    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    return any("FLOCK" in line and name in line.split() for line in held)
+    if sys.platform == "linux":
+        try:
+            found = path.stat()
+            held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):
+            return False
+        name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        return any("FLOCK" in line and name in line.split() for line in held)
+    return False
 
 
 @contextmanager
