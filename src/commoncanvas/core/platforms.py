@@ -60,6 +60,7 @@ def is_locked(path: Path) -> bool:
     """Whether a process of this machine holds a file's lock (`try_lock`), without trying to take it: a program that
     wants it at this moment would fail. Only Linux tells; elsewhere False.
     """
+    name, held = "", [""]
     if sys.platform == "linux":
         try:
             found = path.stat()
@@ -67,8 +68,7 @@ def is_locked(path: Path) -> bool:
         except (OSError, ValueError):
             return False
         name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-        return any("FLOCK" in line and name in line.split() for line in held)
-    return False
+    return any("FLOCK" in line and name in line.split() for line in held)
 
 
 @contextmanager
