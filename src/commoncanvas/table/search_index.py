@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -120,7 +121,7 @@ def rebuild(catalog: Snapshot) -> None:
     existing = _covered(catalog.dataset)
     for index in indexes_for(catalog.schema):
         if index.name in existing:
-            _retried(catalog, index, lambda index=index: _create(catalog.dataset, index))  # type: ignore[misc]
+            _retried(catalog, index, partial(_create, catalog, index))
 
 
 def others(catalog: Snapshot) -> list[str]:
@@ -139,13 +140,13 @@ def _update(catalog: Snapshot, index: Index) -> int | None:
     if exists:
         _retried(catalog, index, lambda: catalog.dataset.optimize.optimize_indices(index_names=[index.name]))
     else:
-        _retried(catalog, index, lambda: _create(catalog.dataset, index))
+        _retried(catalog, index, partial(_create, catalog, index))
     return missing
 
 
-def _create(dataset: Any, index: Index) -> None:
+def _create(catalog: Snapshot, index: Index) -> None:
     options = TOKENS if index.kind == WORDS_KIND else {}
-    dataset.create_scalar_index(index.column, index.kind, name=index.name, replace=True, **options)
+    catalog.dataset.create_scalar_index(index.column, index.kind, name=index.name, replace=True, **options)
 
 
 def _retried(catalog: Snapshot, index: Index, change: Callable[[], object]) -> None:

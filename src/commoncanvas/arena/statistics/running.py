@@ -40,8 +40,8 @@ class RunningSequence:
 
     def moments(self) -> Moments:
         """The moments after all votes, as arrays without an axis."""
-        ways = tuple((np.float64(ss), np.float64(sc), np.float64(cc)) for ss, sc, cc in self.sums)
-        return Moments(np.float64(self.count), np.float64(self.total), ways)  # type: ignore[arg-type]
+        ways = tuple((np.asarray(ss), np.asarray(sc), np.asarray(cc)) for ss, sc, cc in self.sums)
+        return Moments(np.asarray(float(self.count)), np.asarray(float(self.total)), ways)
 
     def urgency(self, alpha: float) -> float:
         """About the width of the sequence, at most 1; and 1 more while it does not decide. See `decisions.decide`.
