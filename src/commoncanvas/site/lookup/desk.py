@@ -21,7 +21,8 @@ class Desk:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._read: set[tuple[str, int]] = set()
+        self._read: dict[str, int] = {}
+        """Catalogs -> the version that was read last."""
         self._images = 0
 
     @property
@@ -46,6 +47,6 @@ class Desk:
             self._images = 0
 
     def _begin(self, catalog: Catalog) -> None:
-        place = (catalog.uri, catalog.version)
-        self._images = 0 if place in self._read else len(catalog)
-        self._read.add(place)
+        known = self._read.get(catalog.uri) == catalog.version
+        self._images = 0 if known else len(catalog)
+        self._read[catalog.uri] = catalog.version

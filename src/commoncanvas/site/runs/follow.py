@@ -6,12 +6,12 @@ import os
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
+from commoncanvas.core.kept import Kept
 from commoncanvas.site.runs.curve import Curve
 from commoncanvas.site.runs.entries import entry_of, figures_of
 
@@ -114,16 +114,16 @@ class Followers:
     """The followers of the logs that were asked for last."""
 
     def __init__(self, most: int = 50) -> None:
-        self._most = most
-        self._found: OrderedDict[Path, Follower] = OrderedDict()
+        self._found: Kept[Path, Follower] = Kept(most)
         self._lock = threading.Lock()
+        """Held to make a follower: a log has one."""
 
     def of(self, log: Path) -> Follower:
         """The follower of a log; it has read what there was."""
         with self._lock:
-            follower = self._found.setdefault(log, Follower(log))
-            self._found.move_to_end(log)
-            if len(self._found) > self._most:
-                self._found.popitem(last=False)
+            follower = self._found.get(log)
+            if follower is None:
+                follower = Follower(log)
+                self._found.put(log, follower)
         follower.read()
         return follower
