@@ -1,11 +1,10 @@
 """Images a second of `generate` against a stock diffusers pipeline that is called prompt by prompt.
 
-Run: python benchmarks/generating.py [--model demo/model] [--prompts 64] [--rounds 3] [--half-prompts 4]
-[--half-steps 4].
-Both sides draw the same prompts with the same seeds, steps and guidance, from a loaded pipeline, in fp32. First the
-given model; then SD2's shape at half its width with random weights, at 256 pixels, for fewer prompts and steps, since
-one image of it takes seconds on a CPU. PSNR compares the two sides' images, seed by seed; infinite means equal. Also:
-seconds from the start of the process to the first file, for one prompt.
+Run: python benchmarks/generating.py [--model xs] [--prompts 64] [--rounds 3] [--half-prompts 4] [--half-steps 25].
+Both sides draw the same prompts with the same seeds, steps and guidance, from a loaded pipeline; diffusers in fp32,
+ours in fp32 and in bf16. First the given model; then SD2's shape at half its width with random weights, at 256 pixels,
+for fewer prompts, since one image of it takes seconds on a CPU. PSNR compares the two sides' images, seed by seed;
+infinite means equal. Also: seconds from the start of the process to the file, for one prompt, and to its end.
 """
 
 from __future__ import annotations
@@ -30,9 +29,11 @@ from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.models.devices import keep_freed_memory
+from commoncanvas.models.pretrained import model_folder
 
 WORDS = ("red", "blue", "green", "old", "small", "heart", "cat", "tree", "house", "boat", "star", "apple")
 GUIDANCE, STEPS = 3.0, 25
+PRECISIONS = ("fp32", "bf16")
 
 
 def half_sd2(folder: Path) -> str:
@@ -77,10 +78,9 @@ def half_sd2(folder: Path) -> str:
     return str(folder / "model")
 
 
-def ours(model: str, prompts: list[str], steps: int) -> Callable[[], list[Image.Image]]:
-    painter = Painter(load_pipeline(model))
-    seeds = range(len(prompts))
-    return lambda: list(painter.images(prompts, seeds=seeds, guidance_scale=GUIDANCE, steps=steps))
+def ours(painter: Painter, prompts: list[str], steps: int, precision: str) -> Callable[[], list[Image.Image]]:
+    settings = {"guidance_scale": GUIDANCE, "steps": steps, "precision": precision}
+    return lambda: list(painter.images(prompts, seeds=range(len(prompts)), **settings))
 
 
 def stock(model: str, prompts: list[str], steps: int) -> Callable[[], list[Image.Image]]:
@@ -103,7 +103,9 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
 
 
 def compare(name: str, model: str, prompts: list[str], steps: int, rounds: int) -> None:
-    sides = {"commoncanvas": ours(model, prompts, steps), "diffusers": stock(model, prompts, steps)}
+    painter = Painter(load_pipeline(model))
+    sides = {each: ours(painter, prompts, steps, each) for each in PRECISIONS}
+    sides["diffusers"] = stock(model, prompts, steps)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     drawn = {}
     for side, draw in sides.items():
@@ -114,37 +116,45 @@ def compare(name: str, model: str, prompts: list[str], steps: int, rounds: int) 
             draw()
             seconds[side].append(time.perf_counter() - began)
     rates = {side: len(prompts) / median(each) for side, each in seconds.items()}
-    likeness = [psnr(*pair) for pair in zip(*drawn.values(), strict=True)]
-    print(
-        f"{name:<22} {rates['commoncanvas']:.3f} images/s, diffusers {rates['diffusers']:.3f}: "
-        f"{rates['commoncanvas'] / rates['diffusers']:.2f} times; PSNR at least {min(likeness):.1f} dB, "
-        f"{sum(map(np.isinf, likeness))} of {len(prompts)} equal"
-    )
+    print(f"{name}: diffusers {rates['diffusers']:.3f} images/s")
+    for precision in PRECISIONS:
+        likeness = [psnr(*pair) for pair in zip(drawn[precision], drawn["diffusers"], strict=True)]
+        print(
+            f"  commoncanvas, {precision}: {rates[precision]:.3f} images/s, "
+            f"{rates[precision] / rates['diffusers']:.2f} times; PSNR at least {min(likeness):.1f} dB, median "
+            f"{median(likeness):.1f}, {sum(map(np.isinf, likeness))} of {len(prompts)} equal"
+        )
 
 
 def start_to_file(model: str, rounds: int) -> None:
-    seconds = []
+    to_file, to_end = [], []
     for number in range(rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            began = time.perf_counter()
+            began = time.time()
             words = ["generate", model, "a red heart", "--seed", str(number), "--out", folder]
             subprocess.run([sys.executable, "-m", "commoncanvas", *words], check=True, capture_output=True)
-            seconds.append(time.perf_counter() - began)
-    print(f"one prompt, from the start of the process to its end: {median(seconds[1:]):.2f} s")
+            to_end.append(time.time() - began)
+            to_file.append(next(Path(folder).iterdir()).stat().st_mtime - began)
+    print(
+        f"one prompt, from the start of the process: {median(to_file[1:]):.2f} s to the file, "
+        f"{median(to_end[1:]):.2f} s to its end"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="demo/model")
+    parser.add_argument("--model", default="xs")
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--half-prompts", type=int, default=4)
-    parser.add_argument("--half-steps", type=int, default=4)
+    parser.add_argument("--half-steps", type=int, default=STEPS)
     options = parser.parse_args()
     keep_freed_memory()  # for both sides; `generate` asks for it too
     pairs = [f"a {first} {second}" for first in WORDS for second in WORDS if first != second]
     start_to_file(options.model, options.rounds)
-    compare("the given model", options.model, pairs[: options.prompts], STEPS, options.rounds)
+    compare(
+        "the given model", str(model_folder(options.model)), pairs[: options.prompts], STEPS, options.rounds
+    )
     with tempfile.TemporaryDirectory() as folder:
         model = half_sd2(Path(folder))
         some = pairs[: options.half_prompts]

@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from cyclopts import App
 
 from commoncanvas.catalog import Catalog
 from commoncanvas.cli import app, main
+from commoncanvas.cli.shared import importing
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,6 +45,17 @@ def test_help_takes_under_a_second() -> None:
 
     # The fastest of a few: the machine may be busy with other tests.
     assert min(seconds() for _ in range(5)) < 1
+
+
+def test_libraries_are_imported_without_the_garbage_collector() -> None:
+    before = gc.get_freeze_count()
+    try:
+        with pytest.raises(ModuleNotFoundError), importing():
+            assert not gc.isenabled()
+            raise ModuleNotFoundError
+        assert gc.isenabled() and gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,27 @@ def test_a_broken_record_is_named_and_a_missing_one_says_nothing(tmp_path: Path)
             origin(tmp_path)
 
 
+def test_a_record_of_another_version_is_refused_before_the_training(encoded: Path) -> None:
+    file = encoded / "xs-autoencoder" / "provenance.json"
+    whole = file.read_text()
+    for spoil, says in (
+        (
+            lambda source: source.pop("heldout_by"),
+            r"catalogs\.main\.heldout_by: field required; train the model again",
+        ),
+        (
+            lambda source: source.update(fraction="half"),
+            r"catalogs\.main\.fraction: input should be a valid number",
+        ),
+    ):
+        record = json.loads(whole)
+        spoil(record["catalogs"]["main"])
+        file.write_text(json.dumps(record))
+        with pytest.raises(ModelError, match=says):
+            train(recipe("xs", encoded))
+        assert not Path(f"{recipe('xs', encoded).out}-run").exists()
+
+
 @pytest.mark.slow
 def test_a_purge_leaves_the_captions_of_a_model_that_had_learned_from_the_row(
     shapes: Catalog, tmp_path: Path

@@ -171,6 +171,20 @@ def test_other_tools_find_the_settings_where_they_look(model: Path, tmp_path: Pa
     assert settings.startswith(start + image.info["model_sha256"][:10] + f", Model: {model.name}, Version: ")
 
 
+def test_an_image_of_another_precision_is_another_image(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("commoncanvas.drawing.generate.multiplies_bf16", lambda device: False)
+    plain, rounded = (
+        generate(model, "a dog", replace(FEW, steps=3, precision=each), out=tmp_path)[0]
+        for each in ("fp32", "bf16")
+    )
+    assert [image.info["precision"] for image in (plain, rounded)] == ["fp32", "bf16"]
+    assert Path(rounded.info["file"]).name == "a-dog-0-2.png"
+    assert 0 < np.abs(np.asarray(plain, int) - np.asarray(rounded, int)).mean() < 4
+    assert "precision bf16 is slower than fp32" in capsys.readouterr().err
+
+
 def test_sizes_are_those_that_are_asked_for(model: Path) -> None:
     (image,) = generate(model, "a dog", replace(FEW, height=16, width=32))
     assert image.size == (32, 16)
@@ -186,6 +200,11 @@ def test_sizes_are_those_that_are_asked_for(model: Path) -> None:
         ("a.csv", "prompt,prompt\na,b\n", r"line 1: .* found prompt, prompt"),
         ("a.csv", "prompt,seed\n\na dog,x\n", r"line 3: seed 'x' is not a whole number"),
         ("a.tsv", "prompt\tguidance_scale\na dog\tbig\n", "line 2: guidance_scale 'big' is not a number"),
+        (
+            "a.csv",
+            "prompt,precision\na dog,int8\n",
+            "line 2: precision 'int8' is not one of fp32, bf16, fp16",
+        ),
         ("a.csv", "prompt,seed\na dog, sitting,3\n", "line 2: 3 cells, but 2 columns; quote text"),
         ("a.csv", "prompt,seed\n,3\n", "line 2: no prompt"),
         ("a.csv", 'prompt,seed\n"a dog,3\n', r"a\.csv, line 2: unexpected end of data"),
@@ -228,6 +247,8 @@ def test_prompts_of_a_table_are_read_as_they_were_written(prompts: list[str], se
         ({"seed": -1}, "seed -1"),
         ({"guidance_scale": float("nan")}, "guidance scale nan"),
         ({"count": 0}, "count 0"),
+        ({"precision": "fp16"}, "precision fp16 needs a GPU"),
+        ({"precision": "int8"}, "precision 'int8': give one of fp32, bf16, fp16"),
         ({"scheduler": "DDMIScheduler"}, "no scheduler 'DDMIScheduler'"),
         (
             {"negative_prompt": "blue", "guidance_scale": 1.0},

@@ -59,7 +59,7 @@ def test_images_prompts_and_figures_are_written_down(done: Evaluation) -> None:
     for sample in done.seen_samples:
         human = sample.image_id.removeprefix("openmoji:") in labelled
         assert sample.kind == ("human" if human else "synthetic")
-    assert (folder / "seen.png").is_file() and (folder / "heldout.png").is_file()
+    assert (folder / "seen.jpg").is_file() and (folder / "heldout.jpg").is_file()
 
 
 def test_an_image_is_the_plain_pipelines_whatever_its_batch(done: Evaluation, model: Path) -> None:

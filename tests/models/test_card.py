@@ -22,7 +22,13 @@ from tests.training.tiny import recipe
 def record(*licenses: str) -> str:
     """A provenance.json of a model that learned from images under these licences."""
     fields: dict[str, object] = dict.fromkeys(ORIGIN, "x")
-    fields |= {"catalog": {}, "rows": {}, "licenses": dict.fromkeys(licenses, 3), "built_on": []}
+    fields |= {
+        "catalogs": {},
+        "rows": {},
+        "licenses": dict.fromkeys(licenses, 3),
+        "creators": 3,
+        "built_on": [],
+    }
     return json.dumps(fields)
 
 

@@ -376,7 +376,7 @@ def test_an_evaluation_stands_in_the_hubs_forms_with_how_it_was_measured(model: 
     assert retrieval.metric_value == pytest.approx(found.seen.retrieval)
     assert retrieval.dataset_args and len(retrieval.dataset_args["features_sha256"]) == 64
     released = {path.name for path in (tmp_path / "release/evaluation").rglob("*")}
-    assert "seen.png" in released and "000.png" in released and "000-real.png" not in released
+    assert "seen.jpg" in released and "000.png" in released and "000-real.png" not in released
 
 
 @pytest.mark.parametrize("part", ["xs-autoencoder"])

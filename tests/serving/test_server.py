@@ -25,6 +25,7 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 from PIL import Image
 
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.sampling import image_size
 from commoncanvas.drawing.credentials import has_manifest
 from commoncanvas.drawing.generate import generate
@@ -76,6 +77,19 @@ def test_an_image_is_the_one_that_generate_draws_alone_and_beside_15_others(
     assert batches < 2 + 16, "requests share batches"
     assert "commoncanvas_images_drawn_total 18.0" in metrics
     assert 'commoncanvas_requests_total{status="200"} 17.0' in metrics
+
+
+def test_a_server_draws_in_the_precision_that_it_was_told(loaded: LoadedModel, model: Path) -> None:
+    with running(loaded, ServeOptions(precision="bf16"), Tokens()) as served:
+        found = pixels(draw(served.openai(), "a dot", 4).data[0].b64_json)
+    [expected] = generate(model, "a dot", DrawOptions(seed=4, steps=STEPS, precision="bf16"))
+    [plain] = generate(model, "a dot", DrawOptions(seed=4, steps=STEPS))
+    assert np.array_equal(found, np.asarray(expected)) and not np.array_equal(found, np.asarray(plain))
+    with (
+        pytest.raises(RecipeError, match="fp16 needs a GPU"),
+        running(loaded, ServeOptions(precision="fp16"), Tokens()),
+    ):
+        pass
 
 
 def test_n_images_have_consecutive_seeds_and_can_be_fetched_by_url(served: Running) -> None:

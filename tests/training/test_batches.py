@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.batches import MOST, Painter, call
 from commoncanvas.encoding.command import encode
 from commoncanvas.training.tasks.diffusion import DiffusionTask
@@ -73,6 +74,38 @@ def test_the_plain_pipeline_draws_the_same_but_for_rounding(pipeline: Any) -> No
         assert np.abs(ours - np.asarray(plain)).max() <= 1
 
 
+def test_bf16_products_change_an_image_a_little(pipeline: Any) -> None:
+    every = range(len(PROMPTS))
+    plain = arrays(Painter(pipeline), every)
+    faster = arrays(Painter(pipeline), every, precision="bf16")
+    for one, other in zip(plain, faster, strict=True):
+        assert 0 < np.abs(one - other).mean() < 2
+    # Alone as in a list; and nothing of it stays behind in the pipeline.
+    assert (arrays(Painter(pipeline), [3], precision="bf16")[0] == faster[3]).all()
+    assert (arrays(Painter(pipeline), [3])[0] == plain[3]).all()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_latents_stay_in_fp32_beside_bf16_products(pipeline: Any) -> None:
+    seen: list[torch.dtype] = []
+    images = Painter(pipeline).images(
+        [PROMPTS[0]],
+        seeds=[1],
+        guidance_scale=3.0,
+        steps=3,
+        precision="bf16",
+        on_step=lambda *step: seen.append(step[2].dtype),
+    )
+    list(images)
+    assert seen and set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize(("precision", "words"), [("fp16", "needs a GPU"), ("int8", "give one of fp32")])
+def test_a_precision_that_does_not_work_is_refused(pipeline: Any, precision: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        arrays(Painter(pipeline), [0], precision=precision)
+
+
 def test_texts_are_encoded_once(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[str] = []
     encode_prompt = pipeline.encode_prompt
@@ -107,11 +140,11 @@ def test_batches_get_smaller_when_memory_runs_out(pipeline: Any, monkeypatch: py
     painter, sizes = Painter(pipeline), []
     batch = painter._batch
 
-    def small(texts: Any, settings: Any) -> Any:
+    def small(texts: Any, *settings: Any) -> Any:
         sizes.append(len(texts))
         if len(texts) > 2:
             raise torch.OutOfMemoryError
-        return batch(texts, settings)
+        return batch(texts, *settings)
 
     monkeypatch.setattr(painter, "_batch", small)
     for one, other in zip(wanted, arrays(painter, range(3)), strict=True):

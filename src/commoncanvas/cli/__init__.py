@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -53,6 +55,8 @@ def main() -> None:
         "TOKENIZERS_PARALLELISM": "false",
     }.items():
         os.environ.setdefault(name, value)
+    # At the end, the garbage collector would look at every object of the libraries once more: a second for torch's.
+    atexit.register(gc.freeze)
     words = sys.argv[1:]
     if "--debug" in words:
         os.environ[DEBUG] = "1"  # the demo's child processes read it too

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from commoncanvas.cli.shared import Json, show
+from commoncanvas.cli.shared import Json, importing, show
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ModelError
 
@@ -53,7 +53,8 @@ def memorisation(
         out: folder for figures and images; default: MODEL/memorisation.
         html: also write a page (one file) with the closest pairs, credits and takedown commands.
     """
-    from commoncanvas.memorisation.command import measure_memorisation as run
+    with importing():
+        from commoncanvas.memorisation.command import measure_memorisation as run
 
     found = run(
         model,
@@ -89,7 +90,8 @@ def sources(
         model: folder that `train` wrote, or xs.
         count: training images for each.
     """
-    from commoncanvas.memorisation.sources import sources as run
+    with importing():
+        from commoncanvas.memorisation.sources import sources as run
 
     if not images:
         raise ModelError("name at least one image")

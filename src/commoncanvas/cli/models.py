@@ -19,6 +19,7 @@ from commoncanvas.cli.shared import (
     Uri,
     Where,
     Workers,
+    importing,
     names,
     show,
 )
@@ -65,7 +66,8 @@ def caption(
         retry: statuses to try again, comma-separated (`failed`: every row that got no caption).
         overwrite: first delete the column's captions, if another captioner or other settings made them.
     """
-    from commoncanvas.captioning import caption as run
+    with importing():
+        from commoncanvas.captioning import caption as run
 
     report = run(
         catalog,
@@ -201,7 +203,9 @@ def encode(
         overwrite: delete a column that other weights made, and compute it again.
     """
     from commoncanvas.config import load_recipe
-    from commoncanvas.encoding.command import encode as run
+
+    with importing():
+        from commoncanvas.encoding.command import encode as run
 
     words = [*overrides, *(["--data.catalog", catalog] if catalog else [])]
     show(run(load_recipe(recipe, words), overwrite=overwrite, engine=engine, workers=workers), json_)
@@ -222,7 +226,9 @@ def train(
         without_taken_down: continue a resumed run without the images that were taken down after it started.
     """
     from commoncanvas.config import load_recipe
-    from commoncanvas.evaluation.validation import train as run
+
+    with importing():
+        from commoncanvas.evaluation.validation import train as run
 
     loaded = load_recipe(recipe, overrides)
     model = run(loaded, resume=resume, without_taken_down=without_taken_down)
@@ -291,8 +297,9 @@ def generate(
         out: folder for the PNG files.
         grid: PNG file for a sheet of all images.
     """
-    from commoncanvas.drawing.generate import drawn
-    from commoncanvas.drawing.requests import requests_of
+    with importing():
+        from commoncanvas.drawing.generate import drawn
+        from commoncanvas.drawing.requests import requests_of
 
     requests = requests_of(prompts, prompts_file, options)
     show([image.info["file"] for image in drawn(model, requests, out, grid, credentials)], json_)

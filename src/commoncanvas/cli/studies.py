@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from commoncanvas.cli.shared import Json, Overrides, RecipeName, show
+from commoncanvas.cli.shared import Json, Overrides, RecipeName, importing, show
 from commoncanvas.core.console import say
 
 app = App(name="study", help="Answer a question by training one recipe several times.")
@@ -32,7 +32,9 @@ def scarcity(
         out: folder for the models and results; default: the recipe's output folder with -scarcity added.
     """
     from commoncanvas.config import load_recipe
-    from commoncanvas.studies.scarcity import PAGE, study_scarcity
+
+    with importing():
+        from commoncanvas.studies.scarcity import PAGE, study_scarcity
 
     found = study_scarcity(load_recipe(recipe, overrides), fractions, seeds=seeds, prompts=prompts, out=out)
     show(found, json_)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.text import one_line
-from commoncanvas.diffusion.sampling import check_settings, image_size
+from commoncanvas.diffusion.sampling import check_settings, denoiser_of, image_size
+from commoncanvas.models.devices import DTYPES
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -75,13 +77,16 @@ class Painter:
         negative_prompts: Sequence[str] | None = None,
         height: int | None = None,
         width: int | None = None,
+        precision: str = "fp32",
         on_step: OnStep | None = None,
     ) -> Iterator[Image]:
         """Draw one image for each prompt. Image i depends only on prompt, negative prompt and seed i.
 
-        Default size: that of the training images, in pixels. `on_step` is called after each step, if the pipeline can
-        do so; what it raises stops the batch. Raises RecipeError for settings that don't work.
+        Default size: that of the training images, in pixels. `precision`: that of the products, a name in DTYPES; see
+        `products_in`. `on_step` is called after each step, if the pipeline can do so; what it raises stops the batch.
+        Raises RecipeError for settings that don't work.
         """
+        check_precision(precision, self.pipeline.device)
         check_settings(self.pipeline.scheduler, guidance_scale, steps)
         for seed in seeds:
             if not 0 <= seed < 2**63:
@@ -94,10 +99,14 @@ class Painter:
             "width": width or size,
         }
         texts = list(zip(prompts, negative_prompts or [""] * len(prompts), seeds, strict=True))
-        return self._drawn(texts, settings, on_step)
+        return self._drawn(texts, settings, precision, on_step)
 
     def _drawn(
-        self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any], on_step: OnStep | None
+        self,
+        texts: Sequence[tuple[str, str, int]],
+        settings: Mapping[str, Any],
+        precision: str,
+        on_step: OnStep | None,
     ) -> Iterator[Image]:
         place = settings["height"], settings["width"]
         start = 0
@@ -106,9 +115,8 @@ class Painter:
             chosen = texts[start : start + size]
             stepwise = _after_steps(self.pipeline, on_step, start) if on_step is not None else {}
             try:
-                images = self._batch(
-                    [*chosen, *[chosen[-1]] * (size - len(chosen))], {**settings, **stepwise}
-                )
+                filled = [*chosen, *[chosen[-1]] * (size - len(chosen))]
+                images = self._batch(filled, {**settings, **stepwise}, precision)
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -125,16 +133,15 @@ class Painter:
     def _batch_size(self, height: int, width: int) -> int:
         return batch_size(self.pipeline, self.pipeline.device.type, height, width)
 
-    def _batch(self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any]) -> list[Image]:
+    def _batch(
+        self, texts: Sequence[tuple[str, str, int]], settings: Mapping[str, Any], precision: str
+    ) -> list[Image]:
         prompts, negatives, seeds = zip(*texts, strict=True)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        conditions = self._conditions(prompts, negatives, settings["guidance_scale"] > 1)
         try:
-            return call(
-                self.pipeline,
-                generator=generators,
-                **self._conditions(prompts, negatives, settings["guidance_scale"] > 1),
-                **settings,
-            )
+            with products_in(precision, self.pipeline):
+                return call(self.pipeline, generator=generators, **conditions, **settings)
         except ValueError as error:  # diffusers checks sizes
             raise RecipeError(
                 f"{settings['width']} x {settings['height']} pixels: {one_line(error)}"
@@ -171,6 +178,35 @@ class Painter:
             **(pixart_options(self.pipeline) if pixart else {}),
         )
         return states
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise RecipeError for a precision in which this device doesn't draw."""
+    if precision not in DTYPES:
+        raise RecipeError(f"precision {precision!r}: give one of {', '.join(DTYPES)}")
+    if precision == "fp16" and device.type == "cpu":
+        raise RecipeError("precision fp16 needs a GPU; on a CPU, give fp32 or bf16")
+
+
+@contextmanager
+def products_in(precision: str, pipeline: Any) -> Iterator[None]:
+    """Let a pipeline compute its products in this precision, and the rest in fp32, by torch's autocast.
+
+    Latents, noise schedule and guidance stay in fp32: in bf16, guidance would multiply what was rounded.
+    """
+    if precision == "fp32":
+        yield
+        return
+    hook = denoiser_of(pipeline).register_forward_hook(
+        lambda module, inputs, output: (
+            (output[0].float(), *output[1:]) if isinstance(output, tuple) else output
+        )
+    )
+    try:
+        with torch.autocast(pipeline.device.type, DTYPES[precision]):
+            yield
+    finally:
+        hook.remove()
 
 
 def batch_size(pipeline: Any, device: str, height: int, width: int) -> int:

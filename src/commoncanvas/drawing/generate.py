@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from commoncanvas.core.console import progress, say
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.core.files import replace_bytes
-from commoncanvas.diffusion.batches import Painter
+from commoncanvas.diffusion.batches import Painter, check_precision
 from commoncanvas.diffusion.sampling import (
     with_sampler,
 )
@@ -21,6 +21,7 @@ from commoncanvas.drawing.credentials import Signing
 from commoncanvas.drawing.model import info_of, load_model
 from commoncanvas.drawing.requests import Request, requests_of
 from commoncanvas.images.grid import CELL, labelled_grid
+from commoncanvas.models.devices import multiplies_bf16
 from commoncanvas.options.credentials import DEFAULTS as CREDENTIAL_DEFAULTS
 from commoncanvas.options.credentials import OFF, CredentialOptions
 from commoncanvas.options.generate import DEFAULTS, DrawOptions
@@ -84,6 +85,10 @@ def drawn(
     ):
         if note := loaded.unread(text):
             say(note)
+    for precision in dict.fromkeys(each.options.precision for each in requests):
+        check_precision(precision, pipeline.device)
+        if precision == "bf16" and not multiplies_bf16(pipeline.device):
+            say("this device has no bf16 products of its own, so precision bf16 is slower than fp32")
     own = pipeline.scheduler
     painter = loaded.painter
     cells: list[Image] = []
@@ -132,6 +137,7 @@ def _made(
         steps=options.steps,
         height=options.height,
         width=options.width,
+        precision=options.precision,
     )
     for info, found in zip(infos, there, strict=True):
         image = found or next(new)

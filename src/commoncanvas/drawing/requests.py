@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.options.generate import DrawOptions
@@ -20,9 +20,11 @@ class Request(NamedTuple):
     options: DrawOptions
 
 
+HINTS = get_type_hints(DrawOptions)
+CHOICES = {name: get_args(hint) for name, hint in HINTS.items() if get_origin(hint) is Literal}
 KINDS: dict[str, type] = {"prompt": str} | {
-    name: next(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)
-    for name, hint in get_type_hints(DrawOptions).items()
+    name: str if name in CHOICES else next(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)
+    for name, hint in HINTS.items()
 }
 """The columns that a CSV file of prompts may have, and the types of their values."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -96,6 +98,8 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[dict[str, Any]]:
 
 
 def _value(path: Path, line: int, name: str, cell: str) -> Any:
+    if cell not in CHOICES.get(name, (cell,)):
+        raise RecipeError(f"{path}, line {line}: {name} {cell!r} is not one of {', '.join(CHOICES[name])}")
     try:
         return KINDS[name](cell)
     except ValueError as error:

@@ -264,7 +264,9 @@ def _save(
             )
         )
     columns = min(SHEET_COLUMNS, len(images))
-    labelled_grid(images, [prompt.text for prompt in prompts], columns).save(folder / f"{name}.png")
+    labelled_grid(images, [prompt.text for prompt in prompts], columns).save(
+        folder / f"{name}.jpg", quality=90
+    )
     return tuple(samples)
 
 

@@ -7,11 +7,12 @@ from typing import Literal
 
 from commoncanvas.core.errors import ServerError
 from commoncanvas.options.credentials import CredentialOptions
+from commoncanvas.options.generate import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """Limits of a server of images.
+    """Limits of a server of images, and how it draws them.
 
     Attributes:
         queue: images that may wait; more are refused with 429; default: those of one batch, and at least 8.
@@ -20,6 +21,8 @@ class ServeOptions:
         max_pixels: most pixels of an image; default: as many as the training images have.
         max_prompt: most characters of a prompt, and of a negative prompt.
         log_prompts: write prompts into the log.
+        precision: of the products; bf16 and fp16 are faster where the device has such products, and change the images
+            a little; fp16 needs a GPU.
     """
 
     queue: int | None = None
@@ -28,6 +31,7 @@ class ServeOptions:
     max_pixels: int | None = None
     max_prompt: int = 4000
     log_prompts: bool = False
+    precision: Precision = "fp32"
 
     @property
     def body_bytes(self) -> int:
@@ -39,7 +43,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is not None and each.name != "log_prompts" and value < 1:
+            if type(value) is int and value < 1:
                 raise ServerError(f"{each.name.replace('_', '-')} {value}: give at least 1")
 
 

@@ -21,6 +21,7 @@ from commoncanvas.models.attribution import UNATTRIBUTED, Attribution, attributi
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import beside
 from commoncanvas.models.packaged import PACKAGED
+from commoncanvas.provenance.origin_record import check_origin
 from commoncanvas.provenance.record_file import RECORD, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, groups_of, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
@@ -113,7 +114,9 @@ def origin(model: str | Path) -> dict[str, Any] | None:
     if path is None:
         return None
     record = read_provenance(path.parent, ORIGIN)
-    return {name: record[name] for name in ORIGIN}
+    found = {name: record[name] for name in ORIGIN}
+    check_origin(found, str(path))
+    return found
 
 
 def filter_of(source: dict[str, Any]) -> str:
@@ -129,8 +132,10 @@ def part(role: str, model: str, sha256: str) -> Part:
 
 
 def maker(role: str, info: ColumnInfo) -> Part:
-    """The part that made a column."""
+    """The part that made a column. Raises ModelError if the column's record can't be read."""
     learned = info.trained_on or {}
+    if learned:
+        check_origin(learned, f"the columns that {info.model} wrote")
     known = PACKAGED.get(info.model)
     made = Attribution(known.authors, known.page) if known else UNATTRIBUTED
     license = info.license or (known and known.license) or (learned.get("result_license") or UNKNOWN).lower()

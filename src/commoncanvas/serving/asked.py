@@ -86,10 +86,8 @@ def images_asked(asked: ImagesRequest, model: LoadedModel, limits: ServeOptions)
     seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
     if seed + count > 2**63:
         raise ApiError(400, f"seed: {seed} + {count - 1} is not below 2^63", param="seed")
-    return [
-        _filled(asked, DrawOptions(seed=seed + number, width=width, height=height), model)
-        for number in range(count)
-    ]
+    options = DrawOptions(seed=seed, width=width, height=height, precision=limits.precision)
+    return [_filled(asked, replace(options, seed=seed + number), model) for number in range(count)]
 
 
 def _at_most(name: str, value: int, most: int) -> None:

@@ -95,6 +95,7 @@ class LocalDrawer:
                 steps=options.steps,
                 height=options.height,
                 width=options.width,
+                precision=options.precision,
                 on_step=after,
             )
         )

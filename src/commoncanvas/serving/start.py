@@ -34,7 +34,7 @@ def drawer_of(model: str | Path, options: ReplicaOptions, port: int) -> Drawer:
 
 def make_engine(drawer: Drawer, limits: ServeOptions, *, shared: bool) -> Engine:
     """An engine that has drawn one image in a few steps, so that it knows about how long a batch takes."""
-    first = drawer.model.filled(Request("", DrawOptions()))
+    first = drawer.model.filled(Request("", DrawOptions(precision=limits.precision)))
     steps = min(WARM_UP_STEPS, first.options.steps or 1)
     first = first._replace(options=replace(first.options, steps=steps))
     queue = limits.queue or max(drawer.lanes * drawer.batch_size(first.options), FEWEST_WAITING)

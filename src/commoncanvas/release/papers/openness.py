@@ -136,7 +136,7 @@ def included(model: ModelFolder, out: Path, about: About) -> dict[str, Part]:
         "evaluation_data": _evaluation_data(out, about, weights),
         "metadata": Part(weights, RECORD),
         "inference": Part(CODE_LICENSE, "space/app.py") if (out / "space" / "app.py").is_file() else None,
-        "samples": _file(out, "evaluation/seen.png", weights),
+        "samples": _file(out, "evaluation/seen.jpg", weights),
         "model_card": Part(about.document_license, CARD),  # every release has one
         "data_card": _file(out, f"{eu_summary.NAME}.md", about.document_license),
         "report": _file(out, technical_report.NAME, about.document_license),
