@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from numpy.typing import NDArray
 
 from commoncanvas.core.errors import RecipeError
 from commoncanvas.diffusion.batches import MOST, Painter, call
+from commoncanvas.diffusion.sampling import denoiser_of
 from commoncanvas.encoding.command import encode
 from commoncanvas.training.tasks.diffusion import DiffusionTask
 from tests.training.test_scaling import PIPELINES, prepared
@@ -84,6 +86,9 @@ def test_bf16_products_change_an_image_a_little(pipeline: Any) -> None:
     assert (arrays(Painter(pipeline), [3], precision="bf16")[0] == faster[3]).all()
     assert (arrays(Painter(pipeline), [3])[0] == plain[3]).all()
     assert not torch.is_autocast_enabled("cpu")
+    denoiser = denoiser_of(pipeline)
+    assert not denoiser._forward_hooks
+    assert {type(each) for each in denoiser.attn_processors.values()} == {AttnProcessor2_0}
 
 
 def test_latents_stay_in_fp32_beside_bf16_products(pipeline: Any) -> None:

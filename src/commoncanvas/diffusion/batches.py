@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
 from commoncanvas.core.errors import RecipeError
@@ -32,6 +33,10 @@ CELLS = {"cpu": 512, "cuda": 16 * 64 * 64}
 """Latent cells of a batch, by type of device: small images are drawn faster together, large ones fill it alone."""
 MOST = {"cpu": 8, "cuda": 64}
 """Most images of a batch. On a CPU, more are no faster."""
+PLAIN_CELLS = 1024
+"""Most latent cells of an image whose attention a CPU computes in bf16 as plain products. torch's fused attention is
+slower there, but needs no memory for the products, which are as large as the square of the cells.
+"""
 KEPT = 64
 """Prompts whose text states are kept."""
 PIXART = "PixArtAlphaPipeline"
@@ -139,8 +144,9 @@ class Painter:
         prompts, negatives, seeds = zip(*texts, strict=True)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         conditions = self._conditions(prompts, negatives, settings["guidance_scale"] > 1)
+        cells = cells_of(self.pipeline, settings["height"], settings["width"])
         try:
-            with products_in(precision, self.pipeline):
+            with products_in(precision, self.pipeline, cells):
                 return call(self.pipeline, generator=generators, **conditions, **settings)
         except ValueError as error:  # diffusers checks sizes
             raise RecipeError(
@@ -189,31 +195,47 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 @contextmanager
-def products_in(precision: str, pipeline: Any) -> Iterator[None]:
+def products_in(precision: str, pipeline: Any, cells: int) -> Iterator[None]:
     """Let a pipeline compute its products in this precision, and the rest in fp32, by torch's autocast.
 
-    Latents, noise schedule and guidance stay in fp32: in bf16, guidance would multiply what was rounded.
+    Latents, noise schedule and guidance stay in fp32: in bf16, guidance would multiply what was rounded. `cells` of an
+    image's latents decide how a CPU computes attention.
     """
     if precision == "fp32":
         yield
         return
-    hook = denoiser_of(pipeline).register_forward_hook(
+    denoiser, device = denoiser_of(pipeline), pipeline.device.type
+    hook = denoiser.register_forward_hook(
         lambda module, inputs, output: (
             (output[0].float(), *output[1:]) if isinstance(output, tuple) else output
         )
     )
+    fused = dict(getattr(denoiser, "attn_processors", {}))
+    plain = (
+        device == "cpu"
+        and cells <= PLAIN_CELLS
+        and {type(each) for each in fused.values()} == {AttnProcessor2_0}
+    )
+    if plain:
+        denoiser.set_attn_processor(AttnProcessor())
     try:
-        with torch.autocast(pipeline.device.type, DTYPES[precision]):
+        with torch.autocast(device, DTYPES[precision]):
             yield
     finally:
         hook.remove()
+        if plain:
+            denoiser.set_attn_processor(fused)
 
 
 def batch_size(pipeline: Any, device: str, height: int, width: int) -> int:
     """Images of a batch on a type of device."""
+    return max(1, min(MOST.get(device, 1), CELLS.get(device, 0) // cells_of(pipeline, height, width)))
+
+
+def cells_of(pipeline: Any, height: int, width: int) -> int:
+    """Latent cells of an image."""
     side = int(pipeline.vae_scale_factor)
-    cells = max(1, height // side) * max(1, width // side)
-    return max(1, min(MOST.get(device, 1), CELLS.get(device, 0) // cells))
+    return max(1, height // side) * max(1, width // side)
 
 
 def _is_pixart(pipeline: Any) -> bool:
