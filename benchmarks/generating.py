@@ -1,10 +1,12 @@
 """Images a second of `generate` against a stock diffusers pipeline that is called prompt by prompt.
 
-Run: python benchmarks/generating.py [--model xs] [--prompts 64] [--rounds 3] [--half-prompts 4] [--half-steps 25].
+Run: python benchmarks/generating.py [--model xs] [--prompts 64] [--rounds 3] [--half-prompts 4] [--half-steps 25]
+[--compiled].
 Both sides draw the same prompts with the same seeds, steps and guidance, from a loaded pipeline; diffusers in fp32,
 ours in fp32 and in bf16. First the given model; then SD2's shape at half its width with random weights, at 256 pixels,
 for fewer prompts, since one image of it takes seconds on a CPU. PSNR compares the two sides' images, seed by seed;
-infinite means equal. Also: seconds from the start of the process to the file, for one prompt, and to its end.
+infinite means equal. With --compiled, our U-Net is compiled by torch.compile with frozen weights; the first call, which
+compiles, is timed apart. Also: seconds from the start of the process to the file, for one prompt, and to its end.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers import DDIMScheduler
 from PIL import Image
+from torch._inductor import config as inductor
 from transformers import BertTokenizer, CLIPTextConfig, CLIPTextModel
 
 from commoncanvas.diffusion.batches import Painter
-from commoncanvas.diffusion.sampling import load_pipeline
+from commoncanvas.diffusion.sampling import denoiser_of, load_pipeline
 from commoncanvas.models.devices import keep_freed_memory
 from commoncanvas.models.pretrained import model_folder
 
@@ -102,14 +105,19 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
     return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
 
 
-def compare(name: str, model: str, prompts: list[str], steps: int, rounds: int) -> None:
+def compare(name: str, model: str, prompts: list[str], steps: int, rounds: int, compiled: bool) -> None:
     painter = Painter(load_pipeline(model))
+    if compiled:
+        inductor.freezing = True
+        denoiser_of(painter.pipeline).requires_grad_(False).compile()
     sides = {each: ours(painter, prompts, steps, each) for each in PRECISIONS}
     sides["diffusers"] = stock(model, prompts, steps)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     drawn = {}
     for side, draw in sides.items():
+        began = time.perf_counter()
         drawn[side] = draw()  # also the first call, which is slower
+        print(f"{name}, {side}: the first call took {time.perf_counter() - began:.1f} s")
     for _ in range(rounds):
         for side, draw in sides.items():
             began = time.perf_counter()
@@ -148,17 +156,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--half-prompts", type=int, default=4)
     parser.add_argument("--half-steps", type=int, default=STEPS)
+    parser.add_argument("--compiled", action="store_true")
     options = parser.parse_args()
     keep_freed_memory()  # for both sides; `generate` asks for it too
     pairs = [f"a {first} {second}" for first in WORDS for second in WORDS if first != second]
     start_to_file(options.model, options.rounds)
-    compare(
-        "the given model", str(model_folder(options.model)), pairs[: options.prompts], STEPS, options.rounds
-    )
+    given, some = str(model_folder(options.model)), pairs[: options.prompts]
+    compare("the given model", given, some, STEPS, options.rounds, options.compiled)
     with tempfile.TemporaryDirectory() as folder:
         model = half_sd2(Path(folder))
         some = pairs[: options.half_prompts]
-        compare("SD2 at half width", model, some, options.half_steps, options.rounds)
+        compare("SD2 at half width", model, some, options.half_steps, options.rounds, options.compiled)
 
 
 if __name__ == "__main__":

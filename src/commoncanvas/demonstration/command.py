@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,12 +213,15 @@ def run_command(words: Sequence[str], lock: int) -> tuple[int, str, float]:
     def forward(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)
 
-    child = subprocess.Popen(
-        [sys.executable, "-m", "commoncanvas", *words, "--json"],
-        stdout=subprocess.PIPE,
-        pass_fds=(lock,),
-        preexec_fn=die_with_parent,
-    )
+    with warnings.catch_warnings():
+        # Lance warns of a fork. The child becomes another program at once.
+        warnings.filterwarnings("ignore", "lance is not fork-safe")
+        child = subprocess.Popen(
+            [sys.executable, "-m", "commoncanvas", *words, "--json"],
+            stdout=subprocess.PIPE,
+            pass_fds=(lock,),
+            preexec_fn=die_with_parent,
+        )
     # Ctrl-C reaches the child directly: both are in the terminal's foreground group.
     previous = [signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, forward)]
     try:

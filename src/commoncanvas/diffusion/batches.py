@@ -37,6 +37,7 @@ PLAIN_CELLS = 1024
 """Most latent cells of an image whose attention a CPU computes in bf16 as plain products. torch's fused attention is
 slower there, but needs no memory for the products, which are as large as the square of the cells.
 """
+PLAIN_ATTENTION = AttnProcessor()
 KEPT = 64
 """Prompts whose text states are kept."""
 PIXART = "PixArtAlphaPipeline"
@@ -217,7 +218,7 @@ def products_in(precision: str, pipeline: Any, cells: int) -> Iterator[None]:
         and {type(each) for each in fused.values()} == {AttnProcessor2_0}
     )
     if plain:
-        denoiser.set_attn_processor(AttnProcessor())
+        denoiser.set_attn_processor(PLAIN_ATTENTION)
     try:
         with torch.autocast(device, DTYPES[precision]):
             yield

@@ -31,13 +31,15 @@ async function answerOf(body, signal, onBusy) {
 
 /** Ask for pictures. Yields [kind, values], see site/draw/stream.py; `onBusy` gets the seconds until the next try. */
 export async function* drawn(body, signal, onBusy) {
-  let answer;
   try {
-    answer = await answerOf(body, signal, onBusy);
+    const answer = await answerOf(body, signal, onBusy);
+    yield* events(answer.body.pipeThrough(new TextDecoderStream()).getReader());
   } catch (error) {
     throw error instanceof TypeError ? new Error("The server does not answer.") : error;
   }
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+}
+
+async function* events(reader) {
   let rest = "";
   for (;;) {
     const { done, value } = await reader.read();
