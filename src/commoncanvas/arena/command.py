@@ -29,7 +29,7 @@ from commoncanvas.arena.statistics.checks import RULE
 from commoncanvas.arena.statistics.tables import PEOPLE, SCOPE
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import ArenaError
-from commoncanvas.core.files import only_one, replace_text, why
+from commoncanvas.core.files import only_one, replace_json, why
 from commoncanvas.core.version import __version__
 from commoncanvas.options.arena import DEFAULTS, ArenaOptions, CheckRule
 from commoncanvas.options.generate import DEFAULTS as DRAW
@@ -202,4 +202,4 @@ def write_manifest(
         "noise_pairs": result.noise_pairs,
         **asked,
     }
-    replace_text(folder / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    replace_json(folder / MANIFEST, about)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from commoncanvas.core.errors import CommonCanvasError
 from commoncanvas.core.platforms import try_lock
@@ -70,6 +72,14 @@ def replace_bytes(path: Path, data: bytes) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_json(path: Path, value: Any, *, allow_nan: bool = False) -> None:
+    """Write JSON that people can read to `path` atomically.
+
+    Raises ValueError for a number that JSON lacks, such as NaN; `allow_nan` writes it as Python does.
+    """
+    replace_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=allow_nan) + "\n")
 
 
 @contextmanager

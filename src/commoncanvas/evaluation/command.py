@@ -4,7 +4,6 @@ Shapes: N prompts, H and W pixels.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from PIL import Image
 from commoncanvas.catalog import Catalog
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import image_size, load_pipeline
 from commoncanvas.evaluation import metrics, sets
@@ -145,8 +144,7 @@ def evaluate(
         seen_samples=shown["seen"],
         heldout_samples=shown["heldout"],
     )
-    text = json.dumps(evaluation.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    replace_text(folder / "evaluation.json", text + "\n")
+    replace_json(folder / "evaluation.json", evaluation.to_dict())
     if folder == Path(model) / EVALUATION.parent and (Path(model) / CARD).exists():
         write_card(Path(model))
     return evaluation

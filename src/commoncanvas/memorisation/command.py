@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import ModelError
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json
 from commoncanvas.diffusion.batches import Painter
 from commoncanvas.diffusion.sampling import load_pipeline
 from commoncanvas.evaluation.folder import described, diffusion_provenance
@@ -111,8 +111,7 @@ def measure_memorisation(
         taken_down=learned.gone,
         pairs=_pairs(folder, learned, calibration, chosen, at_risk, images, nearest),
     )
-    text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-    replace_text(folder / MEMORISATION.name, text + "\n")
+    replace_json(folder / MEMORISATION.name, result.to_dict())
     if folder == Path(model) / MEMORISATION.parent and (Path(model) / CARD).exists():
         write_card(Path(model))
     return result

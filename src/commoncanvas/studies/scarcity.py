@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from commoncanvas.config import DiffusionRecipe, Recipe
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import RecipeError, TrainingError, TrainingStopped
-from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.files import only_one, replace_json, replace_text
 from commoncanvas.evaluation.command import evaluate
 from commoncanvas.evaluation.fingerprint import of_set
 from commoncanvas.evaluation.folder import described
@@ -197,8 +197,7 @@ class _Study:
 
     def write(self) -> Scarcity:
         found = self.found()
-        text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        replace_text(self.folder / "scarcity.json", text + "\n")
+        replace_json(self.folder / "scarcity.json", found.to_dict())
         (self.folder / "scarcity.png").write_bytes(scarcity_png(found))
         replace_text(self.folder / "scarcity.svg", scarcity_svg(found))
         write_scarcity_page(found, self.folder / PAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ from PIL import Image
 
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
-from commoncanvas.core.files import only_one, replace_text
+from commoncanvas.core.files import only_one, replace_json
 from commoncanvas.drawing.generate import drawn
 from commoncanvas.drawing.requests import Request
 from commoncanvas.evaluation import fingerprint
@@ -105,8 +104,7 @@ def evaluate_suite(
             laid_out=str(laid_out),
             authors_scorer=suite.scored.replace("FOLDER", str(laid_out)).replace("SIDE", str(info["height"])),
         )
-        text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        replace_text(folder / RESULTS, text + "\n")
+        replace_json(folder / RESULTS, found.to_dict())
     return found
 
 

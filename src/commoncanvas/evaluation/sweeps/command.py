@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from commoncanvas.core.console import progress
 from commoncanvas.core.errors import EvaluationError
-from commoncanvas.core.files import from_anywhere, only_one, replace_text
+from commoncanvas.core.files import from_anywhere, only_one, replace_json
 from commoncanvas.core.text import counted
 from commoncanvas.engine import Engine, engine_of
 from commoncanvas.evaluation.comparing.statistics import read_statistics
@@ -95,8 +94,7 @@ def sweep(
             _draw(folder, subjects, prompts, measures, running)
             paired = options.reference == HELDOUT
             found = Figures(folder, subjects, prompts, measures, reference, paired).sweep(options, axes)
-            text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-            replace_text(folder / RESULT, text + "\n")
+            replace_json(folder / RESULT, found.to_dict())
             write_cards(found, folder)
         return found
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 from commoncanvas.catalog.export_folder import PARTIAL
 from commoncanvas.core.console import say
 from commoncanvas.core.errors import CatalogError, ModelError
-from commoncanvas.core.files import only_one, replace_text, sync
+from commoncanvas.core.files import only_one, replace_json, replace_text, sync
 from commoncanvas.core.text import counted
 from commoncanvas.core.version import __version__
 from commoncanvas.models.hub import owned
@@ -36,7 +36,7 @@ from commoncanvas.release.model.documents import write_documents
 from commoncanvas.release.model.parts import check_answers, with_answers
 from commoncanvas.release.model.recipe import write_recipe
 from commoncanvas.release.model.result import ReleasedModel, released
-from commoncanvas.release.model.weights import copy_model, read_json, replace_json
+from commoncanvas.release.model.weights import copy_model, read_json
 from commoncanvas.release.model_folder import MARK, ModelFolder
 from commoncanvas.release.sums import write_sums
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.core.errors import ReleaseError
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json, replace_text
 from commoncanvas.core.text import counted, markdown_text
 from commoncanvas.models.card import UNKNOWN
 from commoncanvas.provenance.markdown import last_part
 from commoncanvas.provenance.passed_on import IN_WEIGHTS, TEXTS, authors, by_others, gaps, license_text
 from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.about import About
-from commoncanvas.release.model.weights import replace_json
 
 NAME = "THIRD-PARTY.md"
 WORDS = {"license": "the licence", "authors": "the authors", "text": "the text of the licence"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from commoncanvas.core.console import progress
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json
 from commoncanvas.provenance.model_card import CARD, EVALUATION, MEMORISATION
 from commoncanvas.provenance.record_file import RECORD
 from commoncanvas.release.model.shareable import shareable
@@ -34,7 +34,7 @@ def copy_model(model: Path, out: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             change = _change(path.relative_to(model))
             if change and (shared := change(found := read_json(path), model)) != found:
-                replace_json(target, shared)
+                replace_json(target, shared, allow_nan=True)  # as the model's maker wrote it
             elif not (target.is_file() and target.stat().st_size == path.stat().st_size):
                 partial = target.with_name(f".{target.name}.part")
                 shutil.copyfile(path, partial)
@@ -62,10 +62,6 @@ def _evaluation(found: dict[str, Any], model: Path) -> Any:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def replace_json(path: Path, value: Any) -> None:
-    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _files(model: Path) -> Iterator[Path]:

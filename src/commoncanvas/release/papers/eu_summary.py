@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json, replace_text
 from commoncanvas.core.text import cell, counted, markdown_text
 from commoncanvas.provenance.markdown import last_part, templates
 from commoncanvas.release.about import About
@@ -58,7 +57,7 @@ def write(model: ModelFolder, out: Path, about: About) -> None:
     made.filters["plain"] = markdown_text
     text = made.get_template("eu_summary.md.j2").render(head=head, sections=sections, missing=missing)
     replace_text(out / f"{NAME}.md", text)
-    replace_text(out / f"{NAME}.json", json.dumps({**head, **sections}, indent=1, ensure_ascii=False) + "\n")
+    replace_json(out / f"{NAME}.json", {**head, **sections})
     top = top_domains(facts.hosts, about)
     if len(top) > SHOWN_DOMAINS:
         _write_domains(out / DOMAINS, top)

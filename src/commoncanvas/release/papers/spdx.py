@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pyarrow.compute as pc
 
-from commoncanvas.core.files import replace_text
+from commoncanvas.core.files import replace_json
 from commoncanvas.core.text import clean, counted
 from commoncanvas.models.card import UNKNOWN
 from commoncanvas.provenance.digests import file_sha256
@@ -43,8 +43,7 @@ Element = dict[str, Any]
 def write(model: ModelFolder, out: Path, about: About) -> None:
     """Write the document. Raises ModelError."""
     made = Document(model, about, out)
-    text = json.dumps({"@context": CONTEXT, "@graph": made.graph()}, indent=1, ensure_ascii=False)
-    replace_text(out / NAME, text + "\n")
+    replace_json(out / NAME, {"@context": CONTEXT, "@graph": made.graph()})
 
 
 class Document:
