@@ -13,7 +13,8 @@ from commoncanvas.core.errors import LicenseError
 from commoncanvas.encoding.command import encode
 from commoncanvas.licenses import Policy
 from commoncanvas.models.card import card_license, permits
-from commoncanvas.provenance.record import ORIGIN, part
+from commoncanvas.provenance.origin_record import ORIGIN
+from commoncanvas.provenance.record import part
 from commoncanvas.provenance.record_file import read_provenance
 from commoncanvas.training.trainer import train
 from tests.training.tiny import recipe

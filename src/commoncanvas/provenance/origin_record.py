@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ValidationError
 
 from commoncanvas.core.errors import ModelError
 
 
-class Source(TypedDict):
+class Source(BaseModel):
     """The rows of one catalog that a model learned from."""
 
     uri: str
@@ -24,7 +22,7 @@ class Source(TypedDict):
     rows: dict[str, int]
 
 
-class BuiltOn(TypedDict):
+class BuiltOn(BaseModel):
     """A part that a model is built on."""
 
     role: str
@@ -34,7 +32,7 @@ class BuiltOn(TypedDict):
     origin: Origin | None
 
 
-class Origin(TypedDict):
+class Origin(BaseModel):
     """What a model learned from, and what it is built on."""
 
     name: str
@@ -47,20 +45,19 @@ class Origin(TypedDict):
     built_on: list[BuiltOn]
 
 
+ORIGIN = tuple(Origin.model_fields)
+"""The fields of a model's record that records of other models have too."""
+
+
 def check_origin(record: dict[str, Any], where: str) -> None:
     """Raise ModelError that names the first field of a record which is missing or has another type. `where`: its
     place.
     """
     try:
-        _adapter().validate_python(record)
+        Origin.model_validate(record)
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"]))
         raise ModelError(
             f"{where}: {field}: {fault['msg'][:1].lower()}{fault['msg'][1:]}; train the model again with this version"
         ) from error
-
-
-@cache
-def _adapter() -> TypeAdapter[Origin]:
-    return TypeAdapter(Origin)

@@ -21,13 +21,12 @@ from commoncanvas.models.attribution import UNATTRIBUTED, Attribution, attributi
 from commoncanvas.models.card import UNKNOWN, card_license, permits
 from commoncanvas.models.loading import beside
 from commoncanvas.models.packaged import PACKAGED
-from commoncanvas.provenance.origin_record import check_origin
+from commoncanvas.provenance.origin_record import ORIGIN, check_origin
 from commoncanvas.provenance.record_file import RECORD, read_provenance
 from commoncanvas.selection.heldout import fraction_mask, groups_of, heldout_mask
 from commoncanvas.table.columns import ColumnInfo
 from commoncanvas.table.taken_down_rows import taken_down
 
-ORIGIN = ("name", "task", "catalogs", "rows", "licenses", "creators", "result_license", "built_on")
 BATCH = 1024
 
 

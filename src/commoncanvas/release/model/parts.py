@@ -45,7 +45,7 @@ def with_answers(record: dict[str, Any], about: About, out: Path) -> None:
             folder = out / TEXTS / role
             folder.mkdir(parents=True, exist_ok=True)
             replace_text(folder / "LICENSE", answer.license_file)
-    replace_json(out / RECORD, record)
+    replace_json(out / RECORD, record, allow_nan=True)  # as the model's maker wrote it
 
 
 def write(record: Mapping[str, Any], out: Path) -> None:

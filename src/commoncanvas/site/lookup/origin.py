@@ -15,7 +15,7 @@ from commoncanvas.site.model_list import Model, models_of
 from commoncanvas.site.parts import Site
 
 MEDIA_TYPES = {name: f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "tiff", "heif")}
-SETTINGS = ("seed", "steps", "guidance_scale", "scheduler", "width", "height", "software")
+SETTINGS = ("seed", "steps", "guidance_scale", "scheduler", "width", "height", "precision", "software")
 MOST_PROMPT = 4000
 STATES = {
     "trusted": "The file was not changed since it was signed, and the signer is one that this server trusts.",
