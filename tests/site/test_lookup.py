@@ -188,6 +188,7 @@ def drawn(model: Path, prompt: str = "a red heart", **info: Any) -> bytes:
             "height": 180,
             "model": record["name"],
             "model_sha256": digest,
+            "precision": "bf16",
             "software": "commoncanvas",
         }
         | info
@@ -205,7 +206,7 @@ def test_a_drawn_picture_says_which_model_drew_it_and_from_what(
     assert (said["drawn"], said["prompt"], said["model"]) == (True, "a red heart", record["name"])
     assert said["ours"] == {"name": record["name"], "path": f"/models/{record['name']}"}
     assert (said["settings"]["seed"], said["credentials"]) == ("3", None)
-    assert said["settings"]["precision"] == "fp32"
+    assert said["settings"]["precision"] == "bf16"
 
     manifest = manifest_of({"model": record["name"], "model_sha256": said["model_sha256"]}, record)
     signed = Signer(own_identity()).sign(file, manifest)
